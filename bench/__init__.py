@@ -1,0 +1,1 @@
+"""The engine: plan, store, run, protocols, metrics, statistics, report, command line."""

@@ -1,0 +1,1 @@
+"""Evaluation protocols: from embeddings to per-image records."""

@@ -1,0 +1,1 @@
+"""Faces: the synthetic world, folders of photos, alignment, manifests."""

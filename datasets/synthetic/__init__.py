@@ -1,0 +1,1 @@
+"""The embedded synthetic face world: identities, nuisances, renderer, roles."""

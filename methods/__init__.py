@@ -1,0 +1,1 @@
+"""Protection methods: one file each, behind the `Protector` contract of `base`."""

@@ -1,0 +1,254 @@
+"""The `Protector` contract: one final outer call that checks and measures, two small hooks inside.
+
+A method learns what it needs from a chunk of people (`fit`) and turns their photos into protected ones (`perturb`).
+Everything a benchmark must be able to trust happens here once, outside every method: checking the input, refusing a
+missing need, rounding to 8 bits, measuring the budget really used, counting network passes, timing, status.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from cloakbench.datasets.base import OK, FaceSet
+from cloakbench.models.base import Recogniser
+
+Scope = Literal["image", "identity", "universal", "dataset"]
+Goal = Literal["evade recognition", "poison training", "hide attributes", "hide from humans"]
+METHOD_FAILED = "method_failed"
+
+
+class MissingNeed(ValueError):
+    """A method was called without something it declares in ``needs``; the message names it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a protected photo may be from the original: ``norm`` is ``linf`` or ``l2``, ``size_255`` in grey levels."""
+
+    norm: Literal["linf", "l2"]
+    size_255: float
+
+
+@dataclass(frozen=True)
+class People:
+    """One planned chunk: the photos to protect and, for methods that ask, the photos their owners give.
+
+    Attributes:
+        images: float ``[N, 3, H, W]`` in [0, 1], the photos to protect.
+        image_id: N names; they seed per-image randomness.
+        person: long ``[N]``, for each photo the row of its owner in ``identities``.
+        identities: P names of the people in this chunk; they seed per-person randomness.
+        references: float ``[P, R, 3, H, W]``, other photos of each person, or None.
+        reference_id: P x R names of the reference photos, empty when there are none.
+        landmarks: float ``[N, 5, 2]`` or None.
+    """
+
+    images: Tensor
+    image_id: tuple[str, ...]
+    person: Tensor
+    identities: tuple[str, ...]
+    references: Tensor | None = None
+    reference_id: tuple[tuple[str, ...], ...] = ()
+    landmarks: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an experiment offers a method beside the photos.
+
+    Attributes:
+        surrogates: recognisers whose gradients may be used; more than one is an ensemble.
+        auxiliary: public faces of people who appear nowhere else, for anchors, targets and training.
+        seed: run seed; methods derive every stream from ``(seed, method name, image or identity id)``.
+        device: where tensors live.
+    """
+
+    surrogates: tuple[Recogniser, ...] = ()
+    auxiliary: FaceSet | None = None
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call spent. Passes count images: a batch of 8 through one network is 8 forward images."""
+
+    seconds: float
+    forward_images: int
+    backward_images: int
+    peak_memory_mib: float
+
+
+@dataclass(frozen=True)
+class Protected:
+    """The outcome of one call.
+
+    Attributes:
+        images: uint8 ``[N, 3, H, W]``; a photo whose status is not ``ok`` is returned unchanged and must not be measured.
+        status: N strings, ``ok`` or ``method_failed``.
+        linf_255, l2_255: float ``[N]``, distance of the 8-bit output from the original in grey levels.
+        cost: time, passes and memory of the call.
+        warnings: what the user should know, e.g. that the output equals the input.
+    """
+
+    images: Tensor
+    status: tuple[str, ...]
+    linf_255: Tensor
+    l2_255: Tensor
+    cost: Cost
+    warnings: tuple[str, ...] = ()
+
+
+class CountedRecogniser:
+    """A recogniser that counts the images passing forward and backward through it."""
+
+    def __init__(self, model: Recogniser) -> None:
+        self.model = model
+        self.card = model.card
+        self.forward_images = 0
+        self.backward_images = 0
+
+    def embed(self, images: Tensor) -> Tensor:
+        """As `Recogniser.embed`, counted."""
+        embeddings = self.model.embed(images)
+        self.forward_images += len(images)
+        if embeddings.requires_grad:
+            embeddings.register_hook(self._count_backward)
+        return embeddings
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backward_images += len(gradient)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What the hooks see: the same as `Resources`, with surrogates that count their passes."""
+
+    surrogates: tuple[CountedRecogniser, ...]
+    auxiliary: FaceSet | None
+    seed: int
+    device: torch.device
+
+
+class Protector(ABC):
+    """A protection method.
+
+    Class attributes answer what a survey table asks. A subclass sets them, takes its parameters in ``__init__`` with
+    budgets in grey levels, and implements `perturb`; a method that learns per person also implements `fit`.
+    """
+
+    name: ClassVar[str]
+    scope: ClassVar[Scope]
+    goal: ClassVar[Goal] = "evade recognition"
+    paper: ClassVar[str]
+    official_settings: ClassVar[str] = ""
+    deviations: ClassVar[str] = ""
+
+    needs: frozenset[str] = frozenset()
+    """Any of ``surrogates``, ``references``, ``auxiliary``, ``landmarks``; may depend on options."""
+    targeted: bool = False
+    """True when photos are pushed towards somebody in particular."""
+    budget: Budget | None = None
+    """The norm ball every output lies in, or None."""
+
+    def fit(self, people: People, bench: Workbench) -> Any:
+        """What is learnt from the chunk before any photo is touched: masks, noise, a generator. Never sees ``people.images``
+        in methods of identity scope or wider (design invariant 2). Default: nothing."""
+        return None
+
+    @abstractmethod
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        """Protected photos, float ``[N, 3, H, W]``; the caller clips, rounds and measures."""
+
+    @final
+    def protect(self, people: People, resources: Resources) -> Protected:
+        """Protect a chunk and measure what that took.
+
+        Raises:
+            ValueError: the photos have the wrong shape, dtype, range or device.
+            MissingNeed: something in ``needs`` was not given.
+        """
+        self._check_input(people, resources)
+        bench = Workbench(
+            tuple(CountedRecogniser(model) for model in resources.surrogates),
+            resources.auxiliary,
+            resources.seed,
+            resources.device,
+        )
+        with _stopwatch(resources.device) as read:
+            raw = self.perturb(people, self.fit(people, bench), bench).detach()
+        seconds, peak_memory_mib = read()
+        if raw.shape != people.images.shape:
+            raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(people.images.shape)}")
+
+        original = (people.images * 255).round().to(torch.uint8)
+        sound = raw.isfinite().flatten(1).all(dim=1)
+        rounded = (raw.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+        images = torch.where(sound.view(-1, 1, 1, 1), rounded, original)
+        difference = (images.float() - original.float()).flatten(1)
+        cost = Cost(
+            seconds,
+            sum(model.forward_images for model in bench.surrogates),
+            sum(model.backward_images for model in bench.surrogates),
+            peak_memory_mib,
+        )
+        return Protected(
+            images=images.cpu(),
+            status=tuple(OK if good else METHOD_FAILED for good in sound.tolist()),
+            linf_255=difference.abs().amax(dim=1).cpu(),
+            l2_255=difference.norm(dim=1).cpu(),
+            cost=cost,
+            warnings=self._warnings(difference, sound),
+        )
+
+    def _check_input(self, people: People, resources: Resources) -> None:
+        images = people.images
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
+            raise ValueError(f"{self.name}: photos must be float32 [N, 3, H, W], got {images.dtype} {tuple(images.shape)}")
+        if images.device.type != resources.device.type:
+            raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {resources.device}")
+        if images.numel() and not (0 <= float(images.min()) and float(images.max()) <= 1):
+            raise ValueError(f"{self.name}: photos must lie in [0, 1]")
+        offered = {
+            "surrogates": bool(resources.surrogates),
+            "references": people.references is not None,
+            "auxiliary": resources.auxiliary is not None,
+            "landmarks": people.landmarks is not None,
+        }
+        if missing := sorted(need for need in self.needs if not offered[need]):
+            raise MissingNeed(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
+
+    def _warnings(self, difference: Tensor, sound: Tensor) -> tuple[str, ...]:
+        unchanged = int((~difference.bool().any(dim=1) & sound).sum())
+        zero_allowed = self.budget is not None and self.budget.size_255 == 0
+        if unchanged and not zero_allowed:
+            return (f"{unchanged} of {len(difference)} photos came back unchanged",)
+        return ()
+
+
+@contextmanager
+def _stopwatch(device: torch.device) -> Iterator[Any]:
+    """Wall seconds and peak memory (MiB: of the device on CUDA, of the process so far on CPU) of a block."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    start = time.perf_counter()
+    result: list[float] = []
+    yield lambda: tuple(result)
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result.extend((time.perf_counter() - start, peak))
+

@@ -1,0 +1,1 @@
+"""Recognisers: contracts, backbones, heads, weight loading, training of the embedded zoo."""

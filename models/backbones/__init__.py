@@ -1,0 +1,1 @@
+"""Network definitions, full size and slim, laid out like the public checkpoints."""

@@ -1,0 +1,118 @@
+"""The recogniser contract: images in [0, 1] go in, unit embeddings come out, gradients flow back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a network wants its pixels. Everything is applied inside the recogniser, never by a method.
+
+    Attributes:
+        size: height and width the network takes; other sizes are resized bilinearly.
+        mean: subtracted from pixels in [0, 1]; one value for all channels or three.
+        std: divides after the mean is gone; ``mean=0.5, std=0.5`` gives [-1, 1], ``mean=0, std=1/255`` raw 0..255.
+        channel_order: ``rgb`` or ``bgr``.
+        crop: optional ``(top, left, height, width)`` cut from a 112x112 aligned face before resizing.
+    """
+
+    size: tuple[int, int] = (112, 112)
+    mean: float | tuple[float, float, float] = 0.5
+    std: float | tuple[float, float, float] = 0.5
+    channel_order: str = "rgb"
+    crop: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}")
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """``[N, 3, H, W]`` RGB in [0, 1] to what the network takes; differentiable."""
+        if self.crop is not None:
+            top, left, height, width = self.crop
+            images = images[..., top : top + height, left : left + width]
+        if tuple(images.shape[-2:]) != tuple(self.size):
+            images = F.interpolate(images, size=list(self.size), mode="bilinear", antialias=True)
+        if self.channel_order == "bgr":
+            images = images.flip(1)
+        mean = images.new_tensor(self.mean).view(-1, 1, 1)
+        std = images.new_tensor(self.std).view(-1, 1, 1)
+        return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a reader of a table needs to know about a recogniser.
+
+    Attributes:
+        name: key of the model in configs, records and tables.
+        family: architecture family; two models of one family are marked as such in transfer tables.
+        backbone, head, training_set: what was trained, with which loss, on which faces.
+        embedding_size: D of the embeddings.
+        weights_sha256: digest of the weight file, the part of the card that enters every cache key.
+        licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
+        clean_top1: measured rank-1 rate on identities that chose nothing, in [0, 1]; None when not measured.
+        stands_for: the full-size network a slim one stands for.
+        robust: adversarially hardened.
+        note: what else a reader must know.
+    """
+
+    name: str
+    family: str
+    backbone: str
+    head: str
+    training_set: str
+    embedding_size: int
+    weights_sha256: str
+    licence_code: str = "unknown"
+    licence_weights: str = "unknown"
+    licence_training_data: str = "unknown"
+    clean_top1: float | None = None
+    stands_for: str = ""
+    robust: bool = False
+    note: str = ""
+
+
+class Recogniser(nn.Module):
+    """A frozen face embedder.
+
+    Parameters have ``requires_grad=False`` and the network stays in eval mode whatever ``train()`` is called with,
+    so attacking it never pays for weight gradients and never moves a batch statistic.
+    """
+
+    def __init__(self, network: nn.Module, inputs: InputSpec, card: ModelCard) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs = inputs
+        self.card = card
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Recogniser:
+        """Stays in eval mode: a recogniser is judged, not trained."""
+        return super().train(False)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Unit embeddings ``[N, D]`` of float RGB images ``[N, 3, H, W]`` in [0, 1]; differentiable in the images."""
+        return F.normalize(self.network(self.inputs.prepare(images)).flatten(1), dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.embed(images)
+
+
+@torch.no_grad()
+def embed_in_batches(model: Recogniser, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Embeddings ``[N, D]`` on the CPU of uint8 images ``[N, 3, H, W]``, ``batch_size`` at a time.
+
+    The batch size is part of the plan, not of the machine: which images share a forward pass decides the last bits.
+    """
+    parts = [
+        model.embed(batch.to(device=device, dtype=torch.float32) / 255).cpu()
+        for batch in images.split(batch_size)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, model.card.embedding_size)

@@ -1,0 +1,1 @@
+"""Training recognisers: heads, data, schedule, the zoo command."""

@@ -1,0 +1,1 @@
+"""Reported numbers (committed), reference run (committed), runs and store (ignored)."""
