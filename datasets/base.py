@@ -52,9 +52,7 @@ class FaceSet:
     def __post_init__(self) -> None:
         count = len(self.image_id)
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise ValueError(
-                f"images must be uint8 [N, 3, H, W], got {self.images.dtype} {tuple(self.images.shape)}"
-            )
+            raise ValueError(f"images must be uint8 [N, 3, H, W], got {self.images.dtype} {tuple(self.images.shape)}")
         columns = [self.images, self.identity, *self.attributes.values()]
         if self.landmarks is not None:
             columns.append(self.landmarks)
@@ -143,8 +141,6 @@ class Dataset(ABC):
             ManifestEntry(image_id, identity, role, sha256)
             for role in self.roles()
             for faces in [self.faces(role)]
-            for image_id, identity, sha256 in zip(
-                faces.image_id, faces.identity, faces.digests(), strict=True
-            )
+            for image_id, identity, sha256 in zip(faces.image_id, faces.identity, faces.digests(), strict=True)
         ]
         return Manifest(self.name, self.version, (*entries, *self.rejected()))

@@ -25,9 +25,7 @@ def generator(*name: object) -> torch.Generator:
     return torch.Generator().manual_seed(stream_seed(*name))
 
 
-def uniform_per_item(
-    items: Sequence[str], shape: Sequence[int], low: float, high: float, *name: object
-) -> Tensor:
+def uniform_per_item(items: Sequence[str], shape: Sequence[int], low: float, high: float, *name: object) -> Tensor:
     """Uniform noise ``[len(items), *shape]`` in ``[low, high)``, one independent stream per item.
 
     Item ``i`` gets the same noise in every batch it may appear in.

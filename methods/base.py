@@ -50,6 +50,8 @@ class People:
         references: float ``[P, R, 3, H, W]``, other photos of each person, or None.
         reference_id: P x R names of the reference photos, empty when there are none.
         landmarks: float ``[N, 5, 2]`` or None.
+        targets: float ``[P, 3, H, W]``, for each person the photo of somebody else to be mistaken for, or None. Success is
+            measured on another photo of that somebody.
     """
 
     images: Tensor
@@ -59,6 +61,7 @@ class People:
     references: Tensor | None = None
     reference_id: tuple[tuple[str, ...], ...] = ()
     landmarks: Tensor | None = None
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class Protector(ABC):
     deviations: ClassVar[str] = ""
 
     needs: frozenset[str] = frozenset()
-    """Any of ``surrogates``, ``references``, ``auxiliary``, ``landmarks``; may depend on options."""
+    """Any of ``surrogates``, ``references``, ``auxiliary``, ``landmarks``, ``targets``; may depend on options."""
     targeted: bool = False
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None
@@ -213,7 +216,9 @@ class Protector(ABC):
     def _check_input(self, people: People, resources: Resources) -> None:
         images = people.images
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
-            raise ValueError(f"{self.name}: photos must be float32 [N, 3, H, W], got {images.dtype} {tuple(images.shape)}")
+            raise ValueError(
+                f"{self.name}: photos must be float32 [N, 3, H, W], got {images.dtype} {tuple(images.shape)}"
+            )
         if images.device.type != resources.device.type:
             raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {resources.device}")
         if images.numel() and not (0 <= float(images.min()) and float(images.max()) <= 1):
@@ -223,6 +228,7 @@ class Protector(ABC):
             "references": people.references is not None,
             "auxiliary": resources.auxiliary is not None,
             "landmarks": people.landmarks is not None,
+            "targets": people.targets is not None,
         }
         if missing := sorted(need for need in self.needs if not offered[need]):
             raise MissingNeed(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
@@ -251,4 +257,3 @@ def _stopwatch(device: torch.device) -> Iterator[Any]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result.extend((time.perf_counter() - start, peak))
-

@@ -112,7 +112,6 @@ def embed_in_batches(model: Recogniser, images: Tensor, batch_size: int, device:
     The batch size is part of the plan, not of the machine: which images share a forward pass decides the last bits.
     """
     parts = [
-        model.embed(batch.to(device=device, dtype=torch.float32) / 255).cpu()
-        for batch in images.split(batch_size)
+        model.embed(batch.to(device=device, dtype=torch.float32) / 255).cpu() for batch in images.split(batch_size)
     ]
     return torch.cat(parts) if parts else torch.empty(0, model.card.embedding_size)

@@ -1,0 +1,69 @@
+"""What the report is made from: one tidy frame of measurements, plus models, costs, thresholds and example photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+MEASUREMENT_COLUMNS = {
+    "protocol": "identification | verification | quality",
+    "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
+    "method": "method key of the experiment, e.g. pgd, opom_convex_hull, identity",
+    "epsilon_255": "budget in grey levels; NaN for methods without one",
+    "surrogate": "surrogate key; empty for methods that use none",
+    "target": "target key; empty for quality metrics",
+    "transform": "what happened after publication; 'none' for nothing",
+    "value": "rate in [0, 1] or the metric in its own unit; NaN when it could not be had (see status, note)",
+    "low": "lower end of the 95 % interval",
+    "high": "upper end of the 95 % interval",
+    "n": "trials in the denominator",
+    "n_failed": "planned photos that failed and are not in n",
+    "n_identities": "identities in the denominator, the resampling unit of the interval",
+    "white_box": "the target is the surrogate",
+    "same_family": "another model than the surrogate, of its architecture family",
+    "status": "ok | method_failed | target_failed | skipped | unavailable",
+    "note": "why the value is missing, or a warning",
+}
+"""The columns of ``Results.measurements`` and what they hold."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One face of the image grid: the original and what methods made of it, uint8 ``[3, H, W]``."""
+
+    image_id: str
+    original: Tensor
+    protected: Mapping[str, Tensor]
+    """Label (method and budget) to protected photo."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a report needs, read from the store.
+
+    Attributes:
+        name: name of the experiment.
+        dataset: name and version of the data set.
+        manifest_sha256: digest of the manifest every number comes from.
+        measurements: tidy frame with `MEASUREMENT_COLUMNS`.
+        models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust, clean_top1.
+        costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
+            backward_per_image, peak_memory_mib, status. Times are the only numbers that differ between equal runs.
+        thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
+        examples: faces for the image grid.
+        setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
+    """
+
+    name: str
+    dataset: str
+    manifest_sha256: str
+    measurements: pd.DataFrame
+    models: pd.DataFrame
+    costs: pd.DataFrame
+    thresholds: pd.DataFrame
+    examples: tuple[Example, ...] = ()
+    setup: Mapping[str, Any] = field(default_factory=dict)
