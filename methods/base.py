@@ -164,8 +164,10 @@ class Protector(ABC):
     """The norm ball every output lies in, or None."""
 
     def fit(self, people: People, bench: Workbench) -> Any:
-        """What is learnt from the chunk before any photo is touched: masks, noise, a generator. Never sees ``people.images``
-        in methods of identity scope or wider (design invariant 2). Default: nothing."""
+        """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
+
+        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2). Default: nothing.
+        """
         return None
 
     @abstractmethod
@@ -221,7 +223,7 @@ class Protector(ABC):
             )
         if images.device.type != resources.device.type:
             raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {resources.device}")
-        if images.numel() and not (0 <= float(images.min()) and float(images.max()) <= 1):
+        if images.numel() and not (float(images.min()) >= 0 and float(images.max()) <= 1):
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
         offered = {
             "surrogates": bool(resources.surrogates),
