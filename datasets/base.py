@@ -36,7 +36,7 @@ class FaceSet:
         images: uint8 ``[N, 3, H, W]``, RGB.
         image_id: N names, unique and stable across machines.
         identity: N names of the people shown.
-        landmarks: optional float ``[N, 5, 2]``, pixels ``(x, y)``: eyes, nose, mouth corners, left to right in the image.
+        landmarks: optional float ``[N, 5, 2]``, pixels ``(x, y)``: eyes, nose, mouth corners, left to right.
         attributes: labelled attributes, each an integer tensor ``[N]``.
 
     Raises:

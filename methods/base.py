@@ -26,13 +26,13 @@ Goal = Literal["evade recognition", "poison training", "hide attributes", "hide 
 METHOD_FAILED = "method_failed"
 
 
-class MissingNeed(ValueError):
+class MissingNeedError(ValueError):
     """A method was called without something it declares in ``needs``; the message names it."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How far a protected photo may be from the original: ``norm`` is ``linf`` or ``l2``, ``size_255`` in grey levels."""
+    """How far a protected photo may be from the original: ``size_255`` grey levels in ``norm``."""
 
     norm: Literal["linf", "l2"]
     size_255: float
@@ -50,8 +50,8 @@ class People:
         references: float ``[P, R, 3, H, W]``, other photos of each person, or None.
         reference_id: P x R names of the reference photos, empty when there are none.
         landmarks: float ``[N, 5, 2]`` or None.
-        targets: float ``[P, 3, H, W]``, for each person the photo of somebody else to be mistaken for, or None. Success is
-            measured on another photo of that somebody.
+        targets: float ``[P, 3, H, W]``, for each person the photo of somebody else to be mistaken for, or None.
+            Success is measured on another photo of that somebody.
     """
 
     images: Tensor
@@ -96,7 +96,7 @@ class Protected:
     """The outcome of one call.
 
     Attributes:
-        images: uint8 ``[N, 3, H, W]``; a photo whose status is not ``ok`` is returned unchanged and must not be measured.
+        images: uint8 ``[N, 3, H, W]``; a photo whose status is not ``ok`` comes back unchanged and must not be measured.
         status: N strings, ``ok`` or ``method_failed``.
         linf_255, l2_255: float ``[N]``, distance of the 8-bit output from the original in grey levels.
         cost: time, passes and memory of the call.
@@ -180,7 +180,7 @@ class Protector(ABC):
 
         Raises:
             ValueError: the photos have the wrong shape, dtype, range or device.
-            MissingNeed: something in ``needs`` was not given.
+            MissingNeedError: something in ``needs`` was not given.
         """
         self._check_input(people, resources)
         bench = Workbench(
@@ -233,7 +233,7 @@ class Protector(ABC):
             "targets": people.targets is not None,
         }
         if missing := sorted(need for need in self.needs if not offered[need]):
-            raise MissingNeed(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
+            raise MissingNeedError(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
 
     def _warnings(self, difference: Tensor, sound: Tensor) -> tuple[str, ...]:
         unchanged = int((~difference.bool().any(dim=1) & sound).sum())

@@ -50,7 +50,8 @@ class Results:
         dataset: name and version of the data set.
         manifest_sha256: digest of the manifest every number comes from.
         measurements: tidy frame with `MEASUREMENT_COLUMNS`.
-        models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust, clean_top1.
+        models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust,
+            clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, peak_memory_mib, status. Times are the only numbers that differ between equal runs.
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
