@@ -1,0 +1,205 @@
+"""Puts what is stored into the one tidy frame that reports are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cloakbench.bench.experiment import Experiment
+from cloakbench.bench.inventory import Inventory
+from cloakbench.bench.keys import tensor_digest
+from cloakbench.bench.measure import MeasureJob
+from cloakbench.bench.plan import Cell, Unit, make_protector
+from cloakbench.bench.quality import QualityMetric, quality_measurements
+from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
+from cloakbench.bench.store import StoreError
+from cloakbench.bench.workshop import UNCHANGED, quality_key, wanted_metrics
+from cloakbench.datasets.base import OK
+from cloakbench.methods.base import METHOD_FAILED
+
+
+def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str]) -> Results:
+    """Results of an experiment from the store alone."""
+    frames = [_rates(experiment, job, key) for job, key in measured.items()]
+    frames.append(_quality(experiment, inventory))
+    measurements = pd.concat(frames, ignore_index=True)[list(MEASUREMENT_COLUMNS)]
+    thresholds = [
+        _read(experiment, "thresholds", key).assign(target=job.target)
+        for job, key in measured.items()
+        if job.transform == UNCHANGED
+    ]
+    faces = experiment.faces
+    people = len(experiment.faces["probe"].identities())
+    return Results(
+        name=experiment.config.name,
+        dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
+        manifest_sha256=experiment.manifest_digest,
+        measurements=measurements,
+        models=_models(experiment),
+        costs=_costs(experiment, inventory),
+        thresholds=pd.concat(thresholds, ignore_index=True),
+        examples=_examples(experiment, inventory),
+        setup={
+            "description": experiment.config.description,
+            "identities": people,
+            "probes_per_identity": len(faces["probe"]) / people,
+            "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
+            "distractors": len(faces["distractor"]),
+            "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+            "seed": experiment.config.seed,
+            "resamples": experiment.config.statistics.resamples,
+        },
+    )
+
+
+def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> pd.DataFrame:
+    """Per-image records of every cell, target, transform and protocol."""
+    return pd.concat(
+        [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()],
+        ignore_index=True,
+    )
+
+
+def _rates(experiment: Experiment, job: MeasureJob, key: str) -> pd.DataFrame:
+    rates = _name_cells(experiment, _read(experiment, "measurements", key), job)
+    fingerprints, cards = experiment.brief.fingerprints, experiment.cards
+    judge = fingerprints[job.target]
+    white_box = [judge in {fingerprints[key] for key in cell.surrogates} for cell in experiment.cells]
+    same_family = [
+        not white and any(cards[key].family == cards[job.target].family for key in cell.surrogates)
+        for white, cell in zip(white_box, experiment.cells, strict=True)
+    ]
+    place = rates["cell"].to_numpy()
+    return rates.assign(white_box=np.array(white_box)[place], same_family=np.array(same_family)[place])
+
+
+def _name_cells(experiment: Experiment, frame: pd.DataFrame, job: MeasureJob) -> pd.DataFrame:
+    """Add the axes of the experiment to rows that know only their cell's number."""
+    place = frame["cell"].to_numpy()
+    cells = experiment.cells
+    return frame.assign(
+        method=np.array([cell.method for cell in cells], dtype=object)[place],
+        epsilon_255=np.array([cell.epsilon_255 for cell in cells])[place],
+        surrogate=np.array([cell.surrogate for cell in cells], dtype=object)[place],
+        target=job.target,
+        transform=job.transform,
+    )
+
+
+def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
+    """Image metrics, averaged over the photos that went through, with identity intervals."""
+    probes = experiment.faces["probe"]
+    originals = {chunk.number: tensor_digest(probes.images[list(chunk.probes)]) for chunk in experiment.chunks}
+    metrics = wanted_metrics(experiment.brief)
+    frames = []
+    for cell in experiment.cells:
+        records = []
+        for unit in inventory.of(cell):
+            stored = None
+            if about := inventory.about.get(unit.key):
+                key = quality_key(experiment.brief, originals[unit.chunk.number], about["pixels"], about["status"])
+                stored = experiment.store.read_frame("quality", key)
+            records.append(_lost_quality(experiment, unit, metrics) if stored is None else stored)
+        rates = quality_measurements(
+            metrics,
+            pd.concat(records, ignore_index=True),
+            experiment.config.statistics.resamples,
+            experiment.config.seed,
+        )
+        frames.append(
+            rates.assign(
+                protocol="quality",
+                method=cell.method,
+                epsilon_255=cell.epsilon_255,
+                surrogate=cell.surrogate,
+                target="",
+                transform=UNCHANGED,
+                white_box=False,
+                same_family=False,
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _lost_quality(experiment: Experiment, unit: Unit, metrics: Sequence[QualityMetric]) -> pd.DataFrame:
+    """Rows without values for a unit whose method raised."""
+    probes = experiment.faces["probe"]
+    frame = pd.DataFrame(
+        {
+            "image_id": [probes.image_id[row] for row in unit.chunk.probes],
+            "identity": [probes.identity[row] for row in unit.chunk.probes],
+            "status": METHOD_FAILED,
+        }
+    )
+    return frame.assign(**{metric.name: np.nan for metric in metrics})
+
+
+def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
+    rows = []
+    for cell in experiment.cells:
+        units = [unit for unit in inventory.of(cell) if unit.key in inventory.about]
+        costs = [inventory.about[unit.key]["cost"] for unit in units]
+        photos = sum(len(unit.chunk.probes) for unit in units)
+        total = {name: sum(cost[name] for cost in costs) for name in ("seconds", "forward_images", "backward_images")}
+        whole = len(units) == len(experiment.chunks)
+        rows.append(
+            {
+                "method": cell.method,
+                "epsilon_255": cell.epsilon_255,
+                "surrogate": cell.surrogate,
+                "scope": make_protector(cell.config, cell.method).scope,
+                "images": photos,
+                "seconds_per_image": total["seconds"] / photos if whole else np.nan,
+                "forward_per_image": total["forward_images"] / photos if whole else np.nan,
+                "backward_per_image": total["backward_images"] / photos if whole else np.nan,
+                "peak_memory_mib": max((cost["peak_memory_mib"] for cost in costs), default=np.nan),
+                "status": OK if whole else METHOD_FAILED,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _models(experiment: Experiment) -> pd.DataFrame:
+    rows = []
+    for key, card in experiment.cards.items():
+        roles = [role for role, keys in experiment.roles.items() if key in keys]
+        rows.append({**vars(card), "name": key, "roles": ", ".join(roles)})
+    return pd.DataFrame(rows)
+
+
+def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ...]:
+    """The first probe of the first people, under every method at its largest budget on the first surrogate."""
+    probes = experiment.faces["probe"]
+    first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
+    protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
+    for cell in _shown_cells(experiment):
+        for unit in inventory.of(cell):
+            shown = [row for row in first.values() if row in unit.chunk.probes]
+            if not shown or unit.key not in inventory.about:
+                continue
+            stored = experiment.store.read_photos("protected", unit.key)
+            for row in shown if stored else []:
+                place = unit.chunk.probes.index(row)
+                if stored and stored[1]["status"][place] == OK:
+                    protected[row][cell.method] = stored[0][place]
+    return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
+
+
+def _shown_cells(experiment: Experiment) -> list[Cell]:
+    """One cell per method: the largest budget, the first surrogate."""
+    best: dict[str, Cell] = {}
+    for cell in experiment.cells:
+        known = best.get(cell.method)
+        if known is None or np.nan_to_num(cell.epsilon_255) > np.nan_to_num(known.epsilon_255):
+            best[cell.method] = cell
+    return list(best.values())
+
+
+def _read(experiment: Experiment, kind: str, key: str) -> pd.DataFrame:
+    frame = experiment.store.read_frame(kind, key)
+    if frame is None:
+        raise StoreError(f"{kind} {key} are gone from the store; run the same command again")
+    return frame

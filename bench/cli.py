@@ -1,0 +1,179 @@
+"""The ``cloakbench`` command: experiments through Hydra, and a few verbs beside it.
+
+    cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
+    cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
+    cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
+    cloakbench list methods|models|datasets|experiments|transforms|protocols
+    cloakbench check method=NAME                       run the conformance suite on a method
+    cloakbench doctor                                  what can run here, and what is missing
+    cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
+    cloakbench perf                                    our loops against bare loops, as ratios
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("cloakbench")
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells use it."""
+
+_HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _start_logging()
+    if words and words[0] in ("--help", "-h", "help"):
+        sys.stdout.write(f"{__doc__}\n")
+        return 0
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        _say("interrupted: finished work is kept, run the same command again to continue")
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError) as problem:
+        if os.environ.get("CLOAKBENCH_DEBUG"):
+            raise
+        _say(_one_line(problem))
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    verb = words[0] if words else ""
+    if verb in ("report", "list", "check", "doctor"):
+        from cloakbench.bench import verbs
+
+        return getattr(verbs, f"{verb}_verb")(words[1:])
+    if verb == "zoo":
+        from cloakbench.bench.composition import compose_config
+        from cloakbench.models.training.command import run_zoo
+
+        run_zoo(compose_config(words[1:], config_name="zoo"))
+        return 0
+    if verb == "perf":
+        from cloakbench.bench.perf import main as perf
+
+        return perf(words[1:])
+    if verb and "=" not in verb and not verb.startswith("-"):
+        raise ValueError(f"there is no command {verb!r}; see cloakbench --help")
+    return _experiments(words)
+
+
+def _experiments(words: list[str]) -> int:
+    """Run one experiment, or a sweep, through Hydra."""
+    import hydra
+
+    from cloakbench.bench.composition import check_sweep, compose_config, split_config_dirs
+
+    sweeping = any(word in ("-m", "--multirun") for word in words)
+    config_dirs, rest = split_config_dirs(words)
+    overrides = [word for word in rest if not word.startswith("-")]
+    asks_hydra = any(word.split("=")[0] in _HYDRA_FLAGS for word in words)
+    if not asks_hydra:
+        if sweeping:
+            check_sweep(overrides, config_dirs)
+        else:
+            return _one_experiment(compose_config(overrides, config_dirs=config_dirs))
+    searchpath = ",".join(f"file://{Path(folder).resolve()}" for folder in config_dirs)
+    flags = [word for word in rest if word.startswith("-")]
+    command = [*flags, *overrides] + ([f"hydra.searchpath=[{searchpath}]"] if searchpath else [])
+    folder: Path | None = None
+    if sweeping and not asks_hydra:
+        first = [word for word in overrides if word.startswith("paths.")]
+        sweeps = Path(compose_config(first).paths.results) / "sweeps"
+        folder = sweeps / time.strftime("%Y-%m-%d_%H-%M-%S")
+        command.append(f"hydra.sweep.dir={folder}")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print one line
+    sys.argv = [sys.argv[0], *command]
+    hydra.main(version_base="1.3", config_path="pkg://cloakbench.conf", config_name="config")(_sweep_job)()
+    if folder is None:
+        return 0
+    from cloakbench.bench.sweep import combine_sweep
+
+    return combine_sweep(folder)
+
+
+def _one_experiment(config: Any) -> int:
+    from cloakbench.bench.run import run
+
+    outcome = run(config)
+    _show(outcome)
+    for problem in outcome.problems:
+        _say(problem)
+    if outcome.problems:
+        _say(
+            f"{len(outcome.problems)} kinds of failure left gaps in the tables; everything else is kept. "
+            "Mend the cause and run the same command with runtime.retry_failed=true"
+        )
+    return 1 if outcome.problems else 0
+
+
+def _sweep_job(config: Any) -> None:
+    """One job of a sweep; an error is recorded, so that the others still run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from cloakbench.bench.run import run
+    from cloakbench.bench.sweep import record_error, record_run
+
+    hydra_config = HydraConfig.get()
+    config.method_key = hydra_config.runtime.choices.get("method")
+    job_folder = Path(hydra_config.runtime.output_dir)
+    log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
+    try:
+        outcome = run(config)
+    except (ValueError, OSError, RuntimeError) as problem:
+        _say(_one_line(problem))
+        record_error(job_folder, _one_line(problem))
+        return
+    record_run(job_folder, outcome.folder)
+    if outcome.problems:
+        for problem in outcome.problems:
+            _say(problem)
+        record_error(job_folder, outcome.problems[0])
+
+
+def _show(outcome: Any) -> None:
+    from rich.console import Console
+
+    from cloakbench.bench.report.terminal import summary
+
+    console = Console()
+    console.print(summary(outcome.results))
+    state = "unchanged" if outcome.reused else "written"
+    console.print(f"Report {state}: {outcome.folder / 'report.md'}", soft_wrap=True, highlight=False)
+
+
+def _start_logging() -> None:
+    logging.basicConfig(
+        level=os.environ.get("CLOAKBENCH_LOG", "INFO").upper(),
+        format="%(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"error: {line}\n")
+
+
+def _one_line(problem: BaseException) -> str:
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    if isinstance(problem, OSError) and problem.strerror and problem.strerror not in text:
+        text = f"{text}: {problem.strerror}"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

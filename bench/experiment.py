@@ -1,0 +1,204 @@
+"""Everything an experiment needs before work starts: faces, models, plan, and the key that names the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.keys import content_key
+from cloakbench.bench.plan import (
+    Cell,
+    Chunk,
+    ConfigError,
+    Unit,
+    build_cells,
+    build_chunks,
+    measured_target_rows,
+    unit_key,
+)
+from cloakbench.bench.recognisers import build_recogniser, fingerprint
+from cloakbench.bench.store import Store
+from cloakbench.bench.workshop import UNCHANGED, Brief, write_faces
+from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
+from cloakbench.models.base import ModelCard
+
+log = logging.getLogger(__name__)
+
+_ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
+_NOT_RESULTS = frozenset({"runtime", "logger", "paths", "hydra", "report", "description"})
+"""Config blocks that cannot change a number and so are no part of a run's name."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A composed config, made concrete.
+
+    Attributes:
+        config: the composed config.
+        store: where results live.
+        manifest: the images used, with digests.
+        faces: role to faces, for the roles the data set offers.
+        cards: model key to card, for every surrogate and target.
+        brief: what the workers must know.
+        cells: methods at budgets on surrogates, controls first.
+        chunks: the people, split.
+        units: ``(unit, inputs of its key)`` in the order they are handed out.
+    """
+
+    config: DictConfig
+    store: Store
+    manifest: Manifest
+    faces: Mapping[Role, FaceSet]
+    cards: Mapping[str, ModelCard]
+    brief: Brief
+    cells: tuple[Cell, ...]
+    chunks: tuple[Chunk, ...]
+    units: tuple[tuple[Unit, dict[str, Any]], ...]
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        return tuple(self.config.surrogates)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self.config.targets)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that decides the numbers: config, data, weights, code."""
+        plain = OmegaConf.to_container(self.config, resolve=True)
+        assert isinstance(plain, dict)
+        settings = {name: value for name, value in plain.items() if name not in _NOT_RESULTS}
+        for group in ("surrogates", "targets", "surrogate", "target"):
+            settings.pop(group, None)
+        settings["dataset"] = None  # the manifest says what its settings came to
+        models = {role: [self.brief.fingerprints[k] for k in keys] for role, keys in self.roles.items()}
+        units = [unit.key for unit, _ in self.units]
+        return content_key("run", {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units})
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        return {"surrogate": self.surrogates, "target": self.targets}
+
+    @cached_property
+    def manifest_digest(self) -> str:
+        return self.manifest.digest()
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where this run's report goes; the same experiment always has the same folder."""
+        return Path(self.config.paths.runs) / f"{self.config.name}-{self.key[:8]}"
+
+    @cached_property
+    def target_rows(self) -> dict[str, int]:
+        """Person to the auxiliary row that impersonation is measured on; empty without auxiliary faces."""
+        auxiliary = self.faces.get("auxiliary")
+        return measured_target_rows(auxiliary, self.chunks) if auxiliary is not None else {}
+
+
+def single_choices(config: DictConfig) -> None:
+    """Let ``method=``, ``model@surrogate=`` and ``model@target=`` replace the lists of the experiment, in place."""
+    for one, many in (("surrogate", "surrogates"), ("target", "targets")):
+        if config[one] is not None:
+            config[many] = {config[one].name: config[one]}
+            config[one] = None
+
+
+def prepare(config: DictConfig) -> Experiment:
+    """Build everything that must exist before work starts.
+
+    Raises:
+        ConfigError: the experiment asks for something that cannot be.
+        ValueError: faces or weights cannot be had; the message says what to do.
+    """
+    single_choices(config)
+    if not config.targets:
+        raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
+    store = Store(Path(config.paths.store))
+    store.remove_leftovers()
+    dataset = _build_dataset(config)
+    faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in _ROLES if role in dataset.roles()}
+    _check_faces(faces, dataset)
+    manifest = dataset.manifest()
+    digest = manifest.digest()
+    rejected = list(dataset.rejected())
+    if rejected:
+        log.warning(
+            "%d photos cannot be used (%s); see manifest.csv of the run", len(rejected), _tally(e.status for e in rejected)
+        )
+
+    models = {key: _plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
+    built = {key: build_recogniser(model, key) for key, model in models.items()}
+    fingerprints = {key: fingerprint(models[key], model) for key, model in built.items()}
+    transforms = {UNCHANGED: {}} | {instantiate(value).label: _plain(value) for value in config.transforms.values()}
+    brief = Brief(
+        store=store.root,
+        faces={role: write_faces(store, digest, role, some) for role, some in faces.items()},
+        models=models,
+        fingerprints=fingerprints,
+        targets=tuple(config.targets),
+        transforms=transforms,
+        quality=tuple(config.quality.metrics),
+        lpips_alex_path=config.quality.lpips_alex_path,
+        seed=config.seed,
+        embed_batch=config.plan.embed_batch,
+        device=config.runtime.device,
+    )
+    cells = build_cells(config)
+    chunks = build_chunks(
+        faces["probe"],
+        faces.get("reference"),
+        faces.get("auxiliary"),
+        people=config.plan.chunk_identities,
+        seed=config.seed,
+    )
+    by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
+    digests = {role: [by_id[image_id] for image_id in some.image_id] for role, some in faces.items()}
+    auxiliary_digest = brief.faces.get("auxiliary", "")
+    units = []
+    for cell in cells:
+        for chunk in chunks:
+            key, inputs = unit_key(cell, chunk, faces, digests, fingerprints, auxiliary_digest, config.seed)
+            units.append((Unit(cell, chunk, key), inputs))
+    cards = {key: model.card for key, model in built.items()}
+    return Experiment(config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units))
+
+
+def _build_dataset(config: DictConfig) -> Dataset:
+    try:
+        dataset = instantiate(config.dataset)
+    except Exception as problem:
+        cause = problem.__cause__ or problem
+        raise ConfigError(f"dataset: {str(cause).splitlines()[0]}") from problem
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(f"dataset: {config.dataset._target_} built a {type(dataset).__name__}, not a Dataset")
+    return dataset
+
+
+def _check_faces(faces: Mapping[Role, FaceSet], dataset: Dataset) -> None:
+    for role in ("probe", "distractor"):
+        if role not in faces or not len(faces[role]):
+            raise ConfigError(f"data set {dataset.name} has no {role} faces, which identification needs")
+    shared = set(faces["probe"].image_id) & set(faces["reference"].image_id) if "reference" in faces else set()
+    if shared:
+        raise ConfigError(f"{min(shared)} is both reference and probe; a mask must never see its probes")
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _tally(statuses: Any) -> str:
+    counts: dict[str, int] = {}
+    for status in statuses:
+        counts[status] = counts.get(status, 0) + 1
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -1,0 +1,149 @@
+"""What an experiment already has in the store and what it still lacks, found by looking, not by remembering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from cloakbench.bench.experiment import Experiment
+from cloakbench.bench.keys import tensor_digest
+from cloakbench.bench.measure import CellPhotos, MeasureBrief
+from cloakbench.bench.plan import Cell, Unit
+from cloakbench.bench.workshop import UNCHANGED, RoleJob, embedding_key, quality_key
+from cloakbench.methods.base import METHOD_FAILED
+
+Job = RoleJob | tuple[Unit, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What became of every unit.
+
+    Attributes:
+        about: unit key to what is stored about its photos, for units that were protected.
+        failures: unit key to ``{"status", "reason"}``, for units whose method raised.
+        units: every unit of the experiment.
+    """
+
+    about: Mapping[str, dict[str, Any]]
+    failures: Mapping[str, dict[str, str]]
+    units: tuple[Unit, ...]
+
+    def of(self, cell: Cell) -> list[Unit]:
+        """The units of a cell in chunk order."""
+        return [unit for unit in self.units if unit.cell is cell]
+
+    def problems(self) -> list[str]:
+        """One line per cell that lost photos."""
+        lines = []
+        for unit in self.units:
+            if unit.key in self.failures:
+                lines.append(f"{unit.cell.label}: {self.failures[unit.key]['reason']}")
+            elif unit.key in self.about:
+                lost = sum(status != "ok" for status in self.about[unit.key]["status"])
+                if lost:
+                    lines.append(f"{unit.cell.label}: {lost} of {len(unit.chunk.probes)} photos of a chunk failed")
+        return list(dict.fromkeys(lines))
+
+
+def take_stock(experiment: Experiment) -> Inventory:
+    """Look every unit up."""
+    about, failures = {}, {}
+    for unit, _ in experiment.units:
+        known = experiment.store.read_about("protected", unit.key)
+        if known is not None:
+            about[unit.key] = known
+        else:
+            failure = experiment.store.read_json("failures", unit.key)
+            failures[unit.key] = failure or {"status": METHOD_FAILED, "reason": "not finished"}
+    return Inventory(about, failures, tuple(unit for unit, _ in experiment.units))
+
+
+def count_jobs(experiment: Experiment) -> int:
+    """All jobs of an experiment, done or not."""
+    return len(experiment.units) + sum(1 for _ in _role_jobs(experiment))
+
+
+def due_jobs(experiment: Experiment) -> list[Job]:
+    """Jobs with anything missing from the store, clean embeddings first. Recorded failures are not due."""
+    store, brief = experiment.store, experiment.brief
+    probes = experiment.faces["probe"]
+
+    @cache
+    def original_digest(rows: tuple[int, ...]) -> str:
+        return tensor_digest(probes.images[list(rows)])
+
+    def unit_is_done(unit: Unit) -> bool:
+        if store.path("failures", unit.key, ".json").exists():
+            return True
+        about = store.read_about("protected", unit.key)
+        if about is None:
+            return False
+        names = [probes.image_id[row] for row in unit.chunk.probes]
+        quality = quality_key(brief, original_digest(unit.chunk.probes), about["pixels"], about["status"])
+        return store.has_frame("quality", quality) and all(
+            store.has_tensors("embeddings", embedding_key(brief, target, label, about["pixels"], names)[0])
+            for label in brief.transforms
+            for target in brief.targets
+        )
+
+    digests = clean_pixels(experiment)
+
+    def role_is_done(job: RoleJob) -> bool:
+        faces = experiment.faces[job.role]
+        rows = range(len(faces)) if job.rows is None else job.rows
+        chunks = [chunk.probes for chunk in experiment.chunks]
+        pixels = digests[job.role][0 if job.rows is None else chunks.index(job.rows)]
+        key, _ = embedding_key(brief, job.model, UNCHANGED, pixels, [faces.image_id[row] for row in rows])
+        return store.has_tensors("embeddings", key)
+
+    due: list[Job] = [job for job in _role_jobs(experiment) if not role_is_done(job)]
+    return due + [(unit, inputs) for unit, inputs in experiment.units if not unit_is_done(unit)]
+
+
+def clean_pixels(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """Digests of the clean photos: the probes chunk by chunk, the other judged roles whole."""
+    whole = {role: (tensor_digest(experiment.faces[role].images),) for role in _judged_roles(experiment)}
+    probes = experiment.faces["probe"].images
+    return whole | {"probe": tuple(tensor_digest(probes[list(chunk.probes)]) for chunk in experiment.chunks)}
+
+
+def measure_brief(experiment: Experiment, inventory: Inventory) -> MeasureBrief:
+    """What the measure jobs need to know of the stored photos."""
+    cells = []
+    for cell in experiment.cells:
+        units = inventory.of(cell)
+        status = tuple(
+            tuple(inventory.about[unit.key]["status"])
+            if unit.key in inventory.about
+            else (inventory.failures[unit.key]["status"],) * len(unit.chunk.probes)
+            for unit in units
+        )
+        pixels = tuple(inventory.about.get(unit.key, {"pixels": ""})["pixels"] for unit in units)
+        cells.append(CellPhotos(pixels, tuple(unit.chunk.probes for unit in units), status))
+    protocols: Any = OmegaConf.to_container(experiment.config.protocols, resolve=True)
+    return MeasureBrief(
+        work=experiment.brief,
+        cells=tuple(cells),
+        clean_pixels=clean_pixels(experiment),
+        clean_rows=tuple(chunk.probes for chunk in experiment.chunks),
+        target_rows=experiment.target_rows,
+        protocols=protocols,
+        resamples=experiment.config.statistics.resamples,
+    )
+
+
+def _judged_roles(experiment: Experiment) -> tuple[str, ...]:
+    return tuple(role for role in ("distractor", "auxiliary", "impostor") if role in experiment.faces)
+
+
+def _role_jobs(experiment: Experiment) -> Iterator[RoleJob]:
+    for target in experiment.targets:
+        for chunk in experiment.chunks:
+            yield RoleJob("probe", target, chunk.probes)
+        for role in _judged_roles(experiment):
+            yield RoleJob(role, target)

@@ -1,0 +1,38 @@
+"""Content keys: the name of a result is a digest of everything that can change it, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Inputs = Mapping[str, Any]
+"""What a key is made of; plain JSON values. Stored inside the entry, so that a person can read what it is."""
+
+SCHEMA = 1
+"""Version of the stored formats; part of every key."""
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces, and an error for what JSON cannot say (NaN included)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def content_key(kind: str, inputs: Inputs) -> str:
+    """32 hex digits naming an entry of ``kind`` made from ``inputs``.
+
+    The version of torch is always part of it: two versions may round a convolution differently, and ``sign`` turns
+    the last bit of a gradient into a grey level.
+    """
+    text = canonical_json({"kind": kind, "schema": SCHEMA, "torch": torch.__version__.split("+")[0], **inputs})
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """sha256 over shape, dtype and bytes."""
+    head = f"{tensor.dtype} {tuple(tensor.shape)}\n".encode()
+    return hashlib.sha256(head + tensor.contiguous().numpy().tobytes()).hexdigest()[:32]

@@ -1,0 +1,79 @@
+"""Where progress is recorded beside the store: a CSV file, or Weights & Biases."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+
+class RunLogger(Protocol):
+    """Something that follows a run."""
+
+    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Called once, before any work, with the run folder and the resolved config."""
+
+    def unit(self, values: Mapping[str, Any]) -> None:
+        """Called for every finished unit of work: method, surrogate, epsilon_255, chunk, seconds, photos, failed."""
+
+    def finish(self, measurements: pd.DataFrame) -> None:
+        """Called once with the tidy frame of measurements."""
+
+
+class CsvLogger:
+    """Appends a line per unit to ``units.csv`` in the run folder."""
+
+    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self._path = folder / "units.csv"
+        self._begun = time.time()
+
+    def unit(self, values: Mapping[str, Any]) -> None:
+        row = {"elapsed_seconds": round(time.time() - self._begun, 3), **values}
+        new = not self._path.exists()
+        with self._path.open("a", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def finish(self, measurements: pd.DataFrame) -> None:
+        """Nothing: the report writes the tables."""
+
+
+class WandbLogger:
+    """Follows a run in Weights & Biases.
+
+    Args:
+        project: project name.
+        mode: ``offline`` (default of the config; files stay in the run folder), ``online`` or ``disabled``.
+        group: optional group, e.g. the name of a sweep.
+    """
+
+    def __init__(self, project: str, mode: str, group: str | None) -> None:
+        self.project, self.mode, self.group = project, mode, group
+
+    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project=self.project,
+            mode=self.mode,  # type: ignore[arg-type]
+            group=self.group,
+            dir=str(folder),
+            name=folder.name,
+            config=dict(config),
+            settings=wandb.Settings(console="off", silent=True),
+        )
+
+    def unit(self, values: Mapping[str, Any]) -> None:
+        self._run.log({f"unit/{name}": value for name, value in values.items()})
+
+    def finish(self, measurements: pd.DataFrame) -> None:
+        import wandb
+
+        self._run.log({"measurements": wandb.Table(dataframe=measurements)})
+        self._run.finish()

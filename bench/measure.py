@@ -1,0 +1,190 @@
+"""From stored embeddings to records and rates: one job per target and transform.
+
+Jobs are pure functions of what is in the store and are stored themselves, so a finished experiment is reported again
+without recomputing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from cloakbench.bench.keys import content_key
+from cloakbench.bench.protocols.base import Protocol, Responses
+from cloakbench.bench.protocols.verification import calibrate
+from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key, read_faces
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.provenance import code_digest
+
+_PIXELS_LOST = "skipped"
+
+
+@dataclass(frozen=True)
+class CellPhotos:
+    """The protected photos of a cell, chunk by chunk: digests of the pixels, rows among the probes, status.
+
+    A chunk that failed as a whole has an empty digest.
+    """
+
+    pixels: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    status: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class MeasureJob:
+    """Judge every cell with one target after one transform."""
+
+    target: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class MeasureBrief:
+    """What every measure job shares, picklable.
+
+    Attributes:
+        work: the brief of the experiment.
+        cells: one entry per cell, in plan order.
+        clean_pixels: role to digest of its photos; the probes chunk by chunk.
+        clean_rows: rows of the probes, chunk by chunk.
+        target_rows: person to the auxiliary row impersonation is measured on.
+        protocols: key to resolved protocol config.
+        resamples: bootstrap draws.
+    """
+
+    work: Brief
+    cells: tuple[CellPhotos, ...]
+    clean_pixels: Mapping[str, tuple[str, ...]]
+    clean_rows: tuple[tuple[int, ...], ...]
+    target_rows: Mapping[str, int]
+    protocols: Mapping[str, Mapping[str, Any]]
+    resamples: int
+
+
+def measure_key(brief: MeasureBrief, job: MeasureJob) -> str:
+    """Name of the stored answer to a job."""
+    modules = sorted({str(config["_target_"]).rpartition(".")[0] for config in brief.protocols.values()})
+    inputs = {
+        "target": brief.work.fingerprints[job.target],
+        "transform": dict(brief.work.transforms[job.transform]),
+        "cells": [[cell.pixels, cell.status] for cell in brief.cells],
+        "clean": {role: list(pixels) for role, pixels in brief.clean_pixels.items()},
+        "target_rows": dict(brief.target_rows),
+        "faces": dict(brief.work.faces),
+        "protocols": {key: dict(config) for key, config in brief.protocols.items()},
+        "resamples": brief.resamples,
+        "seed": brief.work.seed,
+        "batch": brief.work.embed_batch,
+        "code": code_digest("cloakbench.bench.measure", *modules),
+    }
+    return content_key("measurements", inputs)
+
+
+class Measurer:
+    """Handler of measure jobs; answers with the key of the stored result."""
+
+    def __init__(self, brief: MeasureBrief) -> None:
+        torch.set_num_threads(1)
+        self.brief = brief
+        self.store = Store(brief.work.store)
+        self.protocols: dict[str, Protocol] = {key: instantiate(dict(c)) for key, c in brief.protocols.items()}
+        self._faces: dict[str, FaceSet] = {}
+
+    def __call__(self, job: MeasureJob) -> str:
+        key = measure_key(self.brief, job)
+        if self.store.has_frame("measurements", key):
+            return key
+        thresholds = self._thresholds(job.target)
+        records, measurements = [], []
+        for number in range(len(self.brief.cells)):
+            responses = self._responses(job, number, thresholds)
+            for name, protocol in self.protocols.items():
+                found = protocol.records(responses)
+                rates = protocol.measurements(found, self.brief.resamples, self.brief.work.seed)
+                records.append(found.assign(cell=number, protocol=name))
+                measurements.append(rates.assign(cell=number, protocol=name))
+        self.store.write_frame("thresholds", key, thresholds)
+        self.store.write_frame("records", key, pd.concat(records, ignore_index=True))
+        rates = pd.concat(measurements, ignore_index=True)
+        self.store.write_frame("measurements", key, rates)  # last: its presence says that the job is done
+        return key
+
+    def _responses(self, job: MeasureJob, number: int, thresholds: pd.DataFrame) -> Responses:
+        probes = self.faces("probe")
+        cell = self.brief.cells[number]
+        clean = self._probe_embeddings(job.target)
+        protected = torch.full_like(clean, torch.nan)
+        status = [_PIXELS_LOST] * len(probes)
+        for pixels, rows, states in zip(cell.pixels, cell.rows, cell.status, strict=True):
+            if pixels:
+                names = [probes.image_id[row] for row in rows]
+                protected[list(rows)] = self._embeddings(job.target, job.transform, pixels, names)
+            for row, state in zip(rows, states, strict=True):
+                status[row] = state
+        identities = {name: place for place, name in enumerate(probes.identities())}
+        return Responses(
+            protected=protected,
+            clean=clean,
+            identity=torch.tensor([identities[name] for name in probes.identity]),
+            image_id=probes.image_id,
+            gallery=self._role_embeddings(job.target, "distractor"),
+            target_embeddings=self._impersonated(job.target),
+            thresholds=dict(zip(thresholds["far"], thresholds["threshold"], strict=True)),
+            status=status,
+        )
+
+    def _thresholds(self, target: str) -> pd.DataFrame:
+        """Cosine thresholds of a target at the false accept rates the verification protocols ask for."""
+        fars = sorted({far for protocol in self.protocols.values() for far in getattr(protocol, "fars", ())})
+        if "impostor" not in self.brief.work.faces or not fars:
+            return pd.DataFrame({"far": [], "threshold": []})
+        impostors = self.faces("impostor")
+        identities = {name: place for place, name in enumerate(impostors.identities())}
+        return calibrate(
+            self._role_embeddings(target, "impostor"),
+            torch.tensor([identities[name] for name in impostors.identity]),
+            fars=fars,
+            resamples=self.brief.resamples,
+            seed=self.brief.work.seed,
+        )
+
+    def _impersonated(self, target: str) -> Tensor | None:
+        if not self.brief.target_rows:
+            return None
+        rows = [self.brief.target_rows[name] for name in self.faces("probe").identity]
+        return self._role_embeddings(target, "auxiliary")[rows]
+
+    def _probe_embeddings(self, target: str) -> Tensor:
+        probes = self.faces("probe")
+        parts = [
+            (rows, self._embeddings(target, UNCHANGED, pixels, [probes.image_id[row] for row in rows]))
+            for rows, pixels in zip(self.brief.clean_rows, self.brief.clean_pixels["probe"], strict=True)
+        ]
+        whole = parts[0][1].new_full((len(probes), parts[0][1].shape[1]), torch.nan)
+        for rows, values in parts:
+            whole[list(rows)] = values
+        return whole
+
+    def _role_embeddings(self, target: str, role: str) -> Tensor:
+        return self._embeddings(target, UNCHANGED, self.brief.clean_pixels[role][0], self.faces(role).image_id)
+
+    def _embeddings(self, model: str, transform: str, pixels: str, names: Sequence[str]) -> Tensor:
+        key, _ = embedding_key(self.brief.work, model, transform, pixels, names)
+        stored = self.store.read_tensors("embeddings", key)
+        if stored is None:
+            raise StoreError(f"embeddings by {model} are gone from the store; run the same command again")
+        return stored[0]["embeddings"]
+
+    def faces(self, role: str) -> FaceSet:
+        """The stored faces of a role, read once per process."""
+        if role not in self._faces:
+            self._faces[role] = read_faces(self.store, self.brief.work.faces[role])
+        return self._faces[role]

@@ -1,0 +1,226 @@
+"""From a composed config to a list of cells and units of work, each with a content key.
+
+A *cell* is a method at a budget on a surrogate; a *unit* is a cell applied to one chunk of people. The chunk decides
+which images share a forward pass and is therefore part of the plan, never of the machine.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.keys import content_key
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.provenance import code_digest
+from cloakbench.datasets.randomness import stream_seed
+from cloakbench.methods.base import Protector
+
+NO_SURROGATE = ""
+
+
+class ConfigError(ValueError):
+    """The experiment asks for something that cannot be; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method at one budget on one surrogate (or ensemble).
+
+    Attributes:
+        method: key of the method in the experiment.
+        config: resolved method config with the budget in place.
+        epsilon_255: the budget in grey levels, NaN for methods without one.
+        surrogate: label of the surrogate or ensemble, empty for methods that use none.
+        surrogates: keys of the models behind the label.
+    """
+
+    method: str
+    config: Mapping[str, Any]
+    epsilon_255: float
+    surrogate: str
+    surrogates: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What logs and progress call the cell."""
+        budget = "" if math.isnan(self.epsilon_255) else f" {self.epsilon_255:g}/255"
+        return f"{self.method}{budget}" + (f" on {self.surrogate}" if self.surrogate else "")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """People whose photos are protected together, as rows of the probe and reference faces."""
+
+    number: int
+    identities: tuple[str, ...]
+    probes: tuple[int, ...]
+    references: tuple[tuple[int, ...], ...]
+    targets: tuple[int, ...]
+    """Row in the auxiliary faces of the photo each person is to be mistaken for; empty without auxiliary faces."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One cell on one chunk: the smallest piece of work that is stored."""
+
+    cell: Cell
+    chunk: Chunk
+    key: str
+
+
+def build_cells(config: DictConfig) -> list[Cell]:
+    """Every cell of an experiment: controls and methods, at each budget, on each surrogate.
+
+    ``epsilons_255`` is an axis for the methods of an experiment; a method chosen on the command line runs at its own
+    ``epsilon_255``. Controls run at every budget that some method runs at.
+
+    Raises:
+        ConfigError: no method was asked for, or a method needs a surrogate and there is none.
+    """
+    chosen = {config.method_key: config.method} if config.method is not None else dict(config.methods)
+    if not chosen:
+        raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
+    axis = list(config.epsilons_255) if config.epsilons_255 and config.method is None else None
+    labels = surrogate_labels(config)
+
+    cells: list[Cell] = []
+    for key, method in chosen.items():
+        cells += _cells_of(key, method, axis, labels)
+    budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
+    controls = [
+        cell
+        for key, method in config.controls.items()
+        if key not in chosen
+        for cell in _cells_of(key, method, budgets or None, labels)
+    ]
+    return controls + cells
+
+
+def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
+    """Label to model keys: every surrogate alone, unless the experiment says otherwise, and every ensemble."""
+    single = {key: (key,) for key in config.surrogates} if config.single_surrogates else {}
+    ensembles = {label: tuple(keys) for label, keys in (config.ensembles or {}).items()}
+    for label, keys in ensembles.items():
+        if missing := [key for key in keys if key not in config.surrogates]:
+            raise ConfigError(f"ensemble {label} names {missing[0]}, which is not among the surrogates")
+    return single | ensembles
+
+
+def _cells_of(
+    key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]]
+) -> Iterator[Cell]:
+    plain = OmegaConf.to_container(method, resolve=True)
+    assert isinstance(plain, dict)
+    has_budget = "epsilon_255" in plain
+    for epsilon_255 in axis if axis and has_budget else [plain.get("epsilon_255", math.nan)]:
+        at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
+        protector = make_protector(at_budget, key)
+        if "surrogates" not in protector.needs:
+            yield Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, ())
+            continue
+        if not labels:
+            raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
+        for label, keys in labels.items():
+            yield Cell(key, at_budget, float(epsilon_255), label, keys)
+
+
+def make_protector(config: Mapping[str, Any], key: str) -> Protector:
+    """Build a method; a key its constructor does not take is an error that names the ones it does.
+
+    Raises:
+        ConfigError: unknown or missing key, or a value the method refuses.
+    """
+    target = str(config["_target_"])
+    signature = inspect.signature(get_method(target) if "." in target else instantiate)
+    known = [name for name in signature.parameters if name != "self"]
+    if unknown := [name for name in config if not name.startswith("_") and name not in known]:
+        raise ConfigError(f"method {key} has no setting {unknown[0]!r}; it has: {', '.join(known)}")
+    try:
+        return instantiate(dict(config), _convert_="all")
+    except Exception as problem:
+        cause = problem.__cause__ or problem
+        raise ConfigError(f"method {key}: {str(cause).splitlines()[0]}") from problem
+
+
+def build_chunks(
+    probes: FaceSet, references: FaceSet | None, auxiliary: FaceSet | None, *, people: int, seed: int
+) -> list[Chunk]:
+    """Split the people of the probe faces into chunks of ``people`` in order of first appearance.
+
+    Each person is given somebody of the auxiliary faces who has at least two photos, drawn from (seed, identity): the
+    first photo is what a targeted method may see, the second is what success is measured on.
+    """
+    rows_of = _rows_by_identity(probes)
+    references_of = _rows_by_identity(references) if references else {}
+    pairs = [rows for rows in _rows_by_identity(auxiliary).values() if len(rows) > 1] if auxiliary else []
+    identities = list(rows_of)
+    chunks = []
+    for number, start in enumerate(range(0, len(identities), people)):
+        names = identities[start : start + people]
+        chunks.append(
+            Chunk(
+                number,
+                tuple(names),
+                tuple(row for name in names for row in rows_of[name]),
+                tuple(tuple(references_of.get(name, ())) for name in names),
+                tuple(pairs[stream_seed(seed, "target", name) % len(pairs)][0] for name in names) if pairs else (),
+            )
+        )
+    return chunks
+
+
+def measured_target_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[str, int]:
+    """For each person the row of the target photo that success is measured on: the one after the photo given away."""
+    rows_of = _rows_by_identity(auxiliary)
+    return {
+        name: rows_of[auxiliary.identity[row]][1]
+        for chunk in chunks
+        for name, row in zip(chunk.identities, chunk.targets, strict=bool(chunk.targets))
+    }
+
+
+def unit_key(
+    cell: Cell,
+    chunk: Chunk,
+    faces: Mapping[str, FaceSet],
+    digests: Mapping[str, Sequence[str]],
+    fingerprints: Mapping[str, str],
+    auxiliary_digest: str,
+    seed: int,
+) -> tuple[str, dict[str, Any]]:
+    """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk."""
+    protector = make_protector(cell.config, cell.method)
+    sees_references = "references" in protector.needs
+    inputs: dict[str, Any] = {
+        "method": dict(cell.config),
+        "code": code_digest(type(protector).__module__),
+        "surrogates": [fingerprints[key] for key in cell.surrogates],
+        "seed": seed,
+        "people": list(chunk.identities),
+        "probes": [(faces["probe"].image_id[row], digests["probe"][row]) for row in chunk.probes],
+        "references": [[digests["reference"][row] for row in rows] for rows in chunk.references]
+        if sees_references
+        else [],
+        "targets": [digests["auxiliary"][row] for row in chunk.targets] if "targets" in protector.needs else [],
+        "auxiliary": auxiliary_digest if "auxiliary" in protector.needs else "",
+    }
+    return content_key("protected", inputs), inputs
+
+
+def _rows_by_identity(faces: FaceSet) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, identity in enumerate(faces.identity):
+        rows.setdefault(identity, []).append(row)
+    return rows
+
+
+def to_float(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Stored uint8 photos as float32 in [0, 1]."""
+    return images.to(device=device, dtype=torch.float32) / 255

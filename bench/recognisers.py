@@ -1,0 +1,58 @@
+"""Building the recognisers of an experiment and naming them by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+
+from cloakbench.bench.keys import content_key
+from cloakbench.datasets.provenance import code_digest
+from cloakbench.models.base import Recogniser
+
+_PLACES = frozenset({"path", "url", "cache", "sha256", "name", "card"})
+"""Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
+
+
+def build_recogniser(config: Mapping[str, Any], key: str) -> Recogniser:
+    """Build one model from its config.
+
+    Raises:
+        ValueError: the weights are missing, damaged or do not fit; one line saying what to do.
+    """
+    try:
+        model = instantiate(dict(config), _convert_="all")
+    except Exception as problem:
+        cause = problem.__cause__ or problem
+        raise ValueError(f"model {key}: {str(cause).splitlines()[0]}") from problem
+    if not isinstance(model, Recogniser):
+        raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a Recogniser")
+    return model
+
+
+def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
+    """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
+    settings = _without_places(config)
+    modules = sorted({"cloakbench.models.base", *_project_modules(settings)})
+    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code_digest(*modules)}
+    return content_key("model", inputs)
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_places(item) for key, item in value.items() if key not in _PLACES}
+    if isinstance(value, list | tuple):
+        return [_without_places(item) for item in value]
+    return value
+
+
+def _project_modules(value: Any) -> set[str]:
+    """Modules of this project named by any ``_target_``."""
+    if isinstance(value, Mapping):
+        found = set().union(*(_project_modules(item) for item in value.values())) if value else set()
+        target = str(value.get("_target_", ""))
+        return found | ({target.rpartition(".")[0]} if target.startswith("cloakbench.") else set())
+    if isinstance(value, list):
+        return set().union(*(_project_modules(item) for item in value)) if value else set()
+    return set()

@@ -1,0 +1,292 @@
+"""What a worker process does: protect a chunk, save it, read it back, measure and embed it.
+
+Only the read-back 8-bit photos are ever measured (design invariant 1). Embeddings are named by the pixels they come
+from, so that a photo is embedded once per model even when several methods return it unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from cloakbench.bench.keys import content_key, tensor_digest
+from cloakbench.bench.plan import Chunk, Unit, make_protector, to_float
+from cloakbench.bench.pool import Busy
+from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
+from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.transforms import Transform
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.provenance import code_digest
+from cloakbench.methods.base import METHOD_FAILED, People, Protected, Resources
+from cloakbench.models.base import Recogniser, embed_in_batches
+
+log = logging.getLogger(__name__)
+
+UNCHANGED = "none"
+"""Label of the transform that leaves photos as they are."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Everything a worker must know, in picklable form.
+
+    Attributes:
+        store: root of the store.
+        faces: role to key of the stored faces.
+        models: model key to resolved config.
+        fingerprints: model key to content digest.
+        targets: keys of the models that judge protected photos.
+        transforms: label to resolved transform config.
+        quality: names of the image metrics.
+        lpips_alex_path: where the AlexNet weights of LPIPS lie, or None.
+        seed: run seed.
+        embed_batch: photos per forward pass of an embedding; part of the plan.
+        device: where to compute.
+    """
+
+    store: Path
+    faces: Mapping[str, str]
+    models: Mapping[str, Mapping[str, Any]]
+    fingerprints: Mapping[str, str]
+    targets: tuple[str, ...]
+    transforms: Mapping[str, Mapping[str, Any]]
+    quality: tuple[str, ...]
+    lpips_alex_path: str | None
+    seed: int
+    embed_batch: int
+    device: str
+
+
+@dataclass(frozen=True)
+class RoleJob:
+    """Embed clean faces of a role with one model; ``rows`` None means all of them."""
+
+    role: str
+    model: str
+    rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """What the parent needs to know of a finished unit."""
+
+    seconds: float
+    photos: int
+    failed: int
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Workshop:
+    """Handler of a worker process: answers `RoleJob` and ``(Unit, inputs)`` jobs."""
+
+    def __init__(self, brief: Brief) -> None:
+        torch.set_num_threads(1)
+        self.brief = brief
+        self.store = Store(brief.store)
+        self.device = torch.device(brief.device)
+        self.transforms: dict[str, Transform] = {
+            label: instantiate(dict(config)) for label, config in brief.transforms.items() if label != UNCHANGED
+        }
+        self._faces: dict[str, FaceSet] = {}
+        self._models: dict[str, Recogniser] = {}
+
+    def __call__(self, job: RoleJob | tuple[Unit, dict[str, Any]]) -> UnitReport | Busy:
+        if isinstance(job, RoleJob):
+            faces = self.faces(job.role)
+            faces = faces if job.rows is None else faces.select(job.rows)
+            self.embeddings(job.model, UNCHANGED, faces.images, faces.image_id)
+            return UnitReport(0.0, len(faces), 0)
+        unit, inputs = job
+        with self.store.claim(unit.key, wait=False) as mine:
+            return self._work(unit, inputs) if mine else Busy()
+
+    def _work(self, unit: Unit, inputs: dict[str, Any]) -> UnitReport:
+        about = self.store.read_about("protected", unit.key)
+        if about is None:
+            try:
+                about = self._protect(unit, inputs)
+            except (StoreError, MemoryError):
+                raise
+            except Exception as problem:  # a method may raise anything; its photos become rows with a status
+                reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
+                log.exception("%s failed on chunk %d", unit.cell.label, unit.chunk.number)
+                self.store.write_json("failures", unit.key, {"status": METHOD_FAILED, "reason": reason})
+                return UnitReport(0.0, len(unit.chunk.probes), len(unit.chunk.probes), problems=(reason,))
+        problems = self._respond(unit)
+        failed = sum(status != "ok" for status in about["status"])
+        return UnitReport(
+            about["cost"]["seconds"], len(about["status"]), failed, tuple(about["warnings"]), tuple(problems)
+        )
+
+    def _protect(self, unit: Unit, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Protect, save, and return what is stored about the photos."""
+        protector = make_protector(unit.cell.config, unit.cell.method)
+        resources = Resources(
+            tuple(self.model(key) for key in unit.cell.surrogates),
+            self.faces("auxiliary") if "auxiliary" in protector.needs and "auxiliary" in self.brief.faces else None,
+            self.brief.seed,
+            self.device,
+        )
+        probes = self.faces("probe")
+        protected = protector.protect(self.people(unit.chunk), resources)
+        about = _about(protected, inputs)
+        names = [probes.image_id[row] for row in unit.chunk.probes]
+        self.store.write_photos("protected", unit.key, protected.images, names, about)
+        return about
+
+    def _respond(self, unit: Unit) -> list[str]:
+        """Measure the saved photos and embed them with every target after every transform."""
+        stored = self.store.read_photos("protected", unit.key)
+        if stored is None:
+            raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
+        photos, about = stored
+        probes = self.faces("probe")
+        names = tuple(probes.image_id[row] for row in unit.chunk.probes)
+        identity = [probes.identity[row] for row in unit.chunk.probes]
+        original = probes.images[list(unit.chunk.probes)]
+        key = quality_key(self.brief, tensor_digest(original), tensor_digest(photos), about["status"])
+        if not self.store.has_frame("quality", key):
+            records = quality_records(
+                wanted_metrics(self.brief), original, photos, image_id=names, identity=identity, status=about["status"]
+            )
+            self.store.write_frame("quality", key, records)
+
+        problems = []
+        usable = torch.tensor([status == "ok" for status in about["status"]])
+        for label in self.transforms:
+            for target in self.brief.targets:
+                responses = self.embeddings(target, label, photos, names)
+                lost = int((~responses.isfinite().all(dim=1) & usable).sum())
+                if lost:
+                    problems.append(f"target {target} returned NaN for {lost} of {len(photos)} photos")
+        return problems
+
+    def embeddings(self, model: str, label: str, images: Tensor, names: Sequence[str]) -> Tensor:
+        """Embeddings ``[N, D]`` of stored photos after a transform, computed once per content."""
+        key, inputs = embedding_key(self.brief, model, label, tensor_digest(images), names)
+        stored = self.store.read_tensors("embeddings", key)
+        if stored is not None:
+            return stored[0]["embeddings"]
+        seen = images if label == UNCHANGED else self.transforms[label](images, names)
+        values = embed_in_batches(self.model(model), seen, self.brief.embed_batch, self.device)
+        self.store.write_tensors("embeddings", key, {"embeddings": values}, inputs)
+        return values
+
+    def people(self, chunk: Chunk) -> People:
+        """The photos of a chunk as a method sees them."""
+        probes = self.faces("probe")
+        rows = list(chunk.probes)
+        place = {identity: number for number, identity in enumerate(chunk.identities)}
+        references = targets = None
+        reference_id: tuple[tuple[str, ...], ...] = ()
+        if "reference" in self.brief.faces and all(chunk.references):
+            given = self.faces("reference")
+            references = torch.stack([to_float(given.images[list(r)], self.device) for r in chunk.references])
+            reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
+        if chunk.targets:
+            targets = to_float(self.faces("auxiliary").images[list(chunk.targets)], self.device)
+        return People(
+            images=to_float(probes.images[rows], self.device),
+            image_id=tuple(probes.image_id[row] for row in rows),
+            person=torch.tensor([place[probes.identity[row]] for row in rows], device=self.device),
+            identities=chunk.identities,
+            references=references,
+            reference_id=reference_id,
+            landmarks=None if probes.landmarks is None else probes.landmarks[rows].to(self.device),
+            targets=targets,
+        )
+
+    def faces(self, role: str) -> FaceSet:
+        """The stored faces of a role, read once per process."""
+        if role not in self._faces:
+            self._faces[role] = read_faces(self.store, self.brief.faces[role])
+        return self._faces[role]
+
+    def model(self, key: str) -> Recogniser:
+        """A recogniser, built once per process."""
+        if key not in self._models:
+            self._models[key] = build_recogniser(self.brief.models[key], key).to(self.device)
+        return self._models[key]
+
+
+def embedding_key(
+    brief: Brief, model: str, label: str, pixels: str, names: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    """Key and inputs of the embeddings of the photos with digest ``pixels``.
+
+    Names count only after a transform, which may draw noise by name.
+    """
+    inputs: dict[str, Any] = {"model": brief.fingerprints[model], "images": pixels, "batch": brief.embed_batch}
+    if label != UNCHANGED:
+        inputs |= {"transform": dict(brief.transforms[label]), "names": list(names)}
+        inputs["code"] = code_digest("cloakbench.bench.transforms")
+    return content_key("embeddings", inputs), inputs
+
+
+def wanted_metrics(brief: Brief) -> list[QualityMetric]:
+    """The image metrics of the experiment, in its order.
+
+    Raises:
+        ValueError: a name is not a metric.
+    """
+    known = {metric.name: metric for metric in quality_metrics(brief.lpips_alex_path)}
+    if unknown := [name for name in brief.quality if name not in known]:
+        raise ValueError(f"there is no image metric {unknown[0]!r} (there are: {', '.join(known)})")
+    return [known[name] for name in brief.quality]
+
+
+def quality_key(brief: Brief, original: str, protected: str, status: Sequence[str]) -> str:
+    """Key of the image metrics of a pair of photo stacks, given by their digests."""
+    inputs = {
+        "original": original,
+        "protected": protected,
+        "status": list(status),
+        "metrics": [[metric.name, not metric.missing] for metric in wanted_metrics(brief)],
+        "code": code_digest("cloakbench.bench.quality"),
+    }
+    return content_key("quality", inputs)
+
+
+def faces_key(manifest_digest: str, role: str) -> tuple[str, dict[str, Any]]:
+    """Key and inputs of the stored faces of a role."""
+    inputs = {"manifest": manifest_digest, "role": role}
+    return content_key("faces", inputs), inputs
+
+
+def write_faces(store: Store, manifest_digest: str, role: str, faces: FaceSet) -> str:
+    """Store faces for the workers, unless they are there already; returns their key."""
+    key, inputs = faces_key(manifest_digest, role)
+    if not store.has_tensors("faces", key):
+        tensors = {"images": faces.images} | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
+        store.write_tensors("faces", key, tensors, inputs, {"id": faces.image_id, "identity": faces.identity})
+    return key
+
+
+def read_faces(store: Store, key: str) -> FaceSet:
+    """Faces stored by `write_faces`, mapped from disk."""
+    stored = store.read_tensors("faces", key, verify=False)
+    if stored is None:
+        raise StoreError(f"stored faces {key} are gone from {store.root}; run the same command again")
+    tensors, note = stored
+    return FaceSet(tensors["images"], tuple(note["id"]), tuple(note["identity"]), tensors.get("landmarks"))
+
+
+def _about(protected: Protected, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "inputs": inputs,
+        "status": list(protected.status),
+        "linf_255": protected.linf_255.tolist(),
+        "l2_255": protected.l2_255.tolist(),
+        "cost": vars(protected.cost),
+        "warnings": list(protected.warnings),
+        "pixels": tensor_digest(protected.images),
+    }
