@@ -1,0 +1,49 @@
+"""The two rows every table needs: no protection at all, and noise of the same size that knows nothing."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
+from cloakbench.methods.streams import Streams
+
+
+class Identity(Protector):
+    """The photo itself: what recognisers do when nobody protects anything. Control, no paper."""
+
+    name: ClassVar[str] = "identity"
+    scope: ClassVar[Scope] = "image"
+    paper: ClassVar[str] = "control"
+
+    budget = Budget("linf", 0)
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        return people.images
+
+
+class RandomSign(Protector):
+    """Every channel of every pixel one budget up or down by the toss of a coin. Control, no paper.
+
+    It has the Linf norm of the methods exactly and the largest L2 norm any of them can have.
+
+    Args:
+        epsilon_255: size of every change in grey levels.
+    """
+
+    name: ClassVar[str] = "random_sign"
+    scope: ClassVar[Scope] = "image"
+    paper: ClassVar[str] = "control"
+
+    def __init__(self, epsilon_255: float = 8) -> None:
+        if epsilon_255 < 0:
+            raise ValueError(f"random_sign: epsilon_255 must be >= 0, got {epsilon_255}")
+        self.epsilon_255 = epsilon_255
+        self.budget = Budget("linf", epsilon_255)
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+        up = streams.uniform(*people.images.shape[1:]) < 0.5
+        return people.images + torch.where(up, 1.0, -1.0) * (self.epsilon_255 / 255)

@@ -1,0 +1,83 @@
+"""What an attack on one photo pushes its embedding away from or towards, and the gradient that says how.
+
+Embeddings are unit vectors, so squared distance, its mean over dimensions and cosine differ by constants that a `sign`
+step does not see. Squared distance is used: its gradient at the anchor itself is exactly zero, where the cosine's
+would be rounding noise that `sign` blows up to a full step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cloakbench.methods.base import CountedRecogniser, People, Workbench
+
+Objective = Literal["own", "reference", "target"]
+"""``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
+the person, which has the gradient of the mean distance to each of them. ``target``: towards somebody else's photo."""
+
+NEEDS: dict[str, frozenset[str]] = {
+    "own": frozenset(),
+    "reference": frozenset({"references"}),
+    "target": frozenset({"targets"}),
+}
+"""What each objective needs from `People`."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Fixed points in embedding space, ``[N, D]`` for each surrogate, and whether photos go towards them."""
+
+    points: tuple[Tensor, ...]
+    towards: bool
+
+    def loss(self, surrogate: int, embeddings: Tensor) -> Tensor:
+        """To be minimised: the sum over photos, so that no photo's gradient depends on how many there are."""
+        distance = (embeddings - self.points[surrogate]).square().sum()
+        return distance if self.towards else -distance
+
+
+@torch.no_grad()
+def find_anchors(objective: Objective, people: People, bench: Workbench) -> Anchors:
+    """Embed the clean photos an objective looks at, once, without a graph."""
+    if objective == "own":
+        points = [model.embed(people.images) for model in bench.surrogates]
+    elif objective == "reference":
+        assert people.references is not None
+        photos = people.references.flatten(0, 1)
+        shape = people.references.shape[:2]
+        points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[people.person] for model in bench.surrogates]
+    else:
+        assert people.targets is not None
+        points = [model.embed(people.targets)[people.person] for model in bench.surrogates]
+    return Anchors(tuple(points), towards=objective == "target")
+
+
+def input_gradient(
+    photos: Tensor,
+    surrogates: Sequence[CountedRecogniser],
+    loss: Callable[[int, Tensor], Tensor],
+    transform: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Gradient in the photos of the mean over surrogates of ``loss(surrogate index, embeddings)``.
+
+    One forward and one backward pass per surrogate, one graph alive at a time.
+
+    Args:
+        photos: ``[N, 3, H, W]``; not changed, and safe to change in place afterwards.
+        surrogates: whose losses are averaged.
+        loss: scalar of the embeddings ``[N, D]``.
+        transform: differentiable, applied to the photos before every surrogate.
+    """
+    leaf = photos.detach().requires_grad_()
+    total: Tensor | None = None
+    for index, model in enumerate(surrogates):
+        embeddings = model.embed(leaf if transform is None else transform(leaf))
+        (gradient,) = torch.autograd.grad(loss(index, embeddings), leaf)
+        total = gradient if total is None else total + gradient
+    assert total is not None
+    return total if len(surrogates) == 1 else total / len(surrogates)

@@ -1,0 +1,119 @@
+"""One mask per person: FI-UAP, FI-UAP+, OPOM-ClassCenter, -AffineHull, -ConvexHull, and their DFANet-M variants."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
+from cloakbench.methods.dfanet import DFANet
+from cloakbench.methods.objectives import input_gradient
+from cloakbench.methods.streams import Streams
+from cloakbench.methods.subspaces import MaskObjective
+
+
+class OPOM(Protector):
+    """One Linf mask per person, learnt from R reference photos and added to any other photo.
+
+    From ``x'_i = x_i + U(-epsilon, epsilon)``, not clipped, T times: with g_i the gradient of the loss in x'_i,
+    ``m = mean_i(x'_i - step * sign(mean_i g_i) - x_i)``, ``mask = clip(m, +-epsilon)``, ``x'_i = clip(x_i + mask)``.
+    After the first step all photos share the mask. m averages what is left after clipping to valid pixels, so a pixel
+    saturated in some photos is pulled towards zero.
+
+    Paper: Zhong and Deng, "OPOM: Customized Invisible Cloak towards Face Privacy Protection", TPAMI 2022; its
+    objectives are in `cloakbench.methods.subspaces`, its dropout variant in `cloakbench.methods.dfanet`.
+    Official settings: epsilon 8, step 1, 16 steps, 10 photos, one surrogate, seed 0 set again for every person.
+    Deviations: all people of a chunk are optimised together, each with its own noise; clean features carry no graph;
+    hulls are solved by `cloakbench.methods.hulls` instead of one quadratic program per photo; several surrogates
+    average their losses; the deployed photo is rounded, where the official evaluation truncates.
+
+    Args:
+        objective: the loss.
+        epsilon_255: Linf budget of the mask in grey levels.
+        step_255: grey levels per step.
+        steps: gradient steps T.
+        dfanet: the DFANet-M variant, or None. With it the step is the mean over photos of the sign of each photo's
+            gathered gradient, and clean features are embedded anew, through dropout, at every step.
+    """
+
+    name: ClassVar[str] = "opom"
+    scope: ClassVar[Scope] = "identity"
+    paper: ClassVar[str] = (
+        "Zhong and Deng, OPOM: Customized Invisible Cloak towards Face Privacy Protection, TPAMI 2022"
+    )
+    official_settings: ClassVar[str] = (
+        "epsilon 8, step 1, 16 steps (DFANet-M: 100), 10 photos, 5 warm-up steps (convex)"
+    )
+    deviations: ClassVar[str] = "own noise per person; exact batched hull solver; rounding instead of truncation"
+    needs = frozenset({"surrogates", "references"})
+
+    def __init__(
+        self,
+        objective: MaskObjective,
+        epsilon_255: float = 8,
+        step_255: float = 1,
+        steps: int = 16,
+        dfanet: DFANet | None = None,
+    ) -> None:
+        if epsilon_255 < 0 or step_255 <= 0 or steps < 1:
+            raise ValueError("opom: epsilon_255 must be >= 0, step_255 > 0 and steps >= 1")
+        self.objective = objective
+        self.epsilon_255 = epsilon_255
+        self.step_255 = step_255
+        self.steps = steps
+        self.dfanet = dfanet
+        self.budget = Budget("linf", epsilon_255)
+
+    def fit(self, people: People, bench: Workbench) -> Tensor:
+        """The masks, float ``[P, 3, H, W]`` in [-epsilon, epsilon] / 255."""
+        references = people.references
+        assert references is not None
+        names = [
+            f"{identity}\x1f{photo}"
+            for identity, photos in zip(people.identities, people.reference_id, strict=True)
+            for photo in photos
+        ]
+        streams = Streams(names, bench.seed, self.name, device=bench.device)
+        if self.dfanet is None:
+            return self._learn(references, streams, bench)
+        with self.dfanet.active(bench.surrogates, Streams(names, bench.seed, "dfanet", device=bench.device)):
+            return self._learn(references, streams, bench)
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        return people.images + fitted[people.person]
+
+    def _learn(self, references: Tensor, streams: Streams, bench: Workbench) -> Tensor:
+        shape, epsilon, step_size = references.shape[:2], self.epsilon_255 / 255, self.step_255 / 255
+        plain = references.flatten(0, 1)
+        center = references.mean(dim=1)
+        photos = streams.uniform(*plain.shape[1:], low=-epsilon, high=epsilon).add_(plain)
+        # A view of the same memory: what the network sees as [P * R] photos is updated as [P, R].
+        by_person = photos.unflatten(0, shape)
+        clean = self._embed_clean(plain, shape, bench)
+        gathered: Tensor | None = None
+        mask = torch.zeros_like(center)
+        for step in range(self.steps):
+            if self.dfanet is not None and step:
+                clean = self._embed_clean(plain, shape, bench)
+            loss = partial(self._loss, clean=clean, step=step)
+            gradient = input_gradient(photos, bench.surrogates, loss).unflatten(0, shape)
+            if self.dfanet is None:
+                direction = gradient.mean(dim=1).sign_()
+            else:
+                gathered = self.dfanet.accumulate(gathered, gradient)
+                direction = gathered.sign().mean(dim=1)
+            mask = (by_person.mean(dim=1) - center).sub_(direction, alpha=step_size).clamp_(-epsilon, epsilon)
+            torch.add(references, mask.unsqueeze(1), out=by_person).clamp_(0, 1)
+        return mask
+
+    def _loss(self, surrogate: int, embeddings: Tensor, clean: list[Tensor], step: int) -> Tensor:
+        points = clean[surrogate]
+        return self.objective.loss(embeddings.unflatten(0, points.shape[:2]), points, step)
+
+    @staticmethod
+    @torch.no_grad()
+    def _embed_clean(plain: Tensor, shape: torch.Size, bench: Workbench) -> list[Tensor]:
+        return [model.embed(plain).unflatten(0, shape) for model in bench.surrogates]
