@@ -81,7 +81,9 @@ class Experiment:
         settings["dataset"] = None  # the manifest says what its settings came to
         models = {role: [self.brief.fingerprints[k] for k in keys] for role, keys in self.roles.items()}
         units = [unit.key for unit, _ in self.units]
-        return content_key("run", {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units})
+        return content_key(
+            "run", {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units}
+        )
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
@@ -131,7 +133,9 @@ def prepare(config: DictConfig) -> Experiment:
     rejected = list(dataset.rejected())
     if rejected:
         log.warning(
-            "%d photos cannot be used (%s); see manifest.csv of the run", len(rejected), _tally(e.status for e in rejected)
+            "%d photos cannot be used (%s); see manifest.csv of the run",
+            len(rejected),
+            _tally(e.status for e in rejected),
         )
 
     models = {key: _plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}

@@ -63,7 +63,9 @@ class Store:
         """Whether the entry exists; its content is checked when it is read."""
         return self.path(kind, key, ".safetensors").exists()
 
-    def write_tensors(self, kind: str, key: str, tensors: Mapping[str, Tensor], inputs: Inputs, note: Any = None) -> None:
+    def write_tensors(
+        self, kind: str, key: str, tensors: Mapping[str, Tensor], inputs: Inputs, note: Any = None
+    ) -> None:
         """Store named tensors with what they were made from; ``note`` is any JSON value to keep beside them."""
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {

@@ -35,7 +35,9 @@ def report_verb(words: Sequence[str]) -> int:
         raise ValueError("name a run: cloakbench report RUN; finished runs are in results/runs")
     loaded = [load_results(folder) for folder in folders]
     results = loaded[0] if len(loaded) == 1 else combine(loaded)
-    target = folders[0] if len(folders) == 1 else folders[0].parent / ("+".join(folder.name for folder in folders))[:120]
+    target = (
+        folders[0] if len(folders) == 1 else folders[0].parent / ("+".join(folder.name for folder in folders))[:120]
+    )
     write_report(results, target)
     if len(folders) == 1:
         mark_current(results, target)

@@ -96,7 +96,7 @@ class Protected:
     """The outcome of one call.
 
     Attributes:
-        images: uint8 ``[N, 3, H, W]``; a photo whose status is not ``ok`` comes back unchanged and must not be measured.
+        images: uint8 ``[N, 3, H, W]``; a photo whose status is not ``ok`` comes back unchanged and is never measured.
         status: N strings, ``ok`` or ``method_failed``.
         linf_255, l2_255: float ``[N]``, distance of the 8-bit output from the original in grey levels.
         cost: time, passes and memory of the call.
