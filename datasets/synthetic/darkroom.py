@@ -1,0 +1,120 @@
+"""Renders albums once and keeps them: in shards, so that a killed rendering continues, and in parallel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.storage import read_array, write_array
+from cloakbench.datasets.synthetic.album import ATTRIBUTES, Album, Sheet
+
+SHARD = 512  # photos; 2 s of rendering, 19 MB
+PARTS = {"images": np.dtype(np.uint8), "landmarks": np.dtype(np.float32), "attributes": np.dtype(np.int64)}
+ROW_SHAPES = {"images": (3, 112, 112), "landmarks": (5, 2), "attributes": (len(ATTRIBUTES),)}
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished photos and of all photos."""
+
+
+def develop_album(
+    album: Album, cache: str | Path | None = None, workers: int = 1, progress: Progress | None = None
+) -> FaceSet:
+    """The photos of ``album``, from ``cache`` when they are there.
+
+    Args:
+        album: what to draw.
+        cache: folder for finished albums; with it the images are memory-mapped, without it they are in memory.
+        workers: processes that draw, one thread each. Without a cache, drawing is done by the caller.
+        progress: called after each shard.
+    """
+    if cache is None:
+        shards = [album.part(start, start + SHARD).render() for start in _report(range(0, len(album), SHARD), progress)]
+        arrays = {part: torch.cat([getattr(shard, part) for shard in shards]).numpy() for part in PARTS}
+        return _face_set(album, arrays)
+    folder = Path(cache) / "synthetic" / album.digest()
+    arrays = _read(folder)
+    if arrays is None:
+        _draw_shards(album, folder / "shards", workers, progress)
+        for part, dtype in PARTS.items():
+            write_array(folder / f"{part}.npy", (len(album), *ROW_SHAPES[part]), dtype, _shard_parts(album, folder, part))
+        arrays = _read(folder)
+        if arrays is None:
+            raise OSError(f"{folder} cannot be read back right after writing: check the disk")
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+    return _face_set(album, arrays)
+
+
+def _report(starts: range, progress: Progress | None) -> Iterator[int]:
+    for start in starts:
+        yield start
+        if progress is not None:
+            progress(min(start + starts.step, starts.stop), starts.stop)
+
+
+def _face_set(album: Album, arrays: dict[str, np.ndarray]) -> FaceSet:
+    attributes = torch.from_numpy(np.asarray(arrays["attributes"]))
+    return FaceSet(
+        torch.from_numpy(arrays["images"]),
+        album.photos,
+        album.people,
+        torch.from_numpy(np.asarray(arrays["landmarks"])),
+        {name: attributes[:, column].clone() for column, name in enumerate(ATTRIBUTES)},
+    )
+
+
+def _read(folder: Path) -> dict[str, np.ndarray] | None:
+    """All parts in ``folder``, or ``None`` when one is missing or damaged."""
+    arrays = {part: read_array(folder / f"{part}.npy") for part in PARTS}
+    whole = {part: array for part, array in arrays.items() if array is not None}
+    return whole if len(whole) == len(PARTS) else None
+
+
+def _shard_folder(shards: Path, start: int) -> Path:
+    return shards / f"{start:07d}"
+
+
+def _shard_parts(album: Album, folder: Path, part: str) -> Iterator[np.ndarray]:
+    for start in range(0, len(album), SHARD):
+        path = _shard_folder(folder / "shards", start) / f"{part}.npy"
+        array = read_array(path)
+        if array is None:
+            raise OSError(f"{path} vanished while the album was put together: run again")
+        yield array
+
+
+def _draw_shards(album: Album, shards: Path, workers: int, progress: Progress | None) -> None:
+    """Draws the shards that are not on disk yet."""
+    starts = range(0, len(album), SHARD)
+    missing = [start for start in starts if _read(_shard_folder(shards, start)) is None]
+    jobs = [(album.part(start, start + SHARD), _shard_folder(shards, start)) for start in missing]
+    done = len(album) - sum(len(part) for part, _ in jobs)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, len(album))
+
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            advance(_draw_shard(*job))
+        return
+    # spawn: a forked child inherits torch's thread pool in an unusable state
+    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+        for finished in as_completed([pool.submit(_draw_shard, *job) for job in jobs]):
+            advance(finished.result())
+
+
+def _draw_shard(part: Album, folder: Path) -> int:
+    sheet: Sheet = part.render()
+    for name, dtype in PARTS.items():
+        array = getattr(sheet, name).numpy()
+        write_array(folder / f"{name}.npy", array.shape, dtype, [array])
+    return len(part)

@@ -1,0 +1,132 @@
+"""The embedded face world as a data set, and labelled faces to train the zoo on.
+
+Pictures are procedural: no person exists, nothing is downloaded, and any number of them can be had. Every person and
+every photo has a name that says what it is for, and is drawn from streams of that name. Roles cannot share people or
+photos because they do not share names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.datasets.synthetic.album import Album, renderer_version
+from cloakbench.datasets.synthetic.darkroom import Progress, develop_album
+
+
+class SyntheticWorld(Dataset):
+    """People who protect their photos, and everybody else in the attacker's gallery.
+
+    Roles: ``reference`` and ``probe`` (the same people, other photos), ``distractor`` (one photo each of other
+    people), ``auxiliary`` and ``impostor`` (other people again).
+
+    Args:
+        seed: names a world; worlds with other seeds have other people.
+        identities: people who protect their photos.
+        references_per_identity, probes_per_identity: their photos.
+        distractors: people in the gallery, one photo each.
+        auxiliary_identities, auxiliary_images: public faces, people and photos of each.
+        impostor_identities, impostor_images: people whose pairs calibrate verification thresholds.
+        identity_scale: multiplies the differences between people; 1.2 to 1.4 gives small networks a Top-1 of 95 to
+            99.5 % against 2 000 distractors.
+        nuisance_scale: multiplies the differences between photos of one person.
+        cache: folder for rendered faces; ``None`` renders them in memory.
+
+    Raises:
+        ValueError: a count is negative or a scale is not positive.
+    """
+
+    name = "synthetic"
+
+    def __init__(
+        self,
+        seed: int = 0,
+        identities: int = 50,
+        references_per_identity: int = 10,
+        probes_per_identity: int = 10,
+        distractors: int = 2000,
+        auxiliary_identities: int = 50,
+        auxiliary_images: int = 4,
+        impostor_identities: int = 200,
+        impostor_images: int = 2,
+        identity_scale: float = 1.3,
+        nuisance_scale: float = 1.0,
+        cache: str | Path | None = None,
+    ) -> None:
+        self._plan: dict[Role, tuple[str, int, int]] = {
+            "reference": ("person", identities, references_per_identity),
+            "probe": ("person", identities, probes_per_identity),
+            "distractor": ("distractor", distractors, 1),
+            "auxiliary": ("auxiliary", auxiliary_identities, auxiliary_images),
+            "impostor": ("impostor", impostor_identities, impostor_images),
+        }
+        for role, (_, people, photos) in self._plan.items():
+            if people < 0 or photos < 0:
+                raise ValueError(f"the synthetic world cannot have {people} x {photos} {role} photos; use 0 for none")
+        self._prefix = f"synthetic/s{seed}"
+        self._scales = _checked_scales(identity_scale, nuisance_scale)
+        self._cache = cache
+        self._faces: dict[Role, FaceSet] = {}
+        self.version = f"{renderer_version()}-s{seed}-i{identity_scale:g}-n{nuisance_scale:g}"
+
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that have at least one photo."""
+        return tuple(role for role, (_, people, photos) in self._plan.items() if people * photos)
+
+    def faces(self, role: Role) -> FaceSet:
+        """The faces of a role, rendered when first asked for."""
+        if role not in self.roles():
+            raise KeyError(f"the synthetic world has no {role!r} faces; it has {', '.join(self.roles())}")
+        if role not in self._faces:
+            group, people, photos = self._plan[role]
+            names = [f"{self._prefix}/{group}-{number:04d}" for number in range(people)]
+            self._faces[role] = develop_album(_album(names, role, photos, *self._scales), self._cache)
+        return self._faces[role]
+
+
+def training_faces(
+    seed: int = 0,
+    first_identity: int = 0,
+    identities: int = 600,
+    images_per_identity: int = 40,
+    identity_scale: float = 1.3,
+    nuisance_scale: float = 1.0,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> FaceSet:
+    """Labelled faces for training: people ``first_identity`` and following of the training population ``seed``.
+
+    No role of any ``SyntheticWorld`` shows one of them, whatever the seeds. A longer range contains the same people
+    and photos as a shorter one. Photos of one person are adjacent.
+
+    Args:
+        seed: names a training population.
+        first_identity, identities: the range of people.
+        images_per_identity: photos of each.
+        identity_scale, nuisance_scale: as for ``SyntheticWorld``.
+        cache: folder for rendered faces. With it the images are memory-mapped (600 x 40 take 0.9 GB) and a killed
+            rendering continues with the first unfinished shard.
+        workers: rendering processes of one thread each; needs ``cache``.
+        progress: called with the finished and the total number of photos.
+    """
+    names = [f"synthetic/training-s{seed}/{number:05d}" for number in range(first_identity, first_identity + identities)]
+    album = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
+    return develop_album(album, cache, workers, progress)
+
+
+def _album(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> Album:
+    return Album(
+        tuple(f"{name}/{role}-{photo:02d}" for name in names for photo in range(photos)),
+        tuple(name for name in names for _ in range(photos)),
+        identity_scale,
+        nuisance_scale,
+    )
+
+
+def _checked_scales(identity_scale: float, nuisance_scale: float) -> tuple[float, float]:
+    if identity_scale <= 0 or nuisance_scale < 0:
+        raise ValueError(
+            f"identity_scale must be positive and nuisance_scale not negative, got {identity_scale} and {nuisance_scale}"
+        )
+    return identity_scale, nuisance_scale
