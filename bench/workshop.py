@@ -162,7 +162,7 @@ class Workshop:
 
         problems = []
         usable = torch.tensor([status == "ok" for status in about["status"]])
-        for label in self.transforms:
+        for label in self.brief.transforms:
             for target in self.brief.targets:
                 responses = self.embeddings(target, label, photos, names)
                 lost = int((~responses.isfinite().all(dim=1) & usable).sum())

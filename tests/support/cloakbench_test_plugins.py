@@ -1,0 +1,65 @@
+"""Recognisers and methods that tests plug in from outside, as a user's own package would."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cloakbench.methods.base import People, Protector, Scope, Workbench
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+
+class NanAbove(nn.Module):
+    """Answers NaN for photos whose mean brightness (after normalisation to [-1, 1]) is above a limit."""
+
+    def __init__(self, network: nn.Module, limit: float) -> None:
+        super().__init__()
+        self.network, self.limit = network, limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        bright = images.mean(dim=(1, 2, 3)) > self.limit
+        return torch.where(bright[:, None], torch.nan, self.network(images))
+
+
+def tiny(name: str, seed: int, family: str, nan_above: float | None = None) -> Recogniser:
+    """A random convolutional embedder: fast, differentiable, and different for every seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network: nn.Module = nn.Sequential(
+            nn.Conv2d(3, 16, 7, 4, 3),
+            nn.PReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.PReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(512, 64),
+        )
+    if nan_above is not None:
+        network = NanAbove(network, nan_above)
+    card = ModelCard(name, family, "tiny", "none", "none", 64, f"random-{seed}")
+    return Recogniser(network, InputSpec(), card)
+
+
+class EveryThirdFails(Protector):
+    """Returns NaN for the photos whose name ends in a multiple of three, and darkens the others."""
+
+    name: ClassVar[str] = "every_third_fails"
+    scope: ClassVar[Scope] = "image"
+    paper: ClassVar[str] = "none; a test"
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        failed = torch.tensor([int(name[-2:]) % 3 == 0 for name in people.image_id])
+        return torch.where(failed.view(-1, 1, 1, 1), torch.nan, people.images * 0.9)
+
+
+class Raises(Protector):
+    """Raises on every call."""
+
+    name: ClassVar[str] = "raises"
+    scope: ClassVar[Scope] = "image"
+    paper: ClassVar[str] = "none; a test"
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        raise ZeroDivisionError("this method always fails")
