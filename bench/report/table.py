@@ -1,0 +1,301 @@
+"""A table as data, and its Markdown, CSV and LaTeX (booktabs) text. Equal tables give equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+GAP = "–"
+WHITE_BOX = "†"
+SAME_FAMILY = "‡"
+SOME_FAILED = "§"
+MARK_MEANINGS = {
+    WHITE_BOX: "white-box: the target is the surrogate; left out of the black-box mean",
+    SAME_FAMILY: "another network of the surrogate's architecture family; kept in the black-box mean",
+    SOME_FAILED: "some planned photos failed and are not in n; see Failures",
+}
+_MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "§": r"\S{}",
+    "–": "--",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A printed number. NaN prints as a gap; ``marks`` follow the number and are explained under the table."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    digits: int = 1
+    marks: str = ""
+
+    @property
+    def text(self) -> str:
+        """The rounded number without marks and interval."""
+        if math.isnan(self.value):
+            return GAP
+        return "∞" if math.isinf(self.value) else f"{self.value:.{self.digits}f}"
+
+    @property
+    def half_width(self) -> str:
+        """Half the width of the interval with ``±``, or nothing."""
+        width = (self.high - self.low) / 2
+        return f"±{width:.{self.digits}f}" if math.isfinite(width) and not math.isnan(self.value) else ""
+
+
+Cell = Number | str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. Neighbours with the same ``group`` share a header, and a cell in Markdown: ``63.2 / 41.0``.
+
+    Attributes:
+        key: name in the CSV file, with its unit.
+        label: printed header.
+        group: printed header above it, or empty.
+        interval: ``none``; ``csv`` for the CSV file only, so that wide printed tables stay readable; ``always``.
+    """
+
+    key: str
+    label: str
+    group: str = ""
+    interval: Literal["none", "csv", "always"] = "none"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. Rows with the same ``section`` stand together under its name."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    section: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: ``name`` is its file stem, ``stub`` heads the row labels, ``section_key`` names the sections in CSV."""
+
+    name: str
+    title: str
+    caption: str
+    stub: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    footnotes: tuple[str, ...] = ()
+    section_key: str = "section"
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(
+                    f"table {self.name}, row {row.label}: {len(row.cells)} cells for {len(self.columns)} columns"
+                )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Footnotes, after the meaning of the marks and gaps that occur."""
+        numbers = [cell for row in self.rows for cell in row.cells if isinstance(cell, Number)]
+        used = {mark for number in numbers for mark in number.marks}
+        marks = [f"{mark} {meaning}." for mark, meaning in MARK_MEANINGS.items() if mark in used]
+        gaps = [f"{GAP} no value; Failures says why."] if any(math.isnan(number.value) for number in numbers) else []
+        return (*marks, *gaps, *self.footnotes)
+
+
+def to_markdown(table: Table) -> str:
+    """A padded pipe table with caption and notes; column groups are joined into one column."""
+    groups = _groups(table.columns)
+    shared = _shared_labels(groups)
+    header = [table.stub, *(_markdown_header(group, shared) for group in groups)]
+    lines = [header]
+    section = ""
+    for row in table.rows:
+        if row.section and row.section != section:
+            lines.append([f"**{row.section}**", *([""] * len(groups))])
+        section = row.section
+        cells = iter(row.cells)
+        lines.append(
+            [row.label, *(_markdown_cell(group, list(itertools.islice(cells, len(group)))) for group in groups)]
+        )
+    lines = [[text.replace("|", r"\|") for text in line] for line in lines]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
+    right = [False, *(any(_is_numeric(table, table.columns.index(column)) for column in group) for group in groups)]
+    rule = ["-" * (width - 1) + (":" if number else "-") for width, number in zip(widths, right, strict=True)]
+    text = ["| " + " | ".join(_pad(line, widths, right)) + " |" for line in [lines[0], rule, *lines[1:]]]
+    notes = [f"- {note}" for note in table.notes]
+    caption = f"**{table.title}.** {table.caption}" + (f" Each cell: {shared}." if shared else "")
+    return "\n".join([caption, "", *text, "", *notes]).rstrip() + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One line a row; a column with an interval adds ``_low`` and ``_high``, a marked one ``_mark``; gaps are empty."""
+    marked = [_has_marks(table, position) for position in range(len(table.columns))]
+    sections = any(row.section for row in table.rows)
+    header = [table.section_key] * sections + [_key(table.stub)]
+    for column, has_marks in zip(table.columns, marked, strict=True):
+        header += [column.key]
+        header += [f"{column.key}_low", f"{column.key}_high"] * (column.interval != "none")
+        header += [f"{column.key}_mark"] * has_marks
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in table.rows:
+        line = [row.section] * sections + [row.label]
+        for column, has_marks, cell in zip(table.columns, marked, row.cells, strict=True):
+            number = cell if isinstance(cell, Number) else None
+            line += [_csv_number(number.value, number.digits) if number else str(cell)]
+            if column.interval != "none":
+                line += [_csv_number(end, number.digits) if number else "" for end in _ends(number)]
+            if has_marks:
+                line += [" ".join(_MARK_KEYS[mark] for mark in number.marks) if number else ""]
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A ``table*`` float for booktabs and adjustbox, shrunk to the text width only when it is wider."""
+    groups = _groups(table.columns)
+    span = len(table.columns) + 1
+    body = []
+    if any(group[0].group for group in groups):
+        spans = [rf"\multicolumn{{{len(group)}}}{{c}}{{{escape_latex(group[0].group)}}}" for group in groups]
+        starts = itertools.accumulate((len(group) for group in groups), initial=2)
+        rules = [
+            rf"\cmidrule(lr){{{start}-{start + len(group) - 1}}}"
+            for start, group in zip(starts, groups, strict=False)
+            if group[0].group
+        ]
+        body += [" & ".join(["", *spans]) + r" \\", " ".join(rules)]
+    body += [" & ".join(escape_latex(text) for text in [table.stub, *(c.label for c in table.columns)]) + r" \\"]
+    section = ""
+    for position, row in enumerate(table.rows):
+        if position == 0 or row.section != section:
+            body.append(r"\midrule")
+            if row.section:
+                body.append(rf"\multicolumn{{{span}}}{{l}}{{\textit{{{escape_latex(row.section)}}}}} \\")
+        section = row.section
+        cells = [_latex_cell(column, cell) for column, cell in zip(table.columns, row.cells, strict=True)]
+        body.append(" & ".join([escape_latex(row.label), *cells]) + r" \\")
+    alignment = "l" + "".join("r" if _is_numeric(table, position) else "l" for position in range(len(table.columns)))
+    notes = [rf"\\ {escape_latex(note)}" for note in table.notes]
+    return "\n".join(
+        [
+            r"% Needs \usepackage{booktabs} and \usepackage{adjustbox}.",
+            r"\begin{table*}[t]",
+            r"\centering",
+            rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
+            rf"\label{{tab:{table.name}}}",
+            r"\begin{adjustbox}{max width=\textwidth}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{adjustbox}",
+            *(
+                [r"\par\smallskip\begin{minipage}{\textwidth}\footnotesize Notes.", *notes, r"\end{minipage}"]
+                * bool(notes)
+            ),
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Text safe inside LaTeX, symbols of this module included."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _groups(columns: Sequence[Column]) -> list[list[Column]]:
+    """Neighbouring columns with the same group; columns without one stand alone."""
+    keyed = itertools.groupby(enumerate(columns), key=lambda pair: pair[1].group or pair[0])
+    return [[column for _, column in members] for _, members in keyed]
+
+
+def _shared_labels(groups: list[list[Column]]) -> str:
+    """``Top-1 / Top-5`` when every group of several columns has these labels, else nothing."""
+    labels = {" / ".join(column.label for column in group) for group in groups if len(group) > 1}
+    return labels.pop() if len(labels) == 1 else ""
+
+
+def _markdown_header(group: list[Column], shared: str) -> str:
+    labels = " / ".join(column.label for column in group)
+    return (group[0].group if labels == shared else f"{group[0].group} {labels}").strip()
+
+
+def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
+    numbers = [cell for cell in cells if isinstance(cell, Number)]
+    if len(numbers) != len(cells):
+        return " / ".join(cell if isinstance(cell, str) else cell.text for cell in cells)
+    if all(math.isnan(number.value) for number in numbers):
+        return GAP
+    shared = {number.marks for number in numbers if not math.isnan(number.value)}
+    parts = []
+    for column, number in zip(group, numbers, strict=True):
+        width = f" {number.half_width}" if column.interval == "always" and number.half_width else ""
+        parts.append(number.text + width + (number.marks if len(shared) > 1 else ""))
+    return " / ".join(parts) + (shared.pop() if len(shared) == 1 else "")
+
+
+def _latex_cell(column: Column, cell: Cell) -> str:
+    if isinstance(cell, str):
+        return escape_latex(cell)
+    width = rf"{{\tiny {escape_latex(cell.half_width)}}}" if column.interval == "always" and cell.half_width else ""
+    marks = escape_latex(cell.marks) if not math.isnan(cell.value) else ""
+    return escape_latex(cell.text) + width + marks
+
+
+def _pad(line: list[str], widths: list[int], right: list[bool]) -> list[str]:
+    cells = zip(line, widths, right, strict=True)
+    return [text.rjust(width) if number else text.ljust(width) for text, width, number in cells]
+
+
+def _csv_number(value: float, digits: int) -> str:
+    """Two decimals more than printed, so that a reader can round for himself."""
+    return "" if math.isnan(value) else f"{value:.{digits + 2}f}"
+
+
+def _ends(number: Number | None) -> tuple[float, float]:
+    if number is None or math.isnan(number.value):
+        return math.nan, math.nan
+    return number.low, number.high
+
+
+def _has_marks(table: Table, position: int) -> bool:
+    cells = [row.cells[position] for row in table.rows]
+    return any(isinstance(cell, Number) and cell.marks for cell in cells)
+
+
+def _is_numeric(table: Table, position: int) -> bool:
+    return any(isinstance(row.cells[position], Number) for row in table.rows)
+
+
+def _key(label: str) -> str:
+    return label.lower().replace(" ", "_")

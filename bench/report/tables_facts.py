@@ -1,0 +1,255 @@
+"""Tables of everything but rates: picture quality, verification thresholds, models, passes, cost, failures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.labels import QUALITY, UNTRANSFORMED, method_name
+from cloakbench.bench.report.measured import Measured, records, text
+from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
+
+UNAVAILABLE = "unavailable"
+
+
+def quality_table(results: Results, measured: Measured) -> Table | None:
+    """Distance of the protected photo from the original, averaged over surrogates."""
+    metrics = [metric for metric in QUALITY if metric in measured.metrics]
+    if not metrics:
+        return None
+    rows = []
+    for run in measured.runs:
+        estimates = [measured.quality(metric, run) for metric in metrics]
+        numbers = [
+            Number(e.value, e.low, e.high, QUALITY[metric][1], SOME_FAILED * (e.n_failed > 0)) if e.ok else Number()
+            for metric, e in zip(metrics, estimates, strict=True)
+        ]
+        n = max((e.n for e in estimates if e.ok), default=0)
+        rows.append(Row(method_name(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
+    return Table(
+        name="quality",
+        title="Picture quality",
+        caption="Protected against original photo, as published (8 bits), mean over surrogates; n per surrogate.",
+        stub="Method",
+        columns=(
+            Column("epsilon_255", "ε (grey levels)"),
+            Column("n", "n"),
+            *(Column(metric, QUALITY[metric][0], interval="csv") for metric in metrics),
+        ),
+        rows=tuple(rows),
+        footnotes=("MS-SSIM uses a window of 7, the largest that its five scales allow at 112 pixels.",)
+        * ("ms_ssim_w7" in metrics),
+    )
+
+
+def thresholds_table(results: Results) -> Table | None:
+    """The cosine thresholds of the verification tables and how well they are known."""
+    if results.thresholds.empty:
+        return None
+    rows = [
+        Row(
+            str(line["far"]) if isinstance(line["far"], str) else f"{line['far']:g}",
+            (
+                Number(line["threshold"], line["low"], line["high"], 3),
+                _count(line["n_pairs"]),
+                _count(line["n_identities"]),
+            ),
+            str(line["target"]),
+        )
+        for line in records(results.thresholds)
+    ]
+    return Table(
+        name="thresholds",
+        title="Verification thresholds",
+        caption="Cosine similarity above which a pair is accepted, calibrated on impostor pairs of each target.",
+        stub="FAR",
+        columns=(
+            Column("threshold", "Threshold", interval="always"),
+            Column("n_pairs", "Impostor pairs"),
+            Column("n_identities", "Identities"),
+        ),
+        rows=tuple(rows),
+        section_key="target",
+    )
+
+
+def models_table(results: Results) -> Table | None:
+    """What each network is and how well it recognises clean photos."""
+    if results.models.empty:
+        return None
+    rows = []
+    for line in records(results.models):
+        top1 = line["clean_top1"]
+        rows.append(
+            Row(
+                line["name"],
+                (
+                    _roles(line["roles"]),
+                    str(line["family"]),
+                    str(line["backbone"]),
+                    str(line["head"]),
+                    text(line["stands_for"]),
+                    "yes" if line["robust"] else "",
+                    Number() if top1 is None or pd.isna(top1) else Number(100 * float(top1)),
+                ),
+            )
+        )
+    return Table(
+        name="models",
+        title="Recognisers",
+        caption="Clean Top-1 in per cent, from the model's card: identities that chose nothing.",
+        stub="Model",
+        columns=(
+            Column("roles", "Roles"),
+            Column("family", "Family"),
+            Column("backbone", "Backbone"),
+            Column("head", "Head"),
+            Column("stands_for", "Stands for"),
+            Column("robust", "Hardened"),
+            Column("clean_top1_percent", "Clean Top-1"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def passes_table(results: Results) -> Table | None:
+    """Network passes per photo: the part of the cost that is equal on every machine."""
+    return _cost_table(
+        results,
+        "passes",
+        "Network passes",
+        "Images through the surrogate per protected photo; learning a mask is spread over the photos it protects.",
+        {"forward_per_image": ("Forward", 1), "backward_per_image": ("Backward", 1)},
+    )
+
+
+def cost_table(results: Results) -> Table | None:
+    """Passes, seconds and memory. Times differ between equal runs, so this table is not part of the report's text."""
+    return _cost_table(
+        results,
+        "cost",
+        "Cost",
+        "Per protected photo, on the machine of this run.",
+        {
+            "forward_per_image": ("Forward passes", 1),
+            "backward_per_image": ("Backward passes", 1),
+            "seconds_per_image": ("Seconds", 4),
+            "peak_memory_mib": ("Peak memory (MiB)", 0),
+        },
+    )
+
+
+def _cost_table(
+    results: Results, name: str, title: str, caption: str, numbers: dict[str, tuple[str, int]]
+) -> Table | None:
+    if results.costs.empty:
+        return None
+    rows = []
+    for line in records(results.costs):
+        surrogate = text(line["surrogate"])
+        failed = line["status"] != "ok"
+        rows.append(
+            Row(
+                method_name(line["method"]),
+                (
+                    _budget(line["epsilon_255"]),
+                    surrogate,
+                    str(line["scope"]),
+                    _count(line["images"]),
+                    *(Number() if failed else Number(float(line[key]), digits=d) for key, (_, d) in numbers.items()),
+                ),
+            )
+        )
+    return Table(
+        name=name,
+        title=title,
+        caption=caption,
+        stub="Method",
+        columns=(
+            Column("epsilon_255", "ε (grey levels)"),
+            Column("surrogate", "Surrogate"),
+            Column("scope", "Scope"),
+            Column("images", "Photos"),
+            *(Column(key, label) for key, (label, _) in numbers.items()),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def failures_table(results: Results, measured: Measured) -> Table | None:
+    """Every cell without a value or with failed photos, cells with one cause on one line.
+
+    A metric that was unavailable, such as LPIPS without its weights, is one line for all methods.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in records(results.measurements):
+        status = _failure(line)
+        if status == UNAVAILABLE:
+            key = (status, "all", "", "", "", text(line["note"]), "")
+        elif status:
+            where = (text(line["surrogate"]), text(line["target"]))
+            method = method_name(line["method"])
+            key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
+        else:
+            continue
+        groups.setdefault((line["protocol"], *key), []).append(line)
+    rows = []
+    for (protocol, status, method, budget, surrogate, target, note, n_failed), lines in sorted(groups.items()):
+        metrics = sorted({line["metric"] for line in lines})
+        transforms = sorted({line["transform"] for line in lines})
+        what = ", ".join(metrics) if len(metrics) <= 2 else f"{protocol}: {len(metrics)} metrics"
+        cells = (budget, surrogate, target, what, ", ".join(transforms), str(len(lines)), status, n_failed, note)
+        rows.append(Row(method, cells))
+    for (run, surrogate, target), metrics in measured.absent().items():
+        what = ", ".join(metrics) if len(metrics) <= 2 else f"{len(metrics)} metrics"
+        count = str(len(metrics))
+        cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
+        rows.append(Row(method_name(run.method), cells))
+    for line in records(results.costs):
+        if line["status"] != "ok":
+            where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1", line["status"], "", "")
+            rows.append(Row(method_name(line["method"]), where))
+    if not rows:
+        return None
+    return Table(
+        name="failures",
+        title="Failures",
+        caption="Cells without a value, and cells from which planned photos are missing.",
+        stub="Method",
+        columns=(
+            Column("epsilon_255", "ε (grey levels)"),
+            Column("surrogate", "Surrogate"),
+            Column("target", "Target"),
+            Column("what", "What"),
+            Column("transforms", "Transforms"),
+            Column("cells", "Cells"),
+            Column("status", "Status"),
+            Column("n_failed", "Photos failed"),
+            Column("note", "Why"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _failure(line: dict[str, Any]) -> str:
+    """Why a measurement belongs among the failures; empty when it does not."""
+    if line["status"] != "ok":
+        return str(line["status"])
+    if pd.isna(line["value"]):
+        return "no value"
+    return "some photos failed" if line["n_failed"] > 0 else ""
+
+
+def _budget(epsilon_255: float | None) -> str:
+    return "–" if epsilon_255 is None or math.isnan(epsilon_255) else f"{epsilon_255:g}"
+
+
+def _count(value: float) -> str:
+    return "" if pd.isna(value) else f"{int(value)}"
+
+
+def _roles(roles: Any) -> str:
+    return roles if isinstance(roles, str) else ", ".join(roles)

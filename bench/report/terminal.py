@@ -1,0 +1,65 @@
+"""The end of a run on one screen: what protects, what it costs the picture, what looks wrong."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from cloakbench.bench.report.flags import self_checks
+from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.measured import Estimate, Measured, is_control
+from cloakbench.bench.report.table import GAP
+from cloakbench.bench.report.tables_facts import failures_table
+
+
+def summary(results: Results) -> Group:
+    """A rich renderable: one row per method and budget, controls first, then warnings and the count of failures."""
+    measured = Measured(results)
+    rule = measured.rule
+    table = Table(
+        title=f"{escape(results.name)} on {escape(results.dataset)}: protection success rate ({rule.upper()}), %",
+        caption=(
+            f"means over {len(measured.surrogates)} surrogates and {len(measured.targets)} targets, white-box left out "
+            "of black-box; ± half of the 95 % interval; – no value"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("Method", no_wrap=True)
+    table.add_column("Budget", no_wrap=True)
+    for heading in ("Black-box Top-1", "Black-box Top-5", "White-box Top-1", "SSIM", "n"):
+        table.add_column(heading, justify="right")
+    for position, run in enumerate(measured.runs):
+        top1 = measured.black_box_overall(f"psr_{rule}_top1", run)
+        top5 = measured.black_box_overall(f"psr_{rule}_top5", run)
+        white = measured.white_box_overall(f"psr_{rule}_top1", run)
+        following = measured.runs[position + 1] if position + 1 < len(measured.runs) else run
+        table.add_row(
+            escape(method_name(run.method)),
+            "" if run.epsilon_255 is None else budget_name(run.epsilon_255),
+            _percent(top1, interval=True),
+            _percent(top5, interval=True),
+            "" if is_control(run) else _percent(white),
+            _plain(measured.quality("ssim", run), 3),
+            str(top1.n) if top1.ok else GAP,
+            end_section=is_control(run) and not is_control(following),
+        )
+    warnings = [Text(f"warning: {flag}", style="yellow") for flag in self_checks(results)]
+    failures = failures_table(results, measured)
+    if failures:
+        warnings.append(Text(f"{len(failures.rows)} entries under Failures in report.md", style="yellow"))
+    return Group(table, *warnings)
+
+
+def _percent(estimate: Estimate, *, interval: bool = False) -> str:
+    if not estimate.ok:
+        return GAP
+    width = f" ±{50 * (estimate.high - estimate.low):.1f}" if interval and estimate.high >= estimate.low else ""
+    return f"{100 * estimate.value:.1f}{width}"
+
+
+def _plain(estimate: Estimate, digits: int) -> str:
+    return f"{estimate.value:.{digits}f}" if estimate.ok else GAP

@@ -1,0 +1,169 @@
+"""Writes a report folder: ``report.md``, ``tables/`` (Markdown, CSV, LaTeX) and ``figures/`` (PNG, PDF).
+
+Equal results give equal bytes. Times differ between equal runs, so everything that holds one is kept in the ``cost``
+table and nowhere else. Files are written under a temporary name and renamed, so a killed run leaves no half file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloakbench.bench.report.figures import FIGURES, Skipped, save_figure
+from cloakbench.bench.report.flags import self_checks
+from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
+from cloakbench.bench.report.labels import method_name
+from cloakbench.bench.report.measured import text
+from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.tables import build_tables
+from cloakbench.bench.report.tables_facts import cost_table
+
+_ONLY_LINKED = ("_given_clean", "reported_differences")
+"""Tables that the report links but does not print: variants of printed ones, and long ones made for computing."""
+_SECTIONS = {
+    "Recognisers": ("models",),
+    "Identification": ("identification",),
+    "Reported beside measured": ("reported",),
+    "Transfer": ("surrogate_target",),
+    "Verification": ("verification", "thresholds"),
+    "Picture quality": ("quality",),
+    "Robustness": ("robustness",),
+    "Cost": ("passes",),
+    "Failures": ("failures",),
+}
+_FIGURES_OF = {
+    "Identification": ("psr_ssim", "budget"),
+    "Transfer": ("transfer",),
+    "Picture quality": ("faces",),
+    "Robustness": ("robustness",),
+}
+_CAVEATS = (
+    "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
+    "clean row, or use the tables over probes recognised clean.",
+    "White-box rates say that the optimiser works. The black-box means say what protection may be expected.",
+    "The networks of one run may share training data and renderer, which makes transfer look easier than it is.",
+    "Rates hold for these faces, this gallery size and these networks, not for a commercial service.",
+)
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written. ``timing`` lists the files that may differ between equal runs."""
+
+    report: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    timing: tuple[Path, ...]
+
+
+def write_report(results: Results, folder: Path) -> ReportFiles:
+    """Write everything under ``folder``, replacing an older report file by file."""
+    tables = build_tables(results)
+    table_files = [path for table in tables for path in _write_table(table, folder / "tables")]
+    measurements = folder / "tables" / "measurements.csv"
+    _write_text(measurements, _measurements_csv(results))
+    cost = cost_table(results)
+    timing = _write_table(cost, folder / "tables") if cost else []
+    figure_files, skipped = _write_figures(results, folder / "figures")
+    report = folder / "report.md"
+    _write_text(report, _report(results, tables, skipped, has_cost=cost is not None))
+    return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+
+
+def _report(results: Results, tables: Sequence[Table], skipped: dict[str, str], *, has_cost: bool) -> str:
+    lines = [f"# {results.name}", "", *_setup(results), "", "## Warnings", "", *_warnings(results), ""]
+    for section, prefixes in _SECTIONS.items():
+        shown = [table for table in tables if table.name.startswith(prefixes)]
+        figures = _FIGURES_OF.get(section, ())
+        if not shown and not figures:
+            continue
+        lines += [f"## {section}", ""]
+        for name in figures:
+            lines += [f"Figure {name} left out: {skipped[name]}." if name in skipped else _figure(name), ""]
+        linked = [table for table in shown if any(part in table.name for part in _ONLY_LINKED)]
+        for table in shown:
+            if table not in linked:
+                lines += [to_markdown(table), _links(table), ""]
+        if linked:
+            lines += ["Also measured:", "", *(f"- {table.title}. {_links(table)}" for table in linked), ""]
+        if section == "Cost" and has_cost:
+            lines += ["Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv).", ""]
+    if not any(table.name == "failures" for table in tables):
+        lines += ["## Failures", "", "None: every planned cell has a value.", ""]
+    lines += ["## What the numbers do and do not mean", "", *(f"- {caveat}" for caveat in _CAVEATS), ""]
+    lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
+    return "\n".join(lines)
+
+
+def _setup(results: Results) -> list[str]:
+    facts = {"data": results.dataset, "manifest": results.manifest_sha256[:16], **results.setup}
+    return ["## Setup", "", *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items())]
+
+
+def _warnings(results: Results) -> list[str]:
+    """Self-checks, then what methods and metrics had to say about cells that do have a value."""
+    frame = results.measurements
+    noted = frame[(frame["status"] == "ok") & frame["value"].notna()]
+    notes = {
+        f"{method_name(m)}: {text(note)}" for m, note in zip(noted["method"], noted["note"], strict=True) if text(note)
+    }
+    lines = [f"- {line}." for line in (*self_checks(results), *sorted(notes))]
+    return lines or ["None of the self-checks found anything."]
+
+
+def _figure(name: str) -> str:
+    return f"![{name}](figures/{name}.png)\n\n{FIGURES[name][1]} [PDF](figures/{name}.pdf)"
+
+
+def _links(table: Table) -> str:
+    return f"[Markdown](tables/{table.name}.md), [CSV](tables/{table.name}.csv), [LaTeX](tables/{table.name}.tex)"
+
+
+def _measurements_csv(results: Results) -> str:
+    """All rows in a fixed order, whatever order the store gave them in."""
+    frame = results.measurements.loc[:, list(MEASUREMENT_COLUMNS)]
+    frame = frame.sort_values(["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"])
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _write_table(table: Table, folder: Path) -> list[Path]:
+    texts = {".md": to_markdown(table), ".csv": to_csv(table), ".tex": to_latex(table)}
+    paths = [folder / f"{table.name}{suffix}" for suffix in texts]
+    for path, content in zip(paths, texts.values(), strict=True):
+        _write_text(path, content)
+    return paths
+
+
+def _write_figures(results: Results, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Figure files, and the reason for each figure that was left out."""
+    paths: list[Path] = []
+    skipped: dict[str, str] = {}
+    for name, (draw, _) in FIGURES.items():
+        drawing = draw(results)
+        if isinstance(drawing, Skipped):
+            skipped[name] = drawing.reason
+            continue
+        for suffix in (".png", ".pdf"):
+            path = folder / f"{name}{suffix}"
+            _replace(path, lambda temporary, figure=drawing: save_figure(figure, temporary))
+            paths.append(path)
+    return paths, skipped
+
+
+def _write_text(path: Path, content: str) -> None:
+    _replace(path, lambda temporary: temporary.write_bytes(content.encode()))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary neighbour with the same suffix, flush to disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
