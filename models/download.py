@@ -53,6 +53,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> None:
             if sha256 is not None and digest != sha256:
                 raise DownloadError(f"{url}: sha256 is {digest}, expected {sha256}")
             os.fsync(file.fileno())
+        part.chmod(0o644)  # temporary files are private, a folder of weights is often shared
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

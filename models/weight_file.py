@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cloakbench.models.download import DownloadError, download
+from cloakbench.models.download import download
 
 
 class WeightError(ValueError):
@@ -62,7 +62,7 @@ class WeightFile:
         if not path.exists() and self.url is not None:
             try:
                 download(self.url, path, self.sha256)
-            except DownloadError as error:
+            except OSError as error:  # DownloadError, or a folder that cannot be written
                 raise WeightError(f"{error}; check weights.url, or put the file at {path}") from error
         if not path.is_file():
             raise WeightError(f"no weight file at {path}: put it there, or set weights.path or CLOAKBENCH_WEIGHTS")
