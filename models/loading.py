@@ -1,0 +1,117 @@
+"""From a published weight file and a few lines of YAML to a checked, frozen recogniser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cloakbench.datasets.randomness import generator
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.onnx_network import load_onnx
+from cloakbench.models.weight_file import WeightError, WeightFile, read_state_dict
+
+
+def load_recogniser(
+    name: str,
+    weights: WeightFile,
+    inputs: InputSpec,
+    card: Mapping[str, Any],
+    network: Callable[[], nn.Module] | None = None,
+) -> Recogniser:
+    """A recogniser from a file on disk or at an address.
+
+    Args:
+        name: key of the model in configs, records and tables.
+        weights: where the file is, its digest and its layout.
+        inputs: size, normalisation, channel order and crop the network was trained with.
+        card: the fields of ``ModelCard`` that cannot be read off the file: all but name, embedding size and digest.
+        network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
+
+    Raises:
+        WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
+            or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
+    """
+    path, digest = weights.resolve()
+    if network is not None:
+        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
+    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:
+        module = load_onnx(path)
+    else:
+        raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+    module.requires_grad_(False).eval()
+    embedding_size = _checked_embedding_size(name, module, inputs)
+    try:
+        full_card = ModelCard(name=name, embedding_size=embedding_size, weights_sha256=digest, **card)
+    except TypeError as error:
+        raise WeightError(f"the card of model {name} is wrong: {error}") from error
+    return Recogniser(module, inputs, full_card)
+
+
+def fill(network: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The network with exactly the tensors of ``state``; it is built without memory, so no weight is drawn first.
+
+    Batch norm's ``num_batches_tracked`` may be absent (files from before torch 0.4.1); it plays no part in inference.
+
+    Raises:
+        WeightError: a key is missing, unexpected or has another shape; ``path`` names the file in the message.
+    """
+    with torch.device("meta"):
+        module = network()
+    own = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} ({list(state[key].shape)} in the file, {list(shape)} in the network)"
+        for key, shape in own.items()
+        if key in state and state[key].shape != shape
+    ]
+    if missing or unexpected or misshapen:
+        lists = {"missing": missing, "unexpected": unexpected, "wrong shape": misshapen}
+        found = "; ".join(f"{what}: {_first(keys)}" for what, keys in lists.items() if keys)
+        raise WeightError(
+            f"{path} does not fit {type(module).__name__}: {found}: check network, state_key and strip_prefix"
+        )
+    module.load_state_dict(dict(state), strict=True, assign=True)
+    named = chain(module.named_parameters(), module.named_buffers())
+    if empty := [key for key, tensor in named if tensor.is_meta]:
+        raise WeightError(f"{type(module).__name__} keeps tensors outside its state dict: {_first(empty)}")
+    return module
+
+
+def _first(keys: Sequence[str], limit: int = 3) -> str:
+    rest = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return ", ".join(keys[:limit]) + rest
+
+
+def _checked_embedding_size(name: str, module: nn.Module, inputs: InputSpec) -> int:
+    """D, after one forward and backward pass on two aligned-size images of grey noise."""
+    noise = torch.randn(2, 1, 112, 112, generator=generator("load check"))
+    images = (0.5 + 0.1 * noise).clamp(0, 1).expand(-1, 3, -1, -1).clone().requires_grad_()
+    try:
+        output = module(inputs.prepare(images))
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightError(
+            f"model {name} does not take two images of size {list(inputs.size)}: check inputs.size, or export with a "
+            f"free batch axis ({reason})"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise WeightError(f"model {name} has {len(output)} outputs; a recogniser has one, its embedding")
+    if output.ndim < 2 or len(output) != len(images) or output[0].numel() != output.shape[1]:
+        raise WeightError(
+            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that the file is a recogniser, "
+            "exported with a free batch axis"
+        )
+    if not output.isfinite().all():
+        raise WeightError(f"model {name} gives values that are not finite: check the weights and the input scale")
+    direction = torch.randn(output[0].numel(), generator=generator("load check", "direction"))
+    (gradient,) = torch.autograd.grad((F.normalize(output.flatten(1)) @ direction).sum(), images)
+    if not gradient.isfinite().all() or not (gradient.flatten(1).abs().amax(1) > 0).all():
+        raise WeightError(f"model {name} has no usable gradient to its input: it cannot be attacked; check the file")
+    return output.shape[1]

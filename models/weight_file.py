@@ -1,0 +1,152 @@
+"""Weight files: from a path or an address to a digest-checked local file and its tensors, without running code.
+
+Safetensors and ONNX hold data only. A torch checkpoint is a pickle, which can name any function to call while it is
+read; it is read with ``weights_only=True``, which refuses everything but tensors and plain containers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cloakbench.models.download import download
+
+
+class WeightError(ValueError):
+    """A weight file is missing, is not the one asked for, or cannot be used; one line saying what and how to fix it."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A weight file somebody else published.
+
+    Attributes:
+        path: where the file lies, absolute or relative to the working directory; with ``url`` alone it lies in torch's
+            hub folder (``TORCH_HOME``).
+        url: fetched to ``path`` when nothing is there.
+        sha256: digest the file must have; None accepts any file, whose real digest still enters the model card.
+        state_key: entry of a checkpoint that holds the state dict; None when the file is the state dict.
+        strip_prefix: taken off the front of parameter names, such as ``module.`` of data-parallel training.
+    """
+
+    path: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    state_key: str | None = None
+    strip_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.path is None and self.url is None:
+            raise WeightError("a weight file needs a path or a url: set weights.path or weights.url")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise WeightError(f"weights.sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
+
+    def resolve(self) -> tuple[Path, str]:
+        """The local file and its sha256, fetched first when it is missing and a ``url`` is given.
+
+        Raises:
+            WeightError: the file is missing or empty, could not be fetched, or has another digest.
+        """
+        path = self._place()
+        if not path.exists() and self.url is not None:
+            try:
+                download(self.url, path, self.sha256)
+            except OSError as error:  # DownloadError, or a folder that cannot be written
+                raise WeightError(f"{error}; check weights.url, or put the file at {path}") from error
+        if not path.is_file():
+            raise WeightError(f"no weight file at {path}: put it there, or set weights.path or CLOAKBENCH_WEIGHTS")
+        if path.stat().st_size == 0:
+            raise WeightError(f"{path} is empty: fetch it again")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.sha256 is not None and digest != self.sha256:
+            raise WeightError(
+                f"{path} has sha256 {digest}, expected {self.sha256}: fetch it again, or correct weights.sha256"
+            )
+        return path, digest
+
+    def _place(self) -> Path:
+        if self.path is not None:
+            return Path(self.path)
+        url = self.url or ""
+        # The address is part of the name: many models are published as `model.pth`.
+        origin = hashlib.sha256(url.encode()).hexdigest()[:16]
+        return Path(torch.hub.get_dir()) / "cloakbench" / f"{origin}-{Path(urlsplit(url).path).name}"
+
+
+def read_state_dict(path: Path, state_key: str | None = None, strip_prefix: str = "") -> dict[str, Tensor]:
+    """Parameter name to CPU tensor, floating point as float32, of a ``.safetensors`` or torch file.
+
+    Args:
+        path: a digest-checked local file.
+        state_key: see ``WeightFile``.
+        strip_prefix: see ``WeightFile``.
+
+    Raises:
+        WeightError: reading would run code, the file is corrupt, or there is no state dict where it should be.
+    """
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if state_key is not None:
+        if not isinstance(content, Mapping) or state_key not in content:
+            raise WeightError(f"{path} has no entry {state_key!r}: set weights.state_key to {_state_dicts_in(content)}")
+        content = content[state_key]
+    if not _is_state_dict(content):
+        raise WeightError(f"{path} is not a state dict itself: set weights.state_key to {_state_dicts_in(content)}")
+    if strip_prefix and not any(name.startswith(strip_prefix) for name in content):
+        raise WeightError(
+            f"no parameter in {path} starts with {strip_prefix!r} (the first is {next(iter(content))!r}): "
+            "correct weights.strip_prefix"
+        )
+    return {
+        name.removeprefix(strip_prefix): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in content.items()
+    }
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightError(f"{path} is not readable as safetensors ({_first_line(error)}): fetch it again") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"would run code ({named[1]})" if named else "needs more than plain tensors, or the file is corrupt"
+        raise WeightError(
+            f"reading {path} {reason}; nothing was run: get it as .safetensors, or convert it where you trust it"
+        ) from error
+    except Exception as error:  # corrupt bytes make the reader fail in many ways
+        raise WeightError(f"{path} is not readable as a torch file ({_first_line(error)}): fetch it again") from error
+
+
+def _is_state_dict(content: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return (
+        isinstance(content, Mapping)
+        and len(content) > 0
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    )
+
+
+def _state_dicts_in(content: object) -> str:
+    entries = content.items() if isinstance(content, Mapping) else ()
+    names = [str(name) for name, value in entries if _is_state_dict(value)]
+    return f"one of {', '.join(names)}" if names else "an entry that holds one (none was found)"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].strip()
