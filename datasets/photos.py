@@ -1,0 +1,199 @@
+"""Photo files: finding them in identity folders and decoding them to upright 8-bit RGB.
+
+What becomes of unusual files, all of it decided by content and never by chance:
+
+* EXIF orientation is applied. Grey, bilevel, palette, CMYK, YCbCr and Lab become RGB; embedded colour profiles are not.
+* Transparency is laid on white. Of an animation or a multi-picture file the first frame is taken.
+* 16-bit grey is divided by 257; 16-bit colour keeps the high byte (Pillow's rule). 32-bit pixels have no defined white
+  and are refused.
+* Vector formats are refused: Pillow would start an external interpreter for them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+_NOT_OPENED = {"EPS", "WMF"}  # EPS runs Ghostscript, WMF the Windows renderer
+_NOT_OPENED |= {"BUFR", "GRIB", "HDF5", "MPEG"}  # recognised by Pillow but never decoded
+_UNSUPPORTED_PHOTOS = {".heic", ".heif", ".jxl"}  # photos that Pillow cannot read: reported, not taken for side files
+
+
+class DatasetError(ValueError):
+    """A data set cannot be used as configured; one line that says what is wrong and how to fix it."""
+
+
+class PhotoError(Exception):
+    """One photo cannot be used: ``status`` in one word, the message with the remedy."""
+
+    def __init__(self, status: str, note: str) -> None:
+        super().__init__(note)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A file that is, or claims to be, a photo of a person.
+
+    Attributes:
+        image_id: ``<identity>/<file name>`` as valid, NFC-normalised Unicode, equal on every file system.
+        identity: the folder's name, normalised in the same way.
+        path: where it lies.
+    """
+
+    image_id: str
+    identity: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a photo folder holds.
+
+    Attributes:
+        photos: by identity, then by file name.
+        empty: identities whose folder holds no photo.
+        ignored: how many files and folders were passed over: hidden ones, those that are not images, files beside the
+            identity folders and folders inside them.
+    """
+
+    photos: tuple[PhotoFile, ...]
+    empty: tuple[str, ...]
+    ignored: int
+
+
+def scan(root: Path, option: str = "root") -> Scan:
+    """List the photos of ``root/<identity>/<photo>`` without decoding them.
+
+    Args:
+        root: the folder.
+        option: the data set's option that named it, for error messages.
+
+    Raises:
+        DatasetError: ``root`` is missing, cannot be listed, or has no identity folder.
+    """
+    try:
+        entries = sorted(root.iterdir())
+    except OSError as error:
+        raise DatasetError(
+            f"cannot list the photo folder {root} ({error.strerror}): set dataset.{option} to a folder that holds one "
+            "folder of photos per person"
+        ) from error
+    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    if not folders:
+        raise DatasetError(f"{root} has no identity folders: put each person's photos in {root}/<name>/")
+    ignored = len(entries) - len(folders)
+    photos: list[PhotoFile] = []
+    empty: list[str] = []
+    for folder in folders:
+        identity = _portable(folder.name)
+        files = list(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else []
+        found = [path for path in files if _is_photo(path)]
+        ignored += len(files) - len(found)
+        photos += [PhotoFile(f"{identity}/{_portable(path.name)}", identity, path) for path in found]
+        if not found:
+            empty.append(identity)
+    photos.sort(key=lambda photo: (photo.identity, photo.image_id, photo.path))
+    return Scan(tuple(photos), tuple(empty), ignored)
+
+
+def decode(content: bytes, max_megapixels: float) -> Tensor:
+    """Pixels of an image file, uint8 ``[3, H, W]``, RGB, upright; see the module for the rules.
+
+    Raises:
+        PhotoError: ``unreadable`` (not an image, damaged, or in a format that cannot be read) or ``too_large`` (more
+            pixels than ``max_megapixels`` million).
+    """
+    if not content:
+        raise PhotoError("unreadable", "the file is empty: copy it again from its source")
+    try:
+        with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
+            image.load()
+            rgb = _rgb(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(
+            "too_large", f"more than {max_megapixels:g} megapixels: shrink it or raise dataset.max_megapixels"
+        ) from error
+    except PhotoError:
+        raise
+    except MemoryError as error:
+        raise PhotoError("too_large", "not enough memory to decode it: shrink it") from error
+    except Image.UnidentifiedImageError as error:
+        raise PhotoError("unreadable", "not an image in a supported format: convert it to PNG or JPEG") from error
+    except Exception as error:  # decoders meet damage with whatever their inner parsers raise: struct, zlib, index, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PhotoError("unreadable", f"damaged image ({reason}): replace the file") from error
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block counts as none, as in image viewers."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as in decode: a parser of untrusted bytes
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise PhotoError("unreadable", "32-bit pixels have no defined white level: convert it to 8 bits")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise PhotoError("unreadable", "floating-point pixels have no defined white level: convert it to 8 bits")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _is_photo(path: Path) -> bool:
+    """By suffix, so that a damaged photo is reported and not passed over; any other name by the file's content."""
+    broken_link = path.is_symlink() and not path.exists()
+    if path.name.startswith(".") or not (path.is_file() or broken_link):
+        return False
+    suffix = path.suffix.lower()
+    if suffix in _UNSUPPORTED_PHOTOS or Image.registered_extensions().get(suffix) in _formats():
+        return True
+    try:
+        with _pixel_limit(None), Image.open(path, formats=_formats()):
+            return True
+    except Exception:  # as in decode
+        return False
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in Image.OPEN if name not in _NOT_OPENED]
+
+
+@contextmanager
+def _pixel_limit(megapixels: float | None) -> Iterator[None]:
+    """Pillow's own guard, which is a module variable, set to our limit for one image and put back."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None if megapixels is None else int(megapixels * 1e6)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # corrupt EXIF and the like: the pixels decide
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _portable(name: str) -> str:
+    """A file name as text that can be written anywhere: undecodable bytes become ``\\xNN``, accents are composed."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
