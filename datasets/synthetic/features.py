@@ -18,14 +18,14 @@ def _rgb(red: float, green: float, blue: float) -> Tensor:
     return torch.tensor([red, green, blue]).view(1, 3, 1, 1)
 
 
-SCLERA = _rgb(0.60, 0.56, 0.53)  # pure white glows on dark faces
+SCLERA = _rgb(0.58, 0.53, 0.49)  # pure white glows on dark faces
 CARUNCLE = _rgb(0.46, 0.20, 0.18)
 SHADOW = _rgb(0.62, 0.84, 0.90)  # how strongly a crease darkens each channel: skin stays warm in the dark
 EYE_SHADOW = _rgb(0.60, 0.90, 0.70)
 LIP = _rgb(0.82, 0.42, 0.43)
 LIPSTICK = _rgb(0.40, 0.06, 0.08)
 THROAT = _rgb(0.07, 0.018, 0.016)
-TEETH = _rgb(0.60, 0.57, 0.51)
+TEETH = _rgb(0.48, 0.45, 0.40)
 
 
 def paint_eyes(
@@ -67,8 +67,8 @@ def paint_eyes(
     radius = face.iris_radius
     iris = ramp(radius - distance, 1.3 * edge)
     rim = ((distance / radius - 0.66) * 2.6).clamp(0, 1)
-    colour = face.iris * (1.30 - 0.85 * rim + 0.5 * (iris_y / radius).clamp(-1, 1))
-    ball = SCLERA * (0.62 + 0.42 * face.skin.mean(1, keepdim=True)) * (1 - 0.30 * x * x)
+    colour = face.iris * (1.15 - 0.75 * rim + 0.5 * (iris_y / radius).clamp(-1, 1))
+    ball = SCLERA * (0.50 + 0.55 * face.skin.mean(1, keepdim=True)) * (1 - 0.30 * x * x)
     ball = mix(ball, CARUNCLE, 0.75 * ramp(-0.86 - x, 0.2))
     ball = mix(ball, colour, iris)
     ball = ball * (1 - 0.94 * ramp(0.42 * radius - distance, edge))
@@ -101,7 +101,7 @@ def paint_mouth(face: Table, shot: Table, skin: Tensor, u: Tensor, v: Tensor, sp
     hole_y = (nose_y - 0.060 - 0.015 * face.nose_tip - 0.25 * (face.nose_width * 0.6 - side)) / 0.027
     holes = 0.72 * (1.3 - hole_x * hole_x - hole_y * hole_y).clamp(0, 1)
     wing_x = (side - face.nose_width * 1.26 - 0.3 * nose_y) / 0.030
-    wings = 0.26 * bump(wing_x, (nose_y + 0.005) / 0.065)
+    wings = 0.34 * bump(wing_x, (nose_y + 0.005) / 0.075)
     skin = skin * (1 - torch.maximum(holes, wings) * SHADOW)
     skin = skin * (1 - 0.08 * bump(u / 0.035, (nose_y - 0.26) / 0.10))  # philtrum
 
@@ -126,7 +126,7 @@ def paint_mouth(face: Table, shot: Table, skin: Tensor, u: Tensor, v: Tensor, sp
     inside = ramp(torch.minimum(y - inner_top, inner_bottom - y), edge) * (open_ > 0.01)
     teeth = ramp(inner_top + 0.075 + 0.02 * smile - y, edge) * ramp(0.86 - x.abs(), 0.16)
     teeth = teeth * (1 - 0.6 * square).clamp(min=0.2) * (0.94 + 0.06 * torch.cos(u * 50))
-    skin = mix(skin, THROAT + TEETH * teeth, inside)
+    skin = mix(skin, THROAT + TEETH * teeth * (0.7 + 0.4 * face.skin.mean(1, keepdim=True)), inside)
     line = 0.66 * bump((y - 0.004) / 0.015) * ramp(1.06 - x.abs(), 0.10) * (open_ <= 0.01)
     corners = 0.30 * bump((x.abs() - 1.0) / 0.09, y / 0.035)
     return skin * (1 - torch.maximum(line, corners) * SHADOW)

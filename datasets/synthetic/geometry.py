@@ -128,7 +128,8 @@ def depth(face: Table, shot: Table, u: Tensor, v: Tensor) -> Tensor:
     """Height of the face with all its features, including the folds of the expression."""
     side = u.abs()
     along = v / face.nose_length
-    profile = torch.where(along < 1, (along.clamp(-0.15, 1.25) + 0.15) / 1.15, (1 - (along - 1) / 0.22).clamp(min=0))
+    below = along - 1 + 4 * u * u / face.nose_length  # the underside is round
+    profile = torch.where(below < 0, (below.clamp(-1.15, 0.25) + 1.15) / 1.15, (1 - below / 0.22).clamp(min=0))
     grown = along.clamp(0, 1)
     bridge = face.nose_bridge + (face.nose_width * 0.74 - face.nose_bridge) * grown * grown
     eye = side - face.eye_x

@@ -41,13 +41,13 @@ def comb(face: Table, shot: Table, u: Tensor, v: Tensor, front: Tensor, mane: Te
     noise = look_up(atlases().hair, x, y)
     strands, locks = noise[:, :1], noise[:, 1:]
 
-    contrast = 0.17 + 0.10 * face.hair_curl
+    contrast = 0.13 + 0.10 * face.hair_curl
     colour = face.hair * (1 + contrast * strands + (0.08 + 0.16 * face.hair_curl) * locks).clamp_(0.25, 2.0)
     colour = colour + face.grizzle * 0.22 * (strands - 0.4).clamp(min=0)
     depth = (0.42 + 0.58 * (mane / 0.30).clamp(0, 1)) * (0.62 + 0.38 * (front / 0.16).clamp(0, 1))
     light = 0.30 + 0.62 * shade.mean(1, keepdim=True).clamp(max=1.7)
     band = bump((v + 1.02 - 0.22 * u * u - 0.04 * locks) / 0.17) + 0.5 * bump((v - 0.55 + 0.05 * locks) / 0.3)
-    shine = 0.10 * face.hair_shine * band * (0.6 + 0.5 * strands).clamp(min=0) * (0.35 + face.hair.mean(1, True))
+    shine = 0.085 * face.hair_shine * band * (0.6 + 0.5 * strands).clamp(min=0) * (0.35 + face.hair.mean(1, True))
     colour = (colour * depth + shine * shot.light * depth) * light * (0.5 + 0.5 * shot.light_colour)
 
     soft = 0.11 + 0.05 * face.hair_fringe + 0.05 * (1 - face.hair_density)

@@ -75,7 +75,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
         "eye_lower": 0.060 + vary(0.008) + 0.014 * child - 0.004 * old,
         "eye_tilt": -0.05 + vary(0.075) - 0.06 * east + 0.05 * old,
         "lid_crease": 0.052 + vary(0.014) - 0.012 * east - 0.012 * old,
-        "iris_radius": 0.098 + vary(0.004) + 0.012 * child,
+        "iris_radius": 0.104 + vary(0.004) + 0.012 * child,
         "brow_height": 0.285 + vary(0.030) - 0.028 * sex + 0.03 * child,
         "brow_thickness": 0.040 + vary(0.009) + 0.012 * sex - 0.012 * child,
         "brow_arch": 0.055 + vary(0.025) - 0.016 * sex,
@@ -124,7 +124,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
     }
     # colours of eyes and hair
     light_eyes = draws.uniform(0.0, 1.0)
-    iris = palette.along(palette.IRIS, torch.where(group == 0, light_eyes, light_eyes * 0.28))
+    iris = palette.along(palette.IRIS, torch.where(group == 0, light_eyes, light_eyes * 0.22))
     columns["iris"] = iris * (1 + vary_colour(draws, 0.10 * scale)).clamp(0.5, 1.5)
     columns |= _hair_colour(draws, group, age, scale)
     beard = (masculine & (age > 0.3)) * (draws.uniform() * 1.6 - 0.5).clamp(0, 1)
@@ -152,7 +152,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
 
 def vary_colour(draws: Draws, deviation: float) -> Tensor:
     """A small change of colour ``[N, 3]``: mostly brightness, partly hue."""
-    return draws.normal(deviation)[:, None] + draws.normal_colour(0.6 * deviation, (1.0, 0.5, 1.0))
+    return draws.normal(deviation)[:, None] + draws.normal_colour(0.6 * deviation, (1.0, 0.35, 1.0))
 
 
 def _hair_colour(draws: Draws, group: Tensor, age: Tensor, scale: float) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def sample_nuisances(photos: Sequence[str], people: Table, *stream: object, scal
     lids = torch.where(smiling, draws.uniform(0.72, 0.92), draws.uniform(0.88, 1.08))
     columns: dict[str, Tensor] = {
         "expression": expression,
-        "smile": torch.where(frowning, draws.uniform(-0.65, -0.30), smile),
+        "smile": torch.where(frowning, draws.uniform(-0.55, -0.25), smile),
         "mouth_open": torch.where(surprised, draws.uniform(0.08, 0.20), teeth * draws.uniform(0.02, 0.08)),
         "brow_lift": torch.where(
             surprised, draws.uniform(0.02, 0.10), torch.where(frowning, draws.uniform(-0.08, -0.035), 0.02 * smile)

@@ -37,7 +37,7 @@ def outlines(face: Table, shot: Table, seen: View) -> Outline:
     chin = face.chin + 0.55 * shot.mouth_open
     down = (v - face.cheek_line) / (chin - face.cheek_line)
     jaw = (1 - down.clamp(1e-3, 1.3).pow(face.jaw_power)).clamp(min=1e-4).pow(face.jaw_roundness)
-    up = (-0.80 * down).clamp(min=0)
+    up = (-0.68 * down).clamp(min=0)
     skull = (1 - 0.92 * up * up * up).clamp(min=1e-4).sqrt()
     head = torch.minimum(face.face_width * torch.where(down > 0, jaw, skull) - side, 0.9 * (chin - v))
 
@@ -57,7 +57,7 @@ def _mane(face: Table, u: Tensor, v: Tensor) -> Tensor:
     down = (v - SKULL_MIDDLE).clamp(min=0)
     flare = 0.10 * (1 + 1.5 * face.hair_curl) * down - 0.05 * down * down
     width = face.face_width * (1 - 0.13 * (1 - long) * down * down) + face.hair_side + long * flare
-    above = ((SKULL_MIDDLE - v).clamp(min=0) / (CROWN + face.hair_top)) ** 3
+    above = ((SKULL_MIDDLE - v).clamp(min=0) / (CROWN + face.hair_top)) ** 4
     round_end = face.hair_curl * long * ((v - 0.4).clamp(min=0) / (face.hair_length + 0.1).clamp(min=0.8)) ** 4
     return width * (1 - above - round_end).clamp(min=1e-4).sqrt() - side
 
@@ -69,11 +69,11 @@ def _front_hair(face: Table, shot: Table, u: Tensor, v: Tensor, mane: Tensor) ->
     line = face.hair_line + shot.hair_line_today + face.hair_arch * u * u + face.hair_peak * bump(u / 0.16)
     line = line - face.hair_recession * bump((side - 0.52) / 0.24)
     fringe = ramp(1.0 - side, 0.5) * face.hair_fringe + face.hair_fringe_sweep * from_part
-    line = line + fringe * (1 - 0.55 * bump(from_part / 0.10) * (face.hair_fringe < 0.48))
+    line = line + fringe * (1 - 0.40 * bump(from_part / 0.20) * (face.hair_fringe < 0.48))
     above = line - v
     edge = face.face_width * face.hair_side_line * (1 - 0.05 * (v * 0.8).clamp(-1, 1.4))
     beside = torch.minimum(side - edge, 0.8 * (face.hair_length + 0.06 * torch.sin(7 * side + face.hair_phase) - v))
-    joined = _smooth_maximum(above, beside, 0.30)
+    joined = _smooth_maximum(above, beside, 0.45)
     crown_only = torch.minimum(beside, v + 0.62)
     front = torch.lerp(joined, crown_only, face.hair_bare_crown)
     return torch.minimum(front, mane)

@@ -87,7 +87,7 @@ def _skin(
     skin = mix(skin, face.brow * 0.85, 0.78 * stubble)
     moles = _moles(face, seen)
     skin = skin * (1 - 0.72 * moles)
-    gloss = gloss * (1 + 0.25 * pores) * (1 - 0.7 * moles) * (1 - 0.6 * stubble)
+    gloss = gloss * (1 + 0.12 * pores) * (1 - 0.7 * moles) * (1 - 0.6 * stubble)
 
     rows = (slice(None), slice(None), features.EYE_ROWS)
     edge = 1.2 / seen.scale

@@ -13,6 +13,7 @@ from cloakbench.datasets.synthetic.geometry import Turn, View, depth
 from cloakbench.datasets.synthetic.table import Table
 
 WRAP = 0.16  # how far light reaches around a face: skin is translucent
+STEEPEST = 1.7  # slopes are bent towards this: under the nose it is dim, not black
 BLEED = torch.tensor([0.075, 0.012, 0.0]).view(1, 3, 1, 1)  # red glow where light turns into shadow
 
 
@@ -41,7 +42,7 @@ def light_on(face: Table, shot: Table, seen: View) -> Light:
     diffuse = ((facing + WRAP) / (1 + WRAP)).clamp(min=0)
     half_norm = torch.rsqrt(lx * lx + ly * ly + (lz + 1).square())
     mirror = ((nx * lx + ny * ly + nz * (lz + 1)) * half_norm).clamp(min=0) ** 4
-    gloss = (0.13 * mirror**4 + 0.045 * mirror) * face.oil * shot.light
+    gloss = (0.10 * mirror**4 + 0.045 * mirror) * face.oil * shot.light
     ambient = shot.ambient * (1 - 0.25 * ny + shot.ambient_side * nx) * (0.62 + 0.38 * nz)
     nose_shadow = 1 - 0.5 * (lx.abs() * 1.3).clamp(max=1) * bump(
         (u + lx * 0.30) / 0.13, (v - face.nose_length * 0.85 + ly * 0.2) / 0.22
@@ -55,6 +56,7 @@ def light_on(face: Table, shot: Table, seen: View) -> Light:
 def _normals(height: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dx = 0.5 * F.pad(height[..., 2:] - height[..., :-2], (1, 1, 0, 0), mode="replicate")
     dy = 0.5 * F.pad(height[..., 2:, :] - height[..., :-2, :], (0, 0, 1, 1), mode="replicate")
+    dx, dy = (slope * torch.rsqrt(1 + (slope / STEEPEST).square()) for slope in (dx, dy))
     norm = torch.rsqrt(dx * dx + dy * dy + 1)
     return -dx * norm, -dy * norm, norm
 
