@@ -123,10 +123,10 @@ def _column(values: ArrayLike) -> Floats:
 
 def _trials(numerator: ArrayLike, denominator: ArrayLike) -> tuple[Floats, Floats]:
     """Both as float64 ``[N, K]``; numerators of rows without trials become 0."""
-    denominator = np.asarray(denominator, dtype=np.float64)
-    numerator = np.where(denominator > 0, np.asarray(numerator, dtype=np.float64), 0.0)
+    numerator, denominator = (np.asarray(part, dtype=np.float64) for part in (numerator, denominator))
     if numerator.ndim != 2 or numerator.shape != denominator.shape:
         raise ValueError(f"numerator {numerator.shape} and denominator {denominator.shape} must both be [N, K]")
+    numerator = np.where(denominator > 0, numerator, 0.0)
     if not np.isfinite(numerator).all() or not np.isfinite(denominator).all():
         raise ValueError("a row with trials holds a value that is not finite")
     return numerator, denominator

@@ -154,8 +154,8 @@ def _row(
     if trials.gap:
         return row | {"status": trials.gap_status, "note": trials.gap}
     if n == 0 and n_failed:
-        lost = records[failed & (records["status"] != OK).to_numpy()]
-        status = lost["status"].mode().iloc[0] if len(lost) else TARGET_FAILED
+        lost = records.loc[failed & (records["status"] != OK).to_numpy()]
+        status = lost["status"].value_counts().index[0] if len(lost) else TARGET_FAILED
         reasons = [failures, *sorted(set(lost["note"]) - {""})]
         return row | {"status": status, "note": "; ".join(reasons)}
     if n == 0:

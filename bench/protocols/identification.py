@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.protocols.base import (
@@ -143,7 +144,7 @@ class Identification(Protocol):
             if name.startswith(("p1_", "p2_"))
         }
         rank, clean_rank = numbers["p2_rank"], numbers["p2_clean_rank"]
-        gallery_size = int(records["gallery_size"].max()) if len(records) else 0
+        gallery_size = max(records["gallery_size"].tolist(), default=0)
         trials: dict[str, Trials] = {}
         for metric, rule, k, given_clean in self._metrics():
             if rule == "p1" and given_clean:
@@ -155,7 +156,7 @@ class Identification(Protocol):
                 events = total & (rank >= k)
             gap = f"the gallery has {gallery_size} distractors, Top-{k} needs {k}" if gallery_size < k else ""
             empty = "no unprotected photo is recognised" if given_clean else "no person has two usable photos"
-            trials[metric] = Trials(np.nan_to_num(events * 1.0), np.nan_to_num(total * 1.0), gap, empty=empty)
+            trials[metric] = Trials(_zero_for_null(events), _zero_for_null(total), gap, empty=empty)
         return trials
 
 
@@ -163,11 +164,16 @@ def _nullable(counts: np.ndarray, valid: Tensor) -> pd.Series:
     return pd.Series(np.where(valid.numpy(), counts, np.nan)).astype("Int64")
 
 
+def _zero_for_null(counts: np.ndarray) -> NDArray[np.float64]:
+    return np.nan_to_num(counts.astype(np.float64))
+
+
 def _search(
     probes: Tensor,
     photos: Tensor,
     mates: Mates,
     gallery: Tensor,
+    *,
     probe_chunk: int = _PROBE_CHUNK,
     gallery_chunk: int = _GALLERY_CHUNK,
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,8 @@ def calibrate(
     kept = _spread(identity[valid])
     embeddings, identity = embeddings[valid][kept], identity[valid][kept]
     people, person = identity.unique(return_inverse=True)
-    scores, left, right = _impostor_pairs(embeddings, person)
+    pairs = _impostor_pairs(embeddings, person)
+    n_pairs = len(pairs.scores)
     photos = person.bincount(minlength=len(people)).double().numpy()
     note = f"{failed} photos without an embedding left out" if failed else ""
 
@@ -90,16 +92,16 @@ def calibrate(
         if not 0 < far < 1:
             raise ValueError(f"a false accept rate lies between 0 and 1, got {far}")
         row: dict[str, object] = {"far": far, "threshold": np.nan, "low": np.nan, "high": np.nan}
-        row |= {"n_pairs": len(scores), "n_identities": len(people)}
-        if len(scores) * far < MIN_ACCEPTED_PAIRS:
+        row |= {"n_pairs": n_pairs, "n_identities": len(people)}
+        if n_pairs * far < MIN_ACCEPTED_PAIRS:
             needed = math.ceil(MIN_ACCEPTED_PAIRS / far)
-            gap = f"{len(scores)} impostor pairs, a false accept rate of {far:g} needs {needed}"
+            gap = f"{n_pairs} impostor pairs, a false accept rate of {far:g} needs {needed}"
             rows.append(row | {"status": UNAVAILABLE, "note": "; ".join(filter(None, (gap, note)))})
             continue
         # Rounding must not turn 0.1 * 30 pairs into 2.
-        row["threshold"] = float(scores[int(far * len(scores) * (1 + 1e-12))])
+        row["threshold"] = float(pairs.scores[int(far * n_pairs * (1 + 1e-12))])
         if len(people) >= _MIN_IDENTITIES:
-            row["low"], row["high"] = _threshold_interval(scores, left, right, photos, far, resamples, seed)
+            row["low"], row["high"] = _threshold_interval(pairs, photos, far, resamples, seed)
         rows.append(row | {"status": OK, "note": note})
     return pd.DataFrame(rows, columns=list(THRESHOLD_COLUMNS))
 
@@ -113,37 +115,38 @@ def _spread(identity: Tensor) -> Tensor:
     return turn.argsort(stable=True)[:_MAX_PHOTOS].sort().values
 
 
-def _impostor_pairs(embeddings: Tensor, person: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosines of all unordered pairs of different people, descending, with the two people of each."""
+class _Pairs(NamedTuple):
+    """Unordered pairs of photos of different people: cosines, descending, and the two people, ``[P]`` each."""
+
+    scores: Tensor
+    left: Tensor
+    right: Tensor
+
+
+def _impostor_pairs(embeddings: Tensor, person: Tensor) -> _Pairs:
     scores = (embeddings.double() @ embeddings.double().T).float()
     cross = (person[:, None] != person[None, :]).triu(diagonal=1)
     left, right = cross.nonzero(as_tuple=True)
     ordered, order = scores[left, right].sort(descending=True, stable=True)
-    return ordered, person[left[order]], person[right[order]]
+    return _Pairs(ordered, person[left[order]], person[right[order]])
 
 
 def _threshold_interval(
-    scores: Tensor,
-    left: Tensor,
-    right: Tensor,
-    photos: NDArray[np.float64],
-    far: float,
-    resamples: int,
-    seed: int,
+    pairs: _Pairs, photos: NDArray[np.float64], far: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """95 % identity bootstrap interval of the threshold from pairs in descending order."""
-    tail = min(len(scores), math.ceil(_TAIL * far * len(scores)))
+    """95 % identity bootstrap interval of the threshold; ``photos`` counts those of each person."""
+    tail = min(len(pairs.scores), math.ceil(_TAIL * far * len(pairs.scores)))
     step = math.ceil(tail / _TAIL_PAIRS)
     places = torch.arange(step // 2, tail, step)
-    thinned, a, b = scores[places].numpy(), left[places].numpy(), right[places].numpy()
+    scores, left, right = (column[places].numpy() for column in pairs)
     thresholds = []
     for weights in identity_weights(len(photos), resamples, seed):
         for drawn in np.array_split(weights, max(1, len(weights) // 50)):
             drawn_photos = drawn * photos
-            pairs = (drawn_photos.sum(axis=1) ** 2 - (drawn_photos**2).sum(axis=1)) / 2
-            accepted = (drawn[:, a] * drawn[:, b] * step).cumsum(axis=1)
-            place = (accepted <= far * pairs[:, None]).sum(axis=1).clip(max=len(thinned) - 1)
-            thresholds.append(np.where(pairs > 0, thinned[place], np.nan))
+            total = (drawn_photos.sum(axis=1) ** 2 - (drawn_photos**2).sum(axis=1)) / 2
+            accepted = (drawn[:, left] * drawn[:, right] * step).cumsum(axis=1)
+            place = (accepted <= far * total[:, None]).sum(axis=1).clip(max=len(scores) - 1)
+            thresholds.append(np.where(total > 0, scores[place], np.nan))
     low, high = percentile_interval(np.concatenate(thresholds).astype(np.float64))
     return float(low), float(high)
 
@@ -253,7 +256,7 @@ class Verification(Protocol):
 
 _DENOMINATORS = {
     "dodging": "ordered pairs (protected photo, clean photo of the same person)",
-    "dodging_given_clean": "ordered pairs (protected photo, clean photo of the same person) accepted without protection",
+    "dodging_given_clean": "ordered pairs (protected photo, clean photo of the same person) that the clean photo wins",
     "impersonation": "protected photos with an assigned target person",
 }
 
