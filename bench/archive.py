@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,15 @@ _FRAMES = ("measurements", "models", "costs", "thresholds")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def save_results(results: Results, folder: Path) -> None:
-    """Write ``folder/data``; `load_results` gives the same results back."""
+def save_results(results: Results, records: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write ``folder/data``; `load_results` gives the same results back. Per-image records lie beside them."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     (data / "digest.txt").unlink(missing_ok=True)
     for name in _FRAMES:
         getattr(results, name).to_parquet(data / f"{name}.parquet", index=False)
+    for protocol, frame in records.items():
+        frame.to_parquet(data / f"records_{protocol}.parquet", index=False)
     with zipfile.ZipFile(data / "examples.zip", "w", zipfile.ZIP_STORED) as archive:
         for example in results.examples:
             for label, image in (("original", example.original), *example.protected.items()):

@@ -55,12 +55,14 @@ def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[Mea
     )
 
 
-def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> pd.DataFrame:
-    """Per-image records of every cell, target, transform and protocol."""
-    return pd.concat(
-        [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()],
-        ignore_index=True,
-    )
+def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> dict[str, pd.DataFrame]:
+    """Per-image records of every cell, target and transform, by protocol."""
+    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
+    records = pd.concat(frames, ignore_index=True)
+    return {
+        str(name): some.dropna(axis="columns", how="all").drop(columns=["protocol", "cell"])
+        for name, some in records.groupby("protocol")
+    }
 
 
 def _rates(experiment: Experiment, job: MeasureJob, key: str) -> pd.DataFrame:

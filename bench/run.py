@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.archive import is_current, mark_current, save_results
-from cloakbench.bench.assemble import assemble
+from cloakbench.bench.assemble import assemble, read_records
 from cloakbench.bench.environment import describe
 from cloakbench.bench.experiment import Experiment, prepare
 from cloakbench.bench.inventory import Inventory, count_jobs, due_jobs, measure_brief, take_stock
@@ -69,7 +69,8 @@ def run(config: DictConfig) -> Outcome:
     problems = _work(experiment, workers, loggers)
     inventory = take_stock(experiment)
     problems += inventory.problems()
-    results = _measure(experiment, inventory, workers)
+    measured = _measure(experiment, inventory, workers)
+    results = assemble(experiment, inventory, measured)
     for logger in loggers:
         logger.finish(results.measurements)
 
@@ -77,7 +78,7 @@ def run(config: DictConfig) -> Outcome:
     if not reused:
         from cloakbench.bench.report.writer import write_report
 
-        save_results(results, folder)
+        save_results(results, read_records(experiment, measured), folder)
         write_report(results, folder)
         mark_current(results, folder)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
@@ -126,8 +127,8 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> No
         )
 
 
-def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> Results:
-    """Judge everything that is stored and put the answers together."""
+def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict[MeasureJob, str]:
+    """Judge everything that is stored; returns the keys of the answers."""
     brief = measure_brief(experiment, inventory)
     jobs = [MeasureJob(target, label) for label in experiment.brief.transforms for target in experiment.targets]
     keys = {job: measure_key(brief, job) for job in jobs}
@@ -139,7 +140,7 @@ def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> Resu
                     raise answer.value.error
                 raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}\n{answer.value.details}")
             tracker.advance(0, answer.job.target)
-    return assemble(experiment, inventory, keys)
+    return keys
 
 
 def _describe_run(experiment: Experiment) -> None:

@@ -118,9 +118,7 @@ def _setting(shot: Table) -> Tensor:
     centres = (torch.arange(HALF) + 0.5) / HALF * 2 - 1
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     x, y = (axis.expand(len(shot), 1, -1, -1) for axis in (x, y))
-    noise = look_up(
-        atlases().setting, x * shot.setting_zoom + shot.setting_x, y * shot.setting_zoom + shot.setting_y
-    )
+    noise = look_up(atlases().setting, x * shot.setting_zoom + shot.setting_x, y * shot.setting_zoom + shot.setting_y)
     share = ramp(shot.setting_blend + 0.8 * shot.setting_contrast * noise[:, :1] + 0.3 * y, 2.2)
     colour = mix(shot.setting, shot.setting_2, share * shot.setting_contrast)
     return upsample(colour * (1 + 0.10 * noise[:, 1:] + 0.18 * shot.light_x * x).clamp(0.2, 2), SIZE)
