@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def load_results(folder: Path) -> Results:
     if not (data / "about.json").exists():
         raise FileNotFoundError(f"{folder} holds no finished run: name a folder that has data/about.json")
     about = json.loads((data / "about.json").read_text(encoding="utf-8"))
-    frames = {name: pd.read_parquet(data / f"{name}.parquet") for name in _FRAMES}
+    frames: dict[str, Any] = {name: pd.read_parquet(data / f"{name}.parquet") for name in _FRAMES}
     photos: dict[str, dict[str, torch.Tensor]] = {}
     with zipfile.ZipFile(data / "examples.zip") as archive:
         for member in archive.namelist():

@@ -25,7 +25,7 @@ def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[Mea
     """Results of an experiment from the store alone."""
     frames = [_rates(experiment, job, key) for job, key in measured.items()]
     frames.append(_quality(experiment, inventory))
-    measurements = pd.concat(frames, ignore_index=True)[list(MEASUREMENT_COLUMNS)]
+    measurements = pd.concat(frames, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
     thresholds = [
         _read(experiment, "thresholds", key).assign(target=job.target)
         for job, key in measured.items()

@@ -58,7 +58,7 @@ def compose_config(
         try:
             config = compose(config_name, [*overrides, *(search if config_dirs else [])], return_hydra_config=True)
             method = config.hydra.runtime.choices.get("method")
-            config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if "method_key" in config:
                 config.method_key = method
             return config

@@ -164,7 +164,9 @@ def prepare(config: DictConfig) -> Experiment:
         seed=config.seed,
     )
     by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
-    digests = {role: [by_id[image_id] for image_id in some.image_id] for role, some in faces.items()}
+    digests: dict[Role, list[str]] = {
+        role: [by_id[image_id] for image_id in some.image_id] for role, some in faces.items()
+    }
     auxiliary_digest = brief.faces.get("auxiliary", "")
     units = []
     for cell in cells:

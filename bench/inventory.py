@@ -14,6 +14,7 @@ from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import CellPhotos, MeasureBrief
 from cloakbench.bench.plan import Cell, Unit
 from cloakbench.bench.workshop import UNCHANGED, RoleJob, embedding_key, quality_key
+from cloakbench.datasets.base import Role
 from cloakbench.methods.base import METHOD_FAILED
 
 Job = RoleJob | tuple[Unit, dict[str, Any]]
@@ -107,7 +108,9 @@ def due_jobs(experiment: Experiment) -> list[Job]:
 
 def clean_pixels(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     """Digests of the clean photos: the probes chunk by chunk, the other judged roles whole."""
-    whole = {role: (tensor_digest(experiment.faces[role].images),) for role in _judged_roles(experiment)}
+    whole: dict[str, tuple[str, ...]] = {
+        role: (tensor_digest(experiment.faces[role].images),) for role in _judged_roles(experiment)
+    }
     probes = experiment.faces["probe"].images
     return whole | {"probe": tuple(tensor_digest(probes[list(chunk.probes)]) for chunk in experiment.chunks)}
 
@@ -137,8 +140,11 @@ def measure_brief(experiment: Experiment, inventory: Inventory) -> MeasureBrief:
     )
 
 
-def _judged_roles(experiment: Experiment) -> tuple[str, ...]:
-    return tuple(role for role in ("distractor", "auxiliary", "impostor") if role in experiment.faces)
+_JUDGED: tuple[Role, ...] = ("distractor", "auxiliary", "impostor")
+
+
+def _judged_roles(experiment: Experiment) -> tuple[Role, ...]:
+    return tuple(role for role in _JUDGED if role in experiment.faces)
 
 
 def _role_jobs(experiment: Experiment) -> Iterator[RoleJob]:

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import content_key
-from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.datasets.randomness import stream_seed
 from cloakbench.methods.base import Protector
@@ -116,8 +115,7 @@ def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
 def _cells_of(
     key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Cell]:
-    plain = OmegaConf.to_container(method, resolve=True)
-    assert isinstance(plain, dict)
+    plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
     has_budget = "epsilon_255" in plain
     for epsilon_255 in axis if axis and has_budget else [plain.get("epsilon_255", math.nan)]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
@@ -189,8 +187,8 @@ def measured_target_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[st
 def unit_key(
     cell: Cell,
     chunk: Chunk,
-    faces: Mapping[str, FaceSet],
-    digests: Mapping[str, Sequence[str]],
+    faces: Mapping[Role, FaceSet],
+    digests: Mapping[Role, Sequence[str]],
     fingerprints: Mapping[str, str],
     auxiliary_digest: str,
     seed: int,
@@ -219,8 +217,3 @@ def _rows_by_identity(faces: FaceSet) -> dict[str, list[int]]:
     for row, identity in enumerate(faces.identity):
         rows.setdefault(identity, []).append(row)
     return rows
-
-
-def to_float(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Stored uint8 photos as float32 in [0, 1]."""
-    return images.to(device=device, dtype=torch.float32) / 255

@@ -7,6 +7,7 @@ from, so that a photo is embedded once per model even when several methods retur
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,13 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.keys import content_key, tensor_digest
-from cloakbench.bench.plan import Chunk, Unit, make_protector, to_float
+from cloakbench.bench.plan import Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.bench.store import Store, StoreError
 from cloakbench.bench.transforms import Transform
-from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.methods.base import METHOD_FAILED, People, Protected, Resources
 from cloakbench.models.base import Recogniser, embed_in_batches
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 UNCHANGED = "none"
 """Label of the transform that leaves photos as they are."""
+
+_BUSY_SECONDS = 0.1
+"""Pause before a unit that another process works on is tried again."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Brief:
 class RoleJob:
     """Embed clean faces of a role with one model; ``rows`` None means all of them."""
 
-    role: str
+    role: Role
     model: str
     rows: tuple[int, ...] | None = None
 
@@ -107,7 +111,10 @@ class Workshop:
             return UnitReport(0.0, len(faces), 0)
         unit, inputs = job
         with self.store.claim(unit.key, wait=False) as mine:
-            return self._work(unit, inputs) if mine else Busy()
+            if mine:
+                return self._work(unit, inputs)
+        time.sleep(_BUSY_SECONDS)
+        return Busy()
 
     def _work(self, unit: Unit, inputs: dict[str, Any]) -> UnitReport:
         about = self.store.read_about("protected", unit.key)
@@ -278,6 +285,11 @@ def read_faces(store: Store, key: str) -> FaceSet:
         raise StoreError(f"stored faces {key} are gone from {store.root}; run the same command again")
     tensors, note = stored
     return FaceSet(tensors["images"], tuple(note["id"]), tuple(note["identity"]), tensors.get("landmarks"))
+
+
+def to_float(images: Tensor, device: torch.device) -> Tensor:
+    """Stored uint8 photos as float32 in [0, 1]."""
+    return images.to(device=device, dtype=torch.float32) / 255
 
 
 def _about(protected: Protected, inputs: dict[str, Any]) -> dict[str, Any]:

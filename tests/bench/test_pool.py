@@ -1,0 +1,88 @@
+"""The worker pool: every job is answered once, failures are answers, a dead worker is an error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from cloakbench.bench.pool import Busy, Failure, WorkerDiedError, answers
+
+
+class Squares:
+    def __call__(self, job: int) -> int:
+        if job == 3:
+            raise ValueError("three is not allowed\nsecond line")
+        if job == 99:
+            os._exit(1)
+        return job * job
+
+
+class Threads:
+    def __call__(self, job: int) -> int:
+        return torch.get_num_threads()
+
+
+class BusyTwice:
+    """Says busy to each job until a file says it was asked twice before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, job: int) -> int | Busy:
+        asked = len(list(self.folder.glob(f"{job}-*")))
+        (self.folder / f"{job}-{asked}").touch()
+        return Busy() if asked < 2 else job
+
+
+class MakeBusy:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> BusyTwice:
+        return BusyTwice(self.folder)
+
+
+def broken_factory() -> Squares:
+    raise RuntimeError("no handler today")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_job_is_answered_and_a_failure_is_an_answer(workers: int) -> None:
+    found = {answer.job: answer.value for answer in answers(range(6), Squares, workers)}
+    assert found.keys() == set(range(6))
+    failure = found.pop(3)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "ValueError: three is not allowed"
+    assert "Traceback" in failure.details
+    assert found == {job: job * job for job in (0, 1, 2, 4, 5)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_busy_job_is_asked_again(workers: int, tmp_path: Path) -> None:
+    found = sorted(answer.value for answer in answers(range(4), MakeBusy(tmp_path), workers))
+    assert found == [0, 1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 12
+
+
+def test_workers_use_one_thread() -> None:
+    assert [answer.value for answer in answers([1], Threads, 1)] == [1]
+
+
+def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(WorkerDiedError, match=r"runtime\.workers=1"):
+        list(answers([99], Squares, 1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_factory_that_fails_fails_the_jobs(workers: int) -> None:
+    [answer] = answers([1], broken_factory, workers)
+    assert isinstance(answer.value, Failure)
+    assert answer.value.reason == "RuntimeError: no handler today"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_jobs_no_workers(workers: int) -> None:
+    assert list(answers([], broken_factory, workers)) == []
