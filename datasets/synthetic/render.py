@@ -42,7 +42,7 @@ def render(face: Table, shot: Table, luma_noise: Tensor, colour_noise: Tensor) -
     """
     seen = view(face, shot)
     scene = _scene(face, shot, seen)
-    display = photograph.develop(scene, shot)
+    display = photograph.develop(scene, face, shot)
     display = photograph.degrade(display, shot, luma_noise, colour_noise)
     return Photos(photograph.to_8_bit(display), seen.landmarks)
 

@@ -112,9 +112,8 @@ def training_faces(
         workers: rendering processes of one thread each; needs ``cache``.
         progress: called with the finished and the total number of photos.
     """
-    names = [
-        f"synthetic/training-s{seed}/{number:05d}" for number in range(first_identity, first_identity + identities)
-    ]
+    numbers = range(first_identity, first_identity + identities)
+    names = [f"synthetic/training-s{seed}/{number:05d}" for number in numbers]
     album = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
     return develop_album(album, cache, workers, progress)
 
