@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import bump, mix, ramp
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.geometry import Pane
 
 GLASSES_ROWS = slice(32, 84)
 
 
-def put_on_glasses(face: Table, shot: Table, photo: Tensor, u: Tensor, v: Tensor, head: Tensor, edge: Tensor) -> Tensor:
+def put_on_glasses(pane: Pane, photo: Tensor, head: Tensor) -> Tensor:
     """Lenses, rims, bridge and temples on ``photo [B, 3, H, W]``; ``head`` is the head's opacity."""
-    wearers = shot.column("glasses").nonzero()[:, 0]
+    wearers = pane.shot.column("glasses").nonzero()[:, 0]
     if not len(wearers):
         return photo
-    face, shot, edge = face.select(wearers), shot.select(wearers), edge[wearers]
+    face, shot, u, v, edge = pane.rows(GLASSES_ROWS).photos(wearers)
     rows = (wearers, slice(None), GLASSES_ROWS)
-    u, v, head, slab = u[rows], v[rows], head[rows], photo[rows]
+    head, slab = head[rows], photo[rows]
     side = u.abs()
     x = ((side - 0.50) / face.lens_radius).abs().clamp(min=1e-3)
     y = ((v - 0.05) / (face.lens_radius * face.lens_aspect)).abs().clamp(min=1e-3)
@@ -37,13 +37,13 @@ def put_on_glasses(face: Table, shot: Table, photo: Tensor, u: Tensor, v: Tensor
     return photo
 
 
-def hold_up(shot: Table, photo: Tensor, u: Tensor, v: Tensor, folds: Tensor, shade: Tensor) -> Tensor:
-    """A cloth-coloured rounded thing in front of a part of the face."""
-    rows = shot.column("occluder").nonzero()[:, 0]
+def hold_up(pane: Pane, photo: Tensor, folds: Tensor, shade: Tensor) -> Tensor:
+    """A cloth-coloured rounded thing in front of a part of the face; ``folds`` is noise, ``shade`` light."""
+    rows = pane.shot.column("occluder").nonzero()[:, 0]
     if not len(rows):
         return photo
-    shot = shot.select(rows)
-    dx, dy = u[rows] - shot.occluder_x, v[rows] - shot.occluder_y
+    _, shot, u, v, _ = pane.photos(rows)
+    dx, dy = u - shot.occluder_x, v - shot.occluder_y
     cos, sin = shot.occluder_turn.cos(), shot.occluder_turn.sin()
     x, y = (dx * cos + dy * sin) / shot.occluder_width, (dy * cos - dx * sin) / shot.occluder_height
     inside = 1 - (x.abs() ** 3 + y.abs() ** 3)

@@ -43,9 +43,8 @@ def develop_album(
     if arrays is None:
         _draw_shards(album, folder / "shards", workers, progress)
         for part, dtype in PARTS.items():
-            write_array(
-                folder / f"{part}.npy", (len(album), *ROW_SHAPES[part]), dtype, _shard_parts(album, folder, part)
-            )
+            shape = (len(album), *ROW_SHAPES[part])
+            write_array(folder / f"{part}.npy", shape, dtype, _shard_parts(album, folder, part))
         arrays = _read(folder)
         if arrays is None:
             raise OSError(f"{folder} cannot be read back right after writing: check the disk")

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import bump, mix, ramp
-from cloakbench.datasets.synthetic.geometry import mouth_stretch
+from cloakbench.datasets.synthetic.geometry import Pane, mouth_stretch
 from cloakbench.datasets.synthetic.shading import light_direction
-from cloakbench.datasets.synthetic.table import Table
 
 EYE_ROWS = slice(24, 74)
 MOUTH_ROWS = slice(58, 112)
@@ -28,22 +27,21 @@ THROAT = _rgb(0.07, 0.018, 0.016)
 TEETH = _rgb(0.48, 0.45, 0.40)
 
 
-def paint_eyes(
-    face: Table, shot: Table, skin: Tensor, u: Tensor, v: Tensor, strands: Tensor, edge: Tensor
-) -> tuple[Tensor, Tensor]:
+def paint_eyes(pane: Pane, skin: Tensor, strands: Tensor) -> tuple[Tensor, Tensor]:
     """Brows and eyes.
 
     Args:
-        skin: colour of the slab ``[B, 3, h, W]``.
-        u, v, strands: head coordinates and hair noise of the slab.
-        edge: width of one soft pixel edge ``[B, 1, 1, 1]``.
+        pane: the slab ``EYE_ROWS``.
+        skin: its colour ``[B, 3, h, W]``.
+        strands: its hair noise ``[B, 1, h, W]``.
 
     Returns:
         The painted slab, and the highlights of the eyes, to be added after shading.
     """
+    face, shot, u, v, edge = pane
     hand = torch.sign(u)
     from_eye = u.abs() - face.eye_x - face.asymmetry * hand
-    skin = _brows(face, shot, skin, from_eye, v + 0.4 * face.asymmetry * hand, strands)
+    skin = _brows(pane, skin, from_eye, strands)
 
     x = from_eye / face.eye_width
     y = v - face.eye_tilt * from_eye
@@ -84,17 +82,20 @@ def paint_eyes(
     return skin, glint * 0.62 * shot.light
 
 
-def _brows(face: Table, shot: Table, skin: Tensor, from_eye: Tensor, v: Tensor, strands: Tensor) -> Tensor:
+def _brows(pane: Pane, skin: Tensor, from_eye: Tensor, strands: Tensor) -> Tensor:
+    face, shot, u, v, _ = pane
+    v = v + 0.4 * face.asymmetry * torch.sign(u)
     x = (from_eye - 0.01) / face.brow_length
     tilt = face.brow_tilt + 1.2 * (shot.brow_lift.clamp(max=0))  # a frown pulls the inner ends down
     y = v + face.brow_height + shot.brow_lift + face.brow_arch * (1 - x * x) - tilt * from_eye
     thickness = face.brow_thickness * (1.02 - 0.55 * x.clamp(-0.2, 1))
     cover = ramp(thickness - y.abs(), 0.062) * ramp(face.brow_length * 1.02 - (from_eye - 0.01).abs(), 0.14)
-    return mix(skin, face.brow, (cover * face.brow_density * (0.85 + 0.22 * strands)).clamp_(0, 1))
+    return mix(skin, face.brow, (cover * face.brow_density * (0.88 + 0.12 * strands)).clamp_(0, 1))
 
 
-def paint_mouth(face: Table, shot: Table, skin: Tensor, u: Tensor, v: Tensor, spots: Tensor, edge: Tensor) -> Tensor:
-    """Nostrils and mouth; arguments as in ``paint_eyes``, ``spots`` is skin noise."""
+def paint_mouth(pane: Pane, skin: Tensor, spots: Tensor) -> Tensor:
+    """Nostrils and mouth on the slab ``MOUTH_ROWS``; ``spots`` is its skin noise."""
+    face, shot, u, v, edge = pane
     side = u.abs()
     nose_y = v - face.nose_length
     hole_x = (side - face.nose_width * 0.60) / (face.nose_width * 0.30)
@@ -117,13 +118,14 @@ def paint_mouth(face: Table, shot: Table, skin: Tensor, u: Tensor, v: Tensor, sp
     bottom = inner_bottom + face.lip_lower * fullness
     lips = ramp(torch.minimum(y - top, bottom - y), 0.055)
     colour = face.skin * LIP
-    colour = mix(colour, LIPSTICK, (0.6 * face.make_up * shot.make_up_today).clamp(0, 0.8))
+    lipstick = LIPSTICK * (0.5 + 0.7 * face.skin.mean(1, keepdim=True))
+    colour = mix(colour, lipstick, (0.6 * face.make_up * shot.make_up_today).clamp(0, 0.8))
     colour = mix(face.skin, colour, face.lip_red.clamp(0.3, 1.1))
     shine = 0.16 * bump((y - inner_bottom - 0.5 * face.lip_lower) / 0.032, x / 0.55)
     relief = 1 + 0.06 * spots - 0.24 * ramp(inner_top - y, 0.05) + shine
     skin = mix(skin, colour * relief, 0.92 * lips)
 
-    inside = ramp(torch.minimum(y - inner_top, inner_bottom - y), edge) * (open_ > 0.01)
+    inside = ramp(torch.minimum(y - inner_top, inner_bottom - y), edge) * (open_ > 0.01) * ramp(1 - x.abs(), 0.08)
     teeth = ramp(inner_top + 0.075 + 0.02 * smile - y, edge) * ramp(0.86 - x.abs(), 0.16)
     teeth = teeth * (1 - 0.6 * square).clamp(min=0.2) * (0.94 + 0.06 * torch.cos(u * 50))
     skin = mix(skin, THROAT + TEETH * teeth * (0.7 + 0.4 * face.skin.mean(1, keepdim=True)), inside)

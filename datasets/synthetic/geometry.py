@@ -44,6 +44,29 @@ class View(NamedTuple):
     landmarks: Tensor
 
 
+class Pane(NamedTuple):
+    """A part of the photos to paint on: whose, under which circumstances, and the head coordinates of its pixels.
+
+    u, v: ``[B, 1, h, W]``. edge: the width of a soft one-pixel edge in head units ``[B, 1, 1, 1]``.
+    """
+
+    face: Table
+    shot: Table
+    u: Tensor
+    v: Tensor
+    edge: Tensor
+
+    def rows(self, rows: slice) -> Pane:
+        """The horizontal slab ``rows`` of all photos."""
+        return self._replace(u=self.u[:, :, rows], v=self.v[:, :, rows])
+
+    def photos(self, photos: Tensor) -> Pane:
+        """Some of the photos."""
+        return Pane(
+            self.face.select(photos), self.shot.select(photos), self.u[photos], self.v[photos], self.edge[photos]
+        )
+
+
 class Turn:
     """Rotation of heads by yaw and pitch; roll is taken out by the alignment."""
 

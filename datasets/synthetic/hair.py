@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cloakbench.datasets.synthetic.atlas import atlases
 from cloakbench.datasets.synthetic.fields import bump, look_up, ramp
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.geometry import Pane
 
 ROOT = 2.7  # strands fan out from this far above the eyes
 
@@ -24,14 +24,15 @@ class Hair(NamedTuple):
     locks: Tensor
 
 
-def comb(face: Table, shot: Table, u: Tensor, v: Tensor, front: Tensor, mane: Tensor, shade: Tensor) -> Hair:
+def comb(pane: Pane, front: Tensor, mane: Tensor, shade: Tensor) -> Hair:
     """The hair of the heads at full resolution.
 
     Args:
-        u, v: head coordinates.
+        pane: the whole photos.
         front, mane: signed distances of ``outline``.
         shade: light on the head ``[B, 3, H, W]``.
     """
+    face, shot, u, v, _ = pane
     from_part = u - face.hair_part
     fan = 2.1 * from_part / (v + ROOT)
     fan = fan + 0.25 * face.hair_wave * torch.sin(face.hair_wave_rate * v + face.hair_phase)
@@ -57,8 +58,9 @@ def comb(face: Table, shot: Table, u: Tensor, v: Tensor, front: Tensor, mane: Te
     return Hair(colour, cover, strands, locks)
 
 
-def behind(face: Table, mane: Tensor, hair: Hair, v: Tensor) -> Tensor:
+def behind(pane: Pane, mane: Tensor, hair: Hair) -> Tensor:
     """Opacity of the hair behind head and neck."""
+    face = pane.face
     ragged = mane + 0.010 * hair.strands + 0.04 * face.hair_curl * hair.locks
-    tips = ramp(face.hair_length + 0.08 * hair.strands - 0.02 - v, 0.25)
+    tips = ramp(face.hair_length + 0.08 * hair.strands - 0.02 - pane.v, 0.25)
     return ramp(ragged, 0.07) * tips * (1 - face.hair_bare_crown)

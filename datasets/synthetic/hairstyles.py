@@ -54,7 +54,9 @@ STYLES = {
 }
 
 
-def sample_hair(draws: Draws, masculine: Tensor, child: Tensor, old: Tensor, tight_curls: Tensor, spread: float):
+def sample_hair(
+    draws: Draws, *, masculine: Tensor, child: Tensor, old: Tensor, tight_curls: Tensor, spread: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Hair parameters of many people, as columns ``hair_*`` and the index of the style.
 
     Args:

@@ -98,7 +98,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
         "lip_lower": (0.138 + vary(0.021) - 0.007 * sex + 0.007 * (group - 2) - 0.030 * old).clamp(min=0.045),
         "lip_bow": 0.26 + vary(0.10),
         "lip_red": draws.uniform(0.55, 1.05) - 0.12 * sex - 0.15 * old,
-        "mouth_curve": vary(0.022) - 0.020 * old,
+        "mouth_curve": 0.010 + vary(0.022) - 0.014 * old,
     }
     # skin
     melanin = torch.tensor([0.05, 0.27, 0.50, 0.75, 0.97])[group] + vary(0.04)
@@ -146,7 +146,9 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
         "rim_colour": draws.uniform(0.0, 0.25)[:, None] * torch.stack([draws.uniform(0.3, 1.0) for _ in range(3)], 1),
     }
     woolly = draws.chance(torch.tensor([0.02, 0.01, 0.05, 0.25, 0.85])[group])
-    columns["hair_style"], hair = sample_hair(draws, masculine, child, old, woolly, scale)
+    columns["hair_style"], hair = sample_hair(
+        draws, masculine=masculine, child=child, old=old, tight_curls=woolly, spread=scale
+    )
     return Table(columns | hair)
 
 
@@ -166,9 +168,10 @@ def _hair_colour(draws: Draws, group: Tensor, age: Tensor, scale: float) -> dict
     silver = torch.lerp(palette.HAIR[-1], palette.WHITE_HAIR, ((age - 0.85) / 0.12).clamp(0, 1)[:, None])
     pigment = palette.HAIR[natural] * (1 + vary_colour(draws, 0.13 * scale)).clamp(0.5, 1.7)
     hair = torch.lerp(pigment, silver * (1 + 0.08 * draws.normal())[:, None], grey[:, None])
+    brow = torch.lerp(pigment, hair, 0.6)
     return {
         "hair": hair,
         "hair_color": torch.where(grey > 0.5, len(palette.HAIR_NAMES) - 1, natural),
         "grizzle": grey * (1 - grey) * 4,
-        "brow": (torch.lerp(pigment, hair, 0.6) * 0.72).clamp(max=0.26),
+        "brow": brow * (0.26 / brow.amax(1, keepdim=True)).clamp(max=0.72),
     }

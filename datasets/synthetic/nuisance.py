@@ -53,7 +53,7 @@ def sample_nuisances(photos: Sequence[str], people: Table, *stream: object, scal
     columns |= {
         "light_x": vary(0.65),
         "light_y": -0.42 + vary(0.36),
-        "light": draws.uniform(0.60, 1.35),
+        "light": draws.uniform(0.58, 1.25),
         "light_colour": 1 + draws.normal_colour(0.13 * scale, (0.6, 0.2, 0.9)),
         "ambient": draws.uniform(0.18, 0.55),
         "ambient_side": vary(0.15),

@@ -14,6 +14,7 @@ from cloakbench.datasets.synthetic.geometry import HALF, SIZE
 from cloakbench.datasets.synthetic.table import Table
 
 BLOCK = 8
+METERED = 0.33  # the linear skin brightness the camera is set to
 
 # Quantisation of luma in JPEG (ITU-T T.81, table K.1), grey levels.
 LUMA_STEPS = (
@@ -23,10 +24,14 @@ LUMA_STEPS = (
 )  # fmt: skip
 
 
-def develop(scene: Tensor, shot: Table) -> Tensor:
-    """Linear light ``[B, 3, H, W]`` to display values: colour cast, exposure, soft highlights, gamma, saturation."""
-    exposed = (scene * (shot.cast * shot.exposure)).clamp_(min=1e-5)
-    exposed = exposed / (1 + 0.18 * exposed * exposed)
+def develop(scene: Tensor, face: Table, shot: Table) -> Tensor:
+    """Linear light ``[B, 3, H, W]`` to display values: colour cast, exposure, soft highlights, gamma, saturation.
+
+    The camera meters the face: it opens up for dark skin and stops down for light skin, part of the way.
+    """
+    metered = (METERED / face.skin.mean(1, keepdim=True)) ** 0.18
+    exposed = (scene * (shot.cast * (shot.exposure * metered))).clamp_(min=1e-5)
+    exposed = exposed / (1 + 0.20 * exposed * exposed)
     display = exposed.pow(0.5 * shot.gamma)
     return torch.lerp(display.mean(1, keepdim=True), display, shot.saturation)
 

@@ -40,6 +40,7 @@ class SyntheticWorld(Dataset):
 
     def __init__(
         self,
+        *,
         seed: int = 0,
         identities: int = 50,
         references_per_identity: int = 10,
@@ -85,6 +86,7 @@ class SyntheticWorld(Dataset):
 
 
 def training_faces(
+    *,
     seed: int = 0,
     first_identity: int = 0,
     identities: int = 600,
@@ -110,9 +112,8 @@ def training_faces(
         workers: rendering processes of one thread each; needs ``cache``.
         progress: called with the finished and the total number of photos.
     """
-    names = [
-        f"synthetic/training-s{seed}/{number:05d}" for number in range(first_identity, first_identity + identities)
-    ]
+    numbers = range(first_identity, first_identity + identities)
+    names = [f"synthetic/training-s{seed}/{number:05d}" for number in numbers]
     album = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
     return develop_album(album, cache, workers, progress)
 
@@ -128,7 +129,5 @@ def _album(names: list[str], role: str, photos: int, identity_scale: float, nuis
 
 def _checked_scales(identity_scale: float, nuisance_scale: float) -> tuple[float, float]:
     if identity_scale <= 0 or nuisance_scale < 0:
-        raise ValueError(
-            f"identity_scale must be positive and nuisance_scale not negative, got {identity_scale} and {nuisance_scale}"
-        )
+        raise ValueError(f"need identity_scale > 0 and nuisance_scale >= 0, got {identity_scale} and {nuisance_scale}")
     return identity_scale, nuisance_scale

@@ -1,0 +1,166 @@
+"""Roles, names, training faces, and the cache of rendered albums."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.synthetic import darkroom
+from cloakbench.datasets.synthetic.album import ATTRIBUTES
+from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
+
+SMALL = {
+    "identities": 3, "references_per_identity": 2, "probes_per_identity": 2, "distractors": 5,
+    "auxiliary_identities": 2, "auxiliary_images": 2, "impostor_identities": 2, "impostor_images": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world() -> SyntheticWorld:
+    return SyntheticWorld(**SMALL)
+
+
+def test_roles_share_no_photo_and_only_persons_share_people(world: SyntheticWorld) -> None:
+    faces = {role: world.faces(role) for role in world.roles()}
+    assert {role: len(found) for role, found in faces.items()} == {
+        "reference": 6, "probe": 6, "distractor": 5, "auxiliary": 4, "impostor": 4,
+    }  # fmt: skip
+    photos = [photo for found in faces.values() for photo in found.image_id]
+    assert len(set(photos)) == len(photos)
+    assert faces["reference"].identities() == faces["probe"].identities()
+    groups = [set(faces[role].identity) for role in ("probe", "distractor", "auxiliary", "impostor")]
+    groups.append(set(training_faces(identities=2, images_per_identity=1).identity))
+    assert len(set().union(*groups)) == sum(len(group) for group in groups)
+
+
+def test_people_of_one_name_look_alike_in_both_roles(world: SyntheticWorld) -> None:
+    reference, probe = world.faces("reference"), world.faces("probe")
+    for label in ("gender", "age", "complexion", "hair_color"):
+        assert torch.equal(reference.attributes[label], probe.attributes[label])
+    assert not torch.equal(reference.images, probe.images)
+
+
+def test_faces_carry_landmarks_and_every_attribute(world: SyntheticWorld) -> None:
+    faces = world.faces("probe")
+    assert faces.landmarks is not None and faces.landmarks.shape == (6, 5, 2)
+    assert set(faces.attributes) == set(ATTRIBUTES)
+    assert all(values.dtype == torch.int64 for values in faces.attributes.values())
+
+
+def test_manifest_digest_is_stable_and_follows_the_configuration(world: SyntheticWorld) -> None:
+    digest = world.manifest().digest()
+    assert SyntheticWorld(**SMALL).manifest().digest() == digest
+    assert SyntheticWorld(**SMALL, seed=1).manifest().digest() != digest
+    assert SyntheticWorld(**SMALL, identity_scale=1.0).manifest().digest() != digest
+
+
+def test_more_photos_do_not_change_the_others(world: SyntheticWorld) -> None:
+    larger = SyntheticWorld(**SMALL | {"probes_per_identity": 3, "identities": 4}).faces("probe")
+    rows = [larger.image_id.index(photo) for photo in world.faces("probe").image_id]
+    assert torch.equal(larger.select(rows).images, world.faces("probe").images)
+
+
+def test_a_role_without_photos_does_not_exist() -> None:
+    world = SyntheticWorld(**SMALL | {"impostor_identities": 0})
+    assert "impostor" not in world.roles()
+    with pytest.raises(KeyError, match="no 'impostor' faces"):
+        world.faces("impostor")
+
+
+@pytest.mark.parametrize("wrong", [{"identities": -1}, {"identity_scale": 0.0}, {"nuisance_scale": -0.1}])
+def test_impossible_worlds_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"cannot have|need identity_scale"):
+        SyntheticWorld(**wrong)  # pyright: ignore[reportArgumentType]
+
+
+def train(cache: Path | None, **options: object) -> FaceSet:
+    return training_faces(identities=6, images_per_identity=4, cache=cache, **options)  # pyright: ignore[reportArgumentType]
+
+
+def test_ranges_of_training_people_agree() -> None:
+    whole, part = train(None), training_faces(first_identity=4, identities=2, images_per_identity=4)
+    assert part.image_id == whole.image_id[16:]
+    assert torch.equal(part.images, whole.images[16:])
+
+
+def test_cached_faces_are_the_same_and_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(darkroom, "SHARD", 10)
+    steps: list[tuple[int, int]] = []
+    first = train(tmp_path, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(10, 24), (20, 24), (24, 24)]
+    monkeypatch.setattr(darkroom, "_draw_shards", lambda *_: pytest.fail("drawn again"))
+    second = train(tmp_path)
+    plain = train(None)
+    for faces in (first, second):
+        assert torch.equal(faces.images, plain.images)
+        assert faces.landmarks is not None and plain.landmarks is not None
+        assert torch.equal(faces.landmarks, plain.landmarks)
+        assert all(torch.equal(faces.attributes[name], plain.attributes[name]) for name in ATTRIBUTES)
+
+
+def test_two_workers_draw_the_same_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(darkroom, "SHARD", 12)
+    assert torch.equal(train(tmp_path, workers=2).images, train(None).images)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_damaged_files_are_drawn_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    whole = train(tmp_path).images.clone()
+    (path,) = tmp_path.rglob("images.npy")
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"flip": data, "truncate": data[:-1000], "empty": b""}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(train(tmp_path).images, whole)
+    assert "damaged" in caplog.text
+    caplog.clear()
+    train(tmp_path)
+    assert not caplog.text
+
+
+KILLED = """
+import sys
+from cloakbench.datasets.synthetic import darkroom
+from cloakbench.datasets.synthetic.world import training_faces
+darkroom.SHARD = 4
+training_faces(identities=200, images_per_identity=4, cache=sys.argv[1])
+"""
+
+
+def test_a_killed_rendering_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.rglob("attributes.npy"))) < 3:
+            assert time.monotonic() < deadline and child.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("0*/attributes.npy")}
+    assert finished
+
+    drawn: list[str] = []
+    draw = darkroom._draw_shard
+
+    def stop_after_one(part: darkroom.Album, folder: Path) -> int:
+        drawn.append(folder.name)
+        draw(part, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(darkroom, "SHARD", 4)
+    monkeypatch.setattr(darkroom, "_draw_shard", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        training_faces(identities=200, images_per_identity=4, cache=tmp_path)
+    assert drawn == [f"{4 * len(finished):07d}"], "the first unfinished shard comes next"
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
