@@ -25,7 +25,7 @@ from cloakbench.bench.plan import (
 )
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
-from cloakbench.bench.workshop import UNCHANGED, Brief, write_faces
+from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics, write_faces
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
 
@@ -155,6 +155,7 @@ def prepare(config: DictConfig) -> Experiment:
         embed_batch=config.plan.embed_batch,
         device=config.runtime.device,
     )
+    wanted_metrics(brief)  # a misspelt metric is found before any work
     cells = build_cells(config)
     chunks = build_chunks(
         faces["probe"],
