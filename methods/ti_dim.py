@@ -47,7 +47,14 @@ class TIDIM(MIFGSM):
         resize_rate: float = 1.1,
         kernel_size: int = 7,
     ) -> None:
-        super().__init__(epsilon_255, steps, step_255, objective, random_start, momentum_decay)
+        super().__init__(
+            epsilon_255,
+            steps=steps,
+            step_255=step_255,
+            objective=objective,
+            random_start=random_start,
+            momentum_decay=momentum_decay,
+        )
         if not 0 <= transform_probability <= 1 or resize_rate < 1:
             raise ValueError("ti_dim: transform_probability must be in [0, 1] and resize_rate at least 1")
         if kernel_size < 1 or kernel_size % 2 == 0:

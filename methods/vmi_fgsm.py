@@ -42,7 +42,14 @@ class VMIFGSM(MIFGSM):
         neighbours: int = 20,
         beta: float = 1.5,
     ) -> None:
-        super().__init__(epsilon_255, steps, step_255, objective, random_start, momentum_decay)
+        super().__init__(
+            epsilon_255,
+            steps=steps,
+            step_255=step_255,
+            objective=objective,
+            random_start=random_start,
+            momentum_decay=momentum_decay,
+        )
         if neighbours < 1 or beta < 0:
             raise ValueError("vmi_fgsm: neighbours must be at least 1 and beta not negative")
         self.neighbours = neighbours

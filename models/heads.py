@@ -120,6 +120,7 @@ class SFace(Head):
         self,
         classes: int,
         embedding_size: int,
+        *,
         scale: float = 64.0,
         slope: float = 80.0,
         pull_until: float = 0.80,

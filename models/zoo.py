@@ -65,6 +65,7 @@ def read_weights(name: str, sha256: str, folder: Path = WEIGHTS) -> dict[str, to
 
 
 def load_embedded(
+    *,
     name: str,
     family: str,
     stands_for: str,

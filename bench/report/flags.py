@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name
 from cloakbench.bench.report.measured import Measured, Run, is_control
 
@@ -12,9 +11,8 @@ _ROUNDING_255 = 0.51
 """Rounding to 8 bits moves a value by up to half a grey level."""
 
 
-def self_checks(results: Results) -> list[str]:
+def self_checks(measured: Measured) -> list[str]:
     """One sentence per suspicion; empty when there is none."""
-    measured = Measured(results)
     metric = f"psr_{measured.rule}_top1"
     return [
         *_unchanged(measured, metric),

@@ -64,12 +64,14 @@ class Measured:
     """An index over ``Results.measurements``.
 
     Attributes:
+        results: what was indexed.
         surrogates: surrogate keys in the order of the model cards; ``("",)`` when no method uses one.
         targets: target keys in the same order.
         runs: every (method, budget), controls first.
     """
 
     def __init__(self, results: Results) -> None:
+        self.results = results
         self._cells: dict[tuple[Any, ...], Estimate] = {}
         for row in records(results.measurements):
             key = (row["metric"], row["method"], _budget(row["epsilon_255"]))
@@ -164,7 +166,8 @@ class Measured:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame."""
-    return [dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+    columns = [frame[name].tolist() for name in frame.columns]
+    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def text(value: Any) -> str:

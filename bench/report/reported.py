@@ -87,17 +87,16 @@ def _problem(line: dict[str, str]) -> str:
     """What is wrong with a line; empty when nothing is."""
     if None in line or None in line.values():
         return f"not {len(COLUMNS)} fields"
-    if not all(line[column] for column in KEY):
-        return "a part of the key is empty"
-    if line["unit"] not in UNITS:
-        return f"unknown unit {line['unit']!r}"
-    if (line["value"] == "") != (line["note"] == LOST):
-        return f"a value is empty exactly when its note is {LOST!r}"
-    if line["value"] and not _NUMBER.fullmatch(line["value"]):
-        return f"{line['value']!r} is no number"
-    if line["unit"] == "%" and line["value"] and not 0 <= float(line["value"]) <= 100:
-        return f"{line['value']} % is no share"
-    return ""
+    value, unit = line["value"], line["unit"]
+    number = _NUMBER.fullmatch(value)
+    problems = {
+        "a part of the key is empty": not all(line[column] for column in KEY),
+        f"unknown unit {unit!r}": unit not in UNITS,
+        f"a value is empty exactly when its note is {LOST!r}": (value == "") != (line["note"] == LOST),
+        f"{value!r} is no number": bool(value) and not number,
+        f"{value} % is no share": bool(number) and unit == "%" and not 0 <= float(value) <= 100,
+    }
+    return next((problem for problem, found in problems.items() if found), "")
 
 
 def target_matches(models: pd.DataFrame) -> dict[str, str]:

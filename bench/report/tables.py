@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import (
@@ -21,19 +20,18 @@ from cloakbench.bench.report.tables_rates import (
 from cloakbench.bench.report.tables_reported import reported_tables
 
 
-def build_tables(results: Results) -> list[Table]:
+def build_tables(measured: Measured) -> list[Table]:
     """Every table that the measurements can fill. Equal measurements give equal tables: none holds a time."""
-    measured = Measured(results)
     optional = [
-        models_table(results),
-        *identification_tables(results, measured),
-        *reported_tables(results, measured),
-        *matrix_tables(results, measured),
-        *verification_tables(results, measured),
-        thresholds_table(results),
-        quality_table(results, measured),
-        *robustness_tables(results, measured),
-        passes_table(results),
-        failures_table(results, measured),
+        models_table(measured.results),
+        *identification_tables(measured),
+        *reported_tables(measured),
+        *matrix_tables(measured),
+        *verification_tables(measured),
+        thresholds_table(measured.results),
+        quality_table(measured),
+        *robustness_tables(measured),
+        passes_table(measured.results),
+        failures_table(measured),
     ]
     return [table for table in optional if table is not None]

@@ -15,7 +15,7 @@ from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Tabl
 UNAVAILABLE = "unavailable"
 
 
-def quality_table(results: Results, measured: Measured) -> Table | None:
+def quality_table(measured: Measured) -> Table | None:
     """Distance of the protected photo from the original, averaged over surrogates."""
     metrics = [metric for metric in QUALITY if metric in measured.metrics]
     if not metrics:
@@ -179,13 +179,13 @@ def _cost_table(
     )
 
 
-def failures_table(results: Results, measured: Measured) -> Table | None:
+def failures_table(measured: Measured) -> Table | None:
     """Every cell without a value or with failed photos, cells with one cause on one line.
 
     A metric that was unavailable, such as LPIPS without its weights, is one line for all methods.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for line in records(results.measurements):
+    for line in records(measured.results.measurements):
         status = _failure(line)
         if status == UNAVAILABLE:
             key = (status, "all", "", "", "", text(line["note"]), "")
@@ -208,7 +208,7 @@ def failures_table(results: Results, measured: Measured) -> Table | None:
         count = str(len(metrics))
         cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
         rows.append(Row(method_name(run.method), cells))
-    for line in records(results.costs):
+    for line in records(measured.results.costs):
         if line["status"] != "ok":
             where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1", line["status"], "", "")
             rows.append(Row(method_name(line["method"]), where))

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import (
     FARS,
     UNTRANSFORMED,
@@ -42,7 +41,7 @@ class Spread:
     labels: tuple[str, ...]
 
 
-def identification_tables(results: Results, measured: Measured) -> list[Table]:
+def identification_tables(measured: Measured) -> list[Table]:
     """Top-1 and Top-5 protection success by target, in the shape of FaceCloak Tables I and II.
 
     One table per rule, denominator and budget; those measured at least once, headline rule first.
@@ -60,10 +59,10 @@ def identification_tables(results: Results, measured: Measured) -> list[Table]:
                     labels=("Top-1", "Top-5"),
                 )
             )
-    return _by_budget(results, measured, spreads)
+    return _by_budget(measured, spreads)
 
 
-def verification_tables(results: Results, measured: Measured) -> list[Table]:
+def verification_tables(measured: Measured) -> list[Table]:
     """Dodging and impersonation rates at the calibrated false accept rates, by target."""
     meanings = {
         "dodging": "share of genuine pairs (protected, clean) that the target rejects",
@@ -80,10 +79,10 @@ def verification_tables(results: Results, measured: Measured) -> list[Table]:
         for given_clean in ("", "_given_clean")
         for kind, meaning in meanings.items()
     ]
-    return _by_budget(results, measured, spreads)
+    return _by_budget(measured, spreads)
 
 
-def matrix_tables(results: Results, measured: Measured) -> list[Table]:
+def matrix_tables(measured: Measured) -> list[Table]:
     """Surrogate by target Top-1 rates of each method, one table per budget: what transfers where."""
     metric = f"psr_{measured.rule}_top1"
     if metric not in measured.metrics:
@@ -116,7 +115,7 @@ def matrix_tables(results: Results, measured: Measured) -> list[Table]:
     return tables
 
 
-def robustness_tables(results: Results, measured: Measured) -> list[Table]:
+def robustness_tables(measured: Measured) -> list[Table]:
     """Black-box mean Top-1 after each transform, one table per budget; the clean row shows what a transform costs."""
     metric = f"psr_{measured.rule}_top1"
     families = transform_families(measured.transforms)
@@ -154,16 +153,16 @@ def robustness_tables(results: Results, measured: Measured) -> list[Table]:
     return tables
 
 
-def _by_budget(results: Results, measured: Measured, spreads: Iterable[Spread]) -> list[Table]:
+def _by_budget(measured: Measured, spreads: Iterable[Spread]) -> list[Table]:
     return [
-        _rate_table(results, measured, spread, epsilon)
+        _rate_table(measured, spread, epsilon)
         for spread in spreads
         if any(metric in measured.metrics for metric in spread.metrics)
         for epsilon in measured.budgets or (None,)
     ]
 
 
-def _rate_table(results: Results, measured: Measured, spread: Spread, epsilon: float | None) -> Table:
+def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Table:
     """One block of rows per surrogate: clean, control, methods; one group of columns per target, then the mean."""
     columns = [Column("n", "n")]
     for target in measured.targets:

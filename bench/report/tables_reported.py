@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import budget_name, method_name
 from cloakbench.bench.report.measured import Estimate, Measured, Run
 from cloakbench.bench.report.reported import (
@@ -45,10 +44,10 @@ class Pairing:
     printed: dict[tuple[str, ...], float]
 
 
-def reported_tables(results: Results, measured: Measured) -> list[Table]:
+def reported_tables(measured: Measured) -> list[Table]:
     """Paired rows for reading, and every pair with its difference for computing. Empty when nothing pairs."""
-    surrogates = surrogate_matches(results.models)
-    targets = target_matches(results.models)
+    surrogates = surrogate_matches(measured.results.models)
+    targets = target_matches(measured.results.models)
     if f"psr_{MEASURED_RULE}_top1" not in measured.metrics or not surrogates or not targets:
         return []
     printed = _printed()
@@ -57,7 +56,7 @@ def reported_tables(results: Results, measured: Measured) -> list[Table]:
     if not runs:
         return []
     pairing = Pairing(tuple(runs), surrogates, targets, printed)
-    return [_paired(results, measured, pairing), _differences(results, measured, pairing)]
+    return [_paired(measured, pairing), _differences(measured, pairing)]
 
 
 def _printed() -> dict[tuple[str, ...], float]:
@@ -69,7 +68,7 @@ def _printed() -> dict[tuple[str, ...], float]:
     }
 
 
-def _paired(results: Results, measured: Measured, pairing: Pairing) -> Table:
+def _paired(measured: Measured, pairing: Pairing) -> Table:
     columns = [Column(f"{key}_top{k}_percent", f"Top-{k}", key, "csv") for key in pairing.targets for k in _TOPS]
     columns += [Column(f"mean_top{k}_percent", f"Top-{k}", "Mean", "csv") for k in _TOPS]
     rows = []
@@ -90,7 +89,7 @@ def _paired(results: Results, measured: Measured, pairing: Pairing) -> Table:
                 rows.append(Row(f"reported, Table {numeral}", tuple(values), section))
     stand_ins = ", ".join(f"{key}: {name}" for key, name in pairing.targets.items())
     status = "; ".join(
-        f"Table {numeral} ({dataset}): {comparability(results.dataset, dataset)}"
+        f"Table {numeral} ({dataset}): {comparability(measured.results.dataset, dataset)}"
         for numeral, dataset in FACECLOAK_TABLES.values()
     )
     return Table(
@@ -105,7 +104,7 @@ def _paired(results: Results, measured: Measured, pairing: Pairing) -> Table:
     )
 
 
-def _differences(results: Results, measured: Measured, pairing: Pairing) -> Table:
+def _differences(measured: Measured, pairing: Pairing) -> Table:
     rows = []
     for reported_surrogate, surrogate in pairing.surrogates.items():
         for run in pairing.runs:
@@ -119,7 +118,10 @@ def _differences(results: Results, measured: Measured, pairing: Pairing) -> Tabl
                         cells = (surrogate, target, f"Table {numeral}", f"Top-{k}", ours, Number(theirs))
                         difference = Number(ours.value - theirs)
                         rows.append(
-                            Row(method_name(run.method), (*cells, difference, comparability(results.dataset, dataset)))
+                            Row(
+                                method_name(run.method),
+                                (*cells, difference, comparability(measured.results.dataset, dataset)),
+                            )
                         )
     return Table(
         name="reported_differences",

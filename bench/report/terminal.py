@@ -47,8 +47,8 @@ def summary(results: Results) -> Group:
             str(top1.n) if top1.ok else GAP,
             end_section=is_control(run) and not is_control(following),
         )
-    warnings = [Text(f"warning: {flag}", style="yellow") for flag in self_checks(results)]
-    failures = failures_table(results, measured)
+    warnings = [Text(f"warning: {flag}", style="yellow") for flag in self_checks(measured)]
+    failures = failures_table(measured)
     if failures:
         warnings.append(Text(f"{len(failures.rows)} entries under Failures in report.md", style="yellow"))
     return Group(table, *warnings)

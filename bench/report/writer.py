@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloakbench.bench.report.figures import FIGURES, Skipped, save_figure
+from cloakbench.bench.report.figures import FIGURES
 from cloakbench.bench.report.flags import self_checks
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.measured import text
+from cloakbench.bench.report.measured import Measured, text
+from cloakbench.bench.report.plotting import Skipped, save_figure
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import cost_table
@@ -60,20 +61,22 @@ class ReportFiles:
 
 def write_report(results: Results, folder: Path) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file."""
-    tables = build_tables(results)
+    measured = Measured(results)
+    tables = build_tables(measured)
     table_files = [path for table in tables for path in _write_table(table, folder / "tables")]
     measurements = folder / "tables" / "measurements.csv"
     _write_text(measurements, _measurements_csv(results))
     cost = cost_table(results)
     timing = _write_table(cost, folder / "tables") if cost else []
-    figure_files, skipped = _write_figures(results, folder / "figures")
+    figure_files, skipped = _write_figures(measured, folder / "figures")
     report = folder / "report.md"
-    _write_text(report, _report(results, tables, skipped, has_cost=cost is not None))
+    _write_text(report, _report(measured, tables, skipped, has_cost=cost is not None))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
-def _report(results: Results, tables: Sequence[Table], skipped: dict[str, str], *, has_cost: bool) -> str:
-    lines = [f"# {results.name}", "", *_setup(results), "", "## Warnings", "", *_warnings(results), ""]
+def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str], *, has_cost: bool) -> str:
+    results = measured.results
+    lines = [f"# {results.name}", "", *_setup(results), "", "## Warnings", "", *_warnings(measured), ""]
     for section, prefixes in _SECTIONS.items():
         shown = [table for table in tables if table.name.startswith(prefixes)]
         figures = _FIGURES_OF.get(section, ())
@@ -102,14 +105,14 @@ def _setup(results: Results) -> list[str]:
     return ["## Setup", "", *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items())]
 
 
-def _warnings(results: Results) -> list[str]:
+def _warnings(measured: Measured) -> list[str]:
     """Self-checks, then what methods and metrics had to say about cells that do have a value."""
-    frame = results.measurements
+    frame = measured.results.measurements
     noted = frame[(frame["status"] == "ok") & frame["value"].notna()]
     notes = {
         f"{method_name(m)}: {text(note)}" for m, note in zip(noted["method"], noted["note"], strict=True) if text(note)
     }
-    lines = [f"- {line}." for line in (*self_checks(results), *sorted(notes))]
+    lines = [f"- {line}." for line in (*self_checks(measured), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 
 
@@ -136,12 +139,12 @@ def _write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(results: Results, folder: Path) -> tuple[list[Path], dict[str, str]]:
+def _write_figures(measured: Measured, folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Figure files, and the reason for each figure that was left out."""
     paths: list[Path] = []
     skipped: dict[str, str] = {}
     for name, (draw, _) in FIGURES.items():
-        drawing = draw(results)
+        drawing = draw(measured)
         if isinstance(drawing, Skipped):
             skipped[name] = drawing.reason
             continue

@@ -42,7 +42,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
     gender, bucket, group = draws.choice(2), draws.choice(len(AGE_BUCKETS)), draws.choice(COMPLEXIONS)
     masculine = gender == 1
     age = (bucket + draws.uniform(0.05, 0.95)) / len(AGE_BUCKETS)
-    child = (1.25 - age / 0.2).clamp(0, 1)  # 1 in the first quarter of the first bucket, 0 in the second bucket
+    child = ((0.25 - age) / 0.10).clamp(0, 1)  # falls from 1 to 0 around the end of the first bucket
     old = ((age - 0.42) / 0.5).clamp(0, 1)
     grown = 1 - child
     sex = (gender * 2 - 1) * (0.35 + 0.65 * grown)  # children differ less

@@ -31,7 +31,7 @@ def sample_nuisances(photos: Sequence[str], people: Table, *stream: object, scal
 
     expression = draws.choice(len(EXPRESSIONS))
     smiling, surprised, frowning = (expression == kind for kind in (1, 2, 3))
-    smile = torch.where(smiling, draws.uniform(0.5, 1.0), draws.uniform(-0.10, 0.15))
+    smile = torch.where(smiling, draws.uniform(0.5, 1.0), draws.uniform(-0.05, 0.22))
     teeth = smiling & draws.chance(0.6)
     lids = torch.where(smiling, draws.uniform(0.72, 0.92), draws.uniform(0.88, 1.08))
     columns: dict[str, Tensor] = {

@@ -13,6 +13,7 @@ from cloakbench.datasets.synthetic.fields import upsample
 from cloakbench.datasets.synthetic.geometry import HALF, SIZE
 from cloakbench.datasets.synthetic.table import Table
 
+NOISE_SHAPES = ((1, SIZE, SIZE), (3, HALF, HALF))  # sensor noise of one image: brightness, colour
 BLOCK = 8
 METERED = 0.33  # the linear skin brightness the camera is set to
 
@@ -113,6 +114,3 @@ def _to_rgb(planes: Tensor) -> Tensor:
     luma, blue_difference, red_difference = planes.unbind(1)
     red, blue = luma + red_difference / 0.713, luma + blue_difference / 0.564
     return torch.stack([red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue], 1)
-
-
-NOISE_SHAPES = ((1, SIZE, SIZE), (3, HALF, HALF))

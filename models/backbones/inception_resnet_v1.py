@@ -137,6 +137,7 @@ class InceptionResnetV1(nn.Module):
 
     def __init__(
         self,
+        *,
         repeats: Sequence[int] = (5, 10, 5),
         width: float = 1.0,
         stem: Stem = (3, 2),

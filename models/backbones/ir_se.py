@@ -79,6 +79,7 @@ class IRSE(nn.Module):
         self,
         blocks: Sequence[int],
         gate: bool,
+        *,
         channels: Sequence[int] = (64, 128, 256, 512),
         strides: Sequence[int] = (2, 2, 2, 2),
         stem: Stem = (3, 1),

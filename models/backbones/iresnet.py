@@ -59,6 +59,7 @@ class IResNet(nn.Module):
     def __init__(
         self,
         blocks: Sequence[int],
+        *,
         channels: Sequence[int] = (64, 128, 256, 512),
         strides: Sequence[int] = (2, 2, 2, 2),
         stem: Stem = (3, 1),

@@ -28,6 +28,7 @@ class ConvBlock(nn.Module):
         kernel: int | tuple[int, int],
         stride: int = 1,
         padding: int = 0,
+        *,
         groups: int = 1,
         linear: bool = False,
     ) -> None:
@@ -78,6 +79,7 @@ class MobileFaceNet(nn.Module):
 
     def __init__(
         self,
+        *,
         bottlenecks: Sequence[Sequence[int]] = BOTTLENECKS,
         width: float = 1.0,
         stem_channels: int = 64,

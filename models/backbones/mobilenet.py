@@ -54,6 +54,7 @@ class MobileNet(nn.Module):
 
     def __init__(
         self,
+        *,
         layers: Sequence[Sequence[int]] = LAYERS,
         width: float = 1.0,
         stem_channels: int = 32,

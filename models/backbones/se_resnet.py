@@ -8,6 +8,7 @@ checkpoints (without classifier) as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ class FaceResNet(nn.Module):
 
     def __init__(
         self,
+        *,
         blocks: Sequence[int] = (3, 4, 6, 3),
         gate: bool = True,
         bottleneck: bool = True,
@@ -46,9 +48,10 @@ class FaceResNet(nn.Module):
 
         super().__init__()
         self.shrink = shrink(pool)
+        block: Any = Bottleneck if bottleneck else BasicBlock  # timm annotates an instance where it takes a class
         # timm fixes a plain stem at 64 channels; asking for its deep stem frees the width, and ours then replaces it.
         self.body = ResNet(
-            Bottleneck if bottleneck else BasicBlock,
+            block,
             tuple(blocks),
             num_classes=0,
             global_pool="",
@@ -64,7 +67,7 @@ class FaceResNet(nn.Module):
             self.body.maxpool = nn.Identity()
             strides = (stride,)
         size = map_size(input_size, (pool, *strides, 1, 2, 2, 2))
-        self.neck = EmbeddingNeck(neck, self.body.num_features, size, embedding_size)
+        self.neck = EmbeddingNeck(neck, channels[-1] * block.expansion, size, embedding_size)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.neck(self.body.forward_features(self.shrink(images)))

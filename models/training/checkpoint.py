@@ -61,7 +61,7 @@ def load(path: Path, recipe_digest: str, device: torch.device) -> Progress | Non
     try:
         progress = Progress(**torch.load(path, map_location=device, weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, OSError) as error:
-        logger.warning("%s cannot be read (%s); training starts over", path, str(error).splitlines()[0])
+        logger.warning("%s cannot be read (%s); training starts over", path, type(error).__name__)
         return None
     if progress.recipe_digest != recipe_digest:
         logger.warning("%s belongs to other settings; training starts over", path)

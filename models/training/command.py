@@ -109,7 +109,7 @@ def _train_all(
                             cards[job.name]["core_seconds"],
                         )
                     else:
-                        failures[job.name] = f"{type(error).__name__}: {error}"
+                        failures[job.name] = " ".join(f"{type(error).__name__}: {error}".split())
                         logger.error("%s failed: %s", job.name, failures[job.name])
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -20,7 +20,6 @@ from cloakbench.models.training.checkpoint import write_atomically
 from cloakbench.models.training.evaluate import evaluate
 from cloakbench.models.training.trainer import Report, Trainer, labels_of
 
-
 RUNTIME_KEYS = ("cache", "workers")
 """Keys of a data set that say where and how fast faces are rendered, not which."""
 
@@ -123,7 +122,17 @@ def train_member(job: Job, report: Report) -> dict[str, Any]:
         head = instantiate(settings["head"])(classes=classes, embedding_size=embedding_size)
     checkpoint_path = job.checkpoints / f"{job.name}.pt"
     recipe = instantiate(settings["training"])
-    trainer = Trainer(network, head, inputs, faces, recipe, seed, job.digest(), checkpoint_path, device)
+    trainer = Trainer(
+        network=network,
+        head=head,
+        inputs=inputs,
+        faces=faces,
+        recipe=recipe,
+        seed=seed,
+        recipe_digest=job.digest(),
+        checkpoint_path=checkpoint_path,
+        device=device,
+    )
     trainer.run(report)
 
     state = half_state(network)

@@ -37,7 +37,7 @@ def labels_of(faces: FaceSet) -> tuple[Tensor, int]:
 
 
 def one_step_adversaries(
-    network: nn.Module, head: Head, inputs: InputSpec, images: Tensor, labels: Tensor, epsilon: float, start: Tensor
+    network: nn.Module, head: Head, inputs: InputSpec, images: Tensor, *, labels: Tensor, epsilon: float, start: Tensor
 ) -> Tensor:
     """Images ``[N, 3, H, W]`` in [0, 1] moved by at most ``epsilon`` against the head's full loss.
 
@@ -69,6 +69,7 @@ class Trainer:
 
     def __init__(
         self,
+        *,
         network: nn.Module,
         head: Head,
         inputs: InputSpec,
@@ -146,7 +147,13 @@ class Trainer:
             start = torch.empty(attacked, *images.shape[1:]).uniform_(-1, 1, generator=draws).to(self.device)
             epsilon = recipe.adversarial_epsilon_255 / 255
             images[:attacked] = one_step_adversaries(
-                self.network, self.head, self.inputs, images[:attacked].clone(), labels[:attacked], epsilon, start
+                self.network,
+                self.head,
+                self.inputs,
+                images[:attacked].clone(),
+                labels=labels[:attacked],
+                epsilon=epsilon,
+                start=start,
             )
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate(step, self.steps)

@@ -58,12 +58,12 @@ def test_equal_scores_stay_on_one_side() -> None:
 
 
 def test_rounding_of_the_rate_does_not_lose_a_pair() -> None:
-    """0.1 * 30 is just above 3 and 0.7 * 30 just below 21 in binary; both must allow the whole number of pairs."""
-    angles = torch.linspace(0.1, 1.5, 60)
+    """0.29 * 100 is just below 29 in binary, 0.55 * 100 just above 55; both must allow the whole number of pairs."""
+    angles = torch.linspace(0.1, 1.5, 100)
     embeddings = torch.cat([torch.tensor([[1.0, 0.0]]), torch.stack([angles.cos(), angles.sin()], dim=1)])
-    identity = torch.tensor([0] + [1] * 60)
+    identity = torch.tensor([0] + [1] * 100)
     scores = embeddings[1:, 0].sort(descending=True).values
-    for far, allowed in [(0.2, 12), (0.7, 42), (0.55, 33)]:
+    for far, allowed in [(0.29, 29), (0.57, 57), (0.55, 55)]:
         [threshold] = calibrate(embeddings, identity, [far], resamples=10)["threshold"]
         assert threshold == pytest.approx(float(scores[allowed]), abs=1e-7)
 

@@ -92,15 +92,9 @@ def build(
                 "white_box": bool(surrogate and surrogate[0] == target[0]),
                 "same_family": bool(surrogate and surrogate[2] == target[2] and surrogate[0] != target[0]),
             }
-            if surrogate is None:
-                score = -3.3 + (0.02 * epsilon if method == "random_sign" else 0)
-            elif pair["white_box"]:
-                score = 6.0 + METHODS[method][0] - 0.5 * (8 - epsilon)
-            else:
-                score = (
-                    METHODS[method][0] - target[8] + 1.0 + 2.0 * pair["same_family"] + jitter[surrogate[0], target[0]]
-                )
-                score -= 0.6 * (8 - epsilon)
+            score = _score(method, epsilon, surrogate, target, pair)
+            if surrogate and not pair["white_box"]:
+                score += jitter[surrogate[0], target[0]]
             for transform in ("none", *transforms):
                 change = 0.0
                 if transform != "none":
@@ -132,6 +126,15 @@ def build(
         examples=tuple(_example(f"id{i:03d}_p0", methods, max(budgets), i) for i in range(4)),
         setup={"identities": 50, "probes_per_identity": 10, "distractors": 2000, "seed": 0, "resamples": 2000},
     )
+
+
+def _score(method: str, epsilon: float, surrogate: Any, target: Any, pair: dict[str, Any]) -> float:
+    """Logit of the protection success rate."""
+    if surrogate is None:
+        return -3.3 + (0.02 * epsilon if method == "random_sign" else 0)
+    if pair["white_box"]:
+        return 6.0 + METHODS[method][0] - 0.5 * (8 - epsilon)
+    return METHODS[method][0] - target[8] + 1.0 + 2.0 * pair["same_family"] - 0.6 * (8 - epsilon)
 
 
 def _quality(record: Recorder, method: str, epsilon: float, surrogate: Any) -> None:
@@ -235,6 +238,40 @@ def _example(image_id: str, methods: tuple[str, ...], epsilon: float, seed: int)
     return Example(image_id, torch.from_numpy(original), protected)
 
 
+def build_small() -> Results:
+    """Two targets, one the surrogate; round numbers, for tables that are compared letter by letter."""
+    record = Recorder()
+    rates = {
+        ("identity", "arcface"): 0.02,
+        ("identity", "senet"): 0.04,
+        ("random_sign", "arcface"): 0.03,
+        ("random_sign", "senet"): 0.05,
+        ("pgd", "arcface"): 1.0,
+        ("pgd", "senet"): 0.5,
+    }
+    for (method, target), rate in rates.items():
+        where = {
+            "surrogate": "arcface" if method == "pgd" else "",
+            "target": target,
+            "epsilon_255": math.nan if method == "identity" else 8.0,
+            "white_box": method == "pgd" and target == "arcface",
+        }
+        for k in (1, 5):
+            value = rate / k
+            interval = {"low": value * 0.9, "high": min(1.0, value * 1.1), "n": 100}
+            record.add("identification", f"psr_p2_top{k}", method, value, **interval, **where)
+    return Results(
+        name="small",
+        dataset="synthetic world v1",
+        manifest_sha256="ab" * 32,
+        measurements=record.frame(),
+        models=_models().query("name in ('arcface', 'senet')"),
+        costs=_costs([], np.random.default_rng(0)),
+        thresholds=pd.DataFrame(),
+        setup={"identities": 10, "seed": 0},
+    )
+
+
 @pytest.fixture(scope="session")
 def make_results() -> Callable[..., Results]:
     return build
@@ -243,3 +280,8 @@ def make_results() -> Callable[..., Results]:
 @pytest.fixture(scope="session")
 def results() -> Results:
     return build()
+
+
+@pytest.fixture
+def small() -> Results:
+    return build_small()

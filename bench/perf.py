@@ -1,0 +1,278 @@
+"""What the methods cost beyond the network passes they cannot avoid: ``python -m cloakbench.bench.perf``.
+
+Every ratio compares two things run in turn in one process on the same model and photos, and is the median over the
+turns, so that a slow moment of the machine hits both. The model is a small randomly initialised residual recogniser:
+how long a pass takes does not depend on what the weights have learnt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hydra.utils import get_method, instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from cloakbench.methods.base import People, Protector, Resources
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+REFERENCES = 10
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One row: seconds of ours and of what it is compared with, their ratio and the bar it has to stay under.
+
+    ``ratio`` is the median of the ratios of neighbouring runs; None, with the reason in ``note``, when there is none.
+    """
+
+    name: str
+    ours_seconds: float | None
+    other_seconds: float | None
+    ratio: float | None
+    bar: float | None
+    note: str = ""
+
+
+def run_perf(people: int = 10, photos: int = 16, repeats: int = 5, device: str = "cpu") -> list[Ratio]:
+    """Measure every section.
+
+    Args:
+        people: identities in the OPOM and hull sections; the growth section goes from these to ten times as many.
+        photos: batch of the image-scope sections.
+        repeats: alternating runs, after one of each to warm up.
+        device: where to run.
+    """
+    place = torch.device(device)
+    model = _small_recogniser().to(place)
+    offer = Resources((model,), device=place)
+    return [
+        _pgd_over_bare_loop(model, offer, photos, repeats),
+        _opom_over_bare_loop(model, offer, max(1, people // 3), repeats),
+        _pgd_over_foolbox(model, offer, photos, repeats),
+        _hulls_over_one_at_a_time(people, repeats, place),
+        _growth_with_people(offer, people, repeats),
+    ]
+
+
+def _pgd_over_bare_loop(model: Recogniser, offer: Resources, photos: int, repeats: int) -> Ratio:
+    crowd = _crowd(photos, 1, offer.device)
+    method = _method("pgd")
+
+    def bare() -> None:
+        with torch.no_grad():
+            anchors = model.embed(crowd.images)
+        _bare_passes(model, crowd.images, anchors, steps=10)
+
+    return _compare(
+        "PGD / bare loop of its passes", lambda: method.protect(crowd, offer), bare, repeats, offer, bar=1.05
+    )
+
+
+def _opom_over_bare_loop(model: Recogniser, offer: Resources, people: int, repeats: int) -> Ratio:
+    crowd = _crowd(people, people, offer.device)
+    assert crowd.references is not None
+    photos = crowd.references.flatten(0, 1)
+    method = _method("opom_convex_hull")
+
+    def bare() -> None:
+        with torch.no_grad():
+            anchors = model.embed(photos)
+        _bare_passes(model, photos, anchors, steps=16)
+
+    name = "OPOM-ConvexHull / bare loop of its passes"
+    return _compare(name, lambda: method.protect(crowd, offer), bare, repeats, offer, bar=1.05)
+
+
+def _pgd_over_foolbox(model: Recogniser, offer: Resources, photos: int, repeats: int) -> Ratio:
+    name = "PGD / foolbox LinfPGD"
+    if importlib.util.find_spec("foolbox") is None:
+        return Ratio(name, None, None, None, 1.0, "foolbox is not installed (extra: peers)")
+    from foolbox.attacks import LinfPGD  # noqa: PLC0415
+    from foolbox.criteria import Misclassification  # noqa: PLC0415
+    from foolbox.models.pytorch import PyTorchModel  # noqa: PLC0415
+
+    class EmbeddingPGD(LinfPGD):
+        """foolbox's own loop with our loss in place of cross-entropy."""
+
+        def get_loss_fn(self, model, labels):
+            return lambda inputs: (model(inputs) - labels).square().sum()
+
+    crowd = _crowd(photos, 1, offer.device)
+    method = _method("pgd")
+    wrapped = PyTorchModel(model, bounds=(0, 1), device=offer.device)
+    attack = EmbeddingPGD(abs_stepsize=1.5 * 8 / 255 / 10, steps=10, random_start=True)
+
+    def peer() -> None:
+        with torch.no_grad():
+            anchors = model.embed(crowd.images)
+        # `run` is the bare attack; calling the object would add a forward pass to judge success.
+        attack.run(wrapped, crowd.images, Misclassification(anchors), epsilon=8 / 255)
+
+    note = "ours also rounds, checks and measures"
+    return _compare(name, lambda: method.protect(crowd, offer), peer, repeats, offer, bar=1.0, note=note)
+
+
+def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -> Ratio:
+    solve = get_method("cloakbench.methods.hulls.convex_weights")
+    stream = torch.Generator().manual_seed(0)
+    common = torch.randn(people, 1, 128, generator=stream)
+    points = F.normalize(common + 0.5 * torch.randn(people, REFERENCES, 128, generator=stream), dim=-1)
+    queries = F.normalize(points + 0.05 * torch.randn(points.shape, generator=stream), dim=-1)
+    points, queries = points.to(device), queries.to(device)
+
+    def one_at_a_time() -> None:
+        for person in range(people):
+            for photo in range(REFERENCES):
+                solve(points[person : person + 1], queries[person : person + 1, photo : photo + 1])
+
+    name = f"{people} x {REFERENCES} convex hulls: batched / one at a time"
+    return _compare(name, lambda: solve(points, queries), one_at_a_time, repeats, Resources(device=device), bar=1.0)
+
+
+def _growth_with_people(offer: Resources, people: int, repeats: int) -> Ratio:
+    few, many = _crowd(people, people, offer.device), _crowd(10 * people, 10 * people, offer.device)
+    # Fewer steps than usual, one of them with the hull: growth does not depend on how many there are.
+    method = _method("opom_convex_hull", steps=2, objective={"warmup_steps": 1})
+    rounds = max(1, repeats // 2)
+
+    def chunks() -> None:
+        """Ten times the people, as the plan gives them: in chunks of the same size."""
+        assert many.references is not None
+        for start in range(0, 10 * people, people):
+            rows = slice(start, start + people)
+            method.protect(
+                People(
+                    many.images[rows],
+                    many.image_id[rows],
+                    few.person,
+                    many.identities[rows],
+                    many.references[rows],
+                    many.reference_id[rows],
+                ),
+                offer,
+            )
+
+    name = f"OPOM-ConvexHull, {10 * people} / {people} people"
+    return _compare(name, chunks, lambda: method.protect(few, offer), rounds, offer, bar=10.5)
+
+
+def _bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
+    for _ in range(steps):
+        leaf = images.detach().requires_grad_()
+        loss = (model.embed(leaf) - anchors).square().sum()
+        torch.autograd.grad(loss, leaf)
+
+
+def _compare(
+    name: str,
+    ours: Callable[[], object],
+    other: Callable[[], object],
+    repeats: int,
+    offer: Resources,
+    *,
+    bar: float,
+    note: str = "",
+) -> Ratio:
+    """Alternate ``ours`` and ``other``; the second of each pair goes first in the next."""
+    for warm_up in (ours, other):
+        warm_up()
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(repeats):
+        for is_ours in (True, False) if turn % 2 == 0 else (False, True):
+            times[is_ours].append(_seconds(ours if is_ours else other, offer.device))
+    ratio = statistics.median(mine / theirs for mine, theirs in zip(times[True], times[False], strict=True))
+    return Ratio(name, statistics.median(times[True]), statistics.median(times[False]), ratio, bar, note)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _method(name: str, **changes: Any) -> Protector:
+    """The method as its file under ``conf/method`` sets it, with some keys changed."""
+    text = (resources.files("cloakbench.conf") / "method" / f"{name}.yaml").read_text()
+    return instantiate(OmegaConf.create(text), **changes)
+
+
+def _crowd(photos: int, people: int, device: torch.device) -> People:
+    """Random photos: what they show does not change what a pass costs."""
+    stream = torch.Generator().manual_seed(0)
+    identities = tuple(f"person{i}" for i in range(people))
+    return People(
+        images=torch.rand(photos, 3, 112, 112, generator=stream).to(device),
+        image_id=tuple(f"photo{i}" for i in range(photos)),
+        person=(torch.arange(photos) % people).to(device),
+        identities=identities,
+        references=torch.rand(people, REFERENCES, 3, 112, 112, generator=stream).to(device),
+        reference_id=tuple(tuple(f"{who}-{i}" for i in range(REFERENCES)) for who in identities),
+    )
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut, halving the side."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.PReLU(after),
+            nn.Conv2d(after, after, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut = nn.Conv2d(before, after, 1, 2, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images) + self.shortcut(images)
+
+
+def _small_recogniser() -> Recogniser:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), *(_Block(w, 2 * w) for w in (8, 16, 32)), nn.Flatten(), nn.Linear(64 * 49, 128)
+        )
+    card = ModelCard("perf", "ir", "slim residual", "none", "none", 128, "")
+    return Recogniser(network, InputSpec(), card)
+
+
+def main() -> None:
+    """Print the table; exit code 1 when a bar is missed."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--people", type=int, default=10)
+    parser.add_argument("--photos", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    rows = run_perf(**vars(parser.parse_args()))
+    table = Table("comparison", "ours s", "other s", "ratio", "bar", "", title="Wall time")
+    for row in rows:
+        numbers = [f"{value:.3f}" if value is not None else "-" for value in (row.ours_seconds, row.other_seconds)]
+        ratio = "-" if row.ratio is None else f"{row.ratio:.3f}"
+        missed = row.ratio is not None and row.bar is not None and row.ratio > row.bar
+        table.add_row(row.name, *numbers, ratio, f"<= {row.bar}", "MISSED " * missed + row.note)
+    Console().print(table)
+    if any(row.ratio is not None and row.bar is not None and row.ratio > row.bar for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

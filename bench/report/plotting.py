@@ -1,0 +1,164 @@
+"""What the figures share: the paper style, one look per method, intervals, and files with equal bytes.
+
+Lines and points are told apart by marker and grey value as well as by colour (palette of Okabe and Ito, 2008), so that
+they survive a black-and-white printer.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
+from cloakbench.bench.report.measured import Estimate, Measured, Run
+
+TWO_COLUMNS = 7.16
+"""Width in inches of a figure across both columns of a paper."""
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F5539", "#6A3D9A")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+CONTROL_COLOUR = "0.45"
+_CONTROL_MARKERS = {CLEAN: "+", RANDOM_SIGN: "x"}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A figure that the measurements cannot fill, and why."""
+
+    reason: str
+
+
+Drawing = Figure | Skipped
+
+
+def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]:
+    """Draw under the paper style, leaving the caller's matplotlib settings as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(measured: Measured) -> Drawing:
+        with _paper_style():
+            return draw(measured)
+
+    return wrapper
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write PNG (200 dpi) or PDF (vector, fonts embedded) without dates, so that equal figures give equal bytes."""
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+    with _paper_style():
+        figure.savefig(path, metadata=metadata)
+
+
+class Styles:
+    """One colour and marker per method, equal in every figure of a report; open markers for smaller budgets."""
+
+    def __init__(self, measured: Measured) -> None:
+        self.budgets = measured.budgets
+        methods = method_order(run.method for run in measured.runs)
+        protectors = [method for method in methods if method not in _CONTROL_MARKERS]
+        self._looks = {
+            method: (_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]) for i, method in enumerate(protectors)
+        }
+        self._looks |= {method: (CONTROL_COLOUR, marker) for method, marker in _CONTROL_MARKERS.items()}
+
+    def fill(self, epsilon_255: float | None, colour: str) -> str:
+        """Filled at the largest budget, open at the smallest, paler in between."""
+        if epsilon_255 is None or len(self.budgets) < 2 or epsilon_255 == self.budgets[-1]:
+            return colour
+        share = self.budgets.index(epsilon_255) / (len(self.budgets) - 1)
+        red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+        return to_hex((red, green, blue))
+
+    def point(self, axis: Axes, run: Run, x: Estimate, rate: Estimate) -> None:
+        """A point with both intervals."""
+        colour, marker = self._looks[run.method]
+        axis.errorbar(
+            x.value,
+            100 * rate.value,
+            xerr=arms(x, 1),
+            yerr=arms(rate, 100),
+            color=colour,
+            marker=marker,
+            markerfacecolor=self.fill(run.epsilon_255, colour),
+            markeredgewidth=0.8,
+            markersize=4.2,
+            elinewidth=0.6,
+            linestyle="none",
+            zorder=3,
+        )
+
+    def line(self, axis: Axes, method: str, x: np.ndarray, rates: Sequence[Estimate]) -> None:
+        """A line through the rates that exist, broken at gaps; controls are dashed."""
+        colour, marker = self._looks[method]
+        y = np.array([100 * rate.value for rate in rates])
+        spans = np.array([arms(rate, 100).ravel() for rate in rates]).T
+        axis.errorbar(
+            x,
+            y,
+            yerr=spans,
+            color=colour,
+            marker=marker,
+            markersize=3.8,
+            elinewidth=0.6,
+            linestyle="--" if method in _CONTROL_MARKERS else "-",
+            linewidth=0.9,
+        )
+
+    def method_handles(self, methods: Iterable[str]) -> list[Line2D]:
+        """Legend entries of the methods that are drawn."""
+        return [
+            Line2D([], [], color=self._looks[m][0], marker=self._looks[m][1], linestyle="none", label=method_name(m))
+            for m in method_order(methods)
+        ]
+
+    def budget_handles(self, runs: Sequence[Run]) -> list[Line2D]:
+        """Legend entries of the budgets, when there is more than one."""
+        shown = sorted({run.epsilon_255 for run in runs if run.epsilon_255 is not None})
+        if len(shown) < 2:
+            return []
+        return [
+            Line2D(
+                [],
+                [],
+                color="0.3",
+                marker="o",
+                markerfacecolor=self.fill(epsilon, "0.3"),
+                linestyle="none",
+                label=budget_name(epsilon),
+            )
+            for epsilon in shown
+        ]
+
+
+@contextmanager
+def _paper_style() -> Iterator[None]:
+    style = importlib.resources.files("cloakbench.bench.report") / "style.mplstyle"
+    with importlib.resources.as_file(style) as path, matplotlib.style.context(["default", str(path)]):
+        yield
+
+
+def arms(estimate: Estimate, scale: float) -> np.ndarray:
+    """Error bar arms ``[2, 1]``, never negative; zero where there is no interval."""
+    arms = np.array([[estimate.value - estimate.low], [estimate.high - estimate.value]])
+    return scale * np.nan_to_num(arms).clip(min=0)
+
+
+def dodge(position: int, count: int, step: float) -> float:
+    """Sideways shift of one of ``count`` series, so that intervals at the same place stay apart."""
+    return 0.26 * step * (position / max(1, count - 1) - 0.5)
+
+
+def percent_axis(axis: Axes) -> None:
+    axis.set_ylim(-3, 103)
+    axis.set_yticks(range(0, 101, 20))

@@ -1,0 +1,350 @@
+"""What every protection method has to keep, checked on a tiny world made on the spot.
+
+``cloakbench check method=...`` and the tests run the same suite: six small seeded faces of three people, a randomly
+initialised convolutional recogniser, no weights, a few seconds. Oracle numbers refer to the methods' specification:
+O-1 budget, O-2 determinism, O-3 zero budget, O-4 loss, O-5 masks and probes, O-6 batches, O-7 frozen models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cloakbench.datasets.base import OK, FaceSet
+from cloakbench.datasets.randomness import generator, uniform_per_item
+from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+SIDE = 32
+PERSONS = ("ada", "ben", "cleo")
+REFERENCES = 3
+FLIPPED_PIXELS = 0.05
+"""Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
+where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check: whether it held, what was seen, or why it does not apply."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    skipped: bool = False
+
+
+class _NotApplicableError(Exception):
+    """Raised inside a check that has nothing to check on this method."""
+
+
+def tiny_people() -> People:
+    """Six photos of three people with references, targets and landmarks; smooth shapes per person plus noise.
+
+    Pixels are whole grey levels in 76..178, so no method clips and differences of outputs are the mask itself.
+    """
+    photo_ids = tuple(f"{person}-{i}" for i in range(2) for person in PERSONS)
+    reference_ids = tuple(tuple(f"{person}-reference-{i}" for i in range(REFERENCES)) for person in PERSONS)
+    images, targets = _faces(photo_ids), _faces([f"{person}-target" for person in PERSONS])
+    return People(
+        images=images,
+        image_id=photo_ids,
+        person=torch.arange(len(photo_ids)) % len(PERSONS),
+        identities=PERSONS,
+        references=torch.stack([_faces(ids) for ids in reference_ids]),
+        reference_id=reference_ids,
+        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(len(images), 1, 1),
+        targets=targets.flip(0),
+    )
+
+
+def tiny_resources() -> Resources:
+    """One small recogniser with batch statistics to spoil, and a handful of other people's faces."""
+    others = tuple(f"other{i}-0" for i in range(6))
+    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, others)
+    return Resources((_tiny_recogniser(),), auxiliary, seed=0)
+
+
+def check_protector(protector: Protector, zero_budget: Protector | None = None) -> list[CheckResult]:
+    """Run every check on a method.
+
+    Args:
+        protector: the method as it would be used.
+        zero_budget: the same method with a budget of 0, or None when it has no budget to set.
+    """
+    checks: dict[str, Callable[[], str]] = {
+        "range and 8 bits": lambda: _check_range(protector),
+        "budget (O-1)": lambda: _check_budget(protector),
+        "determinism (O-2)": lambda: _check_determinism(protector),
+        "batch invariance (O-6)": lambda: _check_batches(protector),
+        "order invariance": lambda: _check_order(protector),
+        "frozen models (O-7)": lambda: _check_frozen(protector),
+        "zero budget is identity (O-3)": lambda: _check_zero_budget(zero_budget),
+        "loss improves (O-4)": lambda: _check_effect(protector),
+        "mask does not depend on the probe (O-5)": lambda: _check_mask(protector),
+        "mask never sees probes": lambda: _check_other_probes(protector),
+        "needs are declared": lambda: _check_needs(protector),
+    }
+    return [_run(name, check) for name, check in checks.items()]
+
+
+def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
+    """Run every check on the method a config describes, and check the config itself.
+
+    Args:
+        config: the content of a file under ``conf/method``: ``_target_`` and its parameters.
+    """
+    from hydra.utils import instantiate  # noqa: PLC0415
+
+    zero = instantiate(config, epsilon_255=0) if "epsilon_255" in config else None
+    return [
+        _run("config keys reach the constructor", lambda: _check_keys(config)),
+        *check_protector(instantiate(config), zero),
+    ]
+
+
+def _run(name: str, check: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult(name, True, check())
+    except _NotApplicableError as reason:
+        return CheckResult(name, True, str(reason), skipped=True)
+    except Exception as problem:  # a method may raise anything, and that is a result
+        return CheckResult(name, False, f"{type(problem).__name__}: {problem}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def _protect(protector: Protector, people: People | None = None) -> Protected:
+    outcome = protector.protect(people or tiny_people(), tiny_resources())
+    _require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
+    return outcome
+
+
+def _check_range(protector: Protector) -> str:
+    people, resources = tiny_people(), tiny_resources()
+    # Photos at both ends of the range, where a method that forgets to clip shows.
+    extreme = replace(people, images=(people.images > people.images.mean()).float())
+    with torch.random.fork_rng(devices=[]):
+        before = torch.random.get_rng_state()
+        outcome = protector.protect(extreme, resources)
+        _require(torch.equal(before, torch.random.get_rng_state()), "the global random state was used")
+    _require(outcome.images.dtype == torch.uint8 and outcome.images.shape == people.images.shape, "not 8-bit photos")
+    _require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
+    return "uint8, same shape, global random state untouched"
+
+
+def _check_budget(protector: Protector) -> str:
+    if protector.budget is None:
+        raise _NotApplicableError("no budget")
+    outcome = _protect(protector)
+    used = outcome.linf_255 if protector.budget.norm == "linf" else outcome.l2_255
+    allowed = protector.budget.size_255
+    if protector.budget.norm == "linf" and allowed != round(allowed):
+        allowed += 0.5  # rounding to whole grey levels
+    _require(float(used.max()) <= allowed + 1e-3, f"used {float(used.max()):.3f} of {allowed} grey levels")
+    return f"used {float(used.max()):g} of {protector.budget.size_255:g} grey levels ({protector.budget.norm})"
+
+
+def _check_determinism(protector: Protector) -> str:
+    _require(torch.equal(_protect(protector).images, _protect(protector).images), "two runs differ")
+    return "two runs are equal"
+
+
+def _check_batches(protector: Protector) -> str:
+    if protector.scope not in ("image", "identity"):
+        raise _NotApplicableError(f"scope {protector.scope}: photos share what is learnt")
+    together = _protect(protector).images
+    worst = 0.0
+    for person in range(len(PERSONS)):
+        rows = [person] if protector.scope == "image" else [person, person + len(PERSONS)]
+        alone = _protect(protector, _only(tiny_people(), person, rows)).images
+        worst = max(worst, _share_different(alone, together[rows]))
+    return _bounded(worst, "alone and in a batch")
+
+
+def _check_order(protector: Protector) -> str:
+    people = tiny_people()
+    order, person_order = torch.tensor([4, 2, 0, 5, 1, 3]), torch.tensor([2, 0, 1])
+    assert people.references is not None and people.targets is not None and people.landmarks is not None
+    shuffled = People(
+        images=people.images[order],
+        image_id=tuple(people.image_id[i] for i in order),
+        person=person_order.argsort()[people.person[order]],
+        identities=tuple(PERSONS[i] for i in person_order),
+        references=people.references[person_order],
+        reference_id=tuple(people.reference_id[i] for i in person_order),
+        landmarks=people.landmarks[order],
+        targets=people.targets[person_order],
+    )
+    worst = _share_different(_protect(protector, shuffled).images, _protect(protector).images[order])
+    return _bounded(worst, "in two orders")
+
+
+def _check_frozen(protector: Protector) -> str:
+    resources = tiny_resources()
+    before = [_fingerprint(model) for model in resources.surrogates]
+    protector.protect(tiny_people(), resources)
+    _require(before == [_fingerprint(model) for model in resources.surrogates], "a surrogate was changed")
+    return "parameters, buffers, modes, gradients and hooks unchanged"
+
+
+def _check_zero_budget(zero: Protector | None) -> str:
+    if zero is None:
+        raise _NotApplicableError("no epsilon_255 to set to 0")
+    people = tiny_people()
+    outcome = _protect(zero)
+    _require(torch.equal(outcome.images, (people.images * 255).round().to(torch.uint8)), "photos changed")
+    return "photos unchanged"
+
+
+def _check_effect(protector: Protector) -> str:
+    if protector.goal != "evade recognition" or "surrogates" not in protector.needs:
+        raise _NotApplicableError("does not attack a surrogate")
+    people, (model, *_) = tiny_people(), tiny_resources().surrogates
+    outcome = _protect(protector)
+    assert people.references is not None and people.targets is not None
+    size = float(outcome.linf_255.max()) / 255
+    sign = uniform_per_item(people.image_id, people.images.shape[1:], -1, 1, "conformance").sign()
+    with torch.no_grad():
+        protected = model.embed(outcome.images.float() / 255)
+        random = model.embed((people.images + size * sign).clamp(0, 1))
+        if protector.targeted:
+            goal = model.embed(people.targets)[people.person]
+        else:
+            shots = people.references.shape[:2]
+            known = model.embed(people.references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[people.person]
+            goal = (model.embed(people.images) + known) / 2
+    ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
+    towards = "the target" if protector.targeted else "the person"
+    seen = f"similarity to {towards} {ours:.3f}, with random signs of that size {control:.3f}"
+    _require(ours > control if protector.targeted else ours < control, seen)
+    return seen
+
+
+def _check_mask(protector: Protector) -> str:
+    if protector.scope != "identity":
+        raise _NotApplicableError(f"scope {protector.scope}")
+    first, second = _differences(protector, tiny_people()).split(len(PERSONS))
+    return _same_mask(first, second)
+
+
+def _check_other_probes(protector: Protector) -> str:
+    if protector.scope == "image":
+        raise _NotApplicableError("scope image: each photo is its own")
+    people = tiny_people()
+    others = replace(people, images=_faces([f"{name}-unseen" for name in people.image_id]))
+    return _same_mask(_differences(protector, people), _differences(protector, others))
+
+
+def _check_needs(protector: Protector) -> str:
+    people, resources = tiny_people(), tiny_resources()
+    without: dict[str, tuple[People, Resources]] = {
+        "surrogates": (people, replace(resources, surrogates=())),
+        "references": (replace(people, references=None, reference_id=()), resources),
+        "auxiliary": (people, replace(resources, auxiliary=None)),
+        "landmarks": (replace(people, landmarks=None), resources),
+        "targets": (replace(people, targets=None), resources),
+    }
+    _require(protector.needs <= without.keys(), f"unknown needs {sorted(protector.needs - without.keys())}")
+    for need, (fewer_people, fewer_resources) in without.items():
+        try:
+            protector.protect(fewer_people, fewer_resources)
+        except MissingNeedError:
+            _require(need in protector.needs, f"{need} is not declared")
+        else:
+            _require(need not in protector.needs, f"runs without its declared need {need}")
+    return ", ".join(sorted(protector.needs)) or "none"
+
+
+def _check_keys(config: Mapping[str, Any]) -> str:
+    from hydra.utils import get_class  # noqa: PLC0415
+
+    parameters = set(inspect.signature(get_class(config["_target_"])).parameters)
+    keys = {str(key) for key in config if not str(key).startswith("_")}
+    _require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
+    for key in keys:
+        if isinstance(config[key], Mapping) and "_target_" in config[key]:
+            _check_keys(config[key])
+    return ", ".join(sorted(keys)) or "no parameters"
+
+
+def _bounded(share: float, how: str) -> str:
+    seen = f"{share:.2%} of pixels differ {how}"
+    _require(share <= FLIPPED_PIXELS, seen)
+    return seen
+
+
+def _share_different(one: Tensor, other: Tensor) -> float:
+    return float((one != other).float().mean())
+
+
+def _differences(protector: Protector, people: People) -> Tensor:
+    return _protect(protector, people).images.float() - (people.images * 255).round()
+
+
+def _same_mask(one: Tensor, other: Tensor) -> str:
+    """Equal but for roundings: ``round(255 (x + mask))`` may go either way where it is half a grey level."""
+    gap, share = float((one - other).abs().max()), _share_different(one, other)
+    _require(gap <= 1 and share <= 0.001, f"masks differ by up to {gap:g} grey levels in {share:.2%} of pixels")
+    return f"{share:.3%} of pixels differ"
+
+
+def _only(people: People, person: int, rows: list[int]) -> People:
+    """The chunk with one person in it."""
+    assert people.references is not None and people.targets is not None and people.landmarks is not None
+    return People(
+        images=people.images[rows],
+        image_id=tuple(people.image_id[row] for row in rows),
+        person=torch.zeros(len(rows), dtype=torch.long),
+        identities=people.identities[person : person + 1],
+        references=people.references[person : person + 1],
+        reference_id=people.reference_id[person : person + 1],
+        landmarks=people.landmarks[rows],
+        targets=people.targets[person : person + 1],
+    )
+
+
+def _fingerprint(model: Recogniser) -> tuple[str, ...]:
+    state = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        state.update(name.encode() + tensor.cpu().numpy().tobytes())
+    modules = [f"{m.training} {len(m._forward_hooks)} {len(m._forward_pre_hooks)}" for m in model.modules()]
+    return (state.hexdigest(), *modules, *(f"{p.requires_grad} {p.grad is None}" for p in model.parameters()))
+
+
+def _faces(names: tuple[str, ...] | list[str]) -> Tensor:
+    """Faces ``[N, 3, SIDE, SIDE]``: a smooth pattern per person (the name before the first dash) and fine noise."""
+    people = [name.split("-")[0] for name in names]
+    pattern = uniform_per_item(people, (3, 4, 4), 0.3, 0.7, "conformance person")
+    pattern = nn.functional.interpolate(pattern, size=(SIDE, SIDE), mode="bilinear")
+    noise = uniform_per_item(names, (3, SIDE, SIDE), -0.05, 0.05, "conformance photo")
+    return ((pattern + noise).clamp(0.3, 0.7) * 255).round() / 255
+
+
+def _tiny_recogniser() -> Recogniser:
+    # Layers draw their first weights from the global state; these are replaced, and the state put back.
+    with torch.random.fork_rng(devices=[]):
+        network = nn.Sequential(
+            nn.Conv2d(3, 12, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(12),
+            nn.PReLU(12),
+            nn.Conv2d(12, 24, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(24),
+            nn.PReLU(24),
+            nn.Flatten(),
+            nn.Linear(24 * (SIDE // 4) ** 2, 32, bias=False),
+        )
+    stream = generator("conformance recogniser")
+    with torch.no_grad():
+        for weight in (parameter for parameter in network.parameters() if parameter.ndim > 1):
+            weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=stream)
+    card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
+    return Recogniser(network, InputSpec(size=(SIDE, SIDE)), card)

@@ -1,0 +1,87 @@
+"""Figures draw from what there is, and say why they do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cloakbench.bench.report import figures
+from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.plotting import Skipped, save_figure
+
+
+@pytest.fixture(scope="module")
+def measured(results) -> Measured:
+    return Measured(results)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_every_figure_draws(measured, name):
+    before = dict(mpl.rcParams)
+    assert isinstance(figures.FIGURES[name][0](measured), Figure)
+    assert dict(mpl.rcParams) == before
+
+
+def test_missing_data_is_a_reason_not_an_empty_picture(small):
+    bare = Measured(small)
+    reasons = {name: draw(bare) for name, (draw, _) in figures.FIGURES.items()}
+    assert isinstance(reasons["transfer"], Figure)
+    assert reasons["psr_ssim"] == Skipped("identification rates or SSIM were not measured")
+    assert reasons["robustness"] == Skipped("the run has no transforms")
+    assert reasons["budget"] == Skipped("the run has fewer than two budgets")
+    assert reasons["faces"] == Skipped("the run stored no example photos")
+
+
+def test_scatter_has_a_point_for_every_complete_method_and_budget(measured):
+    figure = figures.psr_against_ssim(measured)
+    points = figure.axes[0].containers
+    complete = [run for run in measured.runs if measured.black_box_overall("psr_p2_top1", run).ok]
+    assert len(points) == len(complete) == 19
+
+
+def test_pareto_front_keeps_only_unbeaten_points():
+    assert figures._pareto([(0.9, 60), (0.95, 30), (0.94, 20), (0.8, 50), (1.0, 3)]) == [
+        (0.9, 60),
+        (0.95, 30),
+        (1.0, 3),
+    ]
+
+
+def test_heat_map_marks_white_box_and_prints_every_rate(measured):
+    figure = figures.transfer_heat_map(measured)
+    panel = figure.axes[0]
+    assert len(panel.texts) == 11 * 8
+    assert sum(patch.get_hatch() is not None for patch in panel.patches) == 9
+
+
+def test_lines_break_at_gaps(measured):
+    """FGSM at 4/255 lost a target on one surrogate: the black-box line has no point there."""
+    panel = figures.budget_curves(measured).axes[0]
+    lines = {tuple(np.isnan(line.get_ydata())) for line in panel.lines if len(line.get_ydata()) == 2}
+    assert (True, False) in lines
+
+
+def test_difference_is_ten_times_about_mid_grey():
+    original = np.full((3, 2, 2), 100, np.uint8)
+    protected = original.copy()
+    protected[0, 0, 0], protected[0, 0, 1], protected[0, 1, 0] = 108, 92, 255
+    assert figures._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
+
+
+def test_face_without_a_protected_photo_is_labelled(measured):
+    face = measured.results.examples[0]
+    broken = replace(face, protected=dict(list(face.protected.items())[:1]))
+    results = replace(measured.results, examples=(face, broken))
+    figure = figures.image_grid(Measured(results))
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["failed"] * 4
+
+
+def test_pdf_embeds_fonts_and_carries_no_date(measured, tmp_path):
+    save_figure(figures.transfer_heat_map(measured), tmp_path / "x.pdf")
+    content = (tmp_path / "x.pdf").read_bytes()
+    assert b"FontFile2" in content
+    assert b"CreationDate" not in content

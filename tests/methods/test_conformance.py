@@ -1,0 +1,133 @@
+"""The suite on every method config, on a method from outside, and on methods that break one rule each."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from PIL import Image
+
+from cloakbench.methods.base import Budget, Protector
+from cloakbench.methods.conformance import check_config, check_protector, tiny_people, tiny_resources
+from cloakbench.methods.controls import RandomSign
+from cloakbench.methods.precomputed import Precomputed
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
+SHORTER = {
+    "vmi_fgsm": ["method.neighbours=2"],
+    "opom_convex_hull_dfanet_m": ["method.steps=12"],
+}
+"""Official settings are minutes long in all; fewer steps take the same path."""
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_module("cloakbench.conf", version_base="1.3"):
+        return compose(overrides=list(overrides)).method
+
+
+def failures(results: list[Any]) -> list[str]:
+    return [f"{result.name}: {result.detail}" for result in results if not result.passed]
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "precomputed"])
+def test_every_config_conforms(method: str) -> None:
+    results = check_config(composed(f"+method={method}", *SHORTER.get(method, [])))
+    assert failures(results) == []
+    assert sum(not result.skipped for result in results) >= 6
+
+
+def test_precomputed_conforms(tmp_path: Path) -> None:
+    people = tiny_people()
+    for image, name in zip(people.images, people.image_id, strict=True):
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    config = composed("+method=precomputed", f"method.folder={tmp_path}")
+    assert failures(check_config(config)) == []
+    protected = Precomputed(tmp_path).protect(people, tiny_resources())
+    assert protected.linf_255.max() == 0
+
+
+def test_a_method_from_an_outside_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("my_package", Path(__file__).with_name("example_method.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "my_package", module)
+    spec.loader.exec_module(module)
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("_target_: my_package.AwayFromMyself\nepsilon_255: 8\n")
+    config = composed(f"hydra.searchpath=[file://{tmp_path}]", "+method=mine", "method.epsilon_255=4")
+    assert failures(check_config(config)) == []
+
+
+class Careless(RandomSign):
+    """A control that breaks the rule its argument names."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(8)
+        self.rule = rule
+        self.calls = 0
+        self.budget = Budget("linf", 4 if rule == "budget" else 8)
+
+    def perturb(self, people: Any, fitted: Any, bench: Any) -> torch.Tensor:
+        self.calls += 1
+        if self.rule == "global":
+            return people.images + (torch.rand_like(people.images) - 0.5) / 32
+        if self.rule == "memory":
+            bench = replace(bench, seed=self.calls)
+        if self.rule == "batch":
+            return people.images + 0.03 * (people.images - people.images.mean(dim=0)).sign()
+        if self.rule == "model":
+            next(bench.surrogates[0].model.parameters()).mul_(1.01)
+        if self.rule == "need":
+            bench.surrogates[0].embed(people.images)
+        if self.rule == "nan":
+            return people.images * float("nan")
+        return super().perturb(people, fitted, bench)
+
+
+@pytest.mark.parametrize(
+    ("rule", "check"),
+    [
+        ("budget", "budget (O-1)"),
+        ("global", "range and 8 bits"),
+        ("memory", "determinism (O-2)"),
+        ("batch", "batch invariance (O-6)"),
+        ("model", "frozen models (O-7)"),
+        ("need", "needs are declared"),
+        ("nan", "range and 8 bits"),
+    ],
+)
+def test_the_suite_catches_a_careless_method(rule: str, check: str) -> None:
+    failed = {result.name for result in check_protector(Careless(rule)) if not result.passed}
+    assert check in failed
+
+
+class Peeking(Protector):
+    """A mask made from the photos it is to protect."""
+
+    name, scope, paper = "peeking", "identity", "none"
+
+    def fit(self, people: Any, bench: Any) -> torch.Tensor:
+        return torch.stack([people.images[people.person == row].mean(dim=0) for row in range(len(people.identities))])
+
+    def perturb(self, people: Any, fitted: Any, bench: Any) -> torch.Tensor:
+        return people.images + 0.03 * (fitted[people.person] - 0.5).sign()
+
+
+def test_the_suite_catches_a_mask_that_saw_its_probes() -> None:
+    failed = {result.name for result in check_protector(Peeking()) if not result.passed}
+    assert "mask never sees probes" in failed
+
+
+def test_the_suite_catches_keys_that_do_not_match() -> None:
+    config = {"_target_": "cloakbench.methods.controls.RandomSign"}
+    assert failures(check_config(config)) == [
+        "config keys reach the constructor: AssertionError: config has [], the constructor takes ['epsilon_255']"
+    ]

@@ -1,0 +1,184 @@
+"""Layouts of the public checkpoints, shapes, and that slim and full-size networks are one class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from cloakbench.models.backbones import ir_se, iresnet
+from cloakbench.models.backbones.inception_resnet_v1 import InceptionResnetV1
+from cloakbench.models.backbones.ir_se import IRSE
+from cloakbench.models.backbones.iresnet import IResNet
+from cloakbench.models.backbones.layers import map_size
+from cloakbench.models.backbones.mobilefacenet import MobileFaceNet
+from cloakbench.models.backbones.mobilenet import MobileNet
+from cloakbench.models.backbones.se_resnet import FaceResNet
+
+Build = Callable[[], nn.Module]
+
+FULL_SIZE: dict[str, tuple[Build, int, float]] = {
+    # network, input side, millions of parameters; 18 to 100 layers: the sizes the InsightFace model zoo publishes
+    "iresnet18": (lambda: IResNet(iresnet.BLOCKS[18]), 112, 24.0),
+    "iresnet34": (lambda: IResNet(iresnet.BLOCKS[34]), 112, 34.1),
+    "iresnet50": (lambda: IResNet(iresnet.BLOCKS[50]), 112, 43.6),
+    "iresnet100": (lambda: IResNet(iresnet.BLOCKS[100]), 112, 65.2),
+    "iresnet152": (lambda: IResNet(iresnet.BLOCKS[152]), 112, 70.8),
+    "ir50": (lambda: IRSE(ir_se.BLOCKS[50], False), 112, 43.6),
+    "irse50": (lambda: IRSE(ir_se.BLOCKS[50], True), 112, 43.8),
+    "ir152": (lambda: IRSE(ir_se.BLOCKS[152], False), 112, 70.7),
+    "mobilefacenet": (MobileFaceNet, 112, 1.0),
+    "mobilenet": (MobileNet, 112, 3.8),
+    "se_resnet50": (FaceResNet, 112, 27.1),
+    "inception_resnet_v1": (InceptionResnetV1, 160, 23.5),
+}
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size_definitions(name: str) -> None:
+    build, side, millions = FULL_SIZE[name]
+    with torch.device("meta"):
+        network = build().eval()
+        embeddings = network(torch.empty(2, 3, side, side))
+    assert embeddings.shape == (2, 128 if name == "mobilefacenet" else 512)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+SLIM: dict[str, Build] = {
+    "iresnet": lambda: IResNet(
+        (1, 1, 1, 1), channels=(4, 6, 8, 10), strides=(1, 2, 2, 2), stem=(7, 4), neck="gdc", embedding_size=16
+    ),
+    "ir": lambda: IRSE(
+        (1, 2, 1, 1), False, channels=(4, 6, 8, 10), strides=(1, 2, 2, 2), stem=(3, 2), pool=2, embedding_size=16
+    ),
+    "ir_se": lambda: IRSE(
+        (1, 1, 1, 1), True, channels=(4, 6, 8, 10), strides=(1, 2, 2, 2), stem=(7, 4), reduction=2, embedding_size=16
+    ),
+    "mobilefacenet": lambda: MobileFaceNet(width=0.125, stem=(7, 4), embedding_size=16),
+    "mobilenet": lambda: MobileNet(width=0.125, stem=(3, 2), pool=2, embedding_size=16),
+    "resnet": lambda: FaceResNet(
+        blocks=(1, 1, 1, 1), gate=False, bottleneck=False, channels=(8, 8, 8, 8), stem=(7, 4), embedding_size=16
+    ),
+    "se_resnet": lambda: FaceResNet(blocks=(1, 1, 1, 1), channels=(8, 8, 8, 8), stem=(7, 4), embedding_size=16),
+    "inception": lambda: InceptionResnetV1(
+        repeats=(1, 1, 1),
+        width=0.0625,
+        stem=(7, 4),
+        last_stride=1,
+        padded=True,
+        neck="gdc",
+        embedding_size=16,
+        input_size=(112, 112),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLIM)
+def test_slim_networks_embed_and_carry_gradients(name: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SLIM[name]().eval()
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    embeddings = network(images)
+    embeddings.square().sum().backward()
+    assert embeddings.shape == (2, 16)
+    assert images.grad is not None
+    assert bool(torch.isfinite(images.grad).all())
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_map_size_is_what_half_padded_convolutions_leave() -> None:
+    x = torch.zeros(1, 1, 112, 96)
+    for stride in (4, 1, 2, 2, 2):
+        x = F.conv2d(x, torch.zeros(1, 1, 3, 3), stride=stride, padding=1)
+    assert map_size((112, 96), (4, 1, 2, 2, 2)) == tuple(x.shape[-2:])
+
+
+def test_iresnet_keys_are_insightface_keys() -> None:
+    with torch.device("meta"):
+        state = IResNet(iresnet.BLOCKS[18]).state_dict()
+
+    def norm(name: str) -> set[str]:
+        return {f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+
+    expected = {"conv1.weight", "prelu.weight", "fc.weight", "fc.bias"} | norm("bn1") | norm("bn2") | norm("features")
+    for layer in range(1, 5):
+        for block in range(2):
+            place = f"layer{layer}.{block}"
+            expected |= {f"{place}.{part}.weight" for part in ("conv1", "conv2", "prelu")}
+            expected |= norm(f"{place}.bn1") | norm(f"{place}.bn2") | norm(f"{place}.bn3")
+        expected |= {f"layer{layer}.0.downsample.0.weight"} | norm(f"layer{layer}.0.downsample.1")
+    assert set(state) == expected
+    assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
+    assert state["fc.weight"].shape == (512, 512 * 7 * 7)
+
+
+def test_ir_se_keys_are_those_of_the_public_lineage() -> None:
+    with torch.device("meta"):
+        state = IRSE(ir_se.BLOCKS[50], True).state_dict()
+    shapes = {
+        "input_layer.0.weight": (64, 3, 3, 3),
+        "input_layer.2.weight": (64,),
+        "body.0.res_layer.1.weight": (64, 64, 3, 3),
+        "body.0.res_layer.2.weight": (64,),
+        "body.3.shortcut_layer.0.weight": (128, 64, 1, 1),
+        "body.3.res_layer.5.fc1.weight": (8, 128, 1, 1),
+        "body.23.res_layer.5.fc2.weight": (512, 32, 1, 1),
+        "output_layer.0.weight": (512,),
+        "output_layer.3.weight": (512, 25088),
+        "output_layer.4.running_var": (512,),
+    }
+    assert {key: tuple(state[key].shape) for key in shapes} == shapes
+    assert "body.0.shortcut_layer.0.weight" not in state
+    assert "body.24.res_layer.0.weight" not in state
+
+
+def test_inception_resnet_agrees_with_facenet_pytorch() -> None:
+    facenet = pytest.importorskip("facenet_pytorch")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs = facenet.InceptionResnetV1(pretrained=None, classify=False).eval()
+    ours = InceptionResnetV1().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        difference = F.normalize(ours(images)) - theirs(images)
+    assert float(difference.abs().max()) < 1e-5
+
+
+def test_se_resnet_loads_timm_checkpoints() -> None:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        theirs = timm.create_model("seresnet50", num_classes=0).state_dict()
+        ours = FaceResNet().body.state_dict()
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+
+
+def test_mobilefacenet_loads_the_public_checkpoint(real_pack: Path) -> None:
+    path = real_pack / "weights" / "mobilefacenet_casia.ckpt"
+    state = torch.load(path, map_location="cpu", weights_only=True)["net_state_dict"]
+    network = MobileFaceNet(input_size=(112, 96)).eval()
+    network.load_state_dict(state, strict=True)
+    entries = json.loads((real_pack / "MANIFEST.json").read_text())["weights"]
+    references = next(e for e in entries if e["name"] == "mobilefacenet_casia")["measured"]["reference_outputs"]
+    for reference in references:
+        aligned = real_pack / Path(reference["file"].replace("faces/", "aligned112/", 1)).with_suffix(".png")
+        pixels = torch.from_numpy(np.array(Image.open(aligned).convert("RGB"))).permute(2, 0, 1).float()
+        with torch.no_grad():
+            embedding = F.normalize(network((pixels[None, :, :, 8:104] - 127.5) / 128))[0]
+        expected = torch.tensor(reference["embedding_first8"])
+        assert float((embedding[:8] - expected).abs().max()) < 1e-4
+
+
+def test_unknown_necks_are_refused() -> None:
+    with pytest.raises(ValueError, match="neck must be"):
+        IResNet((1, 1, 1, 1), neck="gap")
+    with pytest.raises(ValueError, match="padded=true"):
+        InceptionResnetV1(neck="gdc")
