@@ -186,7 +186,7 @@ def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ..
             for row in shown if stored else []:
                 place = unit.chunk.probes.index(row)
                 if stored and stored[1]["status"][place] == OK:
-                    protected[row][cell.method] = stored[0][place]
+                    protected[row][cell.method_label] = stored[0][place]
     return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
 
 

@@ -63,7 +63,7 @@ def compose_config(
                 config.method_key = method
             return config
         except (HydraException, OmegaConfBaseException) as problem:
-            raise ConfigError(explain(problem, config_name)) from problem
+            raise ConfigError(explain(problem, config_name, overrides)) from problem
 
 
 def group_options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
@@ -85,7 +85,7 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as problem:
-        raise ConfigError(explain(problem, "config")) from problem
+        raise ConfigError(explain(problem, "config", ())) from problem
     choices = [
         [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
         if one.is_sweep_override()
@@ -99,7 +99,7 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
             compose_config([*first[:place], value, *first[place + 1 :]], config_dirs=config_dirs)
 
 
-def explain(problem: Exception, config_name: str) -> str:
+def explain(problem: Exception, config_name: str, overrides: Sequence[str]) -> str:
     """What is wrong, in one line, with the nearest name that exists."""
     if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
         group, _, name = str(problem.missing_cfg_file).rpartition("/")
@@ -110,7 +110,9 @@ def explain(problem: Exception, config_name: str) -> str:
     lines = str(problem).strip().splitlines()
     if lines[0].startswith("Could not override"):
         key = lines[0].split("'")[1]
-        return f"there is no setting {key!r}{_nearest(key, _known_keys(config_name))}"
+        if key == "ensembles" or key.startswith("ensembles."):
+            return "write a new ensemble with a plus: +ensembles.LABEL=[key,key]"
+        return f"there is no setting {key!r}{_nearest(key, _known_keys(config_name, overrides))}"
     return " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key", "object_type")))
 
 
@@ -123,10 +125,16 @@ def _listing(options: Sequence[str]) -> str:
     return f" (there are: {', '.join(options)})" if options else ""
 
 
-def _known_keys(config_name: str) -> list[str]:
-    """Every dotted key of the default config."""
+def _known_keys(config_name: str, overrides: Sequence[str]) -> list[str]:
+    """Every dotted key of the config that the sound overrides give; those of the chosen method rank first."""
     with hydra_ready():
         config = compose(config_name)
+        for override in overrides:
+            try:
+                config = OmegaConf.merge(config, compose(config_name, [override]))
+            except (HydraException, OmegaConfBaseException):
+                continue
+    assert isinstance(config, DictConfig)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:
         for key in node:

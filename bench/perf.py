@@ -97,9 +97,9 @@ def _pgd_over_foolbox(model: Recogniser, offer: Resources, photos: int, repeats:
     name = "PGD / foolbox LinfPGD"
     if importlib.util.find_spec("foolbox") is None:
         return Ratio(name, None, None, None, 1.0, "foolbox is not installed (extra: peers)")
-    from foolbox.attacks import LinfPGD  # noqa: PLC0415
-    from foolbox.criteria import Misclassification  # noqa: PLC0415
-    from foolbox.models.pytorch import PyTorchModel  # noqa: PLC0415
+    from foolbox.attacks import LinfPGD
+    from foolbox.criteria import Misclassification
+    from foolbox.models.pytorch import PyTorchModel
 
     class EmbeddingPGD(LinfPGD):
         """foolbox's own loop with our loss in place of cross-entropy."""
@@ -254,8 +254,8 @@ def _small_recogniser() -> Recogniser:
 
 def main() -> None:
     """Print the table; exit code 1 when a bar is missed."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--people", type=int, default=10)

@@ -47,10 +47,14 @@ class Cell:
     surrogates: tuple[str, ...]
 
     @property
+    def method_label(self) -> str:
+        """Method and budget, as figures print them: ``pgd 8/255``."""
+        return self.method + ("" if math.isnan(self.epsilon_255) else f" {self.epsilon_255:g}/255")
+
+    @property
     def label(self) -> str:
         """What logs and progress call the cell."""
-        budget = "" if math.isnan(self.epsilon_255) else f" {self.epsilon_255:g}/255"
-        return f"{self.method}{budget}" + (f" on {self.surrogate}" if self.surrogate else "")
+        return self.method_label + (f" on {self.surrogate}" if self.surrogate else "")
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ class _Lpips:
 
     def _load(self) -> Any:
         """Raises ``ValueError`` when the file is another one than its digest promises or does not fit."""
-        import lpips  # noqa: PLC0415 - slow to import, and of no use without weights
+        import lpips
 
         content = self._path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()

@@ -84,7 +84,7 @@ class Jpeg(Transform):
         return torch.from_numpy(np.stack([self._recode(photo) for photo in pixels])).permute(0, 3, 1, 2).contiguous()
 
     def _recode(self, photo: np.ndarray) -> np.ndarray:
-        from PIL import Image  # noqa: PLC0415
+        from PIL import Image
 
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "JPEG", quality=self.quality, subsampling="4:2:0")

@@ -134,7 +134,7 @@ class Mtcnn:
 
     def _load(self) -> Any:
         try:
-            from facenet_pytorch import MTCNN  # noqa: PLC0415  (optional, and it imports torchvision)
+            from facenet_pytorch import MTCNN
         except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision built for another torch
             raise DatasetError(f"face detection needs facenet-pytorch ({error}): {_HOW_TO_DETECT}") from error
         return MTCNN(keep_all=True, min_face_size=self.min_face_px, thresholds=list(self.thresholds), device="cpu")

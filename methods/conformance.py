@@ -99,7 +99,7 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
     Args:
         config: the content of a file under ``conf/method``: ``_target_`` and its parameters.
     """
-    from hydra.utils import instantiate  # noqa: PLC0415
+    from hydra.utils import instantiate
 
     zero = instantiate(config, epsilon_255=0) if "epsilon_255" in config else None
     return [
@@ -265,7 +265,7 @@ def _check_needs(protector: Protector) -> str:
 
 
 def _check_keys(config: Mapping[str, Any]) -> str:
-    from hydra.utils import get_class  # noqa: PLC0415
+    from hydra.utils import get_class
 
     parameters = set(inspect.signature(get_class(config["_target_"])).parameters)
     keys = {str(key) for key in config if not str(key).startswith("_")}

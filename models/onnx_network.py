@@ -35,9 +35,9 @@ def load_onnx(path: Path) -> nn.Module:
             its digest would not cover), or uses an operator that neither converter knows.
     """
     try:
-        import onnx  # noqa: PLC0415 - an optional extra, and onnx2torch takes seconds to import
-        from onnx.external_data_helper import uses_external_data  # noqa: PLC0415
-        from onnx2torch import convert  # noqa: PLC0415
+        import onnx
+        from onnx.external_data_helper import uses_external_data
+        from onnx2torch import convert
     except ImportError as error:
         raise WeightError(f"reading {path} needs the onnx extra: pip install 'cloakbench[onnx]'") from error
     try:
@@ -71,7 +71,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, model: onnx.ModelProto, source: str) -> None:
         super().__init__()
-        from onnx import helper, numpy_helper  # noqa: PLC0415
+        from onnx import helper, numpy_helper
 
         self._buffer_of: dict[str, str] = {}
         self._shapes: dict[str, Tensor] = {}

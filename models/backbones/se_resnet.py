@@ -44,7 +44,7 @@ class FaceResNet(nn.Module):
         embedding_size: int = 512,
         input_size: Sequence[int] = (112, 112),
     ) -> None:
-        from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: PLC0415  (half a second)
+        from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
         super().__init__()
         self.shrink = shrink(pool)

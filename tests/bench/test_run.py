@@ -178,7 +178,7 @@ def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: lis
 
 
 def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(tiny_overrides: list[str]) -> None:
-    more = ("+model@surrogates.tiny3=tiny3", "ensembles={both: [tiny1, tiny3]}", "single_surrogates=false")
+    more = ("+model@surrogates.tiny3=tiny3", "+ensembles.both=[tiny1,tiny3]", "single_surrogates=false")
     outcome = run(compose(tiny_overrides, *more, "method=pgd", "method.steps=2"))
     found = rates(outcome).query("method == 'pgd'")
     assert set(found["surrogate"]) == {"both"}
@@ -196,7 +196,7 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
     [
         (("~model@targets.tiny1", "~model@targets.tiny2"), "the experiment has no target"),
         (("~model@surrogates.tiny1",), "pgd needs a surrogate"),
-        (("ensembles={x: [nobody]}",), "ensemble x names nobody"),
+        (("+ensembles.x=[nobody]",), "ensemble x names nobody"),
         (("+methods.pgd.stepz=3",), "method pgd has no setting 'stepz'"),
         (("methods.pgd.steps=-5",), "method pgd: .*steps"),
         (("dataset.distractors=0",), "has no distractor faces"),

@@ -149,7 +149,7 @@ def test_keys_depend_on_content_alone() -> None:
     assert content_key("a", {"x": 1, "y": [2.0]}) == content_key("a", {"y": [2.0], "x": 1})
     assert content_key("a", {"x": 1}) != content_key("b", {"x": 1})
     assert content_key("a", {"x": 8}) != content_key("a", {"x": 4})
-    with pytest.raises(ValueError, match="NaN|nan|compliant"):
+    with pytest.raises(ValueError, match="JSON compliant"):
         canonical_json({"x": float("nan")})
     image = torch.arange(12, dtype=torch.uint8)
     assert tensor_digest(image) == tensor_digest(image.clone())
