@@ -113,7 +113,8 @@ class SFace(Head):
         scale: s, the speed limit.
         slope: k, steepness of both sigmoids.
         pull_until: a, radians; pulling fades below this angle to the own centre.
-        push_within: b, radians; pushing fades above this angle to a foreign centre.
+        push_within: b, radians; pushing fades above this angle to a foreign centre. The authors choose a and b per
+            training set.
     """
 
     def __init__(

@@ -59,6 +59,7 @@ class Job:
             **{key: self.settings[key] for key in ("head", "training", "seed")},
             "faces": without_runtime(self.settings["faces"]),
             "evaluation": without_runtime(self.evaluation),
+            "world": instantiate(self.evaluation).version,
         }
 
     def digest(self) -> str:
