@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,8 @@ from cloakbench.methods.hulls import (
     project_to_bounded_simplex,
     span_weights,
 )
+
+Solver = Callable[..., Tensor]
 
 
 def cluster(people: int = 6, count: int = 10, size: int = 64, spread: float = 0.6) -> tuple[Tensor, Tensor]:
@@ -90,8 +94,7 @@ def test_points_of_a_hull_are_their_own_projection() -> None:
 
 
 @pytest.mark.parametrize("solve", [center_weights, affine_weights, convex_weights])
-def test_duplicates_change_no_projection(solve: object) -> None:
-    assert callable(solve)
+def test_duplicates_change_no_projection(solve: Solver) -> None:
     points, queries = cluster()
     doubled = points.repeat(1, 2, 1)
     once, twice = combine(solve(points, queries), points), combine(solve(doubled, queries), doubled)
@@ -140,8 +143,7 @@ def test_simplex_projection_is_the_nearest_point(values: list[float], low: float
 
 
 @pytest.mark.parametrize("solve", [affine_weights, convex_weights])
-def test_gradient_with_fixed_weights_is_the_gradient(solve: object) -> None:
-    assert callable(solve)
+def test_gradient_with_fixed_weights_is_the_gradient(solve: Solver) -> None:
     points, queries = (tensor[:1].double() for tensor in cluster())
     query = queries[:, :1]
 
