@@ -61,7 +61,7 @@ def run_perf(people: int = 10, photos: int = 16, repeats: int = 5, device: str =
     offer = Resources((model,), device=place)
     return [
         _pgd_over_bare_loop(model, offer, photos, repeats),
-        _opom_over_bare_loop(model, offer, max(1, people // 3), repeats),
+        _opom_over_bare_loop(model, offer, people, repeats),
         _pgd_over_foolbox(model, offer, photos, repeats),
         _hulls_over_one_at_a_time(people, repeats, place),
         _growth_with_people(offer, people, repeats),
