@@ -211,6 +211,7 @@ def unit_key(
         if sees_references
         else [],
         "targets": [digests["auxiliary"][row] for row in chunk.targets] if "targets" in protector.needs else [],
+        "files": dict(protector.files_read([faces["probe"].image_id[row] for row in chunk.probes])),
         "auxiliary": auxiliary_digest if "auxiliary" in protector.needs else "",
     }
     return content_key("protected", inputs), inputs

@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.keys import content_key, tensor_digest
+from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
@@ -94,6 +95,7 @@ class Workshop:
 
     def __init__(self, brief: Brief) -> None:
         torch.set_num_threads(1)
+        keep_freed_memory()
         self.brief = brief
         self.store = Store(brief.store)
         self.device = torch.device(brief.device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
@@ -162,6 +162,10 @@ class Protector(ABC):
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None
     """The norm ball every output lies in, or None."""
+
+    def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
+        """Digests of files outside the project that decide the output for these photos; part of the cache key."""
+        return {}
 
     def fit(self, people: People, bench: Workbench) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.

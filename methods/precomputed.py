@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +43,15 @@ class Precomputed(Protector):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise ValueError(f"precomputed: no folder {self.folder}; set method.folder to where the photos are")
+
+    def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
+        digests = {}
+        for name in image_id:
+            try:
+                digests[name] = hashlib.sha256(self._find(name).read_bytes()).hexdigest()
+            except OSError:
+                digests[name] = ""
+        return digests
 
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
         photos = torch.full_like(people.images, float("nan"))

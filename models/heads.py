@@ -32,7 +32,8 @@ class Head(nn.Module, ABC):
 
     def __init__(self, classes: int, embedding_size: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(classes, embedding_size) * 0.05)
+        self.weight = nn.Parameter(torch.empty(classes, embedding_size))
+        nn.init.normal_(self.weight, std=0.05)
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """Cosine between each embedding and each centre, ``[N, classes]``."""

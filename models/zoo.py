@@ -18,49 +18,46 @@ from safetensors.torch import load
 from torch import nn
 
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.weight_file import WeightError
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-
-
-class WeightsError(RuntimeError):
-    """Weights are missing, altered, or do not fit the network; the message says what to do."""
 
 
 def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     """The card of a trained member.
 
     Raises:
-        WeightsError: the member was not trained, or its card is not JSON.
+        WeightError: the member was not trained, or its card is not JSON.
     """
     path = folder / f"{name}.json"
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise WeightsError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
+        raise WeightError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
     except json.JSONDecodeError as error:
-        raise WeightsError(f"{path} is not a model card ({error}); run `make zoo`") from None
+        raise WeightError(f"{path} is not a model card ({error}); run `make zoo`") from None
 
 
 def read_weights(name: str, sha256: str, folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
     """The weights of a member in single precision, checked against ``sha256``.
 
     Raises:
-        WeightsError: the file is missing, its digest differs, or it is not a safetensors file.
+        WeightError: the file is missing, its digest differs, or it is not a safetensors file.
     """
     path = folder / f"{name}.safetensors"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise WeightsError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
+        raise WeightError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise WeightsError(
+        raise WeightError(
             f"{path} has sha256 {found[:12]}..., its card says {sha256[:12]}...; restore it or run `make zoo`"
         )
     try:
         state = load(data)
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file ({error}); restore it or run `make zoo`") from None
+        raise WeightError(f"{path} is not a safetensors file ({error}); restore it or run `make zoo`") from None
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
@@ -84,7 +81,7 @@ def load_embedded(
         folder: where weights and cards lie; None is the package's own folder.
 
     Raises:
-        WeightsError: weights missing, altered, or of another network.
+        WeightError: weights missing, altered, or of another network.
     """
     place = WEIGHTS if folder is None else Path(folder)
     card = read_card(name, place)
@@ -95,7 +92,7 @@ def load_embedded(
         module.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"weights of {name!r} do not fit conf/model/{name}.yaml: {reason}; run `make zoo`") from None
+        raise WeightError(f"weights of {name!r} do not fit conf/model/{name}.yaml: {reason}; run `make zoo`") from None
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Recogniser(
         module,

@@ -31,7 +31,8 @@ from rich.progress import (
 )
 
 from cloakbench.models.training.member import Job, train_member
-from cloakbench.models.zoo import WEIGHTS, WeightsError, read_card
+from cloakbench.models.weight_file import WeightError
+from cloakbench.models.zoo import WEIGHTS, read_card
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def run_zoo(config: DictConfig) -> None:
     for job in jobs:
         try:
             embedded[job.name] = read_card(job.name)
-        except WeightsError:
+        except WeightError:
             continue
     pending = [job for job in jobs if not job.is_done()]
     for job in jobs:

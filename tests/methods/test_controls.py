@@ -54,3 +54,14 @@ def test_precomputed_fails_photo_by_photo(tmp_path: Path, caplog: pytest.LogCapt
 def test_precomputed_needs_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"set method\.folder"):
         Precomputed(tmp_path / "nowhere")
+
+
+def test_precomputed_says_which_files_it_read(tmp_path: Path) -> None:
+    """A photo replaced in the folder must give another cache key."""
+    (tmp_path / "a.png").write_bytes(b"one")
+    method = Precomputed(tmp_path)
+    before = method.files_read(["a", "b"])
+    assert before["b"] == ""
+    assert len(before["a"]) == 64
+    (tmp_path / "a.png").write_bytes(b"two")
+    assert method.files_read(["a", "b"])["a"] != before["a"]

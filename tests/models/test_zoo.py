@@ -26,7 +26,8 @@ from cloakbench.models.training import checkpoint, trainer
 from cloakbench.models.training.command import ZooError, jobs_of, run_zoo
 from cloakbench.models.training.member import Job, half_state, train_member
 from cloakbench.models.training.trainer import one_step_adversaries
-from cloakbench.models.zoo import WeightsError, load_embedded
+from cloakbench.models.weight_file import WeightError
+from cloakbench.models.zoo import load_embedded
 
 TESTS = Path(__file__).resolve().parent
 NETWORK: dict[str, Any] = {
@@ -194,20 +195,20 @@ def test_values_beyond_half_precision_are_refused() -> None:
 
 
 def test_bad_weights_are_named(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="run `make zoo`"):
+    with pytest.raises(WeightError, match="run `make zoo`"):
         load(trained, "nobody")
     place = tmp_path / "weights"
     place.mkdir()
     card = (trained / "weights" / "toy.json").read_text()
     data = (trained / "weights" / "toy.safetensors").read_bytes()
     (place / "toy.json").write_text(card)
-    with pytest.raises(WeightsError, match="has no weights"):
+    with pytest.raises(WeightError, match="has no weights"):
         load(tmp_path)
     (place / "toy.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(WeightsError, match="has sha256"):
+    with pytest.raises(WeightError, match="has sha256"):
         load(tmp_path)
     (place / "toy.safetensors").write_bytes(data)
-    with pytest.raises(WeightsError, match="do not fit"):
+    with pytest.raises(WeightError, match="do not fit"):
         load_embedded(
             name="toy",
             family="ir",
@@ -217,7 +218,7 @@ def test_bad_weights_are_named(trained: Path, tmp_path: Path) -> None:
             folder=place,
         )
     (place / "toy.json").write_text("no json")
-    with pytest.raises(WeightsError, match="not a model card"):
+    with pytest.raises(WeightError, match="not a model card"):
         load(tmp_path)
 
 

@@ -1,0 +1,96 @@
+"""Who may import whom, and what library code must not do."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("bench", "datasets", "methods", "models")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+ALLOWED = {
+    "bench": {"bench", "methods.base", "models.base", "datasets"},
+    "methods": {"methods", "models.base", "datasets.base", "datasets.randomness"},
+    "models": {"models", "datasets.base", "datasets.randomness", "datasets.provenance"},
+    "datasets": {"datasets"},
+}
+DATASETS_FOR_BENCH = {"datasets.base", "datasets.randomness", "datasets.provenance"}
+COMMANDS = {
+    # Command modules reach further: they are the places where a person's words become calls.
+    "bench/cli.py": {"models.training.command"},
+    "bench/verbs.py": {"methods.conformance"},
+    "bench/perf.py": {"models", "methods"},
+}
+
+
+def project_imports(path: Path) -> set[str]:
+    """Modules of this project that a file imports, without the package's name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cloakbench."):
+            found.add(str(node.module).removeprefix("cloakbench."))
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("cloakbench.") for a in node.names if a.name.startswith("cloakbench.")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers_import_only_what_they_may(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    allowed = ALLOWED[package] | COMMANDS.get(str(path.relative_to(ROOT)), set())
+    if package == "bench":
+        allowed = (allowed - {"datasets"}) | DATASETS_FOR_BENCH
+    for module in project_imports(path):
+        parts = module.split(".")
+        prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+        assert prefixes & allowed, f"{path.name} imports cloakbench.{module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_draws_from_global_random_state(path: Path) -> None:
+    """Draws name their generator; ``manual_seed`` only inside a fork of the global state."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner = node.func.value
+        if isinstance(owner, ast.Name) and owner.id in ("torch", "random") and node.func.attr in _DRAWS:
+            assert any(word.arg == "generator" for word in node.keywords), f"{path.name}:{node.lineno} draws globally"
+    if re.search(r"torch\.manual_seed\(", text):
+        assert "fork_rng" in text, f"{path.name} seeds the global generator"
+
+
+_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "random", "shuffle", "choice"}
+
+
+def test_every_method_has_a_config_and_every_config_a_method() -> None:
+    targets = set()
+    for path in (ROOT / "conf" / "method").glob("*.yaml"):
+        match = re.search(r"^_target_: cloakbench\.methods\.(\w+)\.\w+", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert match, f"{path.name} names no class of ours"
+        targets.add(match.group(1))
+    classes = {
+        path.stem
+        for path in (ROOT / "methods").glob("*.py")
+        if re.search(r"^    name: ClassVar\[str\] = ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert classes == targets
+
+
+def test_no_tracked_file_names_one_machine() -> None:
+    """No absolute home or work folder, and no host of a package index in the lock."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    homes = re.compile(r"(?<![\w.])/(?:home|root|Users)/\w")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".yaml", ".toml", ".sh", ".lock", ".cff"} and path.exists():
+            assert not homes.search(path.read_text(encoding="utf-8")), f"{name} names a folder of one machine"
+    assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Every file under conf composes, and every key of it reaches a constructor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.composition import compose_config
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUP_OF_ONE = {
+    "dataset": "dataset={}",
+    "experiment": "experiment={}",
+    "lineup": "lineup={}",
+    "logger": "logger={}",
+    "method": "method={}",
+    "model": "model@surrogate={}",
+    "protocol": "+protocol@protocols.one={}",
+    "runtime": "runtime={}",
+    "transform": "+transform@transforms.one={}",
+}
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def nodes_with_target(config: Any) -> Iterator[DictConfig]:
+    if isinstance(config, DictConfig):
+        if "_target_" in config:
+            yield config
+        for key in config:
+            yield from nodes_with_target(config._get_node(key))
+
+
+def assert_keys_reach_constructors(config: DictConfig) -> None:
+    for node in nodes_with_target(config):
+        parameters = inspect.signature(get_method(node._target_)).parameters
+        given = {str(key) for key in node if not str(key).startswith("_")}
+        assert given <= set(parameters), f"{node._target_} does not take {given - set(parameters)}"
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])
+def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name: str) -> None:
+    ground = [] if group in ("experiment", "lineup") else ["experiment=smoke"]
+    config = compose_config([*ground, GROUP_OF_ONE[group].format(name)])
+    assert_keys_reach_constructors(config)
+
+
+@pytest.mark.parametrize("name", [name for name in names("recipe") if not name.startswith("_")])
+def test_every_recipe_belongs_to_the_zoo_and_its_keys_reach_a_constructor(name: str) -> None:
+    config = compose_config([], config_name="zoo")
+    assert name in config.members
+    assert_keys_reach_constructors(config.members[name])
+
+
+def test_every_group_of_conf_is_tested() -> None:
+    groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert groups == {*GROUP_OF_ONE, "recipe", "detector"}
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_has_targets_and_says_what_it_is(name: str) -> None:
+    config = compose_config([f"experiment={name}"])
+    assert config.targets
+    assert config.description
+    assert set(config.controls) == {"identity", "random_sign"}
+
+
+def test_every_config_file_begins_with_what_it_is() -> None:
+    for path in CONF.rglob("*.yaml"):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "@package" not in line]
+        assert lines[0].startswith("# "), f"{path} has no first line that says what it is"
