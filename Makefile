@@ -11,10 +11,10 @@ ifeq ($(DEVICE),cuda)
 override ARGS += runtime=gpu
 endif
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-slow tables figures sweep zoo perf check lint lock clean
+.PHONY: help bench test test-slow tables figures sweep zoo perf check readme lint lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	@sh scripts/environment.sh '$(VENV)' '$(PYTHON)'
@@ -42,6 +42,9 @@ perf: $(VENV)/ready  ## our loops against bare loops and foolbox, as ratios of o
 
 check: $(VENV)/ready  ## conformance suite over every method
 	@for name in $$(ls conf/method | sed 's/\.yaml$$//'); do $(CLI) check method=$$name || exit 1; done
+
+readme: $(VENV)/ready  ## fill the generated parts of README.md from the reference run
+	@$(BIN)/python scripts/refresh_readme.py
 
 lint: $(VENV)/ready  ## ruff and pyright
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/pyright

@@ -100,8 +100,8 @@ def load_embedded(
         ModelCard(
             name=name,
             family=family,
-            backbone=card["backbone"],
-            head=card["head"],
+            backbone=card["backbone"].partition("(")[0],
+            head=card["head"].partition("(")[0],
             training_set=card["training_set"],
             embedding_size=card["embedding_size"],
             weights_sha256=card["sha256"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hydra.utils import get_method
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cloakbench.bench.composition import compose_config
 

@@ -1,0 +1,111 @@
+"""Fill the generated parts of README.md: the table of the reference run, the zoo, and the example method.
+
+usage: python scripts/refresh_readme.py            (`make readme`)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from cloakbench.bench.archive import load_results
+from cloakbench.bench.report.labels import method_name
+from cloakbench.bench.report.measured import Estimate, Measured, is_control
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "results" / "reference" / "bench"
+EPSILON_255 = 8.0
+EXAMPLE_YAML = "_target_: my_package.AwayFromMyself\nepsilon_255: 8\n"
+
+
+def reference_table() -> str:
+    """Black-box, hardened and white-box rates of the reference run at one budget, means over its surrogates."""
+    results = load_results(REFERENCE)
+    measured = Measured(results)
+    passes = results.costs.groupby(["method", "epsilon_255"], dropna=False)["backward_per_image"].mean()
+    lines = [
+        "| Method | Black-box Top-1 | Black-box Top-5 | Hardened Top-1 | White-box† Top-1 | SSIM | Passes per photo |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for run in measured.runs_at(EPSILON_255):
+        hardened = measured.cell("psr_p2_top1", run, measured.surrogates[0], "hardened_ir")
+        white = Estimate() if is_control(run) else measured.white_box_overall("psr_p2_top1", run)
+        cost = passes.loc[run.method].mean() if is_control(run) else passes.loc[(run.method, EPSILON_255)]
+        cells = [
+            method_name(run.method),
+            percent(measured.black_box_overall("psr_p2_top1", run), interval=True),
+            percent(measured.black_box_overall("psr_p2_top5", run), interval=True),
+            percent(hardened),
+            percent(white),
+            f"{measured.quality('ssim', run).value:.3f}",
+            f"{cost:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    setup = results.setup
+    lines += [
+        "",
+        f"PSR (P2) in per cent, means over {len(measured.surrogates)} surrogates and {len(measured.targets)} targets, "
+        f"± half of the 95 % interval; {setup['identities']} people x {setup['probes_per_identity']:g} photos, "
+        f"{setup['distractors']} distractors.",
+    ]
+    return "\n".join(lines)
+
+
+def percent(estimate: Estimate, *, interval: bool = False) -> str:
+    if not estimate.ok:
+        return ""
+    return f"{100 * estimate.value:.1f}" + (f" ±{50 * (estimate.high - estimate.low):.1f}" if interval else "")
+
+
+def zoo_table() -> str:
+    """Every embedded recogniser with its measured clean accuracy."""
+    lines = ["| Name | Backbone | Head | Clean Top-1, % | AUC | Parameters file, kB |", "|---|---|---|--:|--:|--:|"]
+    for path in sorted((ROOT / "models" / "weights").glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        size = path.with_suffix(".safetensors").stat().st_size / 1000
+        clean = card["clean"]
+        lines.append(
+            f"| `{card['name']}` | {short(card['backbone'])} | {short(card['head'])} | {100 * clean['top1']:.1f} | "
+            f"{clean['auc']:.4f} | {size:.0f} |"
+        )
+    lines += [
+        "",
+        f"Clean Top-1: leave-one-out over {clean['probes']} photos of {clean['identities']} people who chose nothing, "
+        f"with {clean['distractors']} distractors.",
+    ]
+    return "\n".join(lines)
+
+
+def short(description: str) -> str:
+    """``CosFace`` of ``CosFace(scale=30.0, margin=0.35)``."""
+    return description.partition("(")[0]
+
+
+def example_method() -> str:
+    """The method the tests run, word for word."""
+    code = (ROOT / "tests" / "methods" / "example_method.py").read_text(encoding="utf-8")
+    return (
+        f"```python\n# my_package.py\n{code.strip()}\n```\n\n"
+        f"```yaml\n# my_conf/method/away_from_myself.yaml\n{EXAMPLE_YAML.strip()}\n```"
+    )
+
+
+def filled(text: str) -> str:
+    """README with every generated part in place."""
+    for name, content in (("table", reference_table()), ("zoo", zoo_table()), ("method", example_method())):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{content}\n{end}{tail}"
+    return text
+
+
+def main() -> int:
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

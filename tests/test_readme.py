@@ -1,0 +1,74 @@
+"""What the README shows is what the project has: the example method runs, the generated parts are current."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cloakbench.bench.composition import compose_config, split_config_dirs
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def refresh() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("refresh_readme", ROOT / "scripts" / "refresh_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_generated_parts_are_current(refresh: ModuleType) -> None:
+    assert refresh.filled(README) == README, "run make readme"
+
+
+def test_the_example_method_of_the_readme_passes_the_conformance_suite(tmp_path: Path) -> None:
+    [code], [yaml] = blocks("python"), blocks("yaml")
+    (tmp_path / "my_package.py").write_text(code, encoding="utf-8")
+    config = tmp_path / "my_conf" / "method" / "away_from_myself.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(yaml, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "cloakbench.bench.cli", "check", "method=away_from_myself", "--config-dir", "my_conf"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def commands() -> list[str]:
+    """Every ``cloakbench`` line of the README's plain blocks that runs an experiment, continuation lines joined."""
+    text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("cloakbench ")]
+    verbs = ("report", "list", "check", "doctor", "zoo", "perf")
+    return [line for line in lines if line.split()[1] not in verbs and "my_conf" not in line]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_experiment_command_of_the_readme_composes(command: str) -> None:
+    _, words = split_config_dirs(command.split()[1:])
+    overrides = [word.split(",")[0] for word in words if not word.startswith("-")]
+    assert compose_config(overrides).targets
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", README)) - {"it"}
+    assert named <= targets | {"target"}
