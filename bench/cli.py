@@ -25,6 +25,8 @@ log = logging.getLogger("cloakbench")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
 
+_PROBLEMS_MOST = 10
+
 _HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc")
 
 
@@ -107,12 +109,15 @@ def _one_experiment(config: Any) -> int:
 
     outcome = run(config)
     _show(outcome)
-    for problem in outcome.problems:
+    for problem in outcome.problems[:_PROBLEMS_MOST]:
         _say(problem)
+    if len(outcome.problems) > _PROBLEMS_MOST:
+        more = len(outcome.problems) - _PROBLEMS_MOST
+        _say(f"and {more} more: see {outcome.folder / 'report.md'} and {outcome.folder / 'manifest.csv'}")
     if outcome.problems:
         _say(
-            f"{len(outcome.problems)} kinds of failure left gaps in the tables; everything else is kept. "
-            "Mend the cause and run the same command with runtime.retry_failed=true"
+            "everything else is done and kept: mend the cause and run the same command again; work of a method that "
+            "failed is tried again with runtime.retry_failed=true"
         )
     return 1 if outcome.problems else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,9 +28,9 @@ from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics, write_fa
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
 
-log = logging.getLogger(__name__)
-
 _ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
+HARMLESS = frozenset({"unused", "duplicate"})
+"""Statuses of files that play no role without anything being wrong with them."""
 _NOT_RESULTS = frozenset({"runtime", "logger", "paths", "hydra", "report", "description"})
 """Config blocks that cannot change a number and so are no part of a run's name."""
 
@@ -50,6 +49,7 @@ class Experiment:
         cells: methods at budgets on surrogates, controls first.
         chunks: the people, split.
         units: ``(unit, inputs of its key)`` in the order they are handed out.
+        rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
     """
 
     config: DictConfig
@@ -61,6 +61,7 @@ class Experiment:
     cells: tuple[Cell, ...]
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[Unit, dict[str, Any]], ...]
+    rejected: tuple[str, ...] = ()
 
     @property
     def surrogates(self) -> tuple[str, ...]:
@@ -130,13 +131,11 @@ def prepare(config: DictConfig) -> Experiment:
     _check_faces(faces, dataset)
     manifest = dataset.manifest()
     digest = manifest.digest()
-    rejected = list(dataset.rejected())
-    if rejected:
-        log.warning(
-            "%d photos cannot be used (%s); see manifest.csv of the run",
-            len(rejected),
-            _tally(e.status for e in rejected),
-        )
+    rejected = tuple(
+        f"{entry.image_id}: {entry.status}: {entry.note}"
+        for entry in dataset.rejected()
+        if entry.status not in HARMLESS
+    )
 
     models = {key: _plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
     built = {key: build_recogniser(model, key) for key, model in models.items()}
@@ -175,7 +174,7 @@ def prepare(config: DictConfig) -> Experiment:
             key, inputs = unit_key(cell, chunk, faces, digests, fingerprints, auxiliary_digest, config.seed)
             units.append((Unit(cell, chunk, key), inputs))
     cards = {key: model.card for key, model in built.items()}
-    return Experiment(config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units))
+    return Experiment(config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected)
 
 
 def _build_dataset(config: DictConfig) -> Dataset:
@@ -202,10 +201,3 @@ def _plain(config: Any) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _tally(statuses: Any) -> str:
-    counts: dict[str, int] = {}
-    for status in statuses:
-        counts[status] = counts.get(status, 0) + 1
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -144,17 +144,17 @@ class Measurer:
     def _thresholds(self, target: str) -> pd.DataFrame:
         """Cosine thresholds of a target at the false accept rates the verification protocols ask for."""
         fars = sorted({far for protocol in self.protocols.values() for far in getattr(protocol, "fars", ())})
-        if "impostor" not in self.brief.work.faces or not fars:
+        resamples, seed = self.brief.resamples, self.brief.work.seed
+        if not fars:
             return pd.DataFrame({"far": [], "threshold": []})
+        if "impostor" not in self.brief.work.faces:  # thresholds become gaps with a reason
+            nobody = self._probe_embeddings(target)[:0]
+            return calibrate(nobody, torch.empty(0, dtype=torch.long), fars=fars, resamples=resamples, seed=seed)
         impostors = self.faces("impostor")
         identities = {name: place for place, name in enumerate(impostors.identities())}
-        return calibrate(
-            self._role_embeddings(target, "impostor"),
-            torch.tensor([identities[name] for name in impostors.identity]),
-            fars=fars,
-            resamples=self.brief.resamples,
-            seed=self.brief.work.seed,
-        )
+        identity = torch.tensor([identities[name] for name in impostors.identity])
+        embeddings = self._role_embeddings(target, "impostor")
+        return calibrate(embeddings, identity, fars=fars, resamples=resamples, seed=seed)
 
     def _impersonated(self, target: str) -> Tensor | None:
         if not self.brief.target_rows:

@@ -68,7 +68,7 @@ def run(config: DictConfig) -> Outcome:
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
     problems = _work(experiment, workers, loggers)
     inventory = take_stock(experiment)
-    problems += inventory.problems()
+    problems += [*inventory.problems(), *experiment.rejected]
     measured = _measure(experiment, inventory, workers)
     results = assemble(experiment, inventory, measured)
     for logger in loggers:
@@ -138,7 +138,8 @@ def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict
             if isinstance(answer.value, Failure):
                 if isinstance(answer.value.error, StoreError):
                     raise answer.value.error
-                raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}\n{answer.value.details}")
+                log.debug("%s", answer.value.details)
+                raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}")
             tracker.advance(0, answer.job.target)
     return keys
 

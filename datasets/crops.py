@@ -171,7 +171,8 @@ def _read(file: Path) -> Crop | None:
 
 def _write(file: Path, crop: Crop) -> None:
     text = {name: getattr(crop, name) for name in ("status", "note", "file_sha256", "pixels_sha256")}
-    tensors = {name: value for name in ("image", "landmarks") if (value := getattr(crop, name)) is not None}
+    kept = {name: getattr(crop, name) for name in ("image", "landmarks")}
+    tensors = {name: value.contiguous() for name, value in kept.items() if value is not None}
     temporary = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -38,8 +38,8 @@ from cloakbench.bench.report.plotting import (
     styled,
 )
 
-_EXAMPLES_MOST = 6
-_LABELS_MOST = 4
+_EXAMPLES_MOST = 4
+_LABELS_MOST = 7
 _DIFFERENCE_GAIN = 10
 _NO_VALUE = "0.88"
 
@@ -190,30 +190,29 @@ def budget_curves(measured: Measured) -> Drawing:
 
 @styled
 def image_grid(measured: Measured) -> Drawing:
-    """Faces in columns; the original, then for each method the protected photo and its difference times ten."""
+    """Methods in columns; for each face a line of photos, the original first, over a line of differences times ten."""
     examples = measured.results.examples[:_EXAMPLES_MOST]
-    labels = list(dict.fromkeys(label for example in examples for label in example.protected))[:_LABELS_MOST]
+    labels = _spread(list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN)))
     if not labels:
         return Skipped("the run stored no example photos")
-    lines = ["Original"]
-    for label in labels:
-        lines += [_two_lines(label), f"Difference\n×{_DIFFERENCE_GAIN}"]
-    margin, gap = 1.25, 0.03
-    side = min(1.1, (TWO_COLUMNS - margin) / len(examples), 8.6 / len(lines))
-    width, height = margin + side * len(examples), side * len(lines)
+    head, gap = 0.36, 0.02
+    side = min(1.1, TWO_COLUMNS / (len(labels) + 1))
+    width, height = side * (len(labels) + 1), head + 2 * side * len(examples)
     figure = Figure(figsize=(width, height))
-    for column, example in enumerate(examples):
-        for line, picture in enumerate(_pictures(example, labels)):
-            bounds = (margin + column * side, height - (line + 1) * side + gap, side - gap, side - gap)
-            panel = figure.add_axes((bounds[0] / width, bounds[1] / height, bounds[2] / width, bounds[3] / height))
-            panel.set_axis_off()
-            if picture is None:
-                panel.text(0.5, 0.5, "failed", ha="center", va="center", transform=panel.transAxes, color="0.4")
-            else:
-                panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-    for line, label in enumerate(lines):
-        middle = 1 - (line + 0.5) * side / height
-        figure.text((margin - 0.08) / width, middle, label, ha="right", va="center", fontsize=8)
+    for number, example in enumerate(examples):
+        for line, pictures in enumerate(_lines(example, labels)):
+            bottom = height - head - (2 * number + line + 1) * side
+            for column, picture in enumerate(pictures):
+                bounds = (column * side / width, bottom / height, (side - gap) / width, (side - gap) / height)
+                panel = figure.add_axes(bounds)
+                panel.set_axis_off()
+                if isinstance(picture, str):
+                    panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=7)
+                else:
+                    panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
+    for column, label in enumerate(["Original", *map(_two_lines, labels)]):
+        middle = (column + 0.5) * side / width
+        figure.text(middle, 1 - head / height / 2, label, ha="center", va="center", fontsize=6.5)
     return figure
 
 
@@ -261,20 +260,30 @@ def _annotate(axis: Axes, cells: list[list[Estimate]]) -> None:
             axis.text(column, line, f"{100 * cell.value:.0f}", ha="center", va="center", color=ink, fontsize=7)
 
 
-def _pictures(example: Example, labels: Sequence[str]) -> list[np.ndarray | None]:
-    """One column of the grid, ``[3, H, W]`` each: original, then photo and difference, None where a method failed."""
+def _spread(labels: list[str]) -> list[str]:
+    """At most `_LABELS_MOST` of the labels, spread evenly from the first to the last; the controls are first."""
+    if len(labels) <= _LABELS_MOST:
+        return labels
+    return [labels[round(place)] for place in np.linspace(0, len(labels) - 1, _LABELS_MOST)]
+
+
+def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | str], list[np.ndarray | str]]:
+    """The two lines of a face: photos and differences ``[3, H, W]``, or the words that stand in their place."""
     original = example.original.numpy()
-    pictures: list[np.ndarray | None] = [original]
+    photos: list[np.ndarray | str] = [original]
+    differences: list[np.ndarray | str] = [f"difference\n×{_DIFFERENCE_GAIN}"]
     for label in labels:
         protected = example.protected.get(label)
-        pictures += [None, None] if protected is None else [protected.numpy(), _difference(original, protected.numpy())]
-    return pictures
+        photos.append("failed" if protected is None else protected.numpy())
+        differences.append("" if protected is None else _difference(original, protected.numpy()))
+    return photos, differences
 
 
 def _two_lines(label: str) -> str:
-    """``pgd 8/255`` to the printed name over the budget."""
+    """``pgd 8/255`` to the printed name over the budget; remarks in brackets are left out."""
     method, _, budget = label.partition(" ")
-    return f"{method_name(method)}\n{budget}".strip()
+    name = method_name(method).partition(" (")[0]
+    return f"{name}\n{budget}".strip()
 
 
 def _panels_per_line(panels: int, columns: int) -> int:
