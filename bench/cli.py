@@ -174,10 +174,9 @@ def _say(line: str) -> None:
 
 
 def _one_line(problem: BaseException) -> str:
-    text = " ".join(str(problem).split()) or type(problem).__name__
-    if isinstance(problem, OSError) and problem.strerror and problem.strerror not in text:
-        text = f"{text}: {problem.strerror}"
-    return text
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
+        return " ".join(problem.strerror.split())  # without the number in front
+    return " ".join(str(problem).split()) or type(problem).__name__
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -97,6 +98,19 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
     for place, values in enumerate(choices):
         for value in values[1:]:
             compose_config([*first[:place], value, *first[place + 1 :]], config_dirs=config_dirs)
+
+
+def missing_settings(config: DictConfig) -> list[str]:
+    """Dotted names of the settings that have no value yet."""
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from walk(value, f"{prefix}{key}.")
+        elif node == "???":
+            yield prefix.removesuffix(".")
+
+    return sorted(walk(OmegaConf.to_container(config, resolve=False), ""))
 
 
 def explain(problem: Exception, config_name: str, overrides: Sequence[str]) -> str:

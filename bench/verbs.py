@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from cloakbench.bench.composition import compose_config, group_options, split_config_dirs
+from cloakbench.bench.composition import compose_config, group_options, missing_settings, split_config_dirs
 
 _GROUPS = {
     "methods": "method",
@@ -21,6 +21,8 @@ _GROUPS = {
     "transforms": "transform",
     "protocols": "protocol",
 }
+_NOTE = "note"
+"""Column that is printed below the table instead of in it."""
 
 
 def report_verb(words: Sequence[str]) -> int:
@@ -67,16 +69,28 @@ def list_verb(words: Sequence[str]) -> int:
     group = _GROUPS[rest[0]]
     table = Table(box=None, pad_edge=False)
     describe = {"method": _method_columns, "model": _model_columns}.get(group, _plain_columns)
+    notes = []
     for number, name in enumerate(group_options(group, config_dirs)):
         columns = describe(name, group, config_dirs)
+        if note := columns.pop(_NOTE, ""):
+            notes.append(f"{name}: {note}")
         if not number:
             table.add_column(group, style="bold", no_wrap=True)
             for title in columns:
-                wide = title in ("paper", "state", "what")
+                wide = title in ("paper", "what")
                 table.add_column(title, overflow="fold", no_wrap=not wide)
         table.add_row(name, *columns.values())
-    Console().print(table)
+    console = _console()
+    console.print(table)
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
     return 0
+
+
+def _console() -> Console:
+    """As wide as the terminal, and wide enough for a table where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _method_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
@@ -84,20 +98,27 @@ def _method_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[s
 
     method = compose_config([f"method={name}"], config_dirs=config_dirs).method
     empty = {"scope": "", "needs": "", "budget": ""}
-    if missing := sorted(OmegaConf.missing_keys(method)):
-        return {**empty, "paper": f"a template: set {', '.join('method.' + key for key in missing)}"}
+    if missing := missing_settings(method):
+        return {**empty, "paper": "a template", _NOTE: f"set {', '.join(missing)}"}
     config: Any = OmegaConf.to_container(method)
     try:
         protector = make_protector(config, name)
     except ConfigError as problem:
-        return {**empty, "paper": str(problem)}
+        return {**empty, "paper": "cannot be built", _NOTE: str(problem)}
     budget = protector.budget
     return {
         "scope": protector.scope,
         "needs": ", ".join(sorted(protector.needs)) or "-",
         "budget": f"{budget.norm} {budget.size_255:g}/255" if budget else "-",
-        "paper": protector.paper.split(",")[0] + " " + protector.paper.rpartition(" ")[2],
+        "paper": _short_citation(protector.paper),
     }
+
+
+def _short_citation(paper: str) -> str:
+    """``Dong et al. 2018`` of a full citation; what has no year stays as it is."""
+    authors, _, rest = paper.partition(",")
+    year = rest.rpartition(" ")[2]
+    return f"{authors} {year}" if year.isdigit() else paper
 
 
 def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
@@ -105,13 +126,13 @@ def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
 
     empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
     config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        return {**empty, "state": f"a template: set {', '.join(missing)}"}
+    if missing := missing_settings(config):
+        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
     try:
         card = build_recogniser(plain, name).card
     except ValueError as problem:
-        return {**empty, "state": str(problem)}
+        return {**empty, "state": "not yet", _NOTE: str(problem)}
     clean = "" if card.clean_top1 is None else f"{card.clean_top1:.1%}"
     return {
         "family": card.family,
@@ -152,7 +173,7 @@ def check_verb(words: Sequence[str]) -> int:
     for result in results:
         verdict = "[dim]skipped[/]" if result.skipped else "[green]passed[/]" if result.passed else "[red]failed[/]"
         table.add_row(result.name, verdict, result.detail)
-    Console().print(table)
+    _console().print(table)
     return 0 if all(result.passed for result in results) else 1
 
 
@@ -168,7 +189,7 @@ def doctor_verb(words: Sequence[str]) -> int:
         raise ValueError("doctor takes no settings besides --config-dir")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = describe(device)
-    console = Console()
+    console = _console()
     console.print(f"Python {platform.python_version()}, torch {torch.__version__}, {available_cores()} cores")
     console.print(f"device: {facts['accelerator'] or 'cpu only'}")
     table = Table(box=None, pad_edge=False)
@@ -192,15 +213,15 @@ def _experiment_problems(name: str, config_dirs: Sequence[str]) -> list[str]:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
     except ConfigError as problem:
         return [str(problem)]
-    problems = [f"set {key}=..." for key in sorted(OmegaConf.missing_keys(config))]
-    if problems:
-        return problems
+    problems = [f"set {key}=..." for key in missing_settings(config)]
     for key, model in {**config.surrogates, **config.targets}.items():
         plain: Any = OmegaConf.to_container(model, resolve=True)
         try:
             build_recogniser(plain, key)
         except ValueError as problem:
             problems.append(str(problem))
+    if missing_settings(config.dataset):
+        return problems
     try:
         instantiate(config.dataset)
     except Exception as problem:

@@ -23,7 +23,7 @@ DATASETS_FOR_BENCH = {"datasets.base", "datasets.randomness", "datasets.provenan
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
-    "bench/verbs.py": {"methods.conformance"},
+    "bench/verbs.py": {"methods.conformance", "conf"},
     "bench/perf.py": {"models", "methods"},
 }
 

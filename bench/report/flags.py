@@ -7,6 +7,8 @@ from cloakbench.bench.report.measured import Measured, Run, is_control
 
 WHITE_BOX_FLOOR = 0.9
 """White-box protection below this is suspicious: the method sees the very network it is tested on."""
+CLEAN_CEILING = 0.1
+"""Share of clean photos that a working recogniser may miss."""
 _ROUNDING_255 = 0.51
 """Rounding to 8 bits moves a value by up to half a grey level."""
 
@@ -17,6 +19,7 @@ def self_checks(measured: Measured) -> list[str]:
     return [
         *_unchanged(measured, metric),
         *_over_budget(measured),
+        *_poor_recognisers(measured, metric),
         *_weak_white_box(measured, metric),
         *_control_above_clean(measured, metric),
         *_saturated_columns(measured),
@@ -56,6 +59,17 @@ def _over_budget(measured: Measured) -> list[str]:
         if run.epsilon_255 is not None and distance.ok and distance.value > run.epsilon_255 + _ROUNDING_255:
             flags.append(f"{_name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
     return flags
+
+
+def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
+    """Targets that miss more than a tenth of the clean photos: most often a wrong pixel scale (spec oracle O-9)."""
+    clean = Run(CLEAN, None)
+    rates = {target: measured.cell(metric, clean, measured.surrogates[0], target) for target in measured.targets}
+    return [
+        f"{target} misses {100 * rate.value:.1f} % of the clean photos: check its mean, std, channel order and crop"
+        for target, rate in rates.items()
+        if rate.ok and rate.value > CLEAN_CEILING
+    ]
 
 
 def _weak_white_box(measured: Measured, metric: str) -> list[str]:

@@ -164,6 +164,16 @@ def test_aligned_crops_are_taken_as_they_are(tmp_path: Path):
     assert notes["ann/3.png"] == "resized from 178x218, which changes the face's proportions"
 
 
+def test_aligned_crops_come_back_from_the_cache(tmp_path: Path):
+    for number in range(4):
+        photo(tmp_path / "photos" / "ann" / f"{number}.png", size=(112, 112))
+    first = Folder(tmp_path / "photos", aligned=True, cache=tmp_path / "cache")
+    again = Folder(tmp_path / "photos", aligned=True, cache=tmp_path / "cache")
+    assert torch.equal(first.faces("probe").images, again.faces("probe").images)
+    assert first.manifest().digest() == again.manifest().digest()
+    assert list((tmp_path / "cache").rglob("*"))
+
+
 def landmarks_table(path: Path, rows: dict[str, Tensor]) -> Path:
     names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
     lines = ["file," + ",".join(f"{name}_{axis}" for name in names for axis in "xy")]
