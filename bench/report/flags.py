@@ -103,7 +103,7 @@ def _control_above_clean(measured: Measured, metric: str) -> list[str]:
 
 
 def _saturated_columns(measured: Measured) -> list[str]:
-    """Targets on which all methods score 0 or all score 100: such a column ranks nothing."""
+    """Targets on which all methods score 0 or all score 100, white-box cells apart: such a column ranks nothing."""
     flags = []
     for k in (1, 5):
         metric = f"psr_{measured.rule}_top{k}"
@@ -111,7 +111,7 @@ def _saturated_columns(measured: Measured) -> list[str]:
             runs = [run for run in measured.runs if run.epsilon_255 == epsilon and not is_control(run)]
             for target in measured.targets:
                 cells = [measured.cell(metric, run, s, target) for run in runs for s in measured.surrogates]
-                values = {cell.value for cell in cells if cell.ok}
+                values = {cell.value for cell in cells if cell.ok and not cell.white_box}
                 if len(runs) > 1 and values in ({0.0}, {1.0}):
                     flags.append(
                         f"every method at {budget_name(epsilon)} has PSR Top-{k} {100 * values.pop():.0f} % on {target}"

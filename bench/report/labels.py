@@ -62,10 +62,10 @@ class TransformFamily:
 TRANSFORMS = {
     "jpeg": TransformFamily("JPEG", "quality", "down"),
     "gaussian_blur": TransformFamily("Gaussian blur", "sigma (pixels)"),
-    "gaussian_noise": TransformFamily("Gaussian noise", "sigma"),
-    "resize": TransformFamily("Resize", "scale", "down"),
-    "brightness": TransformFamily("Brightness", "setting", "two_sided"),
-    "contrast": TransformFamily("Contrast", "setting", "two_sided"),
+    "gaussian_noise": TransformFamily("Gaussian noise", "sigma (grey levels)"),
+    "resize": TransformFamily("Resize", "side (pixels)", "down"),
+    "brightness": TransformFamily("Brightness", "factor", "two_sided"),
+    "contrast": TransformFamily("Contrast", "factor", "two_sided"),
 }
 
 
