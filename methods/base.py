@@ -199,11 +199,13 @@ class Protector(ABC):
         if raw.shape != people.images.shape:
             raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(people.images.shape)}")
 
-        original = (people.images * 255).round().to(torch.uint8)
-        sound = raw.isfinite().flatten(1).all(dim=1)
-        rounded = (raw.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
-        images = torch.where(sound.view(-1, 1, 1, 1), rounded, original)
-        difference = (images.float() - original.float()).flatten(1)
+        original = (people.images * 255).round_()
+        sound = raw.flatten(1).sum(dim=1).isfinite()  # a sum with a NaN or an infinity in it is not finite
+        rounded = (raw * 255).round_().clamp_(0, 255)
+        if not bool(sound.all()):
+            rounded = torch.where(sound.view(-1, 1, 1, 1), rounded, original)
+        difference = (rounded - original).flatten(1)
+        linf_255 = difference.abs().amax(dim=1)
         cost = Cost(
             seconds,
             sum(model.forward_images for model in bench.surrogates),
@@ -211,12 +213,12 @@ class Protector(ABC):
             peak_memory_mib,
         )
         return Protected(
-            images=images.cpu(),
+            images=rounded.to(torch.uint8).cpu(),
             status=tuple(OK if good else METHOD_FAILED for good in sound.tolist()),
-            linf_255=difference.abs().amax(dim=1).cpu(),
+            linf_255=linf_255.cpu(),
             l2_255=difference.norm(dim=1).cpu(),
             cost=cost,
-            warnings=self._warnings(difference, sound),
+            warnings=self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255)),
         )
 
     def _check_input(self, people: People, resources: Resources) -> None:
@@ -227,7 +229,8 @@ class Protector(ABC):
             )
         if images.device.type != resources.device.type:
             raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {resources.device}")
-        if images.numel() and not (float(images.min()) >= 0 and float(images.max()) <= 1):
+        low, high = map(float, images.aminmax()) if images.numel() else (0.0, 1.0)
+        if not (low >= 0 and high <= 1):  # NaN is refused, too
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
         offered = {
             "surrogates": bool(resources.surrogates),
@@ -239,11 +242,10 @@ class Protector(ABC):
         if missing := sorted(need for need in self.needs if not offered[need]):
             raise MissingNeedError(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
 
-    def _warnings(self, difference: Tensor, sound: Tensor) -> tuple[str, ...]:
-        unchanged = int((~difference.bool().any(dim=1) & sound).sum())
+    def _warnings(self, unchanged: int, photos: int) -> tuple[str, ...]:
         zero_allowed = self.budget is not None and self.budget.size_255 == 0
         if unchanged and not zero_allowed:
-            return (f"{unchanged} of {len(difference)} photos came back unchanged",)
+            return (f"{unchanged} of {photos} photos came back unchanged",)
         return ()
 
 

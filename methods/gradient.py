@@ -76,11 +76,9 @@ class GradientAttack(Protector):
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             photos.add_(noise).clamp_(low, high)
         attack = Attack(bench, find_anchors(self.objective, people, bench), streams, self.steps)
-        signs = torch.empty_like(photos)
         while attack.steps_left:
             attack.steps_left -= 1
-            torch.sign(self.direction(photos, attack), out=signs)
-            photos.sub_(signs, alpha=step).clamp_(low, high)
+            photos.sub_(self.direction(photos, attack).sign(), alpha=step).clamp_(low, high)
         return photos
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:

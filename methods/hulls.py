@@ -107,10 +107,18 @@ def convex_weights(
 def project_to_bounded_simplex(vectors: Tensor, lower: float, upper: float) -> Tensor:
     """The nearest vectors ``[..., N]`` whose entries lie in ``[lower, upper]`` and sum to one.
 
-    They are ``clamp(v - t, lower, upper)`` for the one shift ``t`` where the sum is one. The sum falls piecewise
-    linearly in ``t`` with kinks at ``v - upper`` and ``v - lower``: sort the kinks, add up, interpolate.
+    With ``lower=0`` and ``upper >= 1`` that is the simplex itself and the usual sort-and-threshold (Duchi et al., ICML
+    2008), half the time. In general they are ``clamp(v - t, lower, upper)`` for the one shift ``t`` where the sum is
+    one. The sum falls piecewise linearly in ``t`` with kinks at ``v - upper`` and ``v - lower``: sort the kinks, add
+    up, interpolate.
     """
     count = vectors.shape[-1]
+    if lower == 0 and upper >= 1:
+        ordered = vectors.sort(dim=-1, descending=True).values
+        excess = ordered.cumsum(dim=-1).sub_(1)
+        places = torch.arange(1, count + 1, dtype=vectors.dtype, device=vectors.device)
+        support = (ordered * places > excess).sum(dim=-1, keepdim=True)
+        return (vectors - excess.gather(-1, support - 1) / support).clamp_(min=0)
     kinks, order = torch.cat([vectors - upper, vectors - lower], dim=-1).sort(dim=-1)
     # Past `v - upper` an entry starts to fall with the shift, past `v - lower` it has stopped.
     slopes = torch.where(order < count, -1.0, 1.0).to(vectors).cumsum(dim=-1)

@@ -15,6 +15,10 @@ from torch import Tensor
 
 from cloakbench.methods.hulls import affine_weights, center_weights, combine, convex_weights
 
+_GAP = 1e-7
+"""Duality gap of the convex hull inside a loop: nearest points then agree with the exact ones to about 1e-7, which is
+as far as float32 embeddings go, in two thirds of the time of the solver's own default."""
+
 
 class MaskObjective(ABC):
     """A loss over a person's photos together."""
@@ -89,4 +93,4 @@ class ConvexHull(AwayFromNearest):
     def nearest(self, masked: Tensor, clean: Tensor, step: int) -> Tensor:
         if step < self.warmup_steps:
             return combine(center_weights(clean, masked), clean)
-        return combine(convex_weights(clean, masked, self.lower, self.upper), clean)
+        return combine(convex_weights(clean, masked, self.lower, self.upper, gap=_GAP), clean)

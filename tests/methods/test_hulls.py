@@ -157,3 +157,11 @@ def test_gradient_with_fixed_weights_is_the_gradient(solve: Solver) -> None:
         step[axis] = 1e-5
         numeric = (distance(query + step.view_as(query)) - distance(query - step.view_as(query))) / 2e-5
         assert abs(float(numeric - gradient[axis])) < 1e-5
+
+
+def test_the_plain_simplex_is_the_bounded_one_without_its_bounds():
+    """The short way for [0, 1] gives what the general way gives for bounds a hair wider."""
+    vectors = torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    short = project_to_bounded_simplex(vectors, 0.0, 1.0)
+    general = project_to_bounded_simplex(vectors, -1e-15, 1.0)
+    torch.testing.assert_close(short, general, atol=1e-12, rtol=0)
