@@ -49,7 +49,9 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     centre = rate + z * z / (2 * trials)
     half = z * np.sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
     scale = 1 + z * z / trials
-    return float(max(0.0, (centre - half) / scale)), float(min(1.0, (centre + half) / scale))
+    low = 0.0 if successes <= 0 else max(0.0, (centre - half) / scale)  # exactly, where rounding would leave 1e-18
+    high = 1.0 if successes >= trials else min(1.0, (centre + half) / scale)
+    return float(low), float(high)
 
 
 def ratio_interval(

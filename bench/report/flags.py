@@ -94,7 +94,7 @@ def _control_above_clean(measured: Measured, metric: str) -> list[str]:
         for target in measured.targets:
             control = measured.cell(metric, run, measured.surrogates[0], target)
             clean = measured.cell(metric, Run(CLEAN, None), measured.surrogates[0], target)
-            if control.ok and clean.ok and control.low > clean.value:
+            if control.ok and clean.ok and control.value > clean.value and control.low > clean.value:
                 flags.append(
                     f"{_name(run)} protects from {target}: PSR Top-1 {100 * control.value:.1f} % "
                     f"against {100 * clean.value:.1f} % for the clean photo"
