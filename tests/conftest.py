@@ -20,8 +20,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the test plug-ins importable, here and in worker processes."""
-    monkeypatch.syspath_prepend(str(SUPPORT))
+    """Make the test plug-ins importable in processes that tests start; here pytest's ``pythonpath`` does it."""
     known = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(part for part in (str(SUPPORT), known) if part))
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from real_pack import PACK, requires_pack
 
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.run import Outcome, run
 
-PACK = Path(os.environ.get("CLOAKBENCH_REAL", Path(__file__).resolve().parents[3] / "shared" / "real"))
-
-pytestmark = pytest.mark.skipif(not (PACK / "MANIFEST.json").exists(), reason=f"no pack of real faces at {PACK}")
+pytestmark = requires_pack
 
 P1_HITS_OF_1200 = {"mobilefacenet_casia": (1181, 1198), "mobilefacenet_y1": (1195, 1198)}
 """Top-1 and Top-5 hits in the README of the pack: LFW, one mate and 40 distractors, every ordered pair."""

@@ -1,23 +1,22 @@
 """Real photographs: MTCNN and the aligner against landmarks and crops made by other code; skipped without the pack."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from real_pack import PACK, requires_pack
 
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE, similarity_transform, warp
 from cloakbench.datasets.detection import Mtcnn, choose_face, read_landmarks
 from cloakbench.datasets.folder import Folder
 from cloakbench.datasets.photos import decode
 
-PACK = Path(os.environ.get("CLOAKBENCH_REAL") or Path(__file__).resolve().parents[2] / "shared" / "real")
 TEMPLATE = torch.tensor(ARCFACE_TEMPLATE)
 
-pytestmark = pytest.mark.skipif(not (PACK / "faces").is_dir(), reason=f"no real faces in {PACK}")
+pytestmark = requires_pack
 
 
 @pytest.fixture(scope="module")

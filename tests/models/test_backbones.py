@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from real_pack import PACK, requires_pack
 from torch import nn
 
 from cloakbench.models.backbones import ir_se, iresnet
@@ -161,15 +162,16 @@ def test_se_resnet_loads_timm_checkpoints() -> None:
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
-def test_mobilefacenet_loads_the_public_checkpoint(real_pack: Path) -> None:
-    path = real_pack / "weights" / "mobilefacenet_casia.ckpt"
+@requires_pack
+def test_mobilefacenet_loads_the_public_checkpoint() -> None:
+    path = PACK / "weights" / "mobilefacenet_casia.ckpt"
     state = torch.load(path, map_location="cpu", weights_only=True)["net_state_dict"]
     network = MobileFaceNet(input_size=(112, 96)).eval()
     network.load_state_dict(state, strict=True)
-    entries = json.loads((real_pack / "MANIFEST.json").read_text())["weights"]
+    entries = json.loads((PACK / "MANIFEST.json").read_text())["weights"]
     references = next(e for e in entries if e["name"] == "mobilefacenet_casia")["measured"]["reference_outputs"]
     for reference in references:
-        aligned = real_pack / Path(reference["file"].replace("faces/", "aligned112/", 1)).with_suffix(".png")
+        aligned = PACK / Path(reference["file"].replace("faces/", "aligned112/", 1)).with_suffix(".png")
         pixels = torch.from_numpy(np.array(Image.open(aligned).convert("RGB"))).permute(2, 0, 1).float()
         with torch.no_grad():
             embedding = F.normalize(network((pixels[None, :, :, 8:104] - 127.5) / 128))[0]

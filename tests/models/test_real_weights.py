@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
+from real_pack import PACK, requires_pack
 from torch import Tensor
 
 from cloakbench.models.base import Recogniser, embed_in_batches
@@ -26,9 +26,8 @@ from cloakbench.models.onnx_network import OnnxNetwork, load_onnx
 from cloakbench.models.weight_file import WeightFile, read_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
-PACK = Path(os.environ.get("CLOAKBENCH_REAL", ROOT.parent / "shared" / "real"))
 
-pytestmark = pytest.mark.skipif(not (PACK / "MANIFEST.json").is_file(), reason=f"no real-face pack in {PACK}")
+pytestmark = requires_pack
 
 PRESETS = {"mobilefacenet_casia": "mobilefacenet_casia", "mobilefacenet_y1": "mobilefacenet_y1"}
 """Preset to manifest entry, for the models whose figures the manifest gives."""
