@@ -159,11 +159,13 @@ def _show(outcome: Any) -> None:
 
 def _start_logging() -> None:
     logging.basicConfig(
-        level=os.environ.get("CLOAKBENCH_LOG", "INFO").upper(),
         format="%(message)s",
         stream=sys.stderr,
         force=True,
     )
+    shown = os.environ.get("CLOAKBENCH_LOG", "INFO").upper()
+    logging.getLogger().setLevel(shown)
+    logging.getLogger().handlers[0].setLevel(shown)  # the run's own log file takes more than the screen
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     logging.getLogger("PIL").setLevel(logging.WARNING)

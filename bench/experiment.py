@@ -24,7 +24,8 @@ from cloakbench.bench.plan import (
 )
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
-from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics, write_faces
+from cloakbench.bench.stored_faces import write_faces
+from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
 

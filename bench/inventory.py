@@ -14,7 +14,7 @@ from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import CellPhotos, MeasureBrief
 from cloakbench.bench.plan import Cell, Unit
 from cloakbench.bench.workshop import UNCHANGED, RoleJob, embedding_key, quality_key
-from cloakbench.datasets.base import Role
+from cloakbench.datasets.base import OK, Role
 from cloakbench.methods.base import METHOD_FAILED
 
 Job = RoleJob | tuple[Unit, dict[str, Any]]
@@ -38,6 +38,22 @@ class Inventory:
         """The units of a cell in chunk order."""
         return [unit for unit in self.units if unit.cell is cell]
 
+    def lost(self, cell: Cell) -> int:
+        """Photos of a cell that its method did not finish."""
+        lost = 0
+        for unit in self.of(cell):
+            known = self.about.get(unit.key)
+            lost += len(unit.chunk.probes) if known is None else sum(status != OK for status in known["status"])
+        return lost
+
+    def details(self) -> list[str]:
+        """What a programmer wants to know of each failure: cell, chunk, traceback."""
+        return [
+            f"{unit.cell.label}, chunk {unit.chunk.number}: {self.failures[unit.key].get('details', '')}"
+            for unit in self.units
+            if unit.key in self.failures
+        ]
+
     def problems(self) -> list[str]:
         """One line per cell that lost photos."""
         lines = []
@@ -45,7 +61,7 @@ class Inventory:
             if unit.key in self.failures:
                 lines.append(f"{unit.cell.label}: {self.failures[unit.key]['reason']}")
             elif unit.key in self.about:
-                lost = sum(status != "ok" for status in self.about[unit.key]["status"])
+                lost = sum(status != OK for status in self.about[unit.key]["status"])
                 if lost:
                     lines.append(f"{unit.cell.label}: {lost} of {len(unit.chunk.probes)} photos of a chunk failed")
         return list(dict.fromkeys(lines))

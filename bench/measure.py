@@ -19,7 +19,8 @@ from cloakbench.bench.keys import content_key
 from cloakbench.bench.protocols.base import Protocol, Responses
 from cloakbench.bench.protocols.verification import calibrate
 from cloakbench.bench.store import Store, StoreError
-from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key, read_faces
+from cloakbench.bench.stored_faces import read_faces
+from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.provenance import code_digest
 

@@ -6,7 +6,8 @@ import csv
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def run(config: DictConfig) -> Outcome:
     folder = experiment.folder
     loggers: list[RunLogger] = [instantiate(logger) for logger in config.logger.values()]
     _describe_run(experiment)
+    with _logging_to(folder / "run.log"):
+        return _run(experiment, loggers)
+
+
+def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
+    config, folder = experiment.config, experiment.folder
     plain: Any = OmegaConf.to_container(config, resolve=True)
     for logger in loggers:
         logger.start(folder, plain)
@@ -68,9 +75,12 @@ def run(config: DictConfig) -> Outcome:
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
     problems = _work(experiment, workers, loggers)
     inventory = take_stock(experiment)
+    for details in inventory.details():
+        log.debug("%s", details)
     problems += [*inventory.problems(), *experiment.rejected]
     measured = _measure(experiment, inventory, workers)
     results = assemble(experiment, inventory, measured)
+    problems += _target_problems(experiment, inventory, results)
     for logger in loggers:
         logger.finish(results.measurements)
 
@@ -106,10 +116,43 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
                 tracker.advance(0, label)
                 continue
             tracker.advance(report.photos, label)
-            problems += [f"{label}: {problem}" for problem in report.problems]
             if not isinstance(job, RoleJob):
                 _log_unit(loggers, job[0], report)
     return problems
+
+
+def _target_problems(experiment: Experiment, inventory: Inventory, results: Results) -> list[str]:
+    """One line per target that did not answer for photos that their method had finished."""
+    rates = results.measurements
+    rates = rates[rates["metric"] == rates.loc[rates["protocol"] == "identification", "metric"].min()]
+    planned = {(cell.method, str(cell.epsilon_255), cell.surrogate): inventory.lost(cell) for cell in experiment.cells}
+    lost: dict[str, int] = {}
+    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
+    for method, epsilon_255, surrogate, target, failed in zip(*columns, strict=True):
+        by_target = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
+        lost[target] = max(lost.get(target, 0), by_target)
+    return [
+        f"target {target} returned NaN for {count} photos of a cell: check its weights, mean and std"
+        for target, count in lost.items()
+        if count
+    ]
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Everything that is logged, details of failures included, goes to a file too."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    project = logging.getLogger("cloakbench")
+    level = project.level
+    project.addHandler(handler)
+    project.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        project.removeHandler(handler)
+        project.setLevel(level)
+        handler.close()
 
 
 def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> None:

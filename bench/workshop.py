@@ -6,8 +6,8 @@ from, so that a photo is embedded once per model even when several methods retur
 
 from __future__ import annotations
 
-import logging
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,12 @@ from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.transforms import Transform
 from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.methods.base import METHOD_FAILED, People, Protected, Resources
 from cloakbench.models.base import Recogniser, embed_in_batches
-
-log = logging.getLogger(__name__)
 
 UNCHANGED = "none"
 """Label of the transform that leaves photos as they are."""
@@ -86,8 +85,6 @@ class UnitReport:
     seconds: float
     photos: int
     failed: int
-    warnings: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
 
 
 class Workshop:
@@ -127,14 +124,12 @@ class Workshop:
                 raise
             except Exception as problem:  # a method may raise anything; its photos become rows with a status
                 reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
-                log.exception("%s failed on chunk %d", unit.cell.label, unit.chunk.number)
-                self.store.write_json("failures", unit.key, {"status": METHOD_FAILED, "reason": reason})
-                return UnitReport(0.0, len(unit.chunk.probes), len(unit.chunk.probes), problems=(reason,))
-        problems = self._respond(unit)
+                failure = {"status": METHOD_FAILED, "reason": reason, "details": traceback.format_exc()}
+                self.store.write_json("failures", unit.key, failure)
+                return UnitReport(0.0, len(unit.chunk.probes), len(unit.chunk.probes))
+        self._respond(unit)
         failed = sum(status != "ok" for status in about["status"])
-        return UnitReport(
-            about["cost"]["seconds"], len(about["status"]), failed, tuple(about["warnings"]), tuple(problems)
-        )
+        return UnitReport(about["cost"]["seconds"], len(about["status"]), failed)
 
     def _protect(self, unit: Unit, inputs: dict[str, Any]) -> dict[str, Any]:
         """Protect, save, and return what is stored about the photos."""
@@ -152,7 +147,7 @@ class Workshop:
         self.store.write_photos("protected", unit.key, protected.images, names, about)
         return about
 
-    def _respond(self, unit: Unit) -> list[str]:
+    def _respond(self, unit: Unit) -> None:
         """Measure the saved photos and embed them with every target after every transform."""
         stored = self.store.read_photos("protected", unit.key)
         if stored is None:
@@ -169,15 +164,9 @@ class Workshop:
             )
             self.store.write_frame("quality", key, records)
 
-        problems = []
-        usable = torch.tensor([status == "ok" for status in about["status"]])
         for label in self.brief.transforms:
             for target in self.brief.targets:
-                responses = self.embeddings(target, label, photos, names)
-                lost = int((~responses.isfinite().all(dim=1) & usable).sum())
-                if lost:
-                    problems.append(f"target {target} returned NaN for {lost} of {len(photos)} photos")
-        return problems
+                self.embeddings(target, label, photos, names)
 
     def embeddings(self, model: str, label: str, images: Tensor, names: Sequence[str]) -> Tensor:
         """Embeddings ``[N, D]`` of stored photos after a transform, computed once per content."""
@@ -263,30 +252,6 @@ def quality_key(brief: Brief, original: str, protected: str, status: Sequence[st
         "code": code_digest("cloakbench.bench.quality"),
     }
     return content_key("quality", inputs)
-
-
-def faces_key(manifest_digest: str, role: str) -> tuple[str, dict[str, Any]]:
-    """Key and inputs of the stored faces of a role."""
-    inputs = {"manifest": manifest_digest, "role": role}
-    return content_key("faces", inputs), inputs
-
-
-def write_faces(store: Store, manifest_digest: str, role: str, faces: FaceSet) -> str:
-    """Store faces for the workers, unless they are there already; returns their key."""
-    key, inputs = faces_key(manifest_digest, role)
-    if not store.has_tensors("faces", key):
-        tensors = {"images": faces.images} | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
-        store.write_tensors("faces", key, tensors, inputs, {"id": faces.image_id, "identity": faces.identity})
-    return key
-
-
-def read_faces(store: Store, key: str) -> FaceSet:
-    """Faces stored by `write_faces`, mapped from disk."""
-    stored = store.read_tensors("faces", key, verify=False)
-    if stored is None:
-        raise StoreError(f"stored faces {key} are gone from {store.root}; run the same command again")
-    tensors, note = stored
-    return FaceSet(tensors["images"], tuple(note["id"]), tuple(note["identity"]), tensors.get("landmarks"))
 
 
 def to_float(images: Tensor, device: torch.device) -> Tensor:

@@ -92,7 +92,6 @@ class Measured:
         )
         self._with_surrogate = {key[1] for key in self._cells if key[3]}
         self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
-        self._same_family = {(key[3], key[4]) for key, cell in self._cells.items() if cell.same_family}
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -115,10 +114,6 @@ class Measured:
     def is_white_box(self, surrogate: str, target: str) -> bool:
         """Whether the target is the surrogate."""
         return (surrogate, target) in self._white_box
-
-    def is_same_family(self, surrogate: str, target: str) -> bool:
-        """Whether the target is another network of the surrogate's architecture family."""
-        return (surrogate, target) in self._same_family
 
     def cell(self, metric: str, run: Run, surrogate: str, target: str, transform: str = UNTRANSFORMED) -> Estimate:
         """One cell; for a method that uses no surrogate, its only row whatever ``surrogate`` is asked for."""

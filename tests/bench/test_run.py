@@ -166,6 +166,9 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides:
     assert all(Store(experiment.store.root).read_json("failures", key) for key in failed)
     again = run(compose(tiny_overrides, *more, "runtime.retry_failed=true"))
     assert again.problems == outcome.problems
+    log = (again.folder / "run.log").read_text(encoding="utf-8")
+    assert "ZeroDivisionError: this method always fails" in log
+    assert "Traceback" in log
 
 
 def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: list[str]) -> None:
@@ -175,6 +178,9 @@ def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: lis
     assert (found["n_failed"] > 0).all()
     others = rates(outcome).query("target != 'tiny_nan'")
     assert (others["n_failed"] == 0).all()
+    assert run(compose(tiny_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1")).problems == (
+        outcome.problems
+    )
 
 
 def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(tiny_overrides: list[str]) -> None:
