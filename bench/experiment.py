@@ -147,6 +147,7 @@ def prepare(config: DictConfig) -> Experiment:
         faces={role: write_faces(store, digest, role, some) for role, some in faces.items()},
         models=models,
         fingerprints=fingerprints,
+        embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
         targets=tuple(config.targets),
         transforms=transforms,
         quality=tuple(config.quality.metrics),

@@ -131,6 +131,20 @@ def clean_pixels(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     return whole | {"probe": tuple(tensor_digest(probes[list(chunk.probes)]) for chunk in experiment.chunks)}
 
 
+def missing_embeddings(experiment: Experiment, inventory: Inventory, target: str, label: str) -> list[str]:
+    """Keys of what a target should have embedded and has not, because it raised."""
+    brief, probes = experiment.brief, experiment.faces["probe"]
+    wanted: list[tuple[str, str, tuple[str, ...]]] = [
+        (UNCHANGED, pixels, ()) for group in clean_pixels(experiment).values() for pixels in group
+    ]
+    for unit in inventory.units:
+        if unit.key in inventory.about:
+            names = tuple(probes.image_id[row] for row in unit.chunk.probes)
+            wanted.append((label, inventory.about[unit.key]["pixels"], names))
+    keys = {embedding_key(brief, target, one, pixels, names)[0] for one, pixels, names in wanted}
+    return sorted(key for key in keys if not experiment.store.has_tensors("embeddings", key))
+
+
 def measure_brief(experiment: Experiment, inventory: Inventory) -> MeasureBrief:
     """What the measure jobs need to know of the stored photos."""
     cells = []

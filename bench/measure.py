@@ -18,7 +18,7 @@ from torch import Tensor
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.protocols.base import Protocol, Responses
 from cloakbench.bench.protocols.verification import calibrate
-from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
 from cloakbench.datasets.base import FaceSet
@@ -45,6 +45,8 @@ class MeasureJob:
 
     target: str
     transform: str
+    key: str
+    """Where the answer is stored."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class MeasureBrief:
     resamples: int
 
 
-def measure_key(brief: MeasureBrief, job: MeasureJob) -> str:
-    """Name of the stored answer to a job."""
+def measure_key(brief: MeasureBrief, target: str, transform: str, missing: Sequence[str]) -> str:
+    """Name of the stored answer to a job; ``missing`` are keys of embeddings that the target has not given yet."""
     modules = sorted({str(config["_target_"]).rpartition(".")[0] for config in brief.protocols.values()})
     inputs = {
-        "target": brief.work.fingerprints[job.target],
-        "transform": dict(brief.work.transforms[job.transform]),
+        "target": brief.work.fingerprints[target],
+        "transform": dict(brief.work.transforms[transform]),
         "cells": [[cell.pixels, cell.status] for cell in brief.cells],
         "clean": {role: list(pixels) for role, pixels in brief.clean_pixels.items()},
         "target_rows": dict(brief.target_rows),
@@ -84,6 +86,7 @@ def measure_key(brief: MeasureBrief, job: MeasureJob) -> str:
         "resamples": brief.resamples,
         "seed": brief.work.seed,
         "batch": brief.work.embed_batch,
+        "missing": list(missing),
         "code": code_digest("cloakbench.bench.measure", *modules),
     }
     return content_key("measurements", inputs)
@@ -100,7 +103,7 @@ class Measurer:
         self._faces: dict[str, FaceSet] = {}
 
     def __call__(self, job: MeasureJob) -> str:
-        key = measure_key(self.brief, job)
+        key = job.key
         if self.store.has_frame("measurements", key):
             return key
         thresholds = self._thresholds(job.target)
@@ -180,8 +183,8 @@ class Measurer:
     def _embeddings(self, model: str, transform: str, pixels: str, names: Sequence[str]) -> Tensor:
         key, _ = embedding_key(self.brief.work, model, transform, pixels, names)
         stored = self.store.read_tensors("embeddings", key)
-        if stored is None:
-            raise StoreError(f"embeddings by {model} are gone from the store; run the same command again")
+        if stored is None:  # the target raised: its photos failed, and the next run asks it again
+            return torch.full((len(names), self.brief.work.embedding_sizes[model]), torch.nan)
         return stored[0]["embeddings"]
 
     def faces(self, role: str) -> FaceSet:

@@ -20,7 +20,14 @@ from cloakbench.bench.archive import is_current, mark_current, save_results
 from cloakbench.bench.assemble import assemble, read_records
 from cloakbench.bench.environment import describe
 from cloakbench.bench.experiment import Experiment, prepare
-from cloakbench.bench.inventory import Inventory, count_jobs, due_jobs, measure_brief, take_stock
+from cloakbench.bench.inventory import (
+    Inventory,
+    count_jobs,
+    due_jobs,
+    measure_brief,
+    missing_embeddings,
+    take_stock,
+)
 from cloakbench.bench.loggers import RunLogger
 from cloakbench.bench.measure import MeasureJob, Measurer, measure_key
 from cloakbench.bench.pool import Failure, answers, available_cores
@@ -173,9 +180,12 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> No
 def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict[MeasureJob, str]:
     """Judge everything that is stored; returns the keys of the answers."""
     brief = measure_brief(experiment, inventory)
-    jobs = [MeasureJob(target, label) for label in experiment.brief.transforms for target in experiment.targets]
-    keys = {job: measure_key(brief, job) for job in jobs}
-    due = [job for job in jobs if not experiment.store.has_frame("measurements", keys[job])]
+    keys: dict[MeasureJob, str] = {}
+    for label in experiment.brief.transforms:
+        for target in experiment.targets:
+            key = measure_key(brief, target, label, missing_embeddings(experiment, inventory, target, label))
+            keys[MeasureJob(target, label, key)] = key
+    due = [job for job in keys if not experiment.store.has_frame("measurements", keys[job])]
     with track("measuring", len(due)) as tracker:
         for answer in answers(due, functools.partial(Measurer, brief), workers):
             if isinstance(answer.value, Failure):

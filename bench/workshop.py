@@ -47,6 +47,7 @@ class Brief:
         faces: role to key of the stored faces.
         models: model key to resolved config.
         fingerprints: model key to content digest.
+        embedding_sizes: model key to length of its embeddings.
         targets: keys of the models that judge protected photos.
         transforms: label to resolved transform config.
         quality: names of the image metrics.
@@ -60,6 +61,7 @@ class Brief:
     faces: Mapping[str, str]
     models: Mapping[str, Mapping[str, Any]]
     fingerprints: Mapping[str, str]
+    embedding_sizes: Mapping[str, int]
     targets: tuple[str, ...]
     transforms: Mapping[str, Mapping[str, Any]]
     quality: tuple[str, ...]
@@ -164,9 +166,18 @@ class Workshop:
             )
             self.store.write_frame("quality", key, records)
 
+        refusal: Exception | None = None
         for label in self.brief.transforms:
             for target in self.brief.targets:
-                self.embeddings(target, label, photos, names)
+                try:
+                    self.embeddings(target, label, photos, names)
+                except (StoreError, MemoryError):
+                    raise
+                except Exception as problem:  # one target that raises must not keep the others from answering
+                    refusal = problem
+                    refusal.add_note(f"target {target}")
+        if refusal is not None:
+            raise refusal
 
     def embeddings(self, model: str, label: str, images: Tensor, names: Sequence[str]) -> Tensor:
         """Embeddings ``[N, D]`` of stored photos after a transform, computed once per content."""

@@ -183,6 +183,17 @@ def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: lis
     )
 
 
+def test_a_target_that_raises_is_a_gap_and_is_asked_again(tiny_overrides: list[str]) -> None:
+    more = ("+model@targets.refusing=refusing", "methods.pgd.steps=1")
+    outcome = run(compose(tiny_overrides, *more))
+    assert any("this network never answers" in problem for problem in outcome.problems)
+    found = rates(outcome)
+    assert found.query("target == 'refusing'")["value"].isna().all()
+    assert (found.query("target != 'refusing'")["n"] == 18).all()
+    assert due_jobs(prepare(compose(tiny_overrides, *more)))
+    assert run(compose(tiny_overrides, *more)).problems == outcome.problems
+
+
 def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(tiny_overrides: list[str]) -> None:
     more = ("+model@surrogates.tiny3=tiny3", "+ensembles.both=[tiny1,tiny3]", "single_surrogates=false")
     outcome = run(compose(tiny_overrides, *more, "method=pgd", "method.steps=2"))

@@ -23,6 +23,18 @@ class NanAbove(nn.Module):
         return torch.where(bright[:, None], torch.nan, self.network(images))
 
 
+class Refuses(nn.Module):
+    """Raises on every call."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise ArithmeticError("this network never answers")
+
+
+def refusing(name: str) -> Recogniser:
+    """A recogniser whose network raises."""
+    return Recogniser(Refuses(), InputSpec(), ModelCard(name, "none", "none", "none", "none", 64, "refuses"))
+
+
 def tiny(name: str, seed: int, family: str, nan_above: float | None = None) -> Recogniser:
     """A random convolutional embedder: fast, differentiable, and different for every seed."""
     with torch.random.fork_rng():
