@@ -12,6 +12,7 @@ cloakbench perf                                    our loops against bare loops,
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -24,6 +25,9 @@ log = logging.getLogger("cloakbench")
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
+
+_COMMANDS = ("report", "list", "check", "doctor")
+"""Words with a module of their own in ``bench.commands``."""
 
 _PROBLEMS_MOST = 10
 
@@ -51,10 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     verb = words[0] if words else ""
-    if verb in ("report", "list", "check", "doctor"):
-        from cloakbench.bench import verbs
-
-        return getattr(verbs, f"{verb}_verb")(words[1:])
+    if verb in _COMMANDS:
+        return importlib.import_module(f"cloakbench.bench.commands.{verb}").main(words[1:])
     if verb == "zoo":
         from cloakbench.bench.composition import compose_config
         from cloakbench.models.training.command import run_zoo

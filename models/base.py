@@ -59,6 +59,9 @@ class ModelCard:
         clean_top1: measured rank-1 rate on identities that chose nothing, in [0, 1]; None when not measured.
         stands_for: the full-size network a slim one stands for.
         robust: adversarially hardened.
+        page: where the weights and their terms are published.
+        legacy_thresholds: cosine thresholds at false accept rates 0.1, 0.01 and 0.001 that earlier papers used for this
+            network; None when there are none.
         note: what else a reader must know.
     """
 
@@ -75,6 +78,8 @@ class ModelCard:
     clean_top1: float | None = None
     stands_for: str = ""
     robust: bool = False
+    page: str = ""
+    legacy_thresholds: tuple[float, float, float] | None = None
     note: str = ""
 
 

@@ -23,7 +23,8 @@ DATASETS_FOR_BENCH = {"datasets.base", "datasets.randomness", "datasets.provenan
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
-    "bench/verbs.py": {"methods.conformance", "conf"},
+    "bench/commands/check.py": {"methods.conformance"},
+    "bench/commands/list.py": {"conf"},
     "bench/perf.py": {"models", "methods"},
 }
 

@@ -1,0 +1,93 @@
+"""The attribute contract: images in [0, 1] go in, logits or values per attribute come out, gradients flow back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from cloakbench.models.base import InputSpec
+
+
+@dataclass(frozen=True)
+class AttributeOutput:
+    """One attribute that a network answers.
+
+    Attributes:
+        name: ``gender``, ``age``, ``expression`` ...
+        kind: ``logits`` or ``probabilities`` over ``classes``, or one real ``value``.
+        classes: names of the classes in the order of the network; empty for a value.
+        unit: unit of a value, such as ``years``.
+    """
+
+    name: str
+    kind: Literal["logits", "probabilities", "value"]
+    classes: tuple[str, ...] = ()
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("logits", "probabilities", "value"):
+            raise ValueError(f"attribute {self.name}: kind must be logits, probabilities or value, got {self.kind!r}")
+        if (self.kind == "value") == bool(self.classes):
+            raise ValueError(f"attribute {self.name}: classes need kind logits or probabilities, and they need classes")
+
+
+@dataclass(frozen=True)
+class AttributeCard:
+    """What a reader of a table needs to know about an attribute classifier.
+
+    Attributes:
+        name, family, backbone, training_set: key, architecture family, network, faces it was trained on.
+        weights_sha256: digest of the weight file.
+        view: the crop it was trained on: ``aligned`` (112x112 ArcFace crop) or ``box`` (the face box squared to its
+            longer side, :func:`cloakbench.datasets.alignment.square_crop`).
+        licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
+        page: where the weights and their terms are published.
+        note: what else a reader must know.
+    """
+
+    name: str
+    family: str
+    backbone: str
+    training_set: str
+    weights_sha256: str
+    view: Literal["aligned", "box"] = "aligned"
+    licence_code: str = "unknown"
+    licence_weights: str = "unknown"
+    licence_training_data: str = "unknown"
+    page: str = ""
+    note: str = ""
+
+
+class AttributeModel(nn.Module):
+    """A frozen attribute classifier, in eval mode whatever ``train()`` is called with."""
+
+    def __init__(
+        self, network: nn.Module, inputs: InputSpec, outputs: tuple[AttributeOutput, ...], card: AttributeCard
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs = inputs
+        self.outputs = outputs
+        self.card = card
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> AttributeModel:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def logits(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Per attribute ``[N, C]``: logits of its classes, or ``[N, 1]``, a value in its unit.
+
+        Where the network ends in a softmax the logits are the logarithms of its probabilities, which is the same up to
+        a constant per photo. Differentiable in ``images``, float RGB ``[N, 3, H, W]`` in [0, 1].
+        """
+        answer = self.network(self.inputs.prepare(images))
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        return {
+            output.name: part.flatten(1).clamp_min(1e-12).log() if output.kind == "probabilities" else part.flatten(1)
+            for output, part in zip(self.outputs, parts, strict=True)
+        }
