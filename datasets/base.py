@@ -131,6 +131,10 @@ class Dataset(ABC):
     def roles(self) -> tuple[Role, ...]:
         """The roles this data set offers."""
 
+    def targets(self) -> Mapping[str, str]:
+        """Person to the auxiliary person they are to be mistaken for, where the data set's protocol fixes that."""
+        return {}
+
     def rejected(self) -> Iterable[ManifestEntry]:
         """Images that could not be used, each with its reason; none unless a subclass says so."""
         return ()
