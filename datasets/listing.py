@@ -45,8 +45,8 @@ class Listing:
         landmarks: float32 ``[N, 5, 2]``, published points in pixels of the upright photo (eyes, nose tip, mouth
             corners, left to right); NaN where unknown, None when there are none at all.
         attributes: labels, int16 ``[N]`` each; ``UNKNOWN`` where a photo has none.
-        targets: person to the person they are to be mistaken for, where a protocol fixes it; the latter's photos have the
-            role ``auxiliary``.
+        targets: person to the person they are to be mistaken for, where a protocol fixes it; the latter's photos have
+            the role ``auxiliary``.
         rejected: files that are listed but cannot be used, with the reason.
         ignored: how many other files were passed over.
 
