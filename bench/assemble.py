@@ -49,10 +49,20 @@ def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[Mea
             "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
             "distractors": len(faces["distractor"]),
             "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+            **_subsets(experiment),
             "seed": experiment.config.seed,
             "resamples": experiment.config.statistics.resamples,
         },
     )
+
+
+def _subsets(experiment: Experiment) -> dict[str, str]:
+    """What the reader must know of methods that ran on fewer probes than the others."""
+    words = [
+        f"{method} on {subset.get('photos') or 'all'} photos of {subset.get('people') or 'all'} people"
+        for method, subset in experiment.config.plan.subsets.items()
+    ]
+    return {"fewer_probes": ", ".join(words)} if words else {}
 
 
 def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> dict[str, pd.DataFrame]:
@@ -94,7 +104,9 @@ def _name_cells(experiment: Experiment, frame: pd.DataFrame, job: MeasureJob) ->
 def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
     """Image metrics, averaged over the photos that went through, with identity intervals."""
     probes = experiment.faces["probe"]
-    originals = {chunk.number: tensor_digest(probes.images[list(chunk.probes)]) for chunk in experiment.chunks}
+    originals = {
+        rows: tensor_digest(probes.images[list(rows)]) for rows in {unit.chunk.probes for unit in inventory.units}
+    }
     metrics = wanted_metrics(experiment.brief)
     frames = []
     for cell in experiment.cells:
@@ -102,7 +114,7 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
         for unit in inventory.of(cell):
             stored = None
             if about := inventory.about.get(unit.key):
-                key = quality_key(experiment.brief, originals[unit.chunk.number], about["pixels"], about["status"])
+                key = quality_key(experiment.brief, originals[unit.chunk.probes], about["pixels"], about["status"])
                 stored = experiment.store.read_frame("quality", key)
             records.append(_lost_quality(experiment, unit, metrics) if stored is None else stored)
         rates = quality_measurements(
@@ -142,11 +154,13 @@ def _lost_quality(experiment: Experiment, unit: Unit, metrics: Sequence[QualityM
 def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
     rows = []
     for cell in experiment.cells:
-        units = [unit for unit in inventory.of(cell) if unit.key in inventory.about]
+        planned = inventory.of(cell)
+        units = [unit for unit in planned if unit.key in inventory.about]
         costs = [inventory.about[unit.key]["cost"] for unit in units]
         photos = sum(len(unit.chunk.probes) for unit in units)
         total = {name: sum(cost[name] for cost in costs) for name in ("seconds", "forward_images", "backward_images")}
-        whole = len(units) == len(experiment.chunks)
+        training = inventory.about[units[0].key].get("training", {}) if units else {}
+        whole = len(units) == len(planned)
         rows.append(
             {
                 "method": cell.method,
@@ -157,6 +171,8 @@ def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
                 "seconds_per_image": total["seconds"] / photos if whole else np.nan,
                 "forward_per_image": total["forward_images"] / photos if whole else np.nan,
                 "backward_per_image": total["backward_images"] / photos if whole else np.nan,
+                "training_seconds": training.get("seconds", 0.0),
+                "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
                 "peak_memory_mib": max((cost["peak_memory_mib"] for cost in costs), default=np.nan),
                 "status": OK if whole else METHOD_FAILED,
             }

@@ -24,7 +24,8 @@ from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.provenance import code_digest
 
-_PIXELS_LOST = "skipped"
+_NOT_PLANNED = "not planned"
+"""Status of a probe that a cell was never meant to protect; such rows become neither records nor failures."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Measurer:
             responses = self._responses(job, number, thresholds)
             for name, protocol in self.protocols.items():
                 found = protocol.records(responses)
+                found = found.loc[found["status"] != _NOT_PLANNED].reset_index(drop=True)
                 rates = protocol.measurements(found, self.brief.resamples, self.brief.work.seed)
                 records.append(found.assign(cell=number, protocol=name))
                 measurements.append(rates.assign(cell=number, protocol=name))
@@ -126,7 +128,7 @@ class Measurer:
         cell = self.brief.cells[number]
         clean = self._probe_embeddings(job.target)
         protected = torch.full_like(clean, torch.nan)
-        status = [_PIXELS_LOST] * len(probes)
+        status = [_NOT_PLANNED] * len(probes)
         for pixels, rows, states in zip(cell.pixels, cell.rows, cell.status, strict=True):
             if pixels:
                 names = [probes.image_id[row] for row in rows]

@@ -178,6 +178,29 @@ def build_chunks(
     return chunks
 
 
+def narrow(chunks: Sequence[Chunk], probes: FaceSet, people: int | None, photos: int | None) -> list[Chunk]:
+    """The part of a plan that a costly method works on: the first ``people``, and of each the first ``photos``.
+
+    None takes all. What a method is not run on is not planned, and stands in no rate of it; the other photos of the
+    people stay in the gallery.
+    """
+    narrowed = []
+    left = sum(len(chunk.identities) for chunk in chunks) if people is None else people
+    for chunk in chunks:
+        names = chunk.identities[:left]
+        left -= len(names)
+        rows: dict[str, list[int]] = {name: [] for name in names}
+        for row in chunk.probes:
+            of_person = rows.get(probes.identity[row])
+            if of_person is not None and (photos is None or len(of_person) < photos):
+                of_person.append(row)
+        if names:
+            kept = tuple(row for of_person in rows.values() for row in of_person)
+            count = len(names)
+            narrowed.append(Chunk(chunk.number, names, kept, chunk.references[:count], chunk.targets[:count]))
+    return narrowed
+
+
 def measured_target_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[str, int]:
     """For each person the row of the target photo that success is measured on: the one after the photo given away."""
     rows_of = _rows_by_identity(auxiliary)

@@ -6,10 +6,11 @@ from, so that a photo is embedded once per model even when several methods retur
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.memory import keep_freed_memory
-from cloakbench.bench.plan import Chunk, Unit, make_protector
+from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
 from cloakbench.bench.recognisers import build_recogniser
@@ -28,11 +29,16 @@ from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.transforms import Transform
 from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
-from cloakbench.methods.base import METHOD_FAILED, People, Protected, Resources
+from cloakbench.methods.base import METHOD_FAILED, Cost, Learnt, People, Protected, Protector, Resources
 from cloakbench.models.base import Recogniser, embed_in_batches
+
+log = logging.getLogger(__name__)
 
 UNCHANGED = "none"
 """Label of the transform that leaves photos as they are."""
+
+_TRAINED_FROM = ("method", "code", "surrogates", "auxiliary", "seed")
+"""Inputs of a unit that can change what its method trains; the people of the unit cannot."""
 
 _BUSY_SECONDS = 0.1
 """Pause before a unit that another process works on is tried again."""
@@ -117,11 +123,13 @@ class Workshop:
         time.sleep(_BUSY_SECONDS)
         return Busy()
 
-    def _work(self, unit: Unit, inputs: dict[str, Any]) -> UnitReport:
+    def _work(self, unit: Unit, inputs: dict[str, Any]) -> UnitReport | Busy:
         about = self.store.read_about("protected", unit.key)
         if about is None:
             try:
                 about = self._protect(unit, inputs)
+                if isinstance(about, Busy):
+                    return about
             except (StoreError, MemoryError):
                 raise
             except Exception as problem:  # a method may raise anything; its photos become rows with a status
@@ -133,8 +141,8 @@ class Workshop:
         failed = sum(status != "ok" for status in about["status"])
         return UnitReport(about["cost"]["seconds"], len(about["status"]), failed)
 
-    def _protect(self, unit: Unit, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Protect, save, and return what is stored about the photos."""
+    def _protect(self, unit: Unit, inputs: dict[str, Any]) -> dict[str, Any] | Busy:
+        """Protect, save, and return what is stored about the photos; busy while another process trains the method."""
         protector = make_protector(unit.cell.config, unit.cell.method)
         resources = Resources(
             tuple(self.model(key) for key in unit.cell.surrogates),
@@ -143,11 +151,37 @@ class Workshop:
             self.device,
         )
         probes = self.faces("probe")
+        training = {}
+        if protector.is_trained:
+            learnt = self._learnt(unit.cell, protector, resources, inputs)
+            if learnt is None:
+                time.sleep(_BUSY_SECONDS)
+                return Busy()
+            resources = replace(resources, learnt=learnt.tensors)
+            training = {"training": vars(learnt.cost)}
         protected = protector.protect(self.people(unit.chunk), resources)
-        about = _about(protected, inputs)
+        about = _about(protected, inputs) | training
         names = [probes.image_id[row] for row in unit.chunk.probes]
         self.store.write_photos("protected", unit.key, protected.images, names, about)
         return about
+
+    def _learnt(
+        self, cell: Cell, protector: Protector, resources: Resources, inputs: Mapping[str, Any]
+    ) -> Learnt | None:
+        """What the method trained for this cell, stored or made now; None while another process makes it."""
+        shared = {name: inputs[name] for name in _TRAINED_FROM}
+        key = content_key("learnt", shared)
+        # A letter in front: the lock of the unit, which this process holds, may share three digits with the key.
+        with self.store.claim(f"L{key}", wait=False) as mine:
+            stored = self.store.read_tensors("learnt", key)
+            if stored is not None:
+                return Learnt(stored[0], Cost(**stored[1]))
+            if not mine:
+                return None
+            log.info("training %s", cell.label)
+            learnt = protector.learn(resources)
+            self.store.write_tensors("learnt", key, learnt.tensors, shared, vars(learnt.cost))
+            return learnt
 
     def _respond(self, unit: Unit) -> None:
         """Measure the saved photos and embed them with every target after every transform."""

@@ -1,6 +1,7 @@
-"""The `Protector` contract: one final outer call that checks and measures, two small hooks inside.
+"""The `Protector` contract: final outer calls that check and measure, small hooks inside.
 
-A method learns what it needs from a chunk of people (`fit`) and turns their photos into protected ones (`perturb`).
+A method may train something once for everybody (`train`), learns what it needs from a chunk of people (`fit`) and
+turns their photos into protected ones (`perturb`).
 Everything a benchmark must be able to trust happens here once, outside every method: checking the input, refusing a
 missing need, rounding to 8 bits, measuring the budget really used, counting network passes, timing, status.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import resource
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
@@ -73,12 +74,14 @@ class Resources:
         auxiliary: public faces of people who appear nowhere else, for anchors, targets and training.
         seed: run seed; methods derive every stream from ``(seed, method name, image or identity id)``.
         device: where tensors live.
+        learnt: what `Protector.learn` gave for these surrogates, faces and seed.
     """
 
     surrogates: tuple[Recogniser, ...] = ()
     auxiliary: FaceSet | None = None
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    learnt: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,14 @@ class CountedRecogniser:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What a method trained once: named tensors on the CPU, and what that took."""
+
+    tensors: Mapping[str, Tensor]
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Workbench:
     """What the hooks see: the same as `Resources`, with surrogates that count their passes."""
 
@@ -140,6 +151,24 @@ class Workbench:
     auxiliary: FaceSet | None
     seed: int
     device: torch.device
+    learnt: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, resources: Resources) -> Workbench:
+        """A workbench with counters at zero."""
+        return cls(
+            tuple(CountedRecogniser(model) for model in resources.surrogates),
+            resources.auxiliary,
+            resources.seed,
+            resources.device,
+            {name: tensor.to(resources.device) for name, tensor in resources.learnt.items()},
+        )
+
+    def cost(self, seconds: float, peak_memory_mib: float) -> Cost:
+        """What was spent on this workbench."""
+        forward = sum(model.forward_images for model in self.surrogates)
+        backward = sum(model.backward_images for model in self.surrogates)
+        return Cost(seconds, forward, backward, peak_memory_mib)
 
 
 class Protector(ABC):
@@ -167,6 +196,36 @@ class Protector(ABC):
         """Digests of files outside the project that decide the output for these photos; part of the cache key."""
         return {}
 
+    def train(self, bench: Workbench) -> Mapping[str, Tensor]:
+        """What is trained once, before any person is seen: the weights of a generator, a universal mask.
+
+        It may depend on surrogates, auxiliary faces and seed alone; the benchmark stores it and hands it to every
+        chunk as ``bench.learnt``. Default: nothing.
+        """
+        return {}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a training stage, whose result `protect` needs in ``Resources.learnt``."""
+        return type(self).train is not Protector.train
+
+    @final
+    def learn(self, resources: Resources) -> Learnt:
+        """Run the training stage and measure what it took.
+
+        Raises:
+            ValueError: training gave a value that is not finite.
+            MissingNeedError: something in ``needs`` that training uses was not given.
+        """
+        self._check_needs({"surrogates", "auxiliary"}, resources)
+        bench = Workbench.of(resources)
+        with _stopwatch(resources.device) as read:
+            tensors = {name: tensor.detach().cpu() for name, tensor in self.train(bench).items()}
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{self.name}: training diverged ({name} is not finite): lower its learning rate")
+        return Learnt(tensors, bench.cost(*read()))
+
     def fit(self, people: People, bench: Workbench) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
 
@@ -187,15 +246,10 @@ class Protector(ABC):
             MissingNeedError: something in ``needs`` was not given.
         """
         self._check_input(people, resources)
-        bench = Workbench(
-            tuple(CountedRecogniser(model) for model in resources.surrogates),
-            resources.auxiliary,
-            resources.seed,
-            resources.device,
-        )
+        bench = Workbench.of(resources)
         with _stopwatch(resources.device) as read:
             raw = self.perturb(people, self.fit(people, bench), bench).detach()
-        seconds, peak_memory_mib = read()
+        cost = bench.cost(*read())
         if raw.shape != people.images.shape:
             raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(people.images.shape)}")
 
@@ -206,12 +260,6 @@ class Protector(ABC):
             rounded = torch.where(sound.view(-1, 1, 1, 1), rounded, original)
         difference = (rounded - original).flatten(1)
         linf_255 = difference.abs().amax(dim=1)
-        cost = Cost(
-            seconds,
-            sum(model.forward_images for model in bench.surrogates),
-            sum(model.backward_images for model in bench.surrogates),
-            peak_memory_mib,
-        )
         return Protected(
             images=rounded.to(torch.uint8).cpu(),
             status=tuple(OK if good else METHOD_FAILED for good in sound.tolist()),
@@ -232,14 +280,19 @@ class Protector(ABC):
         low, high = map(float, images.aminmax()) if images.numel() else (0.0, 1.0)
         if not (low >= 0 and high <= 1):  # NaN is refused, too
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
+        self._check_needs(self.needs, resources, people)
+        if self.is_trained and not resources.learnt:
+            raise MissingNeedError(f"{self.name} is trained first: give the tensors of learn() as resources.learnt")
+
+    def _check_needs(self, needed: Collection[str], resources: Resources, people: People | None = None) -> None:
         offered = {
             "surrogates": bool(resources.surrogates),
-            "references": people.references is not None,
             "auxiliary": resources.auxiliary is not None,
-            "landmarks": people.landmarks is not None,
-            "targets": people.targets is not None,
+            "references": people is not None and people.references is not None,
+            "landmarks": people is not None and people.landmarks is not None,
+            "targets": people is not None and people.targets is not None,
         }
-        if missing := sorted(need for need in self.needs if not offered[need]):
+        if missing := sorted(need for need in self.needs & set(needed) if not offered[need]):
             raise MissingNeedError(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
 
     def _warnings(self, unchanged: int, photos: int) -> tuple[str, ...]:

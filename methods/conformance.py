@@ -70,6 +70,12 @@ def tiny_resources() -> Resources:
     return Resources((_tiny_recogniser(),), auxiliary, seed=0)
 
 
+def _trained(protector: Protector) -> Resources:
+    """The tiny resources, with what the method trains once from them."""
+    resources = tiny_resources()
+    return replace(resources, learnt=protector.learn(resources).tensors) if protector.is_trained else resources
+
+
 def check_protector(protector: Protector, zero_budget: Protector | None = None) -> list[CheckResult]:
     """Run every check on a method.
 
@@ -123,13 +129,13 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _protect(protector: Protector, people: People | None = None) -> Protected:
-    outcome = protector.protect(people or tiny_people(), tiny_resources())
+    outcome = protector.protect(people or tiny_people(), _trained(protector))
     _require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
     return outcome
 
 
 def _check_range(protector: Protector) -> str:
-    people, resources = tiny_people(), tiny_resources()
+    people, resources = tiny_people(), _trained(protector)
     # Photos at both ends of the range, where a method that forgets to clip shows.
     extreme = replace(people, images=(people.images > people.images.mean()).float())
     with torch.random.fork_rng(devices=[]):
@@ -189,7 +195,7 @@ def _check_order(protector: Protector) -> str:
 
 
 def _check_frozen(protector: Protector) -> str:
-    resources = tiny_resources()
+    resources = _trained(protector)
     before = [_fingerprint(model) for model in resources.surrogates]
     protector.protect(tiny_people(), resources)
     _require(before == [_fingerprint(model) for model in resources.surrogates], "a surrogate was changed")
@@ -245,7 +251,7 @@ def _check_other_probes(protector: Protector) -> str:
 
 
 def _check_needs(protector: Protector) -> str:
-    people, resources = tiny_people(), tiny_resources()
+    people, resources = tiny_people(), _trained(protector)
     without: dict[str, tuple[People, Resources]] = {
         "surrogates": (people, replace(resources, surrogates=())),
         "references": (replace(people, references=None, reference_id=()), resources),

@@ -53,7 +53,8 @@ class Results:
         models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust,
             clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
-            backward_per_image, peak_memory_mib, status. Times are the only numbers that differ between equal runs.
+            backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
+            peak_memory_mib, status. Times are the only numbers that differ between equal runs.
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

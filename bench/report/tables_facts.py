@@ -122,7 +122,11 @@ def passes_table(results: Results) -> Table | None:
         "passes",
         "Network passes",
         "Images through the surrogate per protected photo; learning a mask is spread over the photos it protects.",
-        {"forward_per_image": ("Forward", 1), "backward_per_image": ("Backward", 1)},
+        {
+            "forward_per_image": ("Forward", 1),
+            "backward_per_image": ("Backward", 1),
+            "training_passes": ("Training, once", 0),
+        },
     )
 
 
@@ -137,9 +141,14 @@ def cost_table(results: Results) -> Table | None:
             "forward_per_image": ("Forward passes", 1),
             "backward_per_image": ("Backward passes", 1),
             "seconds_per_image": ("Seconds", 4),
+            "training_seconds": ("Training (s)", 1),
             "peak_memory_mib": ("Peak memory (MiB)", 0),
         },
     )
+
+
+_TRAINING = ("training_seconds", "training_passes")
+"""Columns that are left out where no method is trained."""
 
 
 def _cost_table(
@@ -147,6 +156,7 @@ def _cost_table(
 ) -> Table | None:
     if results.costs.empty:
         return None
+    numbers = {key: value for key, value in numbers.items() if key not in _TRAINING or bool((results.costs[key] > 0).any())}
     rows = []
     for line in records(results.costs):
         surrogate = text(line["surrogate"])

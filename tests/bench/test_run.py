@@ -153,6 +153,38 @@ def test_a_method_that_loses_photos_leaves_rows_with_a_status(tiny_overrides: li
     assert (whole["n"] == 18).all()
 
 
+def test_a_costly_method_runs_on_the_stated_part_of_the_probes(tiny_overrides: list[str]) -> None:
+    part = run(compose(tiny_overrides, "+plan.subsets.pgd={people: 3, photos: 2}"))
+    found = rates(part).query("method == 'pgd'")
+    assert (found["n"] == 6).all()
+    assert (found["n_failed"] == 0).all()
+    assert (found["n_identities"] == 3).all()
+    assert (rates(part).query("method != 'pgd'")["n"] == 18).all()
+    assert part.results.setup["fewer_probes"] == "pgd on 2 photos of 3 people"
+    assert not part.problems
+
+
+def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overrides: list[str]) -> None:
+    more = ("method=trained", "method.epsilon_255=4")
+    outcome = run(compose(tiny_overrides, *more))
+    assert not outcome.problems
+    [cost] = outcome.results.costs.query("method == 'trained'").to_dict("records")
+    assert cost["training_passes"] == 2
+    assert cost["forward_per_image"] == 0
+    stored = list(Path(compose(tiny_overrides).paths.store).glob("learnt/*/*.safetensors"))
+    assert len(stored) == 1
+    units = [unit for unit, _ in prepare(compose(tiny_overrides, *more)).units if unit.cell.method == "trained"]
+    store = Store(Path(compose(tiny_overrides).paths.store))
+    photos = [store.read_photos("protected", unit.key) for unit in units]
+    before = {path: path.stat().st_mtime_ns for path in stored}
+    for unit in units:
+        store.remove("protected", unit.key, ".zip")
+    run(compose(tiny_overrides, *more))
+    again = [store.read_photos("protected", unit.key) for unit in units]
+    assert all(a and b and torch.equal(a[0], b[0]) for a, b in zip(photos, again, strict=True))
+    assert {path: path.stat().st_mtime_ns for path in stored} == before
+
+
 def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides: list[str]) -> None:
     more = ("+method@methods.broken=raises", "methods.pgd.steps=1")
     outcome = run(compose(tiny_overrides, *more))
@@ -217,6 +249,8 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("+methods.pgd.stepz=3",), "method pgd has no setting 'stepz'"),
         (("methods.pgd.steps=-5",), "method pgd: .*steps"),
         (("dataset.distractors=0",), "has no distractor faces"),
+        (("+plan.subsets.nobody={people: 3}",), "plan.subsets names nobody"),
+        (("+plan.subsets.pgd={persons: 3}",), "plan.subsets.pgd takes people and photos"),
         (("quality.metrics=[beauty]",), "there is no image metric 'beauty'"),
     ],
 )

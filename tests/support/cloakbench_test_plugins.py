@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cloakbench.methods.base import People, Protector, Scope, Workbench
+from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
 
@@ -64,6 +64,28 @@ class EveryThirdFails(Protector):
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
         failed = torch.tensor([int(name[-2:]) % 3 == 0 for name in people.image_id])
         return torch.where(failed.view(-1, 1, 1, 1), torch.nan, people.images * 0.9)
+
+
+class Trained(Protector):
+    """Adds a universal pattern that is drawn once, in the training stage."""
+
+    name: ClassVar[str] = "trained"
+    scope: ClassVar[Scope] = "universal"
+    paper: ClassVar[str] = "none; a test"
+
+    def __init__(self, epsilon_255: float = 8) -> None:
+        self.budget = Budget("linf", epsilon_255)
+        self.needs = frozenset({"surrogates", "auxiliary"})
+
+    def train(self, bench: Workbench) -> dict[str, Tensor]:
+        assert bench.auxiliary is not None
+        images = bench.auxiliary.images[:2].float() / 255
+        bench.surrogates[0].embed(images)
+        return {"pattern": (images[0] - images[1]).sign()}
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        assert self.budget is not None
+        return people.images + bench.learnt["pattern"] * self.budget.size_255 / 255
 
 
 class Raises(Protector):

@@ -196,6 +196,8 @@ def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.D
                 "seconds_per_image": (0.0002 + 0.0013 * forward) * rng.uniform(0.9, 1.1),
                 "forward_per_image": float(forward),
                 "backward_per_image": float(backward),
+                "training_seconds": 0.0,
+                "training_passes": 0,
                 "peak_memory_mib": 480 + 20 * rng.uniform(),
                 "status": "ok",
             }
