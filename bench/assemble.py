@@ -59,8 +59,9 @@ def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[Mea
 def _subsets(experiment: Experiment) -> dict[str, str]:
     """What the reader must know of methods that ran on fewer probes than the others."""
     words = [
-        f"{method} on {subset.get('photos') or 'all'} photos of {subset.get('people') or 'all'} people"
-        for method, subset in experiment.config.plan.subsets.items()
+        f"{method} on {limit.get('photos') or 'all'} photos of {limit.get('people') or 'all'} people"
+        for method, limit in experiment.config.plan.limits.items()
+        if limit.get("photos") or limit.get("people")
     ]
     return {"fewer_probes": ", ".join(words)} if words else {}
 

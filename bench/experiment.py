@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from cloakbench.bench.plan import (
     build_chunks,
     measured_target_rows,
     narrow,
+    read_limits,
     unit_key,
 )
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
@@ -171,7 +172,8 @@ def prepare(config: DictConfig) -> Experiment:
         role: [by_id[image_id] for image_id in some.image_id] for role, some in faces.items()
     }
     auxiliary_digest = brief.faces.get("auxiliary", "")
-    parts = _narrowed(config, chunks, faces["probe"], {cell.method for cell in cells})
+    limits = read_limits(config, {cell.method for cell in cells})
+    parts = {method: narrow(chunks, faces["probe"], limit) for method, limit in limits.items()}
     units = []
     for cell in cells:
         for chunk in parts.get(cell.method, chunks):
@@ -199,22 +201,6 @@ def _check_faces(faces: Mapping[Role, FaceSet], dataset: Dataset) -> None:
     shared = set(faces["probe"].image_id) & set(faces["reference"].image_id) if "reference" in faces else set()
     if shared:
         raise ConfigError(f"{min(shared)} is both reference and probe; a mask must never see its probes")
-
-
-def _narrowed(
-    config: DictConfig, chunks: Sequence[Chunk], probes: FaceSet, methods: Collection[str]
-) -> dict[str, list[Chunk]]:
-    """The chunks of the methods that ``plan.subsets`` keeps to a part of the probes."""
-    parts = {}
-    for method, subset in config.plan.subsets.items():
-        if method not in methods:
-            raise ConfigError(f"plan.subsets names {method}, which is no method of this experiment")
-        people, photos = (subset.get(name) for name in ("people", "photos"))
-        unknown = set(subset) - {"people", "photos"}
-        if unknown or any(value is not None and value < 1 for value in (people, photos)):
-            raise ConfigError(f"plan.subsets.{method} takes people and photos, each at least 1, got {dict(subset)}")
-        parts[str(method)] = narrow(chunks, probes, people, photos)
-    return parts
 
 
 def _plain(config: Any) -> dict[str, Any]:

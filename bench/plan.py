@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra.utils import get_method, instantiate
@@ -84,8 +84,10 @@ def build_cells(config: DictConfig) -> list[Cell]:
     ``epsilons_255`` is an axis for the methods of an experiment; a method chosen on the command line runs at its own
     ``epsilon_255``. Controls run at every budget that some method runs at.
 
+    ``plan.limits`` keeps a costly method to some budgets and surrogates.
+
     Raises:
-        ConfigError: no method was asked for, or a method needs a surrogate and there is none.
+        ConfigError: no method was asked for, a method needs a surrogate and there is none, or a limit fits nothing.
     """
     chosen = {config.method_key: config.method} if config.method is not None else dict(config.methods)
     if not chosen:
@@ -94,8 +96,10 @@ def build_cells(config: DictConfig) -> list[Cell]:
     labels = surrogate_labels(config)
 
     cells: list[Cell] = []
+    limits = read_limits(config, {*chosen, *config.controls})
     for key, method in chosen.items():
-        cells += _cells_of(key, method, axis, labels)
+        limit = limits.get(key, Limit())
+        cells += _cells_of(key, method, limit.epsilons_255 or axis, limit.surrogates or labels)
     budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
     controls = [
         cell
@@ -104,6 +108,45 @@ def build_cells(config: DictConfig) -> list[Cell]:
         for cell in _cells_of(key, method, budgets or None, labels)
     ]
     return controls + cells
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a costly method is kept to; None and empty mean that nothing is left out.
+
+    Attributes:
+        people: the first people of the probes.
+        photos: of each of them the first photos.
+        epsilons_255: budgets instead of the experiment's.
+        surrogates: label to keys of surrogates, instead of the experiment's; several keys are an ensemble.
+    """
+
+    people: int | None = None
+    photos: int | None = None
+    epsilons_255: tuple[float, ...] = ()
+    surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_limits(config: DictConfig, methods: Collection[str]) -> dict[str, Limit]:
+    """``plan.limits`` of an experiment by method.
+
+    Raises:
+        ConfigError: a method or surrogate that the experiment does not have, an unknown key, or a number out of range.
+    """
+    limits = {}
+    for method, given in config.plan.limits.items():
+        plain: Any = OmegaConf.to_container(given, resolve=True)
+        if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
+            raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
+        surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
+        strangers = [key for keys in surrogates.values() for key in keys if key not in config.surrogates]
+        if method not in methods or strangers:
+            raise ConfigError(f"plan.limits names {(strangers or [method])[0]}, which this experiment does not have")
+        limit = Limit(plain.get("people"), plain.get("photos"), tuple(plain.get("epsilons_255") or ()), surrogates)
+        if any(count is not None and count < 1 for count in (limit.people, limit.photos)):
+            raise ConfigError(f"plan.limits.{method}: people and photos must be at least 1")
+        limits[str(method)] = limit
+    return limits
 
 
 def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
@@ -178,21 +221,21 @@ def build_chunks(
     return chunks
 
 
-def narrow(chunks: Sequence[Chunk], probes: FaceSet, people: int | None, photos: int | None) -> list[Chunk]:
-    """The part of a plan that a costly method works on: the first ``people``, and of each the first ``photos``.
+def narrow(chunks: Sequence[Chunk], probes: FaceSet, limit: Limit) -> list[Chunk]:
+    """The part of a plan that a costly method works on.
 
-    None takes all. What a method is not run on is not planned, and stands in no rate of it; the other photos of the
+    What a method is not run on is not planned, and stands in no rate of it; the other photos of the
     people stay in the gallery.
     """
     narrowed = []
-    left = sum(len(chunk.identities) for chunk in chunks) if people is None else people
+    left = sum(len(chunk.identities) for chunk in chunks) if limit.people is None else limit.people
     for chunk in chunks:
         names = chunk.identities[:left]
         left -= len(names)
         rows: dict[str, list[int]] = {name: [] for name in names}
         for row in chunk.probes:
             of_person = rows.get(probes.identity[row])
-            if of_person is not None and (photos is None or len(of_person) < photos):
+            if of_person is not None and (limit.photos is None or len(of_person) < limit.photos):
                 of_person.append(row)
         if names:
             kept = tuple(row for of_person in rows.values() for row in of_person)

@@ -156,7 +156,9 @@ def _cost_table(
 ) -> Table | None:
     if results.costs.empty:
         return None
-    numbers = {key: value for key, value in numbers.items() if key not in _TRAINING or bool((results.costs[key] > 0).any())}
+    numbers = {
+        key: value for key, value in numbers.items() if key not in _TRAINING or bool((results.costs[key] > 0).any())
+    }
     rows = []
     for line in records(results.costs):
         surrogate = text(line["surrogate"])

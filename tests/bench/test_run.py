@@ -154,7 +154,7 @@ def test_a_method_that_loses_photos_leaves_rows_with_a_status(tiny_overrides: li
 
 
 def test_a_costly_method_runs_on_the_stated_part_of_the_probes(tiny_overrides: list[str]) -> None:
-    part = run(compose(tiny_overrides, "+plan.subsets.pgd={people: 3, photos: 2}"))
+    part = run(compose(tiny_overrides, "+plan.limits.pgd={people: 3, photos: 2}"))
     found = rates(part).query("method == 'pgd'")
     assert (found["n"] == 6).all()
     assert (found["n_failed"] == 0).all()
@@ -162,6 +162,16 @@ def test_a_costly_method_runs_on_the_stated_part_of_the_probes(tiny_overrides: l
     assert (rates(part).query("method != 'pgd'")["n"] == 18).all()
     assert part.results.setup["fewer_probes"] == "pgd on 2 photos of 3 people"
     assert not part.problems
+
+
+def test_a_costly_method_keeps_to_the_stated_budgets_and_surrogates(tiny_overrides: list[str]) -> None:
+    limit = "+plan.limits.pgd={epsilons_255: [6], surrogates: {both: [tiny1, tiny2]}}"
+    experiment = prepare(compose(tiny_overrides, "+model@surrogates.tiny2=tiny2", limit))
+    labels = [cell.label for cell in experiment.cells if cell.method == "pgd"]
+    assert labels == ["pgd 6/255 on both"]
+    assert [cell.label for cell in experiment.cells if cell.method == "random_sign"] == [
+        f"random_sign {budget}/255" for budget in (4, 6, 8)
+    ]
 
 
 def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overrides: list[str]) -> None:
@@ -249,8 +259,10 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("+methods.pgd.stepz=3",), "method pgd has no setting 'stepz'"),
         (("methods.pgd.steps=-5",), "method pgd: .*steps"),
         (("dataset.distractors=0",), "has no distractor faces"),
-        (("+plan.subsets.nobody={people: 3}",), "plan.subsets names nobody"),
-        (("+plan.subsets.pgd={persons: 3}",), "plan.subsets.pgd takes people and photos"),
+        (("+plan.limits.nobody={people: 3}",), "plan.limits names nobody"),
+        (("+plan.limits.pgd={persons: 3}",), "plan.limits.pgd has no setting 'persons'"),
+        (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd: people and photos must be at least 1"),
+        (("+plan.limits.pgd={surrogates: {x: [nobody]}}",), "plan.limits names nobody"),
         (("quality.metrics=[beauty]",), "there is no image metric 'beauty'"),
     ],
 )
