@@ -64,9 +64,10 @@ def tiny_people() -> People:
 
 
 def tiny_resources() -> Resources:
-    """One small recogniser with batch statistics to spoil, and a handful of other people's faces."""
-    others = tuple(f"other{i}-0" for i in range(6))
-    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, others)
+    """One small recogniser with batch statistics to spoil, and two photos each of a handful of other people."""
+    others = tuple(f"other{i}-{j}" for i in range(6) for j in range(2))
+    people = tuple(name.split("-")[0] for name in others)
+    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, people)
     return Resources((_tiny_recogniser(),), auxiliary, seed=0)
 
 
