@@ -90,7 +90,12 @@ class Measured:
         self.runs: tuple[Run, ...] = tuple(
             sorted(runs, key=lambda run: (methods.index(run.method), run.epsilon_255 or 0.0))
         )
-        self._with_surrogate = {key[1] for key in self._cells if key[3]}
+        self._surrogates_of: dict[Run, tuple[str, ...]] = {
+            run: tuple(name for name in self.surrogates if name in used)
+            for run in runs
+            if (used := {key[3] for key in self._cells if (key[1], key[2]) == (run.method, run.epsilon_255) and key[3]})
+        }
+        self._with_surrogate = {run.method for run in self._surrogates_of}
         self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
 
     @property
@@ -111,6 +116,11 @@ class Measured:
         """Whether any measurement of the method names a surrogate."""
         return method in self._with_surrogate
 
+    def surrogates_of(self, run: Run) -> tuple[str, ...]:
+        """The surrogates that a run was measured on, fewer than all where the plan limits a method; all of them for a
+        method that uses none, whose row stands beside every surrogate."""
+        return self._surrogates_of.get(run, self.surrogates)
+
     def is_white_box(self, surrogate: str, target: str) -> bool:
         """Whether the target is the surrogate."""
         return (surrogate, target) in self._white_box
@@ -126,7 +136,7 @@ class Measured:
         by_target = sorted({key[0] for key in self._cells if key[4] and key[5] == UNTRANSFORMED})
         absent: dict[tuple[Run, str, str], list[str]] = {}
         for run in self.runs:
-            for surrogate in self.surrogates if self.uses_surrogate(run.method) else ("",):
+            for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
                 for target, metric in itertools.product(self.targets, by_target):
                     key = (metric, run.method, run.epsilon_255, surrogate, target, UNTRANSFORMED)
                     if key not in self._cells:
@@ -147,16 +157,16 @@ class Measured:
 
     def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean of the black-box means of all surrogates; missing when one of them is."""
-        return mean_estimate([self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates])
+        return mean_estimate([self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates_of(run)])
 
     def white_box_overall(self, metric: str, run: Run) -> Estimate:
         """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
-        surrogates = [s for s in self.surrogates if any(self.is_white_box(s, target) for target in self.targets)]
+        surrogates = [s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.targets)]
         return mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
 
     def quality(self, metric: str, run: Run) -> Estimate:
         """A quality metric, averaged over the surrogates."""
-        return mean_estimate([self.cell(metric, run, surrogate, "") for surrogate in self.surrogates])
+        return mean_estimate([self.cell(metric, run, surrogate, "") for surrogate in self.surrogates_of(run)])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

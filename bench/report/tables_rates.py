@@ -98,7 +98,7 @@ def matrix_tables(measured: Measured) -> list[Table]:
             )
             for run in measured.runs_at(epsilon)
             if measured.uses_surrogate(run.method)
-            for surrogate in measured.surrogates
+            for surrogate in measured.surrogates_of(run)
         ]
         if rows:
             tables.append(
@@ -177,6 +177,8 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
     rows = []
     for surrogate in measured.surrogates:
         for run in measured.runs_at(epsilon):
+            if surrogate not in measured.surrogates_of(run):
+                continue
             numbers = [_rate(measured, m, run, surrogate, t) for t in measured.targets for m in spread.metrics]
             means = [_number(measured.black_box(metric, run, surrogate)) for metric in spread.metrics]
             estimates = [measured.cell(m, run, surrogate, t) for t in measured.targets for m in spread.metrics]
