@@ -18,7 +18,7 @@ from PIL import Image
 from cloakbench.bench.report.inputs import Example, Results
 from cloakbench.datasets.provenance import code_digest
 
-_FRAMES = ("measurements", "models", "costs", "thresholds")
+_FRAMES = ("measurements", "models", "methods", "costs", "thresholds")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

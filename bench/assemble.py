@@ -39,6 +39,7 @@ def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[Mea
         manifest_sha256=experiment.manifest_digest,
         measurements=measurements,
         models=_models(experiment),
+        methods=_methods(experiment.cells),
         costs=_costs(experiment, inventory),
         thresholds=pd.concat(thresholds, ignore_index=True),
         examples=_examples(experiment, inventory),
@@ -178,6 +179,26 @@ def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
                 "status": OK if whole else METHOD_FAILED,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
+    """What the class attributes of every method say, one row a key."""
+    built = {cell.method: make_protector(cell.config, cell.method) for cell in cells}
+    rows = [
+        {
+            "key": key,
+            "name": protector.name,
+            "scope": protector.scope,
+            "goal": protector.goal,
+            "needs": ", ".join(sorted(protector.needs)),
+            "targeted": protector.targeted,
+            "trained": protector.is_trained,
+            "norm": protector.budget.norm if protector.budget else "",
+            "paper": protector.paper,
+        }
+        for key, protector in built.items()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -6,7 +6,7 @@ Rates are in per cent with 95 % intervals.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from cloakbench.bench.report.inputs import Example
+from cloakbench.bench.report.figure_faces import image_grid
 from cloakbench.bench.report.labels import (
     CLEAN,
     UNTRANSFORMED,
@@ -33,14 +33,12 @@ from cloakbench.bench.report.plotting import (
     Drawing,
     Skipped,
     Styles,
+    arms,
     dodge,
     percent_axis,
     styled,
 )
 
-_EXAMPLES_MOST = 4
-_LABELS_MOST = 7
-_DIFFERENCE_GAIN = 10
 _NO_VALUE = "0.88"
 
 
@@ -78,6 +76,40 @@ def psr_against_ssim(measured: Measured) -> Drawing:
     handles += styles.budget_handles(shown)
     handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
     figure.legend(handles=handles, loc="outside right center")
+    return figure
+
+
+@styled
+def psr_bars(measured: Measured) -> Drawing:
+    """PSR and SSIM of every method at its largest budget as bars with intervals, as in the survey's Figures 2 and 3."""
+    metric = f"psr_{measured.rule}_top1"
+    largest: dict[str, Run] = {run.method: run for run in measured.runs}  # runs ascend by budget
+    bars = [
+        (run, rate, ssim)
+        for run in largest.values()
+        if (rate := measured.black_box_overall(metric, run)).ok and (ssim := measured.quality("ssim", run)).ok
+    ]
+    if not any(not is_control(run) for run, _, _ in bars):
+        return Skipped("no method has both a complete black-box mean and an SSIM")
+    figure = Figure(figsize=(TWO_COLUMNS, 0.21 * len(bars) + 0.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(bars))
+    colours = [CONTROL_COLOUR if is_control(run) else "#0072B2" for run, _, _ in bars]
+    for panel, estimates, scale, title in (
+        (left, [rate for _, rate, _ in bars], 100, f"Black-box PSR Top-1 ({measured.rule.upper()}), %"),
+        (right, [ssim for _, _, ssim in bars], 1, "SSIM to the original"),
+    ):
+        spans = np.concatenate([arms(estimate, scale) for estimate in estimates], axis=1)
+        values = [scale * estimate.value for estimate in estimates]
+        style = {"linewidth": 0.7, "ecolor": "0.2"}
+        panel.barh(places, values, height=0.68, color=colours, alpha=0.85, xerr=spans, error_kw=style)
+        panel.set_xlabel(title)
+        panel.grid(visible=False, axis="y")
+    left.set_xlim(0, 100)
+    right.set_xlim(0, 1)
+    names = [f"{method_name(run.method)}, n {rate.n}" for run, rate, _ in bars]
+    left.set_yticks(places, names)
+    left.invert_yaxis()
     return figure
 
 
@@ -188,35 +220,12 @@ def budget_curves(measured: Measured) -> Drawing:
     return figure
 
 
-@styled
-def image_grid(measured: Measured) -> Drawing:
-    """Methods in columns; for each face a line of photos, the original first, over a line of differences times ten."""
-    examples = measured.results.examples[:_EXAMPLES_MOST]
-    labels = _spread(list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN)))
-    if not labels:
-        return Skipped("the run stored no example photos")
-    head, gap = 0.36, 0.02
-    side = min(1.1, TWO_COLUMNS / (len(labels) + 1))
-    width, height = side * (len(labels) + 1), head + 2 * side * len(examples)
-    figure = Figure(figsize=(width, height))
-    for number, example in enumerate(examples):
-        for line, pictures in enumerate(_lines(example, labels)):
-            bottom = height - head - (2 * number + line + 1) * side
-            for column, picture in enumerate(pictures):
-                bounds = (column * side / width, bottom / height, (side - gap) / width, (side - gap) / height)
-                panel = figure.add_axes(bounds)
-                panel.set_axis_off()
-                if isinstance(picture, str):
-                    panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=7)
-                else:
-                    panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-    for column, label in enumerate(["Original", *map(_two_lines, labels)]):
-        middle = (column + 0.5) * side / width
-        figure.text(middle, 1 - head / height / 2, label, ha="center", va="center", fontsize=6.5)
-    return figure
-
-
 FIGURES: dict[str, tuple[Callable[[Measured], Drawing], str]] = {
+    "psr_bars": (
+        psr_bars,
+        "Protection and picture quality of every method at its largest budget, with 95 % intervals: "
+        "the survey's Figures 2 and 3.",
+    ),
     "psr_ssim": (
         psr_against_ssim,
         "Protection against picture quality: black-box mean PSR over SSIM with 95 % intervals. "
@@ -260,38 +269,6 @@ def _annotate(axis: Axes, cells: list[list[Estimate]]) -> None:
             axis.text(column, line, f"{100 * cell.value:.0f}", ha="center", va="center", color=ink, fontsize=7)
 
 
-def _spread(labels: list[str]) -> list[str]:
-    """At most `_LABELS_MOST` of the labels, spread evenly from the first to the last; the controls are first."""
-    if len(labels) <= _LABELS_MOST:
-        return labels
-    return [labels[round(place)] for place in np.linspace(0, len(labels) - 1, _LABELS_MOST)]
-
-
-def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | str], list[np.ndarray | str]]:
-    """The two lines of a face: photos and differences ``[3, H, W]``, or the words that stand in their place."""
-    original = example.original.numpy()
-    photos: list[np.ndarray | str] = [original]
-    differences: list[np.ndarray | str] = [f"difference\n×{_DIFFERENCE_GAIN}"]
-    for label in labels:
-        protected = example.protected.get(label)
-        photos.append("failed" if protected is None else protected.numpy())
-        differences.append("" if protected is None else _difference(original, protected.numpy()))
-    return photos, differences
-
-
-def _two_lines(label: str) -> str:
-    """``pgd 8/255`` to the printed name over the budget; remarks in brackets are left out."""
-    method, _, budget = label.partition(" ")
-    name = method_name(method).partition(" (")[0]
-    return f"{name}\n{budget}".strip()
-
-
 def _panels_per_line(panels: int, columns: int) -> int:
     """As many heat maps side by side as leave a cell wide enough for its number."""
     return max(1, min(panels, 26 // max(1, columns)))
-
-
-def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
-    """uint8 picture of the amplified difference about mid-grey."""
-    difference = protected.astype(np.float32) - original.astype(np.float32)
-    return (127.5 + _DIFFERENCE_GAIN * difference).clip(0, 255).round().astype(np.uint8)

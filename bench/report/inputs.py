@@ -55,6 +55,7 @@ class Results:
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
             peak_memory_mib, status. Times are the only numbers that differ between equal runs.
+        methods: one row per method: key, name, scope, goal, needs, targeted, trained, norm, paper.
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
@@ -66,6 +67,7 @@ class Results:
     measurements: pd.DataFrame
     models: pd.DataFrame
     costs: pd.DataFrame
+    methods: pd.DataFrame
     thresholds: pd.DataFrame
     examples: tuple[Example, ...] = ()
     setup: Mapping[str, Any] = field(default_factory=dict)

@@ -26,6 +26,7 @@ METHODS = {
     "opom_class_center": "OPOM-ClassCenter",
     "opom_convex_hull": "OPOM-ConvexHull",
     "opom_convex_hull_dfanet_m": "DFANet-M-OPOM-ConvexHull",
+    "apf": "APF",
     "precomputed": "Precomputed",
 }
 """Method key to the name its paper prints, in the order of the tables: controls first, weak before strong."""

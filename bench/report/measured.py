@@ -157,11 +157,15 @@ class Measured:
 
     def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean of the black-box means of all surrogates; missing when one of them is."""
-        return mean_estimate([self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates_of(run)])
+        return mean_estimate(
+            [self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates_of(run)]
+        )
 
     def white_box_overall(self, metric: str, run: Run) -> Estimate:
         """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
-        surrogates = [s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.targets)]
+        surrogates = [
+            s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.targets)
+        ]
         return mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
 
     def quality(self, metric: str, run: Run) -> Estimate:

@@ -99,6 +99,13 @@ def _problem(line: dict[str, str]) -> str:
     return next((problem for problem, found in problems.items() if found), "")
 
 
+def load_survey_table(number: int) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of Table I or II of the survey as printed; the first column names the method."""
+    content = (reported_folder() / f"survey_table{number}.csv").read_text(encoding="utf-8")
+    reader = csv.DictReader(io.StringIO(content), strict=True)
+    return list(reader.fieldnames or ()), list(reader)
+
+
 def target_matches(models: pd.DataFrame) -> dict[str, str]:
     """FaceCloak's target key to our model, for every key that one of our targets stands for.
 

@@ -36,6 +36,7 @@ def combine(runs: Sequence[Results]) -> Results:
         name=" + ".join(names),
         measurements=_measurements(runs),
         models=_models(runs),
+        methods=_first(pd.concat([run.methods for run in runs], ignore_index=True), ["key"]),
         costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
         thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["target", "far"]),
         examples=_examples(runs),

@@ -11,6 +11,7 @@ from cloakbench.bench.report.tables_facts import (
     quality_table,
     thresholds_table,
 )
+from cloakbench.bench.report.tables_methods import methods_table, survey_tables
 from cloakbench.bench.report.tables_rates import (
     identification_tables,
     matrix_tables,
@@ -24,6 +25,8 @@ def build_tables(measured: Measured) -> list[Table]:
     """Every table that the measurements can fill. Equal measurements give equal tables: none holds a time."""
     optional = [
         models_table(measured.results),
+        methods_table(measured),
+        *survey_tables(measured),
         *identification_tables(measured),
         *reported_tables(measured),
         *matrix_tables(measured),

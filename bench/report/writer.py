@@ -25,6 +25,7 @@ _ONLY_LINKED = ("_given_clean", "reported_differences")
 """Tables that the report links but does not print: variants of printed ones, and long ones made for computing."""
 _SECTIONS = {
     "Recognisers": ("models",),
+    "Methods": ("methods", "survey_table"),
     "Identification": ("identification",),
     "Reported beside measured": ("reported",),
     "Transfer": ("surrogate_target",),
@@ -35,7 +36,7 @@ _SECTIONS = {
     "Failures": ("failures",),
 }
 _FIGURES_OF = {
-    "Identification": ("psr_ssim", "budget"),
+    "Identification": ("psr_bars", "psr_ssim", "budget"),
     "Transfer": ("transfer",),
     "Picture quality": ("faces",),
     "Robustness": ("robustness",),

@@ -122,6 +122,7 @@ def build(
         measurements=frame.sample(frac=1, random_state=seed, ignore_index=True),
         models=_models(),
         costs=_costs(runs, rng),
+        methods=_methods({run[0] for run in runs}),
         thresholds=_thresholds([target[0] for target in targets]),
         examples=tuple(_example(f"id{i:03d}_p0", methods, max(budgets), i) for i in range(4)),
         setup={"identities": 50, "probes_per_identity": 10, "distractors": 2000, "seed": 0, "resamples": 2000},
@@ -180,6 +181,25 @@ def _break(frame: pd.DataFrame) -> pd.DataFrame:
 def _models() -> pd.DataFrame:
     names = ["name", "roles", "family", "backbone", "head", "stands_for", "robust", "clean_top1"]
     return pd.DataFrame([model[:8] for model in MODELS if model[0] != "softmax"], columns=names)
+
+
+def _methods(keys: set[str]) -> pd.DataFrame:
+    columns = ["key", "name", "scope", "goal", "needs", "targeted", "trained", "norm", "paper"]
+    rows = [
+        (
+            key,
+            key.partition("_")[0],
+            METHODS.get(key, (0, 0, "image"))[2],
+            "evade recognition",
+            "",
+            False,
+            False,
+            "",
+            "",
+        )
+        for key in sorted(keys)
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.DataFrame:
@@ -269,6 +289,7 @@ def build_small() -> Results:
         measurements=record.frame(),
         models=_models().query("name in ('arcface', 'senet')"),
         costs=_costs([], np.random.default_rng(0)),
+        methods=_methods(set()),
         thresholds=pd.DataFrame(),
         setup={"identities": 10, "seed": 0},
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report import figures
+from cloakbench.bench.report import figure_faces, figures
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.plotting import Skipped, save_figure
 
@@ -69,14 +69,14 @@ def test_difference_is_ten_times_about_mid_grey():
     original = np.full((3, 2, 2), 100, np.uint8)
     protected = original.copy()
     protected[0, 0, 0], protected[0, 0, 1], protected[0, 1, 0] = 108, 92, 255
-    assert figures._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
+    assert figure_faces._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
 
 
 def test_face_without_a_protected_photo_is_labelled(measured):
     face = measured.results.examples[0]
     broken = replace(face, protected=dict(list(face.protected.items())[:1]))
     results = replace(measured.results, examples=(face, broken))
-    figure = figures.image_grid(Measured(results))
+    figure = figure_faces.image_grid(Measured(results))
     words = [text.get_text() for axis in figure.axes for text in axis.texts]
     shown = [label for label in face.protected if label != "identity"]
     assert words.count("failed") == len(shown) - len(set(shown) & set(broken.protected))

@@ -57,6 +57,7 @@ def test_sections_come_in_reading_order(folder):
         "Setup",
         "Warnings",
         "Recognisers",
+        "Methods",
         "Identification",
         "Transfer",
         "Verification",

@@ -1,0 +1,129 @@
+"""What methods are: their own class attributes, beside what the survey's Tables I and II print about them.
+
+The survey answers its questions with YES, NO or "Not discussed". Where this run has evidence, the row below the printed
+one holds that instead of an opinion: a rate, a time, or what the class needs to run at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloakbench.bench.report.labels import method_name, method_order
+from cloakbench.bench.report.measured import Measured, Run, is_control, records
+from cloakbench.bench.report.reported import load_survey_table
+from cloakbench.bench.report.table import Column, Row, Table
+
+SURVEY_ROWS = {
+    "EM [11]": "em",
+    "REM [12]": "rem",
+    "OPOM [3]": "opom",
+    "APF [14]": "apf",
+    "Fawkes [15]": "fawkes",
+    "TIP-IM [5]": "tip_im",
+}
+"""Rows of the survey's Table II to the ``name`` of our classes."""
+_NOT_HERE = "no implementation here"
+_NOT_MEASURED = "not measured"
+
+
+def methods_table(measured: Measured) -> Table | None:
+    """Every method of the run and what its class says of it."""
+    lines = {line["key"]: line for line in records(measured.results.methods)}
+    if not lines:
+        return None
+    rows = []
+    for key in method_order(lines):
+        line = lines[key]
+        needs = str(line["needs"]) or "nothing"
+        facts = (str(line["goal"]), str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
+        rows.append(Row(method_name(key), (*facts, str(line["paper"]))))
+    return Table(
+        name="methods",
+        title="Methods",
+        caption="From the class attributes: what each method aims at, what one perturbation covers, what it needs.",
+        stub="Method",
+        columns=(
+            Column("goal", "Goal"),
+            Column("scope", "Scope"),
+            Column("needs", "Needs"),
+            Column("targeted", "Targeted"),
+            Column("trained", "Trained once"),
+            Column("paper", "Paper"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def survey_tables(measured: Measured) -> list[Table]:
+    """The survey's Tables I and II, each printed row over ours; none where no method of Table II ran."""
+    ours = _by_class(measured)
+    if not ours.keys() & set(SURVEY_ROWS.values()):
+        return []
+    return [_survey_table(1, measured, ours), _survey_table(2, measured, ours)]
+
+
+def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[str, Any]]]) -> Table:
+    columns, lines = load_survey_table(number)
+    rows = []
+    for line in lines:
+        printed = line[columns[0]]
+        rows.append(Row("survey", tuple(line[column] for column in columns[1:]), printed))
+        variants = ours.get(SURVEY_ROWS.get(printed, ""), [])
+        if not variants:
+            rows.append(Row("here", (_NOT_HERE, *[""] * (len(columns) - 2)), printed))
+        for variant in variants:
+            cells = tuple(_evidence(column, variant, measured) for column in columns[1:])
+            rows.append(Row(f"here: {method_name(variant['key'])}", cells, printed))
+    kind = "image obfuscation" if number == 1 else "adversarial perturbation"
+    return Table(
+        name=f"survey_table{number}",
+        title=f"Survey Table {'I' * number}: {kind}",
+        caption="Cells as printed by the survey, and what this run says about the same question.",
+        stub="Source",
+        columns=tuple(Column(column.lower().replace(" ", "_").replace("-", "_"), column) for column in columns[1:]),
+        rows=tuple(rows),
+        footnotes=(
+            "Open-set: black-box PSR Top-1 in an identification among people whom no recogniser was trained on, at the "
+            "largest budget; a high rate is protection. API: no remote service was asked in this run.",
+        )
+        * (number == 2),
+        section_key="method",
+    )
+
+
+def _evidence(column: str, variant: Mapping[str, Any], measured: Measured) -> str:
+    """Our answer to a question of the survey about one method."""
+    if column == "Auxiliary data requirement":
+        return _yes("auxiliary" in str(variant["needs"]).split(", ")).upper()
+    if column == "Target-identity":
+        return _yes(variant["targeted"]).upper()
+    if column == "Person-specific":
+        return _yes(variant["scope"] == "identity").upper()
+    if column == "Open-set":
+        return _identification(variant["key"], measured)
+    return _NOT_MEASURED
+
+
+def _identification(method: str, measured: Measured) -> str:
+    runs = [run for run in measured.runs if run.method == method and not is_control(run)]
+    if not runs:
+        return _NOT_MEASURED
+    run: Run = max(runs, key=lambda run: run.epsilon_255 or 0)
+    rate = measured.black_box_overall(f"psr_{measured.rule}_top1", run)
+    if not rate.ok:
+        return _NOT_MEASURED
+    return f"PSR {100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} % (n {rate.n})"
+
+
+def _by_class(measured: Measured) -> dict[str, list[dict[str, Any]]]:
+    """Class name to the methods of this run that are variants of it, in printed order."""
+    lines = {line["key"]: line for line in records(measured.results.methods)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key in method_order(lines):
+        found.setdefault(str(lines[key]["name"]), []).append(lines[key])
+    return found
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"

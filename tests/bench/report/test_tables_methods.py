@@ -1,0 +1,56 @@
+"""Methods beside the survey's tables: printed cells stay as printed, ours come from classes and measurements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.reported import load_survey_table
+from cloakbench.bench.report.tables_methods import SURVEY_ROWS, methods_table, survey_tables
+
+
+def test_every_row_of_table_two_that_we_map_is_printed_there() -> None:
+    columns, lines = load_survey_table(2)
+    assert set(SURVEY_ROWS) <= {line[columns[0]] for line in lines}
+
+
+def test_a_run_without_a_method_of_the_survey_has_no_survey_table(measured: Measured) -> None:
+    results = replace(measured.results, methods=measured.results.methods.assign(name="pgd"))
+    assert survey_tables(Measured(results)) == []
+    assert methods_table(Measured(results)) is not None
+
+
+def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
+    tables = survey_tables(measured)
+    assert [table.name for table in tables] == ["survey_table1", "survey_table2"]
+    rows = [row for row in tables[1].rows if row.section == "OPOM [3]"]
+    keys = [column.label for column in tables[1].columns]
+    printed = dict(zip(keys, rows[0].cells, strict=True))
+    assert printed == {
+        "Auxiliary data requirement": "NO",
+        "API": "YES",
+        "Open-set": "YES",
+        "Target-identity": "NO",
+        "Person-specific": "YES",
+        "Effective for out-of-distribution data leakage": "Not discussed",
+    }
+    ours = [dict(zip(keys, row.cells, strict=True)) for row in rows[1:]]
+    variants = [key for key in measured.results.methods["key"] if str(key).startswith("opom")]
+    assert len(ours) == len(variants) > 0
+    assert all(answer["Person-specific"] == "YES" and answer["API"] == "not measured" for answer in ours)
+    assert any(str(answer["Open-set"]).startswith("PSR ") for answer in ours)
+
+
+def test_a_method_of_the_survey_without_an_implementation_says_so(measured: Measured) -> None:
+    rows = [row for row in survey_tables(measured)[1].rows if row.section == "DFPP [13]"]
+    assert rows[1].cells[0] == "no implementation here"
+
+
+def test_needs_decide_about_auxiliary_data(measured: Measured) -> None:
+    methods = measured.results.methods.copy()
+    methods["needs"] = pd.Series("auxiliary, surrogates", index=methods.index)
+    table = survey_tables(Measured(replace(measured.results, methods=methods)))[1]
+    ours = [row for row in table.rows if row.section == "OPOM [3]" and row.label != "survey"]
+    assert ours and all(row.cells[0] == "YES" for row in ours)
