@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
+from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.reported import load_survey_table
 from cloakbench.bench.report.tables_methods import SURVEY_ROWS, methods_table, survey_tables
+
+
+@pytest.fixture
+def measured(results: Results) -> Measured:
+    return Measured(results)
 
 
 def test_every_row_of_table_two_that_we_map_is_printed_there() -> None:
