@@ -37,7 +37,7 @@ def load_recogniser(
         WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
-    path, digest = weights.resolve()
+    path, digest = weights.resolve(str(card.get("page", "")))
     if network is not None:
         module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
     elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cloakbench.models.download import download
+from cloakbench.models.download import DownloadError, OfflineError, download, file_sha256
+from cloakbench.models.weight_lock import WeightChangedError, hub_folder, keep_first
 
 
 class WeightError(ValueError):
@@ -51,40 +52,62 @@ class WeightFile:
     def __post_init__(self) -> None:
         if self.path is None and not self.urls:
             raise WeightError("a weight file needs a path or an address: set weights.path or weights.urls")
+        object.__setattr__(self, "urls", tuple(self.urls))
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise WeightError(f"weights.sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
 
-    def resolve(self) -> tuple[Path, str]:
-        """The local file and its sha256, fetched first when it is missing and there are ``urls``.
-
-        Raises:
-            WeightError: the file is missing or empty, could not be fetched, or has another digest.
-        """
-        path = self._place()
-        if not path.exists() and self.urls:
-            try:
-                download(self.urls[0], path, self.sha256)
-            except OSError as error:  # DownloadError, or a folder that cannot be written
-                raise WeightError(f"{error}; check weights.urls, or put the file at {path}") from error
-        if not path.is_file():
-            raise WeightError(f"no weight file at {path}: put it there, or set weights.path or CLOAKBENCH_WEIGHTS")
-        if path.stat().st_size == 0:
-            raise WeightError(f"{path} is empty: fetch it again")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if self.sha256 is not None and digest != self.sha256:
-            raise WeightError(
-                f"{path} has sha256 {digest}, expected {self.sha256}: fetch it again, or correct weights.sha256"
-            )
-        return path, digest
-
-    def _place(self) -> Path:
+    @property
+    def place(self) -> Path:
+        """Where the file lies, or would."""
         if self.path is not None:
             return Path(self.path)
         url = self.urls[0]
         # The address is part of the name: many models are published as `model.pth`.
         origin = hashlib.sha256(url.encode()).hexdigest()[:16]
-        return Path(torch.hub.get_dir()) / "cloakbench" / f"{origin}-{Path(urlsplit(url).path).name}"
+        return hub_folder() / f"{origin}-{Path(self.member or urlsplit(url).path).name}"
+
+    def resolve(self, page: str = "") -> tuple[Path, str]:
+        """The local file and its sha256, fetched first when it is missing and there are ``urls``.
+
+        Args:
+            page: where the file is published; named when it is missing and cannot be fetched.
+
+        Raises:
+            WeightError: the file is missing or empty, could not be fetched, or has another digest than published or,
+                where none is published, than at its first use.
+        """
+        path = self.place
+        if not path.exists() and self.urls:
+            try:
+                download(self.urls, path, self.sha256, self.member)
+            except OfflineError as error:
+                raise WeightError(str(error)) from error
+            except DownloadError as error:
+                raise WeightError(f"{error}; check weights.urls, or put the file at {path}") from error
+        if not path.is_file():
+            source = f" (from {page})" if page else ""
+            raise WeightError(
+                f"no weight file at {path}: put it there{source}, or set weights.path or CLOAKBENCH_WEIGHTS"
+            )
+        if path.stat().st_size == 0:
+            raise WeightError(f"{path} is empty: fetch it again")
+        digest = file_sha256(path)
+        if self.sha256 is None:
+            self._keep_first(path, digest)
+        elif digest != self.sha256:
+            raise WeightError(
+                f"{path} has sha256 {digest}, expected {self.sha256}: fetch it again, or correct weights.sha256"
+            )
+        return path, digest
+
+    @staticmethod
+    def _keep_first(path: Path, digest: str) -> None:
+        try:
+            keep_first(path, digest)
+        except WeightChangedError as error:
+            raise WeightError(str(error)) from error
+        except OSError as error:
+            raise WeightError(f"cannot record the digest of {path} ({error}): set weights.sha256={digest}") from error
 
 
 def read_state_dict(path: Path, state_key: str | None = None, strip_prefix: str = "") -> dict[str, Tensor]:
