@@ -24,7 +24,9 @@ COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
     "bench/commands/check.py": {"methods.conformance"},
+    "bench/commands/doctor.py": {"models.download"},
     "bench/commands/list.py": {"conf"},
+    "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
     "bench/perf.py": {"models", "methods"},
 }
 
