@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class, get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.forecast import disk_bytes
@@ -73,11 +73,24 @@ def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
 
 
 def _models(config: DictConfig) -> list[DictConfig]:
-    """Every different surrogate and target; one named on the command line stands for the list."""
-    chosen: list[DictConfig] = []
-    for one, many in (("surrogate", "surrogates"), ("target", "targets")):
-        chosen += [config[one]] if config[one] is not None else config[many].values()
-    return [model for place, model in enumerate(chosen) if model not in chosen[:place]]
+    """Every different part of the config that is built from a file of weights, wherever it stands.
+
+    A surrogate or target chosen on its own stands for the list of them.
+    """
+    replaced = {many for one, many in (("surrogate", "surrogates"), ("target", "targets")) if config[one] is not None}
+    models = [model for key in config if key not in replaced for model in _models_at(config, key)]
+    return list({OmegaConf.to_yaml(model): model for model in models}.values())
+
+
+def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig]:
+    if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
+        return
+    node = parent[key]
+    if isinstance(node, DictConfig) and ("weights" in node or node.get("_target_") == _EMBEDDED):
+        yield node
+    elif isinstance(node, DictConfig | ListConfig):
+        for below in node if isinstance(node, DictConfig) else range(len(node)):
+            yield from _models_at(node, below)
 
 
 def _plan_lacks(config: DictConfig) -> Iterator[Lack]:

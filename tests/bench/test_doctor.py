@@ -38,6 +38,7 @@ network: {{_target_: torch.nn.Identity, _partial_: true}}
 inputs: {{_target_: cloakbench.models.base.InputSpec}}
 card: {{family: planted, backbone: none, head: none, training_set: none, page: {page}}}
 """
+WEIGHTS = "{_target_: cloakbench.models.weight_file.WeightFile, path: /nowhere/g.pth}"
 DATASET = """# A data set of the tests.
 _target_: planted_data.photo_set
 root: {root}
@@ -150,6 +151,13 @@ def test_looking_at_weights_without_a_digest_is_not_their_first_use(planted: Pla
     planted.experiment("present")
     assert planted.blocking() == []
     assert not list(planted.folder.glob("*.json"))
+
+
+def test_weights_are_found_wherever_an_experiment_names_them(planted: Planted) -> None:
+    planted.experiment(
+        more=f"extra:\n  generator:\n    name: g\n    weights: {WEIGHTS}\n    _target_: torch.nn.Identity\n"
+    )
+    assert planted.blocking() == ["weights of g: put them at /nowhere/g.pth"]
 
 
 def test_embedded_weights_that_were_altered_are_named(planted: Planted, tmp_path: Path) -> None:

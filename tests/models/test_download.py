@@ -7,6 +7,7 @@ import io
 import logging
 import multiprocessing
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,3 +223,41 @@ def test_of_two_processes_one_fetches_and_the_other_finds_the_file(threaded_serv
     assert len(threaded_server.log) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
     assert (tmp_path / "net.onnx").read_bytes() == CONTENT
+
+
+def test_what_a_killed_process_had_fetched_is_used(threaded_server: HTTPServer, tmp_path: Path) -> None:
+    half = len(CONTENT) // 2
+    sent, go_on = threading.Event(), threading.Event()
+    asked: list[str | None] = []
+
+    def first_half() -> Iterator[bytes]:
+        yield CONTENT[:half]
+        sent.set()
+        go_on.wait(20)
+
+    def serve(request: Request) -> Response:
+        asked.append(request.headers.get("Range"))
+        start = int((asked[-1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        response = Response(CONTENT[start:] if start else first_half(), 206 if start else 200, {"ETag": '"1"'})
+        response.headers["Content-Length"] = str(len(CONTENT) - start)
+        response.headers["Content-Range"] = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+        return response
+
+    threaded_server.expect_request("/net.onnx").respond_with_handler(serve)
+    job = (threaded_server.url_for("/net.onnx"), tmp_path / "net.onnx")
+    process = multiprocessing.get_context("fork").Process(target=_download, args=job)
+    process.start()
+    assert sent.wait(20)
+    part = tmp_path / "net.onnx.part"
+    deadline = time.monotonic() + 20
+    while not (part.exists() and part.stat().st_size > half // 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join(20)
+    assert not (tmp_path / "net.onnx").exists()
+    _download(*job)
+    go_on.set()
+    first, second = asked
+    assert first is None
+    assert second is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
