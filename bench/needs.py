@@ -73,7 +73,7 @@ def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
 
 
 def _models(config: DictConfig) -> list[DictConfig]:
-    """Every different part of the config that is built from a file of weights, wherever it stands.
+    """Every different part of the config that is a trained network, wherever it stands.
 
     A surrogate or target chosen on its own stands for the list of them.
     """
@@ -86,7 +86,7 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
     if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
         return
     node = parent[key]
-    if isinstance(node, DictConfig) and ("weights" in node or node.get("_target_") == _EMBEDDED):
+    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or node.get("_target_") == _EMBEDDED):
         yield node
     elif isinstance(node, DictConfig | ListConfig):
         for below in node if isinstance(node, DictConfig) else range(len(node)):
@@ -105,7 +105,7 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
         return  # reported with the settings
     plain: Any = OmegaConf.to_container(model, resolve=True)
     yield from _package_lacks(plain)
-    if plain["_target_"] == _EMBEDDED:
+    if plain.get("_target_") == _EMBEDDED:
         folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
         try:
             read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)
@@ -117,7 +117,7 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
 
 
 def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Presets) -> Iterator[Lack]:
-    name, place = str(model["name"]), weights.place
+    name, place = str(model.get("name", "a network")), weights.place
     if place.suffix == ".onnx" and any(find_spec(package) is None for package in _ONNX_PACKAGES):
         yield Lack("package onnx2torch", "pip install 'cloakbench[onnx]'")
     if place.exists():

@@ -195,6 +195,8 @@ def test_extras_that_are_not_installed_are_named(planted: Planted, monkeypatch: 
     lines = planted.blocking()
     assert "package onnx2torch: pip install 'cloakbench[onnx]'" in lines
     assert "package facenet_pytorch: pip install 'cloakbench[detect]'" in lines
+    planted.experiment(more="extra: {_target_: cloakbench.models.frbench.load_frbench, name: packaged, card: {}}\n")
+    assert planted.blocking() == ["package frbench: pip install 'cloakbench[frbench]'"]
 
 
 def test_room_and_devices_are_looked_at(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
