@@ -1,17 +1,20 @@
-"""Building the recognisers of an experiment and naming them by content."""
+"""Building the recognisers and attribute classifiers of an experiment and naming them by content."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 
 from cloakbench.bench.keys import content_key
 from cloakbench.datasets.provenance import code_digest
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 
-_PLACES = frozenset({"path", "url", "cache", "sha256", "name", "card"})
+Model = TypeVar("Model", Recogniser, AttributeModel)
+
+_PLACES = frozenset({"path", "urls", "member", "cache", "sha256", "name", "card"})
 """Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
 
 
@@ -21,13 +24,26 @@ def build_recogniser(config: Mapping[str, Any], key: str) -> Recogniser:
     Raises:
         ValueError: the weights are missing, damaged or do not fit; one line saying what to do.
     """
+    return _build(config, key, Recogniser)
+
+
+def build_attribute_model(config: Mapping[str, Any], key: str) -> AttributeModel:
+    """Build one attribute classifier from its config.
+
+    Raises:
+        ValueError: the weights are missing, damaged or do not fit; one line saying what to do.
+    """
+    return _build(config, key, AttributeModel)
+
+
+def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
     try:
         model = instantiate(dict(config), _convert_="all")
     except Exception as problem:
         cause = problem.__cause__ or problem
         raise ValueError(f"model {key}: {str(cause).splitlines()[0]}") from problem
-    if not isinstance(model, Recogniser):
-        raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a Recogniser")
+    if not isinstance(model, kind):
+        raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
     return model
 
 

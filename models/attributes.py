@@ -42,7 +42,7 @@ class AttributeCard:
         name, family, backbone, training_set: key, architecture family, network, faces it was trained on.
         weights_sha256: digest of the weight file.
         view: the crop it was trained on: ``aligned`` (112x112 ArcFace crop) or ``box`` (the face box squared to its
-            longer side, :func:`cloakbench.datasets.alignment.square_crop`).
+            longer side, :func:`cloakbench.datasets.box_crop.square_crop`).
         licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
         page: where the weights and their terms are published.
         note: what else a reader must know.
@@ -86,7 +86,7 @@ class AttributeModel(nn.Module):
         a constant per photo. Differentiable in ``images``, float RGB ``[N, 3, H, W]`` in [0, 1].
         """
         answer = self.network(self.inputs.prepare(images))
-        parts = answer if isinstance(answer, tuple) else (answer,)
+        parts = (answer,) if isinstance(answer, Tensor) else answer
         return {
             output.name: part.flatten(1).clamp_min(1e-12).log() if output.kind == "probabilities" else part.flatten(1)
             for output, part in zip(self.outputs, parts, strict=True)

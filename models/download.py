@@ -1,82 +1,149 @@
-"""Fetching one file over HTTP: whole or not at all.
+"""Fetching one file: whole, checked, and from whichever mirror has it, or not at all.
 
-The bytes go to a temporary file beside the target, which is renamed only when every byte the server announced has
-arrived and the digest, when one is known, agrees. A connection that breaks is taken up where it stopped
-(``Range``). ``torch.hub`` and ``urllib`` accept a body that ends too early, hence these few lines.
+Bytes go to a part file beside the target (:mod:`cloakbench.models.transfer`), which a broken connection, a killed
+process and a full disk leave for the next call. The target appears by renaming, after every byte has arrived and the
+digest, when one is known, agrees. With ``CLOAKBENCH_OFFLINE=1`` no connection is opened.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import logging
 import os
-import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-ATTEMPTS = 3
-TIMEOUT_SECONDS = 30.0
+from cloakbench.models.archive_member import ArchiveError, extract_member
+from cloakbench.models.exclusive import exclusive
+from cloakbench.models.transfer import NOT_A_FILE, DiskError, DownloadError, Part, fetch
+
+__all__ = ["DiskError", "DownloadError", "OfflineError", "download", "file_sha256", "offline_switch"]
+
+_OFFLINE_SWITCHES = ("CLOAKBENCH_OFFLINE", "HF_HUB_OFFLINE")
+_OFF = {"", "0", "false", "no", "off"}
+_PAGE_STARTS = (b"<!doctype html", b"<html")
 
 log = logging.getLogger(__name__)
 
 
-class DownloadError(OSError):
-    """A file could not be fetched; the message names the address and the reason."""
+class OfflineError(DownloadError):
+    """The file would have to be fetched, and connections are forbidden."""
 
 
-def download(url: str, target: Path, sha256: str | None = None) -> None:
-    """Writes what ``url`` serves to ``target``; ``target`` appears complete or not at all.
+def download(urls: str | Sequence[str], target: Path, sha256: str | None = None, member: str | None = None) -> None:
+    """Writes what one of ``urls`` serves to ``target``; ``target`` appears complete or not at all.
+
+    Of several processes one fetches; the others wait for it and find the file.
 
     Args:
-        url: an ``http`` or ``https`` address.
+        urls: one ``http`` or ``https`` address, or several that serve the same file and are tried in order.
         target: where the file goes; missing folders are made, an existing file is replaced.
-        sha256: hexadecimal digest the bytes must have; None takes what comes.
+        sha256: hexadecimal digest of the bytes of ``target``; None takes any bytes but a web page.
+        member: the addresses serve a zip or tar archive and ``target`` is this file of it.
 
     Raises:
-        DownloadError: another scheme, an HTTP error, a connection that broke ``ATTEMPTS`` times, or a wrong digest.
+        OfflineError: offline; one line that says which file to put where.
+        DownloadError: no address gives the file; one line that names each address and what was wrong.
+        DiskError: the folder is full or cannot be written to.
     """
-    if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"{url}: only http and https addresses are fetched")
-    log.info("fetching %s", url)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.", suffix=".part")
-    part = Path(name)
+    addresses = (urls,) if isinstance(urls, str) else tuple(urls)
+    if switch := offline_switch():
+        raise OfflineError(f"offline ({switch} is set): {_by_hand(addresses, target, sha256, member)}")
     try:
-        with os.fdopen(handle, "w+b") as file:
-            _fetch(url, file)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if sha256 is not None and digest != sha256:
-                raise DownloadError(f"{url}: sha256 is {digest}, expected {sha256}")
-            os.fsync(file.fileno())
-        part.chmod(0o644)  # temporary files are private, a folder of weights is often shared
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        before = _identity(target)
+        with exclusive(target.with_name(f"{target.name}.lock"), f"fetching {target.name}"):
+            if _identity(target) in (None, before):
+                _from_first_that_works(addresses, target, sha256, member)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DiskError(f"{target.parent}: {error.strerror or error}") from error
 
 
-def _fetch(url: str, file: BinaryIO) -> None:
-    """Fills ``file`` from ``url``, asking for the rest when a connection breaks."""
-    reason = ""
-    for _ in range(ATTEMPTS):
-        done = file.tell()
-        headers = {"User-Agent": "cloakbench"} | ({"Range": f"bytes={done}-"} if done else {})
+def offline_switch() -> str | None:
+    """The environment variable that forbids connections; None when they are allowed."""
+    return next((name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").lower() not in _OFF), None)
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_first_that_works(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> None:
+    reasons: list[str] = []
+    for url in addresses:
+        log.info("fetching %s", url)
         try:
-            with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as reply:
-                if reply.status != http.HTTPStatus.PARTIAL_CONTENT:
-                    file.seek(0)
-                    file.truncate()
-                expected = None if reply.length is None else file.tell() + reply.length
-                shutil.copyfileobj(reply, file)
-            if expected is None or file.tell() == expected:
-                return
-            reason = f"the connection closed after {file.tell()} of {expected} bytes"
-        except HTTPError as error:
-            raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from error
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
-    raise DownloadError(f"{url}: {reason} ({ATTEMPTS} attempts)")
+            _from_one(url, target, sha256, member)
+            return
+        except DiskError:
+            raise
+        except DownloadError as error:
+            reasons.append(str(error))
+            if len(reasons) < len(addresses):
+                log.warning("%s; trying the next mirror", error)
+    raise DownloadError("; ".join(reasons))
+
+
+def _from_one(url: str, target: Path, sha256: str | None, member: str | None) -> None:
+    part = Part(target.with_name(f"{target.name}.part"))
+    joined = fetch(url, part, digest_known=sha256 is not None)
+    try:
+        _publish(url, part, target, sha256, member)
+    except DownloadError:
+        if not joined:
+            raise
+        # Pieces of several connections: the file may have changed between them.
+        fetch(url, part, digest_known=sha256 is not None)
+        _publish(url, part, target, sha256, member)
+
+
+def _publish(url: str, part: Part, target: Path, sha256: str | None, member: str | None) -> None:
+    """Moves what was fetched, or its member, to ``target`` if it is what it should be; otherwise removes it."""
+    unpacked = part.path if member is None else target.with_name(f"{target.name}.unpacked")
+    try:
+        if member is not None:
+            extract_member(part.path, member, unpacked)
+        _check(unpacked, sha256)
+    except (ArchiveError, _WrongBytesError) as error:
+        part.discard()
+        raise DownloadError(f"{url}: {error}") from error
+    else:
+        with unpacked.open("rb") as file:
+            os.fsync(file.fileno())
+        unpacked.replace(target)
+        part.discard()
+    finally:
+        if member is not None:
+            unpacked.unlink(missing_ok=True)
+
+
+class _WrongBytesError(ValueError):
+    """What came is not the file."""
+
+
+def _check(path: Path, sha256: str | None) -> None:
+    with path.open("rb") as file:
+        is_page = file.read(64).lstrip().lower().startswith(_PAGE_STARTS)
+    if sha256 is None:
+        if is_page:
+            raise _WrongBytesError(NOT_A_FILE)
+    elif (digest := file_sha256(path)) != sha256:
+        raise _WrongBytesError(f"sha256 is {digest}, expected {sha256}" + (" (it is a web page)" if is_page else ""))
+
+
+def _by_hand(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> str:
+    what = f"{member} of {addresses[0]}" if member is not None else addresses[0]
+    return f"put {what} at {target} (sha256 {sha256 or 'not published'})"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What changes when another file takes the place."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns

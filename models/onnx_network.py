@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def load_onnx(path: Path) -> nn.Module:
-    """A frozen module in eval mode that maps the file's one input to its output, or to a tuple when it has several.
+    """A frozen module in eval mode that maps the file's one input to its output, or to a sequence of its outputs.
 
     Raises:
         WeightError: the ``onnx`` extra is not installed, the file is not ONNX, keeps its weights in other files (which

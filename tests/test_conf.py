@@ -15,6 +15,7 @@ from cloakbench.bench.composition import compose_config
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
+    "attribute_model": "+attribute_model@attribute_models.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
     "lineup": "lineup={}",

@@ -1,65 +1,139 @@
-"""``cloakbench doctor``: the machine, and what can run on it."""
+"""``cloakbench doctor``: the machine, and for each experiment preset whether it can run here, now."""
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from omegaconf import OmegaConf
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
-from cloakbench.bench.composition import compose_config, group_options, missing_settings, split_config_dirs
+from cloakbench.bench.composition import compose_config, group_options, split_config_dirs
+from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos, reference_core_seconds
+from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
+from cloakbench.bench.plan import ConfigError
+
+log = logging.getLogger(__name__)
+
+_TIME = {"time=true": True, "time=false": False}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One preset: what it lacks, and what it will take.
+
+    Attributes:
+        name: the preset.
+        lacks: what is missing.
+        photos, disk_bytes: at most; None where only the photos themselves can tell.
+        seconds: of the kept reference run, or estimated; None when nothing is known.
+    """
+
+    name: str
+    lacks: Sequence[Lack]
+    photos: int | None = None
+    disk_bytes: int | None = None
+    seconds: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the experiment runs; it may still leave gaps."""
+        return not any(lack.blocking for lack in self.lacks)
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench doctor``: the machine, and for each experiment whether it can run now."""
+    """``cloakbench doctor [time=true] [--config-dir DIR]``: nothing is fetched, rendered or written.
+
+    ``time=true`` builds the networks of the presets that can run and times them, which takes seconds for each.
+    """
+    config_dirs, rest = split_config_dirs(words)
+    if unknown := [word for word in rest if word not in _TIME]:
+        raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=true and --config-dir DIR")
+    measured = any(_TIME[word] for word in rest)
+    console = wide_console()
+    _print_machine(console)
+    _print_diagnoses(console, diagnose(config_dirs, measured=measured), measured=measured)
+    return 0
+
+
+def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
+    """Every experiment preset; ``measured`` asks for times on this machine."""
+    presets = Presets(group_options("model", config_dirs), group_options("dataset", config_dirs))
+    estimator = Estimator() if measured else None
+    return [_diagnosis(name, config_dirs, presets, estimator) for name in group_options("experiment", config_dirs)]
+
+
+def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:
+    try:
+        config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
+        missing, photos, disk = lacks(config, presets), probe_photos(config), disk_bytes(config)
+    except ConfigError as problem:
+        return Diagnosis(name, [Lack(str(problem), "")])
+    if estimator is None:
+        return Diagnosis(name, missing, photos, disk, reference_core_seconds(name))
+    if any(lack.blocking for lack in missing):
+        return Diagnosis(name, missing, photos, disk)
+    try:
+        return Diagnosis(name, missing, photos, disk, estimator.seconds(config))
+    except Exception as problem:  # a method or network of a user's own may raise anything
+        log.info("%s: no estimate of its time (%s)", name, (str(problem).splitlines() or [type(problem).__name__])[0])
+        return Diagnosis(name, missing, photos, disk)
+
+
+def _print_machine(console: Console) -> None:
     import torch
 
     from cloakbench.bench.environment import describe
     from cloakbench.bench.pool import available_cores
+    from cloakbench.models.download import offline_switch
 
-    config_dirs, rest = split_config_dirs(words)
-    if rest:
-        raise ValueError("doctor takes no settings besides --config-dir")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    facts = describe(device)
-    console = wide_console()
-    console.print(f"Python {platform.python_version()}, torch {torch.__version__}, {available_cores()} cores")
-    console.print(f"device: {facts['accelerator'] or 'cpu only'}")
+    accelerator = describe("cuda" if torch.cuda.is_available() else "cpu")["accelerator"]
+    free_gib = free_bytes(compose_config([])) / 2**30
+    offline = f"; offline ({offline_switch()} is set)" if offline_switch() else ""
+    console.print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, {available_cores()} cores, "
+        f"{accelerator or 'no GPU'}, {free_gib:.0f} GiB free for results{offline}",
+        highlight=False,
+    )
+
+
+def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis], *, measured: bool) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("experiment", "state", "what is missing, and how to get it"):
-        table.add_column(title)
-    for name in group_options("experiment", config_dirs):
-        problems = _experiment_problems(name, config_dirs)
-        table.add_row(name, "[green]ready[/]" if not problems else "[yellow]not yet[/]", "\n".join(problems))
+    for title in ("experiment", "state", "photos", "disk", "time"):
+        table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
+    table.add_column("what is missing, and how to get it", overflow="fold")
+    for one in diagnoses:
+        blocking = "\n".join(str(lack) for lack in one.lacks if lack.blocking)
+        state = "[green]ready[/]" if one.ready else "[yellow]not yet[/]"
+        photos = "?" if one.photos is None else str(one.photos)
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one.seconds), escape(blocking))
     console.print(table)
-    return 0
+    for gap in dict.fromkeys(lack for one in diagnoses for lack in one.lacks if not lack.blocking):
+        names = [one.name for one in diagnoses if gap in one.lacks]
+        where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
+        console.print(f"a gap in {where}: {gap}", style="dim", highlight=False, markup=False)
+    console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
+    meaning = (
+        "* all network passes, counted and timed here; faces, image metrics and the report come on top"
+        if measured
+        else "* protecting, on one core of the machine of the kept reference run; time=true estimates this machine"
+    )
+    console.print(meaning, style="dim", highlight=False)
 
 
-def _experiment_problems(name: str, config_dirs: Sequence[str]) -> list[str]:
-    """What keeps an experiment from running, a line each; nothing is rendered, detected or trained to find out."""
-    from hydra.utils import instantiate
+def _size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "?"
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**29 else f"{size_bytes / 2**20:.0f} MiB"
 
-    from cloakbench.bench.plan import ConfigError
-    from cloakbench.bench.recognisers import build_recogniser
 
-    try:
-        config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
-    except ConfigError as problem:
-        return [str(problem)]
-    problems = [f"set {key}=..." for key in missing_settings(config)]
-    for key, model in {**config.surrogates, **config.targets}.items():
-        plain: Any = OmegaConf.to_container(model, resolve=True)
-        try:
-            build_recogniser(plain, key)
-        except ValueError as problem:
-            problems.append(str(problem))
-    if missing_settings(config.dataset):
-        return problems
-    try:
-        instantiate(config.dataset)
-    except Exception as problem:
-        problems.append(f"dataset: {str(problem.__cause__ or problem).splitlines()[0]}")
-    return problems
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s *"
+    return f"{seconds / 60:.0f} min *" if seconds < 5400 else f"{seconds / 3600:.1f} h *"

@@ -15,6 +15,7 @@ from cloakbench.bench.composition import compose_config, group_options, missing_
 _GROUPS = {
     "methods": "method",
     "models": "model",
+    "attribute_models": "attribute_model",
     "datasets": "dataset",
     "experiments": "experiment",
     "transforms": "transform",
@@ -31,7 +32,7 @@ def main(words: Sequence[str]) -> int:
         raise ValueError(f"say what to list: cloakbench list {'|'.join(_GROUPS)}")
     group = _GROUPS[rest[0]]
     table = Table(box=None, pad_edge=False)
-    describe = {"method": _method_columns, "model": _model_columns}.get(group, _plain_columns)
+    describe = _DESCRIBED.get(group, _plain_columns)
     notes = []
     for number, name in enumerate(group_options(group, config_dirs)):
         columns = describe(name, group, config_dirs)
@@ -100,6 +101,26 @@ def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
     }
 
 
+def _attribute_model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    from cloakbench.bench.recognisers import build_attribute_model
+
+    empty = {"answers": "", "view": "", "training set": ""}
+    config = compose_config([f"+attribute_model@attribute_model={name}"], config_dirs=config_dirs).attribute_model
+    if missing := missing_settings(config):
+        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        model = build_attribute_model(plain, name)
+    except ValueError as problem:
+        return {**empty, "state": "not yet", _NOTE: str(problem)}
+    return {
+        "answers": ", ".join(f"{output.name} ({len(output.classes) or output.unit})" for output in model.outputs),
+        "view": model.card.view,
+        "training set": model.card.training_set,
+        "state": "ready",
+    }
+
+
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     import cloakbench.conf
 
@@ -110,3 +131,6 @@ def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
             comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
             return {"what": comments[0] if comments else ""}
     return {"what": ""}
+
+
+_DESCRIBED = {"method": _method_columns, "model": _model_columns, "attribute_model": _attribute_model_columns}

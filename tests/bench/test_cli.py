@@ -171,7 +171,9 @@ def test_ctrl_c_is_one_line_and_the_next_run_continues(tmp_path: Path, tiny_over
     assert subprocess.run(command, capture_output=True, check=False, timeout=300).returncode == 0
 
 
-@pytest.mark.parametrize("group", ["methods", "models", "datasets", "experiments", "transforms", "protocols"])
+@pytest.mark.parametrize(
+    "group", ["methods", "models", "attribute_models", "datasets", "experiments", "transforms", "protocols"]
+)
 def test_list_names_every_file_of_the_group(cloakbench: Cloakbench, group: str) -> None:
     done = cloakbench("list", group, plugins=False)
     assert done.returncode == 0, done.stderr

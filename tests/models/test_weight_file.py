@@ -67,7 +67,7 @@ def test_missing_or_empty_file_is_refused(tmp_path: Path, content: bytes | None)
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(WeightError, match="path or a url"):
+    with pytest.raises(WeightError, match="path or an address"):
         WeightFile()
     with pytest.raises(WeightError, match="64 lower-case"):
         WeightFile("net.onnx", sha256="e8392")
@@ -79,7 +79,7 @@ def test_url_is_fetched_once_into_the_hub_folder(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     httpserver.expect_request("/a/model.pth").respond_with_data(b"first")
     httpserver.expect_request("/b/model.pth").respond_with_data(b"second")
-    first, second = (WeightFile(url=httpserver.url_for(f"/{folder}/model.pth")) for folder in "ab")
+    first, second = (WeightFile(urls=[httpserver.url_for(f"/{folder}/model.pth")]) for folder in "ab")
     assert first.resolve()[0].read_bytes() == b"first"
     assert second.resolve()[0].read_bytes() == b"second", "equal file names from two addresses stay apart"
     assert first.resolve()[0].suffix == ".pth"
@@ -87,11 +87,49 @@ def test_url_is_fetched_once_into_the_hub_folder(
     assert tmp_path in first.resolve()[0].parents
 
 
+def test_a_member_names_the_file_in_the_hub_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    place = WeightFile(urls=["http://127.0.0.1/all.zip?download=1"], member="a/net.onnx").place
+    assert place.name.endswith("-net.onnx")
+    assert tmp_path in place.parents
+
+
+def test_a_file_without_a_digest_may_not_change(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"first")
+    WeightFile(str(path)).resolve()
+    path.write_bytes(b"second")
+    with pytest.raises(WeightError, match=r"weights\.lock\.json to accept this one") as error:
+        WeightFile(str(path)).resolve()
+    _one_line(error)
+    digest = hashlib.sha256(b"second").hexdigest()
+    assert WeightFile(str(path), sha256=digest).resolve() == (path, digest), "a published digest is the better witness"
+
+
+def test_a_missing_file_without_an_address_names_the_page(tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match=r"put it there \(from https://example\.org/models\)"):
+        WeightFile(str(tmp_path / "net.onnx")).resolve("https://example.org/models")
+
+
+def test_offline_says_which_file_to_put_where(
+    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_OFFLINE", "1")
+    path = tmp_path / "net.onnx"
+    file = WeightFile(str(path), [httpserver.url_for("/net.onnx")])
+    with pytest.raises(WeightError, match="offline") as error:
+        file.resolve()
+    assert f"at {path} (sha256 not published)" in _one_line(error)
+    path.write_bytes(b"copied from elsewhere")
+    assert file.resolve()[0] == path
+    assert not httpserver.log
+
+
 def test_failed_download_says_where_the_file_would_go(httpserver: HTTPServer, tmp_path: Path) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data(b"other bytes")
     target = tmp_path / "net.onnx"
     with pytest.raises(WeightError, match="put the file at") as error:
-        WeightFile(str(target), httpserver.url_for("/net.onnx"), sha256="0" * 64).resolve()
+        WeightFile(str(target), [httpserver.url_for("/net.onnx")], sha256="0" * 64).resolve()
     assert str(target) in _one_line(error)
     assert not target.exists()
 
