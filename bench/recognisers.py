@@ -11,7 +11,7 @@ from cloakbench.bench.keys import content_key
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.models.base import Recogniser
 
-_PLACES = frozenset({"path", "url", "cache", "sha256", "name", "card"})
+_PLACES = frozenset({"path", "urls", "member", "cache", "sha256", "name", "card"})
 """Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -32,38 +32,40 @@ class WeightFile:
     """A weight file somebody else published.
 
     Attributes:
-        path: where the file lies, absolute or relative to the working directory; with ``url`` alone it lies in torch's
-            hub folder (``TORCH_HOME``).
-        url: fetched to ``path`` when nothing is there.
-        sha256: digest the file must have; None accepts any file, whose real digest still enters the model card.
+        path: where the file lies, absolute or relative to the working directory; None: in torch's hub folder
+            (``TORCH_HOME``), under a name made from the first address.
+        urls: mirrors, tried in order when the file is not there.
+        member: file inside the zip or tar archive at the addresses; None when they serve the file itself.
+        sha256: digest the file (never the archive) must have; None keeps to the first one seen.
         state_key: entry of a checkpoint that holds the state dict; None when the file is the state dict.
         strip_prefix: taken off the front of parameter names, such as ``module.`` of data-parallel training.
     """
 
     path: str | None = None
-    url: str | None = None
+    urls: Sequence[str] = ()
+    member: str | None = None
     sha256: str | None = None
     state_key: str | None = None
     strip_prefix: str = ""
 
     def __post_init__(self) -> None:
-        if self.path is None and self.url is None:
-            raise WeightError("a weight file needs a path or a url: set weights.path or weights.url")
+        if self.path is None and not self.urls:
+            raise WeightError("a weight file needs a path or an address: set weights.path or weights.urls")
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise WeightError(f"weights.sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
 
     def resolve(self) -> tuple[Path, str]:
-        """The local file and its sha256, fetched first when it is missing and a ``url`` is given.
+        """The local file and its sha256, fetched first when it is missing and there are ``urls``.
 
         Raises:
             WeightError: the file is missing or empty, could not be fetched, or has another digest.
         """
         path = self._place()
-        if not path.exists() and self.url is not None:
+        if not path.exists() and self.urls:
             try:
-                download(self.url, path, self.sha256)
+                download(self.urls[0], path, self.sha256)
             except OSError as error:  # DownloadError, or a folder that cannot be written
-                raise WeightError(f"{error}; check weights.url, or put the file at {path}") from error
+                raise WeightError(f"{error}; check weights.urls, or put the file at {path}") from error
         if not path.is_file():
             raise WeightError(f"no weight file at {path}: put it there, or set weights.path or CLOAKBENCH_WEIGHTS")
         if path.stat().st_size == 0:
@@ -79,7 +81,7 @@ class WeightFile:
     def _place(self) -> Path:
         if self.path is not None:
             return Path(self.path)
-        url = self.url or ""
+        url = self.urls[0]
         # The address is part of the name: many models are published as `model.pth`.
         origin = hashlib.sha256(url.encode()).hexdigest()[:16]
         return Path(torch.hub.get_dir()) / "cloakbench" / f"{origin}-{Path(urlsplit(url).path).name}"

@@ -67,7 +67,7 @@ def test_missing_or_empty_file_is_refused(tmp_path: Path, content: bytes | None)
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(WeightError, match="path or a url"):
+    with pytest.raises(WeightError, match="path or an address"):
         WeightFile()
     with pytest.raises(WeightError, match="64 lower-case"):
         WeightFile("net.onnx", sha256="e8392")
@@ -79,7 +79,7 @@ def test_url_is_fetched_once_into_the_hub_folder(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     httpserver.expect_request("/a/model.pth").respond_with_data(b"first")
     httpserver.expect_request("/b/model.pth").respond_with_data(b"second")
-    first, second = (WeightFile(url=httpserver.url_for(f"/{folder}/model.pth")) for folder in "ab")
+    first, second = (WeightFile(urls=[httpserver.url_for(f"/{folder}/model.pth")]) for folder in "ab")
     assert first.resolve()[0].read_bytes() == b"first"
     assert second.resolve()[0].read_bytes() == b"second", "equal file names from two addresses stay apart"
     assert first.resolve()[0].suffix == ".pth"
@@ -91,7 +91,7 @@ def test_failed_download_says_where_the_file_would_go(httpserver: HTTPServer, tm
     httpserver.expect_request("/net.onnx").respond_with_data(b"other bytes")
     target = tmp_path / "net.onnx"
     with pytest.raises(WeightError, match="put the file at") as error:
-        WeightFile(str(target), httpserver.url_for("/net.onnx"), sha256="0" * 64).resolve()
+        WeightFile(str(target), [httpserver.url_for("/net.onnx")], sha256="0" * 64).resolve()
     assert str(target) in _one_line(error)
     assert not target.exists()
 
