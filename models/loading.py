@@ -37,17 +37,44 @@ def load_recogniser(
         WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
-    path, digest = weights.resolve()
+    path, digest = locate(weights, card)
     if network is not None:
         module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
     elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:
         module = load_onnx(path)
     else:
         raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+    return assemble(name, module, digest, inputs, card)
+
+
+def locate(weights: WeightFile, card: Mapping[str, Any]) -> tuple[Path, str]:
+    """`WeightFile.resolve`; what it raises also names the page where the file is published."""
+    try:
+        return weights.resolve()
+    except WeightError as error:
+        page = card.get("page")
+        raise WeightError(f"{error}; published at {page}" if page else str(error)) from error
+
+
+def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card: Mapping[str, Any]) -> Recogniser:
+    """A recogniser of a filled network, after one forward and backward pass; the last step of every loader.
+
+    Args:
+        name: key of the model in configs, records and tables.
+        module: prepared images ``[N, 3, H, W]`` to embeddings ``[N, D]``; any dimension of size one may follow.
+        digest: sha256 of what decides the weights.
+        inputs, card: see `load_recogniser`.
+
+    Raises:
+        WeightError: the card has an unknown field, or the embeddings are not finite ``[N, D]`` with a gradient.
+    """
     module.requires_grad_(False).eval()
     embedding_size = _checked_embedding_size(name, module, inputs)
+    fields = dict(card)
+    if fields.get("legacy_thresholds") is not None:
+        fields["legacy_thresholds"] = tuple(fields["legacy_thresholds"])  # YAML has lists only
     try:
-        full_card = ModelCard(name=name, embedding_size=embedding_size, weights_sha256=digest, **card)
+        full_card = ModelCard(name=name, embedding_size=embedding_size, weights_sha256=digest, **fields)
     except TypeError as error:
         raise WeightError(f"the card of model {name} is wrong: {error}") from error
     return Recogniser(module, inputs, full_card)
@@ -78,9 +105,11 @@ def fill(network: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Pa
             f"{path} does not fit {type(module).__name__}: {found}: check network, state_key and strip_prefix"
         )
     module.load_state_dict(dict(state), strict=True, assign=True)
-    named = chain(module.named_parameters(), module.named_buffers())
-    if empty := [key for key, tensor in named if tensor.is_meta]:
-        raise WeightError(f"{type(module).__name__} keeps tensors outside its state dict: {_first(empty)}")
+    if any(tensor.is_meta for tensor in chain(module.parameters(), module.buffers())):
+        # Tensors outside the state dict, such as the position tables of a Swin transformer, are computed on building.
+        with torch.random.fork_rng(devices=[]):
+            module = network()
+        module.load_state_dict(dict(state), strict=True, assign=True)
     return module
 
 
