@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,9 @@ def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
+    if absent := _absent_file(plain):  # nothing is fetched, and no network built, for a list
+        stated = {"family": plain["card"]["family"], "head": plain["card"]["head"]}
+        return {**empty, **stated, "state": "not yet", _NOTE: absent}
     try:
         card = build_recogniser(plain, name).card
     except ValueError as problem:
@@ -98,6 +101,16 @@ def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
         "clean Top-1": clean,
         "state": "ready",
     }
+
+
+def _absent_file(config: Mapping[str, Any]) -> str:
+    """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
+    for part in (config.get("weights"), config.get("symbol")):
+        if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
+            page = config["card"].get("page") or "its publisher"
+            how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
+            return f"{part['path']} is {how} {page}"
+    return ""
 
 
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
