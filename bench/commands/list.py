@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
@@ -31,9 +32,15 @@ def main(words: Sequence[str]) -> int:
         raise ValueError(f"say what to list: cloakbench list {'|'.join(_GROUPS)}")
     group = _GROUPS[rest[0]]
     table = Table(box=None, pad_edge=False)
-    describe = {"method": _method_columns, "model": _model_columns}.get(group, _plain_columns)
+    names = group_options(group, config_dirs)
+    describe: Callable[[str, str, Sequence[str]], dict[str, str]] = _plain_columns
+    if group == "method":
+        describe = _method_columns
+    if group == "model":  # composed together: one at a time they would take half a minute
+        configs = compose_config([f"+model@found.{name}={name}" for name in names], config_dirs=config_dirs).found
+        describe = partial(_model_columns, configs)
     notes = []
-    for number, name in enumerate(group_options(group, config_dirs)):
+    for number, name in enumerate(names):
         columns = describe(name, group, config_dirs)
         if note := columns.pop(_NOTE, ""):
             notes.append(f"{name}: {note}")
@@ -78,11 +85,11 @@ def _short_citation(paper: str) -> str:
     return f"{authors} {year}" if year.isdigit() else paper
 
 
-def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.recognisers import build_recogniser
 
     empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
-    config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
+    config = configs[name]
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
