@@ -225,7 +225,8 @@ def _concat(*parts: Tensor, axis: int) -> Tensor:
 
 def _gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     """As exporters use it, to pick sizes out of a shape."""
-    return x.index_select(axis, indices.reshape(-1)).reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    picked = x.index_select(axis, indices.reshape(-1).to(x.device))
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def _unsqueeze(x: Tensor, where: Tensor | None = None, *, axes: Sequence[int] = ()) -> Tensor:
