@@ -2,8 +2,8 @@
 
 The package detects, aligns, embeds both the photo and its mirror image, and embeds the whole photo where it finds no
 face. Here photos are aligned crops already, so all of that is switched off: crops go straight to the embedder, one
-view each. Written from the package's published source (``FR``, ``get_asset``; 1.0.0 to 1.1.1) and tested against a
-stand-in with the same interface; it was not run against the package itself, which downloads weights on first use.
+view each. Tested against a stand-in with the package's interface and, where the package is installed (1.1.3 was),
+against itself with random weights; not run with the published weights, which it downloads on first use.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from cloakbench.models.base import InputSpec, Recogniser
@@ -43,8 +44,9 @@ def load_frbench(
         raise WeightError(f"model {name} needs the frbench package: pip install 'cloakbench[frbench]'") from error
     try:
         frbench.set_update_check(False)
-        network = FrbenchNetwork(frbench.FR(backbone, loss, dataset, eager_load=True))
-        digest = _digest(frbench.get_asset(f"{backbone}_{loss}_{dataset}"))
+        with torch.random.fork_rng(devices=[]):  # the package draws weights before it loads the published ones
+            network = FrbenchNetwork(frbench.FR(backbone, loss, dataset, eager_load=True))
+        digest = _digest(frbench.__version__, frbench.get_asset(f"{backbone}_{loss}_{dataset}"))
     except Exception as error:  # unknown key, no network, wrong digest, full disk, each its own type
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightError(
@@ -66,9 +68,9 @@ class FrbenchNetwork(nn.Module):
         return self.pipeline(images, need_crop=False, tta=(), l2_normalize=False).embeddings
 
 
-def _digest(asset: Mapping[str, Any]) -> str:
-    """sha256 over the package's files of a model, weights and settings, in the order of their keys."""
-    digest = hashlib.sha256()
+def _digest(version: str, asset: Mapping[str, Any]) -> str:
+    """sha256 over the version of the package, whose code is the network, and its files of a model in order."""
+    digest = hashlib.sha256(version.encode())
     for _, file in sorted(asset["contents"].items()):
         with (Path(asset["path"]) / file).open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())

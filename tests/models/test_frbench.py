@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -57,6 +58,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     (tmp_path / "config.yaml").write_text("input: {}")
     (tmp_path / "model.pth").write_bytes(b"weights")
     package: Any = ModuleType("frbench")
+    package.__version__ = "1.1.3"
     package.FR = StandIn
     package.update_check = True
     package.set_update_check = lambda on: setattr(package, "update_check", on)
@@ -79,7 +81,8 @@ def test_crops_go_straight_to_the_embedder_and_gradients_come_back(package: Modu
     assert (card.name, card.family, card.backbone) == ("frbench_irse-100_arcface_ms1m", "irse", "irse-100")
     assert (card.head, card.training_set, card.embedding_size) == ("arcface", "ms1m", 32)
     files = [(tmp_path / name).read_bytes() for name in ("config.yaml", "model.pth")]
-    assert card.weights_sha256 == hashlib.sha256(b"".join(hashlib.sha256(file).digest() for file in files)).hexdigest()
+    parts = [b"1.1.3", *(hashlib.sha256(file).digest() for file in files)]
+    assert card.weights_sha256 == hashlib.sha256(b"".join(parts)).hexdigest()
     assert package.update_check is False
 
     images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1)).requires_grad_()
@@ -105,3 +108,29 @@ def test_unknown_model_is_one_line(package: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"not in manifest.*frbench-download --list-models") as error:
         load("surrogate.loss=unheard-of")
     assert "\n" not in str(error.value)
+
+
+def test_the_package_itself_runs_with_random_weights_in_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frbench = pytest.importorskip("frbench", reason="needs the frbench extra")
+    from frbench.backbones import build_backbone
+
+    monkeypatch.setenv("FRBENCH_CACHE", str(tmp_path))
+    key = "mobilefacenet_arcface_ms1m"
+    settings = {"name": "mobilefacenet", "kwargs": {"num_features": 512}}
+    folder = tmp_path / key
+    folder.mkdir()
+    (folder / "config.yaml").write_text(json.dumps({"backbone": settings, "input": {"size": [112, 112]}}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(build_backbone(*settings.values(), torch.device("cpu")).state_dict(), folder / "model.pth")
+    files = {"weight": "model.pth", "config": "config.yaml"}
+    manifest = {name: {"target_name": name, "contents": files} for name in (key, "retinaface_mobilenetv1")}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    model = load("surrogate.backbone=mobilefacenet")
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    pipeline = frbench.FR("mobilefacenet", "arcface", "ms1m")
+    expected = pipeline(255 * images, need_crop=False, tta=(), l2_normalize=True).embeddings
+    torch.testing.assert_close(model.embed(images), expected, rtol=1e-4, atol=1e-5)
