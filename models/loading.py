@@ -37,23 +37,8 @@ def load_recogniser(
         WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
-    path, digest = locate(weights, card)
-    if network is not None:
-        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
-    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:
-        module = load_onnx(path)
-    else:
-        raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+    module, digest = load_network(weights, network, page=str(card.get("page", "")))
     return assemble(name, module, digest, inputs, card)
-
-
-def locate(weights: WeightFile, card: Mapping[str, Any]) -> tuple[Path, str]:
-    """`WeightFile.resolve`; what it raises also names the page where the file is published."""
-    try:
-        return weights.resolve()
-    except WeightError as error:
-        page = card.get("page")
-        raise WeightError(f"{error}; published at {page}" if page else str(error)) from error
 
 
 def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card: Mapping[str, Any]) -> Recogniser:
@@ -78,6 +63,33 @@ def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card:
     except TypeError as error:
         raise WeightError(f"the card of model {name} is wrong: {error}") from error
     return Recogniser(module, inputs, full_card)
+
+
+def load_network(weights: WeightFile, network: Callable[[], nn.Module] | None, page: str = "") -> tuple[nn.Module, str]:
+    """The frozen network of a weight file, and the file's sha256.
+
+    Args:
+        weights: where the file is, its digest and its layout.
+        network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
+        page: where the file is published; named when it is missing and cannot be fetched.
+
+    Raises:
+        WeightError: the file is missing, corrupt, not the one asked for, would run code, or does not fit the network.
+    """
+    path, digest = weights.resolve(page)
+    if network is not None:
+        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
+    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:
+        module = load_onnx(path)
+    else:
+        raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+    return module.requires_grad_(False).eval(), digest
+
+
+def noise_images() -> Tensor:
+    """Two images ``[2, 3, 112, 112]`` of grey noise around mid-grey, the same each time, which take a gradient."""
+    noise = torch.randn(2, 1, 112, 112, generator=generator("load check"))
+    return (0.5 + 0.1 * noise).clamp(0, 1).expand(-1, 3, -1, -1).clone().requires_grad_()
 
 
 def fill(network: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Path) -> nn.Module:
@@ -118,10 +130,10 @@ def _first(keys: Sequence[str], limit: int = 3) -> str:
     return ", ".join(keys[:limit]) + rest
 
 
+@torch.enable_grad()
 def _checked_embedding_size(name: str, module: nn.Module, inputs: InputSpec) -> int:
     """D, after one forward and backward pass on two aligned-size images of grey noise."""
-    noise = torch.randn(2, 1, 112, 112, generator=generator("load check"))
-    images = (0.5 + 0.1 * noise).clamp(0, 1).expand(-1, 3, -1, -1).clone().requires_grad_()
+    images = noise_images()
     try:
         output = module(inputs.prepare(images))
     except (RuntimeError, ValueError, IndexError) as error:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.models.base import InputSpec, Recogniser
-from cloakbench.models.loading import assemble, locate
+from cloakbench.models.loading import assemble
 from cloakbench.models.mxnet_file import read_params
 from cloakbench.models.weight_file import WeightError, WeightFile
 
@@ -43,8 +43,9 @@ def load_mxnet(
         WeightError: a file is missing or damaged, the graph uses an operator that is not in ``OPERATORS``, or what was
             loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
-    path, digest = locate(weights, card)
-    graph_path, graph_digest = locate(symbol, card)
+    page = str(card.get("page", ""))
+    path, digest = weights.resolve(page)
+    graph_path, graph_digest = symbol.resolve(page)
     try:
         graph = json.loads(graph_path.read_text(encoding="utf-8"))
     except ValueError as error:  # not UTF-8, or not JSON

@@ -54,8 +54,11 @@ class WeightFile:
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise WeightError(f"weights.sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
 
-    def resolve(self) -> tuple[Path, str]:
+    def resolve(self, page: str = "") -> tuple[Path, str]:
         """The local file and its sha256, fetched first when it is missing and there are ``urls``.
+
+        Args:
+            page: where the file is published; named when it is missing and cannot be fetched.
 
         Raises:
             WeightError: the file is missing or empty, could not be fetched, or has another digest.
@@ -67,7 +70,10 @@ class WeightFile:
             except OSError as error:  # DownloadError, or a folder that cannot be written
                 raise WeightError(f"{error}; check weights.urls, or put the file at {path}") from error
         if not path.is_file():
-            raise WeightError(f"no weight file at {path}: put it there, or set weights.path or CLOAKBENCH_WEIGHTS")
+            source = f" (from {page})" if page else ""
+            raise WeightError(
+                f"no weight file at {path}: put it there{source}, or set weights.path or CLOAKBENCH_WEIGHTS"
+            )
         if path.stat().st_size == 0:
             raise WeightError(f"{path} is empty: fetch it again")
         with path.open("rb") as file:

@@ -282,5 +282,5 @@ def test_card_of_a_target_loads_its_two_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not an MXNet graph"):
         build_recogniser(config, "opom_arcface_r50")
     symbol.unlink()
-    with pytest.raises(ValueError, match=r"no weight file at .*symbol\.json.*published at https://"):
+    with pytest.raises(ValueError, match=r"no weight file at .*symbol\.json.*\(from https://"):
         build_recogniser(config, "opom_arcface_r50")
