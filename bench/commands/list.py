@@ -85,6 +85,16 @@ def _short_citation(paper: str) -> str:
     return f"{authors} {year}" if year.isdigit() else paper
 
 
+def _absent_file(config: Mapping[str, Any]) -> str:
+    """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
+    for part in (config.get("weights"), config.get("symbol")):
+        if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
+            page = config["card"].get("page") or "its publisher"
+            how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
+            return f"{part['path']} is {how} {page}"
+    return ""
+
+
 def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.recognisers import build_recogniser
 
@@ -108,16 +118,6 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
         "clean Top-1": clean,
         "state": "ready",
     }
-
-
-def _absent_file(config: Mapping[str, Any]) -> str:
-    """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
-    for part in (config.get("weights"), config.get("symbol")):
-        if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
-            page = config["card"].get("page") or "its publisher"
-            how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
-            return f"{part['path']} is {how} {page}"
-    return ""
 
 
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
