@@ -278,9 +278,10 @@ def test_card_of_a_target_loads_its_two_files(tmp_path: Path) -> None:
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (params, symbol)]
     assert model.card.weights_sha256 == hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
-    symbol.write_text("{", encoding="utf-8")
+    config.symbol.path = str(tmp_path / "other-symbol.json")
+    Path(config.symbol.path).write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="not an MXNet graph"):
         build_recogniser(config, "opom_arcface_r50")
-    symbol.unlink()
+    config.symbol.path = str(tmp_path / "absent-symbol.json")
     with pytest.raises(ValueError, match=r"no weight file at .*symbol\.json.*\(from https://"):
         build_recogniser(config, "opom_arcface_r50")
