@@ -38,9 +38,28 @@ def load_recogniser(
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
     module, digest = load_network(weights, network, page=str(card.get("page", "")))
+    return assemble(name, module, digest, inputs, card)
+
+
+def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card: Mapping[str, Any]) -> Recogniser:
+    """A recogniser of a filled network, after one forward and backward pass; the last step of every loader.
+
+    Args:
+        name: key of the model in configs, records and tables.
+        module: prepared images ``[N, 3, H, W]`` to embeddings ``[N, D]``; any dimension of size one may follow.
+        digest: sha256 of what decides the weights.
+        inputs, card: see `load_recogniser`.
+
+    Raises:
+        WeightError: the card has an unknown field, or the embeddings are not finite ``[N, D]`` with a gradient.
+    """
+    module.requires_grad_(False).eval()
     embedding_size = _checked_embedding_size(name, module, inputs)
+    fields = dict(card)
+    if fields.get("legacy_thresholds") is not None:
+        fields["legacy_thresholds"] = tuple(fields["legacy_thresholds"])  # YAML has lists only
     try:
-        full_card = ModelCard(name=name, embedding_size=embedding_size, weights_sha256=digest, **card)
+        full_card = ModelCard(name=name, embedding_size=embedding_size, weights_sha256=digest, **fields)
     except TypeError as error:
         raise WeightError(f"the card of model {name} is wrong: {error}") from error
     return Recogniser(module, inputs, full_card)
@@ -98,9 +117,11 @@ def fill(network: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Pa
             f"{path} does not fit {type(module).__name__}: {found}: check network, state_key and strip_prefix"
         )
     module.load_state_dict(dict(state), strict=True, assign=True)
-    named = chain(module.named_parameters(), module.named_buffers())
-    if empty := [key for key, tensor in named if tensor.is_meta]:
-        raise WeightError(f"{type(module).__name__} keeps tensors outside its state dict: {_first(empty)}")
+    if any(tensor.is_meta for tensor in chain(module.parameters(), module.buffers())):
+        # Tensors outside the state dict, such as the position tables of a Swin transformer, are computed on building.
+        with torch.random.fork_rng(devices=[]):
+            module = network()
+        module.load_state_dict(dict(state), strict=True, assign=True)
     return module
 
 

@@ -2,7 +2,10 @@
 
 ``onnx2torch`` converts first. It stops at some exports of face networks, above all those whose exporter shares one
 initialiser between layers through ``Identity``; those run in ``OnnxNetwork``, a small interpreter of the operators
-that InsightFace-style recognisers use (operator semantics: ONNX operator specification, opsets 9 to 17).
+that InsightFace-style recognisers use (operator semantics: ONNX operator specification, opsets 8 to 17).
+
+A file exported for one image (a batch axis of 1, or a reshape to ``[1, ...]`` that the tracer wrote down) means what it
+says for one image. It is run image by image, by ``torch.vmap``, which does all of them in the same passes.
 """
 
 from __future__ import annotations
@@ -48,12 +51,48 @@ def load_onnx(path: Path) -> nn.Module:
         raise WeightError(f"{path} holds no ONNX graph: fetch or export it again")
     if any(uses_external_data(tensor) for tensor in model.graph.initializer):
         raise WeightError(f"{path} keeps its weights in other files: save it as one file (onnx.save does)")
+    if _is_for_one_image(model):
+        return PerImage(OnnxNetwork(model, str(path))).requires_grad_(False).eval()
     try:
         network = convert(model)
     except Exception as error:  # a missing operator, attribute or shared initialiser, each its own type
         log.info("onnx2torch cannot convert %s (%r); interpreting it", path, error)
         network = OnnxNetwork(model, str(path))
     return network.requires_grad_(False).eval()
+
+
+def _is_for_one_image(model: onnx.ModelProto) -> bool:
+    """Whether the file fixes its batch to one: at its input, or in a reshape of anything that depends on the input."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants |= {
+        node.output[0]: item.t
+        for node in model.graph.node
+        for item in node.attribute
+        if node.op_type == "Constant" and item.name == "value"
+    }
+    batches = [value.type.tensor_type.shape.dim[:1] for value in model.graph.input if value.name not in constants]
+    if any(axis.dim_value == 1 for axes in batches for axis in axes):
+        return True
+    shapes = [
+        numpy_helper.to_array(constants[node.input[1]]).tolist()
+        for node in model.graph.node
+        if node.op_type == "Reshape" and node.input[0] not in constants and node.input[1] in constants
+    ]
+    return any(len(shape) > 1 and shape[0] == 1 for shape in shapes)
+
+
+class PerImage(nn.Module):
+    """A network for one image, ``[1, 3, H, W]`` to ``[1, ...]``, as one for any number of them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        results = torch.vmap(lambda image: self.network(image[None]))(images)
+        return tuple(part.flatten(0, 1) for part in results) if isinstance(results, tuple) else results.flatten(0, 1)
 
 
 class OnnxNetwork(nn.Module):
@@ -180,22 +219,51 @@ def _gemm(
     return product if c is None else product + beta * c
 
 
+def _concat(*parts: Tensor, axis: int) -> Tensor:
+    return torch.cat(parts, axis)
+
+
+def _gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
+    """As exporters use it, to pick sizes out of a shape."""
+    picked = x.index_select(axis, indices.reshape(-1).to(x.device))
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+
+def _unsqueeze(x: Tensor, where: Tensor | None = None, *, axes: Sequence[int] = ()) -> Tensor:
+    """``axes`` is an attribute up to opset 12 and an input from 13."""
+    for axis in sorted(axes if where is None else where.tolist()):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _dropout(x: Tensor, share: Tensor | None = None, training: Tensor | None = None, *, ratio: float = 0.5) -> Tensor:
+    """Nothing: these networks are judged, not trained."""
+    return x
+
+
 OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda a, b: a + b,
     "BatchNormalization": _batch_norm,
+    "Concat": _concat,
     "Conv": _conv,
     "Div": lambda a, b: a / b,
+    "Dropout": _dropout,
     "Flatten": _flatten,
+    "Gather": _gather,
     "Gemm": _gemm,
+    "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
     "Identity": lambda x: x,
     "MatMul": lambda a, b: a @ b,
     "Mul": lambda a, b: a * b,
     "PRelu": _prelu,
     "Relu": lambda x: x.relu(),
     "Reshape": _reshape,
+    "Shape": lambda x: torch.tensor(x.shape),
+    "Sigmoid": lambda x: x.sigmoid(),
     "Sub": lambda a, b: a - b,
+    "Unsqueeze": _unsqueeze,
 }
 """What the interpreter runs, beside ``Constant``; a parameter that is not named here is refused, never ignored."""
 
-NEUTRAL: dict[str, Any] = {"auto_pad": b"NOTSET", "training_mode": 0}
+NEUTRAL: dict[str, Any] = {"auto_pad": b"NOTSET", "spatial": 1, "training_mode": 0}
 """Attributes that exporters write out although these values ask for nothing."""

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from cloakbench.bench.composition import compose_config, split_config_dirs
+from cloakbench.bench.composition import compose_config, group_options, split_config_dirs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +66,17 @@ def test_every_experiment_command_of_the_readme_composes(command: str) -> None:
     _, words = split_config_dirs(command.split()[1:])
     overrides = [word.split(",")[0] for word in words if not word.startswith("-")]
     assert compose_config(overrides).targets
+
+
+def test_every_recogniser_has_its_row() -> None:
+    zoo = re.findall(r"^\| `(\w+)` \|", README.partition("<!-- zoo:end -->")[0], re.MULTILINE)
+    families = README.partition("<!-- zoo:end -->")[2].partition("\n## ")[0]
+    rows = [row.split("|") for row in families.splitlines() if row.startswith("|")]
+    assert sorted(zoo + [name for row in rows for name in re.findall(r"`(\w+)`", row[2])]) == group_options("model")
+    for row in rows:
+        for name in re.findall(r"`(\w+)`", row[2]):
+            text = (ROOT / "conf" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+            assert ("\n    - https://" in text) == (row[3].strip() == "fetched"), name
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

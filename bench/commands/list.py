@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
@@ -32,9 +33,13 @@ def main(words: Sequence[str]) -> int:
         raise ValueError(f"say what to list: cloakbench list {'|'.join(_GROUPS)}")
     group = _GROUPS[rest[0]]
     table = Table(box=None, pad_edge=False)
+    names = group_options(group, config_dirs)
     describe = _DESCRIBED.get(group, _plain_columns)
+    if group == "model":  # composed together: one at a time they would take half a minute
+        configs = compose_config([f"+model@found.{name}={name}" for name in names], config_dirs=config_dirs).found
+        describe = partial(_model_columns, configs)
     notes = []
-    for number, name in enumerate(group_options(group, config_dirs)):
+    for number, name in enumerate(names):
         columns = describe(name, group, config_dirs)
         if note := columns.pop(_NOTE, ""):
             notes.append(f"{name}: {note}")
@@ -79,14 +84,27 @@ def _short_citation(paper: str) -> str:
     return f"{authors} {year}" if year.isdigit() else paper
 
 
-def _model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+def _absent_file(config: Mapping[str, Any]) -> str:
+    """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
+    for part in (config.get("weights"), config.get("symbol")):
+        if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
+            page = config["card"].get("page") or "its publisher"
+            how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
+            return f"{part['path']} is {how} {page}"
+    return ""
+
+
+def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.recognisers import build_recogniser
 
     empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
-    config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
+    config = configs[name]
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
+    if absent := _absent_file(plain):  # nothing is fetched, and no network built, for a list
+        stated = {"family": plain["card"]["family"], "head": plain["card"]["head"]}
+        return {**empty, **stated, "state": "not yet", _NOTE: absent}
     try:
         card = build_recogniser(plain, name).card
     except ValueError as problem:
@@ -133,4 +151,7 @@ def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
     return {"what": ""}
 
 
-_DESCRIBED = {"method": _method_columns, "model": _model_columns, "attribute_model": _attribute_model_columns}
+_DESCRIBED: dict[str, Callable[[str, str, Sequence[str]], dict[str, str]]] = {
+    "method": _method_columns,
+    "attribute_model": _attribute_model_columns,
+}

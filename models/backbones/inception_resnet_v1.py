@@ -130,6 +130,8 @@ class InceptionResnetV1(nn.Module):
         embedding_size: length of the embedding.
         input_size: height and width the network will be given; matters to the ``gdc`` neck only.
         dropout: share of features dropped before the last layer while training.
+        classes: classes of the training classifier, which the public files carry along (``logits``); it is loaded so
+            that they load strictly, and never run. None where there is none.
 
     Raises:
         ValueError: an unknown neck, or ``gdc`` without padding.
@@ -148,6 +150,7 @@ class InceptionResnetV1(nn.Module):
         embedding_size: int = 512,
         input_size: Sequence[int] = (160, 160),
         dropout: float = 0.6,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         if neck not in ("avg", "gdc") or (neck == "gdc" and not padded):
@@ -183,6 +186,8 @@ class InceptionResnetV1(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.last_linear = nn.Linear(channels, embedding_size, bias=False)
         self.last_bn = nn.BatchNorm1d(embedding_size, eps=1e-3)
+        if classes is not None:
+            self.logits = nn.Linear(embedding_size, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(self.shrink(images))))

@@ -93,6 +93,26 @@ def test_files_older_than_num_batches_tracked_load(source: TinyNet, path: Path) 
     _load(path)
 
 
+class WithTable(nn.Linear):
+    """Keeps a table outside its state dict, as transformers keep positions."""
+
+    table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        self.register_buffer("table", torch.arange(4.0), persistent=False)
+
+
+def test_tables_outside_the_state_dict_are_computed() -> None:
+    state = {"weight": torch.ones(2, 4), "bias": torch.zeros(2)}
+    before = torch.get_rng_state()
+    module = fill(WithTable, state, Path("tiny.pth"))
+    assert isinstance(module, WithTable)
+    assert module.table.tolist() == [0, 1, 2, 3]
+    assert torch.equal(module.weight, state["weight"])
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_keys_that_do_not_fit_are_named_in_one_line(source: TinyNet) -> None:
     state = source.state_dict()
     state["fc.weight"] = state.pop("linear.bias")

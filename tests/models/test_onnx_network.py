@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cloakbench.models.onnx_network import OPERATORS, OnnxNetwork, load_onnx
+from cloakbench.bench.composition import compose_config
+from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.models.backbones.iresnet import IResNet
+from cloakbench.models.onnx_network import OPERATORS, OnnxNetwork, PerImage, load_onnx
 from cloakbench.models.weight_file import WeightError
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
@@ -57,6 +61,9 @@ def _every_operator() -> Any:
         "linear.bias": weights(6),
         "last.weight": weights(6, 5),
         "gain": weights(5),
+        "first": np.array(0),
+        "axes": np.array([0]),
+        "rest": np.array([-1]),
     }
     norm = [f"norm.{part}" for part in ("weight", "bias", "mean", "var")]
     nodes = [
@@ -82,7 +89,17 @@ def _every_operator() -> Any:
         node("MatMul", ["hidden", "last.weight"], ["narrow"]),
         node("Constant", [], ["two"], value=numpy_helper.from_array(np.array(2, np.float32))),
         node("Mul", ["narrow", "two"], ["doubled"]),
-        node("Mul", ["doubled", "gain"], ["embedding"]),
+        node("Dropout", ["doubled"], ["kept"]),
+        node("Mul", ["kept", "gain"], ["tail"]),
+        # a gated pool, brought to one row an image by way of its shape
+        node("GlobalAveragePool", ["sum"], ["pooled"]),
+        node("Sigmoid", ["pooled"], ["gate"]),
+        node("Shape", ["gate"], ["sizes"]),
+        node("Gather", ["sizes", "first"], ["count"], axis=0),
+        node("Unsqueeze", ["count", "axes"], ["counts"]),
+        node("Concat", ["counts", "rest"], ["wanted"], axis=0),
+        node("Reshape", ["gate", "wanted"], ["head"]),
+        node("Concat", ["tail", "head"], ["embedding"], axis=1),
     ]
     return _graph(nodes, constants)
 
@@ -100,7 +117,7 @@ def test_graph_of_every_operator_uses_every_operator() -> None:
 def test_interpreter_agrees_with_onnxruntime(batch: int) -> None:
     model, images = _every_operator(), torch.rand(batch, 3, 8, 8)
     output = OnnxNetwork(model, "net.onnx")(images)
-    assert output.shape == (batch, 5)
+    assert output.shape == (batch, 9)
     np.testing.assert_allclose(output.numpy(), _reference(model, images), rtol=1e-5, atol=1e-5)
 
 
@@ -139,6 +156,101 @@ def test_export_of_a_torch_network_runs_in_both_converters(tmp_path: Path) -> No
     for network in (converted, OnnxNetwork(onnx.load(path), "net.onnx")):
         torch.testing.assert_close(network(images), source(images))
         torch.testing.assert_close(torch.autograd.grad(network(images).sin().sum(), images)[0], expected)
+
+
+def _face_network() -> nn.Module:
+    """A slim IResNet; its fresh batch norms are alike, so that an exporter stores each value once and shares it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = IResNet((1, 1, 1, 1), channels=(4, 4, 6, 6), embedding_size=16, input_size=(32, 32))
+    for name, tensor in network.named_buffers():
+        if "bn3" in name and not name.endswith("tracked"):
+            tensor.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
+    return network.eval()
+
+
+class _Viewed(nn.Module):
+    """Ends like InsightFace's MobileFaceNet, in ``view(size, -1)``, which a tracer writes down as numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1, bias=False), nn.BatchNorm2d(4), nn.PReLU(4)).eval()
+        self.linear = nn.Linear(4 * 8 * 8, 16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.body(images)
+        return self.linear(x.view(x.size(0), -1))
+
+
+def _exported_like_insightface(source: nn.Module, path: Path, declared: str | None) -> Any:
+    """As ``arcface_torch/torch2onnx.py`` does: opset 11, traced with one image, the axis renamed afterwards, or not."""
+    with pytest.warns(DeprecationWarning):
+        torch.onnx.export(
+            source,
+            (torch.zeros(1, 3, 32, 32),),
+            str(path),
+            input_names=["data"],
+            keep_initializers_as_inputs=False,
+            opset_version=11,
+            dynamo=False,
+        )
+    model = onnx.load(path)
+    if declared is not None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = declared
+        onnx.save(model, path)
+    return model
+
+
+@pytest.mark.parametrize("build", [_face_network, _Viewed])
+@pytest.mark.parametrize("declared", [None, "None"])
+def test_files_exported_like_insightfaces_run_for_any_number_of_images(
+    build: Callable[[], nn.Module], declared: str | None, tmp_path: Path
+) -> None:
+    source, path = build().eval(), tmp_path / "w600k.onnx"
+    model = _exported_like_insightface(source, path, declared)
+    operators = {node.op_type for node in model.graph.node}
+    assert operators <= {*OPERATORS, "Constant"}
+    assert ("Identity" in operators) == (build is _face_network), "the exporter shares what is alike"
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    alone = [session.run(None, {"data": image[None].detach().numpy()})[0] for image in images]
+    network = load_onnx(path)
+    np.testing.assert_allclose(network(images).detach().numpy(), np.concatenate(alone), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(images), source(images), rtol=1e-4, atol=1e-5)
+    ours, theirs = (torch.autograd.grad(net(images).sin().sum(), images)[0] for net in (network, source))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    assert isinstance(network, PerImage) == (declared is None or build is _Viewed)
+
+
+def test_loads_through_the_card_of_an_insightface_pack(tmp_path: Path) -> None:
+    source, path = _face_network(), tmp_path / "w600k_r50.onnx"
+    _exported_like_insightface(source, path, "None")
+    config: Any = compose_config(["model@surrogate=buffalo_l"]).surrogate
+    config.weights.path, config.weights.sha256, config.inputs.size = str(path), None, [32, 32]
+    model = build_recogniser(OmegaConf.to_container(config), "buffalo_l")  # type: ignore[arg-type]
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.embed(images), nn.functional.normalize(source(2 * images - 1), dim=1))
+
+
+def test_mxnet_exports_norms_of_opset_8_run() -> None:
+    """MXNet's exporter writes ``spatial``, which opset 9 dropped; 1 is what every later norm does."""
+    from onnx import helper
+
+    constants = dict(zip("gbmv", np.random.default_rng(0).random((4, 3)).astype(np.float32) + 0.5, strict=True))
+    norm = helper.make_node("BatchNormalization", ["input", *"gbmv"], ["embedding"], epsilon=2e-5, spatial=1)
+    images = torch.rand(2, 3, 8, 8)
+    gamma, beta, mean, variance = (torch.from_numpy(constants[name])[:, None, None] for name in "gbmv")
+    expected = (images - mean) / (variance + 2e-5).sqrt() * gamma + beta
+    torch.testing.assert_close(OnnxNetwork(_graph([norm], constants), "net.onnx")(images), expected)
+
+
+def test_gather_and_unsqueeze_follow_the_specification() -> None:
+    x, indices = torch.arange(24).reshape(2, 3, 4), torch.tensor([[0, 1], [1, 1]])
+    for axis in range(3):
+        expected = np.take(x.numpy(), indices.numpy(), axis=axis)
+        np.testing.assert_array_equal(OPERATORS["Gather"](x, indices, axis=axis).numpy(), expected)
+    assert OPERATORS["Gather"](torch.tensor([7, 9]), torch.tensor(1)).shape == ()
+    assert OPERATORS["Unsqueeze"](x, axes=[3, 0]).shape == (1, 2, 3, 1, 4)
 
 
 def _refusal(model: Any) -> str:
