@@ -17,6 +17,9 @@ Model = TypeVar("Model", Recogniser, AttributeModel)
 _PLACES = frozenset({"path", "urls", "member", "cache", "sha256", "name", "card"})
 """Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
 
+_TRANSPORT = frozenset({"cloakbench.models.download", "cloakbench.models.weight_lock"})
+"""Code that brings weights; what it brought has a digest."""
+
 
 def build_recogniser(config: Mapping[str, Any], key: str) -> Recogniser:
     """Build one model from its config.
@@ -51,7 +54,7 @@ def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
     """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
     settings = _without_places(config)
     modules = sorted({"cloakbench.models.base", *_project_modules(settings)})
-    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code_digest(*modules)}
+    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code_digest(*modules, without=_TRANSPORT)}
     return content_key("model", inputs)
 
 

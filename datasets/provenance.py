@@ -9,17 +9,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
 _ROOT = "cloakbench."
 
 
-def code_digest(*modules: str) -> str:
+def code_digest(*modules: str, without: Collection[str] = ()) -> str:
     """sha256 (first 16 hex digits) over the syntax trees of ``modules`` and of all project modules they import.
 
     Modules of other packages named in ``modules`` count too, but their imports are not followed: installed libraries
-    are described by their versions, not by their code.
+    are described by their versions, not by their code. Modules in ``without`` and what only they import do not count:
+    for code that brings files and whose result is described by the digest of what it brought.
 
     Raises:
         ModuleNotFoundError: a module does not exist or has no source file.
@@ -28,7 +30,7 @@ def code_digest(*modules: str) -> str:
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name not in seen:
+        if name not in seen and name not in without:
             seen[name], imported = _read(name)
             queue += imported
     text = "\n".join(f"{name} {seen[name]}" for name in sorted(seen))

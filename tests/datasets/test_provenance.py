@@ -45,3 +45,12 @@ def test_imported_project_modules_count() -> None:
 def test_unknown_modules_are_refused() -> None:
     with pytest.raises(ModuleNotFoundError):
         provenance.code_digest("cloakbench_has_no_such_module")
+
+
+def test_code_that_only_brings_files_can_be_left_out() -> None:
+    whole = provenance.code_digest("cloakbench.models.weight_file")
+    kept = provenance.code_digest("cloakbench.models.weight_file", without={"cloakbench.models.download"})
+    assert kept != whole
+    assert kept == provenance.code_digest(
+        "cloakbench.models.weight_file", without={"cloakbench.models.download", "cloakbench.models.transfer"}
+    )
