@@ -23,9 +23,7 @@ class CasiaWebFaceRecordIo(Layout):
     page = "https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_"
     licence = "non-commercial research, as CASIA-WebFace"
     folder = "train.rec and train.idx of faces_webface_112x112"
-    disk_gib = (
-        2.6  # not published; 490 000 records at the 5.7 kB of InsightFace's MS1M-RetinaFace (29.3 GB, 5.2 million)
-    )
+    disk_gib = 2.6  # not published; 490 000 records at the 5.7 kB of MS1M-RetinaFace in the same packing
 
     def listing(self) -> Listing:
         records = read_records(self, self.root / "train.rec", self.root / "train.idx")

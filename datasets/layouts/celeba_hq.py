@@ -3,8 +3,8 @@
 Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018;
 Lee, Liu, Wu, Luo, "MaskGAN: Towards Diverse and Interactive Facial Image Manipulation", CVPR 2020;
 https://github.com/switchablenorms/CelebAMask-HQ. The archive is on file-sharing services, behind pages and not behind
-addresses. It has no identities: ``CelebA-HQ-to-CelebA-mapping.txt`` (header ``idx orig_idx orig_file``) leads to CelebA's
-file names, and CelebA's ``identity_CelebA.txt``, which its publisher gives out separately, to the people.
+addresses. It has no identities: ``CelebA-HQ-to-CelebA-mapping.txt`` (header ``idx orig_idx orig_file``) leads to the file
+names in CelebA, and CelebA's ``identity_CelebA.txt``, which its publisher gives out separately, to the people.
 
 CelebA's landmarks do not apply: the photos were aligned anew. Masks are not read.
 """
@@ -34,7 +34,7 @@ class CelebAHq(Layout):
     page = "https://github.com/switchablenorms/CelebAMask-HQ"
     licence = "non-commercial research, not to be passed on"
     folder = f"CelebA-HQ-img/0.jpg, CelebAMask-HQ-attribute-anno.txt, {_MAPPING} and CelebA's identity_CelebA.txt"
-    disk_gib = 3.0  # the archive, masks included; its size is as copies of it state it, 3.15 GB
+    disk_gib = 6.0  # the archive, 3.15 GB with masks as its copies state, and what it unpacks to
 
     def __init__(self, root: Path, *, impersonation: Impersonation | None = None) -> None:
         super().__init__(root)

@@ -1,9 +1,12 @@
 """Any data set, described by a CSV table of your own: one row per photo.
 
-Columns: ``file``, below the root; ``identity``; optionally ``role`` (a role of :mod:`cloakbench.datasets.base`, or empty
-where the split decides), five landmarks ``left_eye_x``, ``left_eye_y``, ``right_eye_...``, ``nose_...``,
-``left_mouth_...``, ``right_mouth_...`` (all ten or none; empty where unknown; pixels of the upright photo, left and right
-as in the photo), and attributes: whole numbers from 0 on, empty where unknown. Other columns are not read.
+Columns, of which the first two are required and others are not read:
+
+* ``file``: a path below the root; ``identity``: any name;
+* ``role``: a role of :mod:`cloakbench.datasets.base`, or empty where the split decides;
+* ``left_eye_x``, ``left_eye_y``, ``right_eye_...``, ``nose_...``, ``left_mouth_...``, ``right_mouth_...``: all ten or
+  none, in pixels of the upright photo, left and right as seen in it; a row may leave all of them empty;
+* attributes, under names of your own: whole numbers from 0 on, empty where unknown.
 """
 
 from __future__ import annotations
@@ -71,12 +74,12 @@ class CsvTable(Layout):
         if not rows:
             raise self._wrong(1, "there are no rows below the header")
         names = self._names(rows)
-        roles = [self._role(line, row.get("role", "")) for line, row in rows]
+        roles: list[Role | None] = [self._role(line, row.get("role", "")) for line, row in rows]
         return Listing(
             names,
             [row["identity"] for _, row in rows],
             [str(self.root / name) for name in names],
-            roles if any(roles) else (),
+            roles if any(roles) else [],
             landmarks=np.array([self._points(line, row) for line, row in rows], np.float32) if points else None,
             attributes={
                 name: np.array([self._label(line, name, row[name]) for line, row in rows], np.int16)

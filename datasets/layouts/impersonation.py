@@ -40,8 +40,9 @@ class _Row:
 class Impersonation:
     """Who is protected, and whom they are to be mistaken for.
 
-    The draw is by a hash of the seed and each name: a person who is added or removed moves few others. Target people are
-    drawn first among those with enough photos, then the people of the groups; group ``k`` gets every ``groups``-th.
+    The draw is by a hash of the seed and each name: a person who is added or removed moves few others. Target people
+    are drawn first, among those with enough photos, then the people of the groups; group ``k`` gets every
+    ``groups``-th of them.
 
     Attributes:
         people: how many people are protected, one photo each; a multiple of ``groups``.
@@ -149,9 +150,7 @@ class Impersonation:
         rows: list[_Row] = []
         for number, row in content:
             if len(row) != len(_COLUMNS) or None in row.values() or row["role"] not in ("probe", "auxiliary"):
-                raise DatasetError(
-                    f"{path}, line {number}: expected an image, a person, probe or auxiliary, and a group"
-                )
+                raise DatasetError(f"{path}, line {number}: expected image, person, probe or auxiliary, group")
             if people.get(row["image_id"]) != row["identity"]:
                 known = people.get(row["image_id"], "nobody: there is no such photo")
                 raise DatasetError(
@@ -204,6 +203,6 @@ def _write(path: Path, rows: Sequence[_Row]) -> None:
             raise
     except OSError as error:
         raise DatasetError(
-            f"cannot keep the impersonation list at {path} ({error.strerror}): set dataset.layout.impersonation.file to "
-            "a place that can be written"
+            f"cannot keep the impersonation list at {path} ({error.strerror}): set "
+            "dataset.layout.impersonation.file to a place that can be written"
         ) from error

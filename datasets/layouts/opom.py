@@ -75,11 +75,9 @@ class _Opom(Layout):
                 names.add(name)
                 rows.append((name, person, "distractor"))
         found = [(self.root / name).is_file() for name, _, _ in rows]
-        note = "listed, but there is no such file"
-        rejected += [
-            rejection(row[0], "missing", note, row[1]) for row, there in zip(rows, found, strict=True) if not there
-        ]
         kept = [row for row, there in zip(rows, found, strict=True) if there]
+        gone = [row for row, there in zip(rows, found, strict=True) if not there]
+        rejected += [rejection(name, "missing", "listed, but there is no such file", who) for name, who, _ in gone]
         if not kept:
             raise DatasetError(f"{self.root}: none of the listed photos is there, as {rows[0][0]}; see {self.page}")
         return Listing(

@@ -2,11 +2,11 @@
 
 A record is the magic number, a word with a part flag (3 bits) and a length (29 bits), then that many bytes, padded to a
 multiple of four. An image record starts with a header of 24 bytes: ``flag`` (uint32), ``label`` (float32), ``id`` and
-``id2`` (uint64); ``flag`` > 0 says that so many float32 labels follow, the first of which counts. The index file has one
-line ``key<TAB>offset`` per record. All numbers are little-endian (dmlc-core ``recordio.h``, ``mxnet.recordio``).
+``id2`` (uint64); ``flag`` > 0 says that so many float32 labels follow, the first of which counts. The index file has
+one line ``key<TAB>offset`` per record. All numbers are little-endian (dmlc-core ``recordio.h``, ``mxnet.recordio``).
 
-The InsightFace packing adds a record 0 whose two labels are the first key behind the photos and the end of all keys; the
-keys between them hold each person's range of photos and no image.
+The InsightFace packing adds a record 0 whose two labels are the first key behind the photos and the end of all keys;
+the keys between them hold each person's range of photos and no image.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cloakbench.datasets.photos import DatasetError
 MAGIC = 0xCED7230A
 _LENGTH_BITS = 29
 _HEADER_BYTES = 24
+_NOT_THERE = "there is none where the index says; the file is cut off, or the two do not belong together"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def read_records(layout: Layout, record_file: Path, index_file: Path) -> Records
         first, end = (int(header.word(0, place).view("<f4")) for place in (8, 9))
         if not 0 < first <= end or len(keys) != end or keys[-1] != end - 1:
             raise DatasetError(
-                f"{index_file} lists {len(keys)} records, but record 0 of {record_file} announces {end}: fetch both again"
+                f"{index_file} lists {len(keys)} records, record 0 of {record_file.name} announces {end}: fetch both again"
             )
         photo = (keys > 0) & (keys < first)
     else:
@@ -78,11 +79,9 @@ class _Headers:
         broken = (offsets % 4 != 0) | (offsets < 0) | (offsets + 8 + _HEADER_BYTES > size)
         self._require(
             ~broken,
-            "there is no record where the index says; index and file do not belong together, or the file is cut off",
+            _NOT_THERE,
         )
-        self._require(
-            words[starts] == MAGIC, "there is no record where the index says: index and file do not belong together"
-        )
+        self._require(words[starts] == MAGIC, _NOT_THERE)
         length = words[starts + 1].astype(np.int64)
         self.part = length >> _LENGTH_BITS
         self.length = length & ((1 << _LENGTH_BITS) - 1)

@@ -25,8 +25,8 @@ _CODES = {"m": 0, "f": 1}
 class VggFace2(Layout):
     """Loosely cropped photos of people named ``n000001`` and so on.
 
-    With ``identity_meta.csv`` in the root there is the attribute ``gender``, 0 male and 1 female, unknown for people the
-    file does not have.
+    With ``identity_meta.csv`` in the root there is the attribute ``gender``, 0 male and 1 female, unknown for people
+    that file does not have.
 
     Args:
         root: folder with ``train`` and ``test``.
@@ -37,7 +37,7 @@ class VggFace2(Layout):
     page = "https://github.com/ox-vgg/vgg_face2"
     licence = "photos: none, owners' rights; lists: CC BY-SA 4.0; withdrawn by the publisher in 2020"
     folder = "test/n000001/0001_01.jpg, train/n000002/0001_01.jpg and, optionally, identity_meta.csv"
-    disk_gib = 36.0  # the archives: about 36 GB train, 2 GB test
+    disk_gib = 71.0  # the archives, about 36 GB train and 2 GB test, and what they unpack to
 
     def __init__(self, root: Path, split: Literal["train", "test"] = "test") -> None:
         super().__init__(root)
