@@ -24,6 +24,7 @@ COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
     "bench/commands/check.py": {"methods.conformance"},
+    "bench/commands/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/commands/list.py": {"conf"},
     "bench/perf.py": {"models", "methods"},
 }

@@ -1,1 +1,1 @@
-"""Public data sets as they lie on disk: one module per data set, and what several of them share."""
+"""How public data sets lie on disk: one :class:`cloakbench.datasets.listing.Layout` per module."""

@@ -7,7 +7,7 @@ agreement; whether its page still answers could not be established. The InsightF
 
 from __future__ import annotations
 
-from cloakbench.datasets.layouts.reading import list_people
+from cloakbench.datasets.layouts.people import list_people
 from cloakbench.datasets.listing import Layout, Listing
 
 

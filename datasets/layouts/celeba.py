@@ -5,8 +5,8 @@ https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html. The files are on file-sharing
 addresses. Label files start with the number of rows and the names of the columns, but for ``identity_CelebA.txt`` and
 ``list_eval_partition.txt``, which are rows only.
 
-Landmarks are those of the aligned photos in whole pixels: left eye, right eye, nose, left and right mouth corner, as seen
-in the photo. Whether pixels are counted from 0 or from 1 is not published; the numbers are taken as they are.
+Landmarks are those of the aligned photos in whole pixels: left eye, right eye, nose, left and right mouth corner, as
+seen in the photo. Whether pixels are counted from 0 or from 1 is not published; the numbers are taken as they are.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018;
 Lee, Liu, Wu, Luo, "MaskGAN: Towards Diverse and Interactive Facial Image Manipulation", CVPR 2020;
 https://github.com/switchablenorms/CelebAMask-HQ. The archive is on file-sharing services, behind pages and not behind
-addresses. It has no identities: ``CelebA-HQ-to-CelebA-mapping.txt`` (header ``idx orig_idx orig_file``) leads to the file
+addresses. It has no identities: ``CelebA-HQ-to-CelebA-mapping.txt`` (header ``idx orig_idx orig_file``) leads to the
 names in CelebA, and CelebA's ``identity_CelebA.txt``, which its publisher gives out separately, to the people.
 
 CelebA's landmarks do not apply: the photos were aligned anew. Masks are not read.

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from cloakbench.datasets.layouts.reading import list_people
+from cloakbench.datasets.layouts.people import list_people
 from cloakbench.datasets.listing import Layout, Listing
 from cloakbench.datasets.photos import DatasetError
 

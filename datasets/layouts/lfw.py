@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloakbench.datasets.layouts.reading import list_people
+from cloakbench.datasets.layouts.people import list_people
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
 
 

@@ -1,4 +1,4 @@
-"""What the layouts share: reading folders of people and label files, with one line for whatever is wrong.
+"""What the layouts share: reading folders and label files, with one line for whatever is wrong.
 
 A missing or malformed label file stops the listing. A photo that a label file names and that is not there, or that no
 label file identifies, becomes a rejected entry of the manifest; everything else goes on.
@@ -16,42 +16,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cloakbench.datasets.base import ManifestEntry
-from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
-from cloakbench.datasets.photos import DatasetError, scan
+from cloakbench.datasets.listing import UNKNOWN, Layout
+from cloakbench.datasets.photos import DatasetError
 
 
 def absent(layout: Layout, path: Path, reason: str = "does not exist") -> DatasetError:
     """The error for something that should lie under the root: where it comes from and where to put it."""
     return DatasetError(
         f"{layout.name}: {path} {reason}; get it from {layout.page} and put under {layout.root}: {layout.folder}"
-    )
-
-
-def list_people(layout: Layout, folder: Path) -> Listing:
-    """The photos of ``folder/<identity>/<photo>``, by identity and name; no role, no labels.
-
-    Raises:
-        DatasetError: the folder is missing or has no identity folders.
-    """
-    try:
-        found = scan(folder)
-    except DatasetError as error:
-        raise absent(layout, folder, "holds no folders of people") from error
-    rejected = [rejection(f"{name}/", "no_photos", "the folder holds no photo", name) for name in found.empty]
-    photos, seen = [], set()
-    for photo in found.photos:
-        if photo.image_id in seen:
-            note = "another file has the same name after Unicode normalisation: rename it"
-            rejected.append(rejection(photo.image_id, "duplicate", note, photo.identity))
-        else:
-            seen.add(photo.image_id)
-            photos.append(photo)
-    return Listing(
-        [photo.image_id for photo in photos],
-        [photo.identity for photo in photos],
-        [str(photo.path) for photo in photos],
-        rejected=tuple(rejected),
-        ignored=found.ignored,
     )
 
 

@@ -62,7 +62,7 @@ def read_records(layout: Layout, record_file: Path, index_file: Path) -> Records
         first, end = (int(header.word(0, place).view("<f4")) for place in (8, 9))
         if not 0 < first <= end or len(keys) != end or keys[-1] != end - 1:
             raise DatasetError(
-                f"{index_file} lists {len(keys)} records, record 0 of {record_file.name} announces {end}: fetch both again"
+                f"{index_file} lists {len(keys)} records, {record_file.name} announces {end}: fetch both again"
             )
         photo = (keys > 0) & (keys < first)
     else:

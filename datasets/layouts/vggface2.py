@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from cloakbench.datasets.layouts.reading import list_people, read_lines
+from cloakbench.datasets.layouts.people import list_people
+from cloakbench.datasets.layouts.reading import read_lines
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
 
