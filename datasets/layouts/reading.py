@@ -123,7 +123,7 @@ def read_table(
         if len(lines) - 2 != int(lines[0]):
             raise DatasetError(f"{path}: {len(lines) - 2} rows, but its first line announces {lines[0].strip()}")
         first, lines = 3, lines[2:]
-    names = []
+    names: dict[str, None] = {}
     for number, line in enumerate(lines, start=first):
         words = line.split()
         if len(words) != columns + 1:
@@ -131,10 +131,9 @@ def read_table(
                 f"{path}, line {number}: a name and {columns} numbers are needed, there are {len(words)} words; the "
                 "file is cut off or damaged"
             )
-        names.append(words[0])
-    if len(set(names)) != len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise DatasetError(f"{path}: {twice} occurs twice")
+        if words[0] in names:
+            raise DatasetError(f"{path}, line {number}: {words[0]} occurs twice")
+        names[words[0]] = None
     values = read_numbers(path, lines, range(1, columns + 1), dtype, first)
     if allowed is not None:
         odd = np.flatnonzero(~np.isin(values, list(allowed)).all(axis=1))

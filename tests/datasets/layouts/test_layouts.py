@@ -54,6 +54,11 @@ def error_of(layout: Layout) -> str:
     return str(caught.value)
 
 
+def test_every_named_data_set_is_planted() -> None:
+    conf = Path(__file__).parents[3] / "conf" / "dataset"
+    assert {path.stem for path in conf.glob("*.yaml")} - {"folder", "synthetic", "synthetic_small"} == set(PLANTED)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_planted_copy_lists_unique_photos_that_open(tmp_path: Path, name: str) -> None:
     PLANTED[name](tmp_path)
