@@ -101,7 +101,7 @@ def _by_hand(layout: Layout, problem: str) -> list[str]:
     return [
         problem,
         "",
-        f"{layout.name} cannot be fetched for you: its publisher gives it out on its own page.",
+        "What is needed, and where it is to be had:",
         f"  page     {layout.page}",
         f"  licence  {layout.licence}",
         f"  put      {layout.folder}",

@@ -34,7 +34,8 @@ def ids(listing: Listing, role: str) -> set[str]:
 
 
 def test_the_protocol_at_full_size(tmp_path: Path) -> None:
-    listing = Impersonation().applied(crowd(1200), tmp_path)
+    source = crowd(1200)
+    listing = Impersonation().applied(source, tmp_path)
     roles = Counter(listing.role)
     assert roles == {"probe": 1000, "auxiliary": 10, "distractor": 2 * (1200 - 1005)}
     assert Counter(Counter(listing.targets.values()).values()) == {200: 5}
@@ -46,7 +47,7 @@ def test_the_protocol_at_full_size(tmp_path: Path) -> None:
     assert not people["distractor"] & (people["probe"] | people["auxiliary"])
     assert listing.ignored == 1000, "the second photos of the protected people"
     kept = listing.attributes["row"].tolist()
-    assert [crowd(1200).image_id[row] for row in kept] == listing.image_id
+    assert [source.image_id[row] for row in kept] == listing.image_id
     assert [path.name for path in tmp_path.iterdir()] == ["impersonation_1000x5x2_seed0.csv"]
 
 
