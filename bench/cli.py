@@ -6,6 +6,7 @@ cloakbench report RUN [RUN ...]                    write a report again, or comb
 cloakbench list methods|models|attribute_models|datasets|experiments|transforms|protocols
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench doctor                                  what can run here, and what is missing
+cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench perf                                    our loops against bare loops, as ratios
 """
@@ -26,7 +27,7 @@ log = logging.getLogger("cloakbench")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
 
-_COMMANDS = ("report", "list", "check", "doctor")
+_COMMANDS = ("report", "list", "check", "doctor", "fetch")
 """Words with a module of their own in ``bench.commands``."""
 
 _PROBLEMS_MOST = 10

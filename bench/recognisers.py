@@ -54,7 +54,8 @@ def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
     """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
     settings = _without_places(config)
     modules = sorted({"cloakbench.models.base", *_project_modules(settings)})
-    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code_digest(*modules, without=_TRANSPORT)}
+    code = code_digest(*modules, without=_TRANSPORT)
+    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code}
     return content_key("model", inputs)
 
 

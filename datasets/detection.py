@@ -21,7 +21,7 @@ from torch import Tensor
 from cloakbench.datasets.photos import DatasetError
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
+LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 _HOW_TO_DETECT = (
     "pip install 'cloakbench[detect]', or give aligned crops (dataset.aligned=true) or a dataset.landmarks_file"
 )
@@ -163,7 +163,7 @@ def read_landmarks(file: Path, root: Path) -> dict[Path, Tensor]:
             missing += 1
             continue
         try:
-            values = torch.tensor([float(row[name]) for name in _COLUMNS], dtype=torch.float64)
+            values = torch.tensor([float(row[name]) for name in LANDMARK_COLUMNS], dtype=torch.float64)
         except (TypeError, ValueError) as error:
             raise DatasetError(f"landmarks file {file}, row {line}: {error}; correct the row") from error
         points[path.resolve()] = values.view(5, 2)
@@ -177,7 +177,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            absent = [name for name in ("file", *_COLUMNS) if name not in (reader.fieldnames or ())]
+            absent = [name for name in ("file", *LANDMARK_COLUMNS) if name not in (reader.fieldnames or ())]
             rows = list(reader)
     except OSError as error:
         raise DatasetError(f"cannot read dataset.landmarks_file {file}: {error.strerror}") from error

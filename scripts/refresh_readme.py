@@ -1,4 +1,4 @@
-"""Fill the generated parts of README.md: the table of the reference run, the zoo, and the example method.
+"""Fill the generated parts of README.md: the reference run, the zoo, the data sets, and the example method.
 
 usage: python scripts/refresh_readme.py            (`make readme`)
 """
@@ -9,9 +9,14 @@ import json
 import sys
 from pathlib import Path
 
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
 from cloakbench.bench.archive import load_results
+from cloakbench.bench.composition import compose_config
 from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.measured import Estimate, Measured, is_control, mean_estimate
+from cloakbench.datasets.listing import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results" / "reference" / "bench"
@@ -84,6 +89,22 @@ def short(description: str) -> str:
     return description.partition("(")[0]
 
 
+def data_table() -> str:
+    """Every named data set: what it is, where it comes from, and how much disk it takes, as its layout says."""
+    lines = ["| `dataset=` | What | How to get it | Licence | Disk, GiB |", "|---|---|---|---|--:|"]
+    for path in sorted((ROOT / "conf" / "dataset").glob("*.yaml")):
+        what = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(" Root:")[0]
+        target = OmegaConf.select(compose_config([f"dataset={path.stem}"]), "dataset.layout._target_")
+        if target is None:
+            continue
+        layout: type[Layout] = get_class(target)
+        page = f"[page]({layout.page})" if layout.page.startswith("http") else layout.page
+        how = f"`cloakbench fetch dataset={path.stem}`, {page}" if layout.files else page
+        disk = f"{layout.disk_gib:g}" if layout.disk_gib else ""
+        lines.append(f"| `{path.stem}` | {what.rstrip('.')} | {how} | {layout.licence} | {disk} |")
+    return "\n".join(lines)
+
+
 def example_method() -> str:
     """The method the tests run, word for word."""
     code = (ROOT / "tests" / "methods" / "example_method.py").read_text(encoding="utf-8")
@@ -95,7 +116,8 @@ def example_method() -> str:
 
 def filled(text: str) -> str:
     """README with every generated part in place."""
-    for name, content in (("table", reference_table()), ("zoo", zoo_table()), ("method", example_method())):
+    parts = {"table": reference_table(), "zoo": zoo_table(), "data": data_table(), "method": example_method()}
+    for name, content in parts.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)

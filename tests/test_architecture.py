@@ -25,6 +25,7 @@ COMMANDS = {
     "bench/cli.py": {"models.training.command"},
     "bench/commands/check.py": {"methods.conformance"},
     "bench/commands/doctor.py": {"models.download"},
+    "bench/commands/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/commands/list.py": {"conf"},
     "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
     "bench/perf.py": {"models", "methods"},

@@ -57,7 +57,7 @@ def commands() -> list[str]:
     """Every ``cloakbench`` line of the README's plain blocks that runs an experiment, continuation lines joined."""
     text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
     lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("cloakbench ")]
-    verbs = ("report", "list", "check", "doctor", "zoo", "perf")
+    verbs = ("report", "list", "check", "doctor", "fetch", "zoo", "perf")
     return [line for line in lines if line.split()[1] not in verbs and "my_conf" not in line]
 
 
