@@ -32,12 +32,22 @@ from torch import Tensor
 from cloakbench.datasets.base import OK, ROLES, Dataset, FaceSet, Manifest, ManifestEntry, Role
 from cloakbench.datasets.crops import Crop, Cropper
 from cloakbench.datasets.detection import Detector, read_landmarks
-from cloakbench.datasets.photos import DatasetError, PhotoFile, scan
+from cloakbench.datasets.layouts.identity_folders import IdentityFolders
+from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.splits import SplitRule, assign_roles
 
 _PROGRESS_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A listed photo."""
+
+    image_id: str
+    identity: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -175,13 +185,12 @@ class Folder(Dataset):
         rejected: list[ManifestEntry] = []
         roots: list[tuple[Role | None, Path]] = [(None, self._root), *self._more_roots.items()]
         for role, root in roots:
-            found = scan(root, f"{role}_root" if role else "root")
+            found = IdentityFolders(root, f"{role}_root" if role else "root").listing()
             if found.ignored:
                 log.info("%s: %d other files and folders ignored", root, found.ignored)
-            for identity in found.empty:
-                note = "the folder holds no readable photo: add photos or remove it"
-                rejected.append(ManifestEntry(f"{identity}/", identity, "", "", "no_photos", note))
-            for photo in found.photos:
+            rejected += found.rejected
+            columns = zip(found.image_id, found.identity, found.place, strict=True)
+            for photo in (PhotoFile(image_id, identity, Path(str(place))) for image_id, identity, place in columns):
                 if source.setdefault(photo.identity, role) != role:
                     status, note = "identity_clash", "an earlier root has a person of this name: remove or rename one"
                 elif photo.image_id in photos:
