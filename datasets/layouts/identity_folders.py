@@ -1,9 +1,9 @@
 """One folder per person: ``root/<identity>/<photo>``, the layout of one's own photos and of many public sets.
 
-Passed over and only counted: hidden files and folders, files beside the identity folders, folders inside them, and files
-that are not images. A file with the suffix of an image is listed whatever it holds, so that a damaged photo is reported
-and not overlooked, and so are photos in formats that cannot be read (HEIC, JPEG XL). Names become valid, NFC-normalised
-Unicode, equal on every file system. Two statuses are given here:
+Passed over and only counted: hidden files and folders, files beside the identity folders, folders inside them, and
+files that are not images. A file with the suffix of an image is listed whatever it holds, so that a damaged photo is
+reported and not overlooked, and so are photos in formats that cannot be read (HEIC, JPEG XL). Names become valid,
+NFC-normalised Unicode, equal on every file system. Two statuses are given here:
 
 * ``no_photos``: an identity folder without a photo.
 * ``duplicate``: two files have the same name after normalisation; the first by its stored name is kept.
