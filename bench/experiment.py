@@ -166,6 +166,7 @@ def prepare(config: DictConfig) -> Experiment:
         faces.get("auxiliary"),
         people=config.plan.chunk_identities,
         seed=config.seed,
+        targets=dataset.targets(),
     )
     by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
     digests: dict[Role, list[str]] = {

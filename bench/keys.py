@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 Inputs = Mapping[str, Any]
 """What a key is made of; plain JSON values. Stored inside the entry, so that a person can read what it is."""
+
+_CHUNK_BYTES = 1 << 22
 
 SCHEMA = 1
 """Version of the stored formats; part of every key."""
@@ -33,6 +35,16 @@ def content_key(kind: str, inputs: Inputs) -> str:
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """sha256 over shape, dtype and bytes."""
-    head = f"{tensor.dtype} {tuple(tensor.shape)}\n".encode()
-    return hashlib.sha256(head + tensor.contiguous().numpy().tobytes()).hexdigest()[:32]
+    """sha256 over shape, dtype and bytes; a tensor that is mapped from disk is never in memory as a whole."""
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    for chunk in byte_chunks(tensor):
+        digest.update(chunk)
+    return digest.hexdigest()[:32]
+
+
+def byte_chunks(tensor: Tensor) -> Iterator[memoryview]:
+    """The bytes of a tensor in C order, a few megabytes at a time."""
+    rows = tensor.reshape(1) if tensor.ndim == 0 else tensor
+    row_bytes = max(1, rows[:1].numel() * rows.element_size())
+    for some in rows.split(max(1, _CHUNK_BYTES // row_bytes)):
+        yield some.contiguous().view(-1).view(torch.uint8).numpy().data

@@ -195,16 +195,38 @@ def make_protector(config: Mapping[str, Any], key: str) -> Protector:
 
 
 def build_chunks(
-    probes: FaceSet, references: FaceSet | None, auxiliary: FaceSet | None, *, people: int, seed: int
+    probes: FaceSet,
+    references: FaceSet | None,
+    auxiliary: FaceSet | None,
+    *,
+    people: int,
+    seed: int,
+    targets: Mapping[str, str] | None = None,
 ) -> list[Chunk]:
     """Split the people of the probe faces into chunks of ``people`` in order of first appearance.
 
-    Each person is given somebody of the auxiliary faces who has at least two photos, drawn from (seed, identity): the
-    first photo is what a targeted method may see, the second is what success is measured on.
+    Each person is given somebody of the auxiliary faces who has at least two photos: the first photo is what a targeted
+    method may see, the second is what success is measured on. Who that is, ``targets`` says, a data set's own protocol
+    (person to auxiliary person); for people it does not name it is drawn from (seed, identity).
+
+    Raises:
+        ConfigError: somebody named in ``targets`` has fewer than two auxiliary photos.
     """
     rows_of = _rows_by_identity(probes)
     references_of = _rows_by_identity(references) if references else {}
-    pairs = [rows for rows in _rows_by_identity(auxiliary).values() if len(rows) > 1] if auxiliary else []
+    auxiliary_rows = _rows_by_identity(auxiliary) if auxiliary else {}
+    pairs = [rows for rows in auxiliary_rows.values() if len(rows) > 1]
+    fixed = {name: auxiliary_rows.get(target, []) for name, target in (targets or {}).items() if name in rows_of}
+    if short := sorted(name for name, rows in fixed.items() if len(rows) < 2):
+        target = (targets or {})[short[0]]
+        raise ConfigError(
+            f"{short[0]} is to be mistaken for {target}, who needs two auxiliary photos, one to aim at and one to "
+            f"measure, and has {len(fixed[short[0]])}: raise dataset.auxiliary_per_identity or add photos"
+        )
+
+    def aim(name: str) -> int:
+        return (fixed.get(name) or pairs[stream_seed(seed, "target", name) % len(pairs)])[0]
+
     identities = list(rows_of)
     chunks = []
     for number, start in enumerate(range(0, len(identities), people)):
@@ -215,7 +237,7 @@ def build_chunks(
                 tuple(names),
                 tuple(row for name in names for row in rows_of[name]),
                 tuple(tuple(references_of.get(name, ())) for name in names),
-                tuple(pairs[stream_seed(seed, "target", name) % len(pairs)][0] for name in names) if pairs else (),
+                tuple(aim(name) for name in names) if pairs else (),
             )
         )
     return chunks

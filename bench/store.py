@@ -17,20 +17,22 @@ import secrets
 import socket
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.lib import format as npy
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cloakbench.bench.keys import Inputs, canonical_json, tensor_digest
+from cloakbench.bench.keys import Inputs, byte_chunks, canonical_json, tensor_digest
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class StoreError(OSError):
 
 
 class Store:
-    """Entries under ``root``: tensors as safetensors, photos as a zip of PNG files, failures as JSON.
+    """Entries under ``root``: tensors as safetensors or npy, photos as a zip of PNG files, failures as JSON.
 
     Every reader checks what it reads and treats a damaged entry as absent, after a warning; every writer may run
     beside another writer of the same entry, since both write the same content and rename is atomic.
@@ -75,24 +77,46 @@ class Store:
         }
         self._write(self.path(kind, key, ".safetensors"), save(whole, metadata))
 
-    def read_tensors(self, kind: str, key: str, *, verify: bool = True) -> tuple[dict[str, Tensor], Any] | None:
-        """Tensors and note of an entry, or None when it is absent or damaged.
-
-        ``verify=False`` skips the digests and maps the file instead of reading it: for large entries that a process
-        of this run has just verified.
-        """
+    def read_tensors(self, kind: str, key: str) -> tuple[dict[str, Tensor], Any] | None:
+        """Tensors and note of an entry, or None when it is absent or damaged."""
         path = self.path(kind, key, ".safetensors")
         try:
             with safe_open(path, "pt") as entry:
                 metadata = entry.metadata()
                 tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 (not a dict)
             digests = json.loads(metadata["digests"])
-            if verify and digests != {name: tensor_digest(tensor) for name, tensor in tensors.items()}:
+            if digests != {name: tensor_digest(tensor) for name, tensor in tensors.items()}:
                 raise ValueError("content does not match its digest")
             return tensors, json.loads(metadata["note"])
         except FileNotFoundError:
             return None
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as damage:
+            return self._discard(path, damage)
+
+    # Arrays ----------------------------------------------------------------------------------------------------------
+
+    def has_array(self, kind: str, key: str) -> bool:
+        """Whether the entry exists."""
+        return self.path(kind, key, ".npy").exists()
+
+    def write_array(self, kind: str, key: str, tensor: Tensor) -> None:
+        """Store one tensor that may be larger than memory, as an uncompressed ``.npy``."""
+        header = io.BytesIO()
+        description = {"descr": tensor[:0].numpy().dtype.str, "fortran_order": False, "shape": tuple(tensor.shape)}
+        npy.write_array_header_1_0(header, description)
+        self._write(self.path(kind, key, ".npy"), chain([header.getvalue()], byte_chunks(tensor)))
+
+    def map_array(self, kind: str, key: str) -> Tensor | None:
+        """A stored tensor mapped from disk, or None when it is absent or damaged; changes stay in memory.
+
+        Its pixels are not checked: it is for large entries that a process of this run has just written or seen.
+        """
+        path = self.path(kind, key, ".npy")
+        try:
+            return torch.from_numpy(np.load(path, mmap_mode="c"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as damage:
             return self._discard(path, damage)
 
     # Photos ----------------------------------------------------------------------------------------------------------
@@ -205,12 +229,13 @@ class Store:
                 removed += 1
         return removed
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
         self._make_folder(path.parent)
         temporary = path.parent / f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             with temporary.open("wb") as handle:
-                handle.write(content)
+                for part in [content] if isinstance(content, bytes) else content:
+                    handle.write(part)
                 handle.flush()
                 os.fsync(handle.fileno())
             temporary.replace(path)

@@ -1,4 +1,7 @@
-"""The faces of an experiment in its store: written once by the parent, mapped from disk by every worker."""
+"""The faces of an experiment in its store: written once by the parent, mapped from disk by every worker.
+
+Photos are copied a few megabytes at a time, so that a role may be larger than memory.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Any
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.store import Store, StoreError
 from cloakbench.datasets.base import FaceSet
+
+_LABELS = "face_labels"
+"""Kind of the entries beside the photos: names, landmarks, attributes."""
 
 
 def faces_key(manifest_digest: str, role: str) -> tuple[str, dict[str, Any]]:
@@ -18,16 +24,27 @@ def faces_key(manifest_digest: str, role: str) -> tuple[str, dict[str, Any]]:
 def write_faces(store: Store, manifest_digest: str, role: str, faces: FaceSet) -> str:
     """Store faces for the workers, unless they are there already; returns their key."""
     key, inputs = faces_key(manifest_digest, role)
-    if not store.has_tensors("faces", key):
-        tensors = {"images": faces.images} | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
-        store.write_tensors("faces", key, tensors, inputs, {"id": faces.image_id, "identity": faces.identity})
+    if not store.has_array("faces", key):
+        store.write_array("faces", key, faces.images)
+    if not store.has_tensors(_LABELS, key):
+        labels = {f"attribute {name}": values for name, values in faces.attributes.items()}
+        tensors = labels | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
+        note = {"id": faces.image_id, "identity": faces.identity}
+        store.write_tensors(_LABELS, key, tensors, inputs, note)
     return key
 
 
 def read_faces(store: Store, key: str) -> FaceSet:
-    """Faces stored by `write_faces`, mapped from disk."""
-    stored = store.read_tensors("faces", key, verify=False)
-    if stored is None:
+    """Faces stored by `write_faces`, mapped from disk.
+
+    Raises:
+        StoreError: they are gone or damaged.
+    """
+    images, stored = store.map_array("faces", key), store.read_tensors(_LABELS, key)
+    if images is None or stored is None:
         raise StoreError(f"stored faces {key} are gone from {store.root}; run the same command again")
     tensors, note = stored
-    return FaceSet(tensors["images"], tuple(note["id"]), tuple(note["identity"]), tensors.get("landmarks"))
+    attributes = {
+        name.removeprefix("attribute "): values for name, values in tensors.items() if name.startswith("attribute ")
+    }
+    return FaceSet(images, tuple(note["id"]), tuple(note["identity"]), tensors.get("landmarks"), attributes)

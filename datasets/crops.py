@@ -1,22 +1,26 @@
 """One photo file in, one aligned face crop or the reason for its absence out.
 
-A crop depends on the file's bytes, on the options and on nothing else. Because of that it can be kept: with a cache
-folder, a file is decoded and its face is looked for once.
+A crop depends on the photo's bytes, on the options and on nothing else. Because of that it can be kept: with a cache
+folder, a photo is decoded and its face is looked for once. Kept crops carry the digest of their pixels and are checked
+when they are read, so they need not be forced to disk: what a crash of the machine spoils is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import PIL
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from cloakbench.datasets.alignment import (
@@ -30,10 +34,13 @@ from cloakbench.datasets.alignment import (
 )
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.detection import Detector, choose_face
+from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
 from cloakbench.datasets.provenance import code_digest
 
 _NOT_KEPT = {"detector_failed", "too_large"}  # may be for want of memory, not the file's fault
+_TEXTS = ("status", "note", "file_sha256", "pixels_sha256", "image_sha256")
+_TENSORS = ("image", "landmarks")
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Crop:
         note: one line; for a status other than ``ok``, what to do.
         file_sha256: digest of the file; empty when it cannot be read at all.
         pixels_sha256: digest of the upright decoded photo: equal for copies in different lossless formats.
+        image_sha256: digest of the crop's pixels.
         image: uint8 ``[3, 112, 112]``, RGB.
         landmarks: ``[5, 2]``, pixels of the crop; unknown for photos that came aligned.
     """
@@ -54,8 +62,31 @@ class Crop:
     note: str = ""
     file_sha256: str = ""
     pixels_sha256: str = ""
+    image_sha256: str = ""
     image: Tensor | None = None
     landmarks: Tensor | None = None
+
+    def pack(self) -> bytes:
+        """The crop as a safetensors file, for the cache and for the way between processes."""
+        tensors = {name: getattr(self, name) for name in _TENSORS if getattr(self, name) is not None}
+        return save(tensors, {name: getattr(self, name) for name in _TEXTS})
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Crop:
+        """The crop that was packed.
+
+        Raises:
+            ValueError: the content is damaged.
+        """
+        try:
+            length = int.from_bytes(content[:8], "little")
+            kept: dict[str, Any] = json.loads(content[8 : 8 + length])["__metadata__"] | load(content)
+            crop = cls(**kept)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a crop: {error}") from error
+        if crop.image is not None and _digest(crop.image) != crop.image_sha256:
+            raise ValueError("the pixels do not match their digest")
+        return crop
 
 
 @dataclass(frozen=True)
@@ -76,32 +107,32 @@ class Cropper:
     min_crop_px: int
     cache: Path | None
 
-    def crop(self, path: Path, landmarks: Tensor | None = None) -> Crop:
-        """The crop of one file; ``landmarks`` ``[5, 2]``, in pixels of the upright photo, win over detection.
+    def crop(self, place: Place, landmarks: Tensor | None = None) -> Crop:
+        """The crop of one photo; ``landmarks`` ``[5, 2]``, in pixels of the upright photo, win over detection.
 
         Raises:
             DatasetError: the detector's package is missing or the cache cannot be written.
         """
         try:
-            content = path.read_bytes()
+            content = _read_photo(place)
         except OSError as error:
             return Crop("unreadable", f"{error.strerror or error}: make the file readable")
         digest = hashlib.sha256(content).hexdigest()
         if self.cache is None:
             return self._make(content, digest, landmarks)
-        file = self.cache / digest[:2] / f"{self._key(digest, landmarks)}.safetensors"
-        crop = _read(file)
-        if crop is None:
-            crop = self._make(content, digest, landmarks)
-            if crop.status not in _NOT_KEPT:
-                _write(file, crop)
+        file = self.cache / "crops" / digest[:2] / f"{self._key(digest, landmarks)}.safetensors"
+        with suppress(OSError, ValueError):  # absent or damaged: it is made again
+            return Crop.unpack(file.read_bytes())
+        crop = self._make(content, digest, landmarks)
+        if crop.status not in _NOT_KEPT:
+            _write(file, crop.pack())
         return crop
 
     def _make(self, content: bytes, digest: str, landmarks: Tensor | None) -> Crop:
         pixels = ""
         try:
             photo = decode(content, self.max_megapixels)
-            pixels = hashlib.sha256(f"{tuple(photo.shape)}".encode() + photo.numpy().tobytes()).hexdigest()
+            pixels = _pixels_digest(photo)
             if self.aligned:
                 return self._resized(photo, digest, pixels)
             points = self._find(photo) if landmarks is None else landmarks
@@ -115,7 +146,8 @@ class Cropper:
         note = "" if (height, width) == (CROP_SIZE, CROP_SIZE) else f"resized from {width}x{height}"
         if height != width:
             note += ", which changes the face's proportions"
-        return Crop(OK, note, digest, pixels, resize_crop(photo))
+        image = resize_crop(photo).contiguous()
+        return Crop(OK, note, digest, pixels, _digest(image), image)
 
     def _aligned(self, photo: Tensor, points: Tensor, digest: str, pixels: str) -> Crop:
         try:
@@ -124,7 +156,8 @@ class Cropper:
             image = warp(photo, matrix)
         except ValueError as error:
             raise PhotoError("bad_landmarks", f"{error}: correct them in dataset.landmarks_file") from error
-        return Crop(OK, "", digest, pixels, image, transform_points(points, matrix).float())
+        inside = transform_points(points, matrix).float()
+        return Crop(OK, "", digest, pixels, _digest(image), image.contiguous(), inside)
 
     def _find(self, photo: Tensor) -> Tensor:
         if self.detector is None:
@@ -148,38 +181,49 @@ class Cropper:
             )
 
     def _key(self, digest: str, landmarks: Tensor | None) -> str:
-        """Everything that can change the crop of a file."""
-        if self.aligned:
-            source = "aligned"
-        elif landmarks is not None:
-            source = f"points {landmarks.tolist()}"
-        else:
-            source = self.detector.fingerprint() if self.detector else ""
-        parts = (digest, source, self.max_megapixels, self.min_crop_px, PIL.__version__, code_digest(__name__))
+        """Everything that can change the crop of a photo."""
+        source = self._source if landmarks is None or self.aligned else f"points {landmarks.tolist()}"
+        parts = (digest, source, self.max_megapixels, self.min_crop_px, self._code)
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
+    @cached_property
+    def _source(self) -> str:
+        if self.aligned:
+            return "aligned"
+        return self.detector.fingerprint() if self.detector else ""
 
-def _read(file: Path) -> Crop | None:
-    """A kept crop; none when there is none or it is damaged, and then it is made again."""
-    try:
-        with safe_open(file, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
-            return Crop(**stored.metadata(), **tensors)
-    except (OSError, SafetensorError, TypeError):
-        return None
+    @cached_property
+    def _code(self) -> str:
+        return f"pillow {PIL.__version__} torch {torch.__version__} {code_digest(__name__)}"
 
 
-def _write(file: Path, crop: Crop) -> None:
-    text = {name: getattr(crop, name) for name in ("status", "note", "file_sha256", "pixels_sha256")}
-    kept = {name: getattr(crop, name) for name in ("image", "landmarks")}
-    tensors = {name: value.contiguous() for name, value in kept.items() if value is not None}
+def _read_photo(place: Place) -> bytes:
+    if not isinstance(place, Segment):
+        return Path(place).read_bytes()
+    with Path(place.path).open("rb") as file:
+        file.seek(place.offset)
+        content = file.read(place.length)
+    if len(content) < place.length:
+        raise OSError(f"{place.path} ends before the photo does")
+    return content
+
+
+def _pixels_digest(photo: Tensor) -> str:
+    """Digest of size and pixels; rows of pixels, as they lie in memory, so that a large photo is not copied."""
+    digest = hashlib.sha256(str(tuple(photo.shape)).encode())
+    digest.update(photo.permute(1, 2, 0).contiguous().view(-1).numpy())
+    return digest.hexdigest()
+
+
+def _digest(image: Tensor) -> str:
+    return hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _write(file: Path, content: bytes) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(save(tensors, text))
-            stream.flush()
-            os.fsync(stream.fileno())
+        temporary.write_bytes(content)
         temporary.replace(file)
     except OSError as error:
         with suppress(OSError):

@@ -45,7 +45,7 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Finds faces and their five points."""
+    """Finds faces and their five points. It is pickled on its way to other processes."""
 
     def fingerprint(self) -> str:
         """Everything besides the photo that can change a detection; part of cache keys."""
@@ -72,7 +72,10 @@ def choose_face(detection: Detection, height: int, width: int) -> int | None:
 class Mtcnn:
     """MTCNN (Zhang et al., SPL 2016) as in facenet-pytorch; its wheel carries the weights.
 
-    It runs on the CPU, one photo at a time. Photos are reduced by an integer factor to at most ``max_side`` pixels on
+    It runs on the CPU, one photo at a time. In a batch of two or more the three networks answer up to 1e-6 differently
+    (torch 2.15), so that a photo's points would depend on its neighbours, and a batch of 32 saves nothing (47 ms a
+    photo against 43 ms; LFW, one core). Several photos at once are a matter for processes
+    (:mod:`cloakbench.datasets.crop_reader`). Photos are reduced by an integer factor to at most ``max_side`` pixels on
     the longer side first: the cost grows with the area while the chosen face is rarely a small part of it.
     facenet-pytorch counts pixels from one, as MTCNN's MATLAB original did: on photos and their mirror images its points
     disagree by 2 x 0.95 pixels at any face size, so one pixel is taken off. Coordinates are rounded to 0.01 pixel.
@@ -96,6 +99,10 @@ class Mtcnn:
         self.min_score = min_score
         self.max_side = max_side
         self._nets: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the networks, which every process loads for itself."""
+        return self.__dict__ | {"_nets": None}
 
     def fingerprint(self) -> str:
         """See :class:`Detector`; raises ``DatasetError`` when facenet-pytorch is not installed."""

@@ -1,4 +1,4 @@
-"""Photo files: finding them in identity folders and decoding them to upright 8-bit RGB.
+"""Photo files: telling them from other files, and decoding them to upright 8-bit RGB.
 
 What becomes of unusual files, all of it decided by content and never by chance:
 
@@ -17,7 +17,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,72 +40,6 @@ class PhotoError(Exception):
     def __init__(self, status: str, note: str) -> None:
         super().__init__(note)
         self.status = status
-
-
-@dataclass(frozen=True)
-class PhotoFile:
-    """A file that is, or claims to be, a photo of a person.
-
-    Attributes:
-        image_id: ``<identity>/<file name>`` as valid, NFC-normalised Unicode, equal on every file system.
-        identity: the folder's name, normalised in the same way.
-        path: where it lies.
-    """
-
-    image_id: str
-    identity: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What a photo folder holds.
-
-    Attributes:
-        photos: by identity, then by file name.
-        empty: identities whose folder holds no photo.
-        ignored: how many files and folders were passed over: hidden ones, those that are not images, files beside the
-            identity folders and folders inside them.
-    """
-
-    photos: tuple[PhotoFile, ...]
-    empty: tuple[str, ...]
-    ignored: int
-
-
-def scan(root: Path, option: str = "root") -> Scan:
-    """List the photos of ``root/<identity>/<photo>`` without decoding them.
-
-    Args:
-        root: the folder.
-        option: the data set's option that named it, for error messages.
-
-    Raises:
-        DatasetError: ``root`` is missing, cannot be listed, or has no identity folder.
-    """
-    try:
-        entries = sorted(root.iterdir())
-    except OSError as error:
-        raise DatasetError(
-            f"cannot list the photo folder {root} ({error.strerror}): set dataset.{option} to a folder that holds one "
-            "folder of photos per person"
-        ) from error
-    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    if not folders:
-        raise DatasetError(f"{root} has no identity folders: put each person's photos in {root}/<name>/")
-    ignored = len(entries) - len(folders)
-    photos: list[PhotoFile] = []
-    empty: list[str] = []
-    for folder in folders:
-        identity = _portable(folder.name)
-        files = list(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else []
-        found = [path for path in files if _is_photo(path)]
-        ignored += len(files) - len(found)
-        photos += [PhotoFile(f"{identity}/{_portable(path.name)}", identity, path) for path in found]
-        if not found:
-            empty.append(identity)
-    photos.sort(key=lambda photo: (photo.identity, photo.image_id, photo.path))
-    return Scan(tuple(photos), tuple(empty), ignored)
 
 
 def decode(content: bytes, max_megapixels: float) -> Tensor:
@@ -159,24 +93,40 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _is_photo(path: Path) -> bool:
-    """By suffix, so that a damaged photo is reported and not passed over; any other name by the file's content."""
-    broken_link = path.is_symlink() and not path.exists()
-    if path.name.startswith(".") or not (path.is_file() or broken_link):
+def is_photo(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is, or claims to be, a photo: by suffix, so that a damaged photo is reported and not passed over;
+    files with other suffixes by their content. Hidden files are none; a link to nowhere may be a lost photo."""
+    if entry.name.startswith(".") or not (entry.is_file() or _leads_nowhere(entry)):
         return False
-    suffix = path.suffix.lower()
-    if suffix in _UNSUPPORTED_PHOTOS or Image.registered_extensions().get(suffix) in _formats():
+    if Path(entry.name).suffix.lower() in _photo_suffixes():
         return True
     try:
-        with _pixel_limit(None), Image.open(path, formats=_formats()):
+        with _pixel_limit(None), Image.open(entry.path, formats=_formats()):
             return True
     except Exception:  # as in decode
         return False
 
 
-def _formats() -> list[str]:
+def portable_name(name: str) -> str:
+    """A file name as text that can be written anywhere: undecodable bytes become ``\\xNN``, accents are composed."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
+
+
+@cache
+def _photo_suffixes() -> frozenset[str]:
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
+    return frozenset(readable | _UNSUPPORTED_PHOTOS)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
     Image.init()
-    return [name for name in Image.OPEN if name not in _NOT_OPENED]
+    return tuple(name for name in Image.OPEN if name not in _NOT_OPENED)
 
 
 @contextmanager
@@ -191,9 +141,3 @@ def _pixel_limit(megapixels: float | None) -> Iterator[None]:
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _portable(name: str) -> str:
-    """A file name as text that can be written anywhere: undecodable bytes become ``\\xNN``, accents are composed."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", text)

@@ -1,117 +1,319 @@
-"""Which photo of a folder plays which role.
+"""Which photo plays which role, decided while as few photos as possible are opened.
 
-The split is a function of names and options alone. People are drawn by a hash of seed and name, so a person who is
-added or removed moves nobody else, and a smaller selection is part of a larger one with the same seed.
+The split is a function of names, options and of which photos are usable. People are drawn by a hash of seed and name,
+so a person who is added or removed moves nobody else, and a smaller selection is part of a larger one with the same
+seed. A drawn person's photos are looked at in their listed order until the person has enough; a person who lacks usable
+photos is replaced by the next in hash order. Nobody and nothing behind that point is looked at.
+
+Who plays what:
+
+* *Subjects* have ``references_per_identity`` usable references and then at least two probes: a probe is attacked with
+  the person's other probes in the gallery. Photos with a published role ``reference`` or ``probe`` come first for that
+  role and never play the other; photos without one follow.
+* With ``test_share``, the same photos of a subject are ``train`` and ``test`` instead. Published ``train`` and ``test``
+  photos always keep their role.
+* Everyone else without a published role is, in this order of choice, auxiliary, impostor or distractor.
+* People with the published role auxiliary, impostor or distractor have that role. Nobody plays two of these roles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal, Protocol
 
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.randomness import stream_seed
 
 PROBES_NEEDED = 2
-"""A probe is attacked with the person's other probes in the gallery, so there must be another."""
+TestSplit = Literal["per_identity", "by_identity"]
 
 
 @dataclass(frozen=True)
 class SplitRule:
     """How people and photos become roles.
 
-    People with at least ``references_per_identity + 2`` photos can be subjects. Of a subject's photos in name order the
-    first ``references_per_identity`` are references and the next are probes, so every subject has the same number of
-    references and from 2 to ``probes_per_identity`` probes. Everyone else is, in this order of choice, auxiliary,
-    impostor or distractor; no person plays two of these roles.
-
     Attributes:
         references_per_identity: photos a subject gives to build a mask; 0 for methods that need none.
         probes_per_identity: most probes of a subject; ``None`` takes all photos left.
         distractors_per_identity: most photos of a distractor; ``None`` takes all.
-        auxiliary_identities: how many people who are not subjects become auxiliary, with all their photos.
-        impostor_identities: likewise for impostors.
+        max_distractors: most distractor photos in all, people in hash order; ``None`` takes everyone left.
+        auxiliary_identities: how many people who are not subjects become auxiliary.
+        auxiliary_per_identity: most photos of an auxiliary person; ``None`` takes all.
+        impostor_identities: how many people who are neither become impostors.
+        impostors_per_identity: most photos of an impostor; ``None`` takes all.
         max_identities: most subjects; ``None`` takes everyone who can be one.
-        seed: names the draw of people.
+        test_share: share of the photos (or people) for ``test``; ``None`` gives references and probes instead.
+        test_split: ``per_identity`` splits each subject's photos, of which there must be two; ``by_identity`` splits
+            the subjects, so that nobody is in both parts and one photo of a person is enough. Both parts get at least
+            one photo (of each person) or person.
+        seed: names the draw of people and of test photos.
 
     Raises:
-        DatasetError: a number is out of range.
+        DatasetError: a value is out of range.
     """
 
-    references_per_identity: int
-    probes_per_identity: int | None
-    distractors_per_identity: int | None
-    auxiliary_identities: int
-    impostor_identities: int
-    max_identities: int | None
-    seed: int
+    references_per_identity: int = 2
+    probes_per_identity: int | None = 3
+    distractors_per_identity: int | None = 1
+    max_distractors: int | None = None
+    auxiliary_identities: int = 0
+    auxiliary_per_identity: int | None = None
+    impostor_identities: int = 0
+    impostors_per_identity: int | None = None
+    max_identities: int | None = None
+    test_share: float | None = None
+    test_split: TestSplit = "per_identity"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name, lowest in (
             ("references_per_identity", 0),
             ("probes_per_identity", PROBES_NEEDED),
             ("distractors_per_identity", 1),
+            ("max_distractors", 0),
             ("auxiliary_identities", 0),
+            ("auxiliary_per_identity", 1),
             ("impostor_identities", 0),
+            ("impostors_per_identity", 1),
             ("max_identities", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise DatasetError(f"dataset.{name} is {value}: it must be at least {lowest}")
+        if self.test_share is not None and not 0 < self.test_share < 1:
+            raise DatasetError(f"dataset.test_share is {self.test_share}: it must lie between 0 and 1, or be null")
+        if self.test_split not in ("per_identity", "by_identity"):
+            raise DatasetError(f"dataset.test_split is {self.test_split!r}: use per_identity or by_identity")
+
+    @property
+    def photos_per_subject(self) -> int | None:
+        """Most photos of a subject, whatever their roles."""
+        return None if self.probes_per_identity is None else self.references_per_identity + self.probes_per_identity
 
 
-def assign_roles(people: Mapping[str, Sequence[str]], rule: SplitRule) -> dict[str, Role]:
-    """The role of each photo that has one.
+@dataclass(frozen=True)
+class Person:
+    """The listed photos of one person, by row: those whose role is published, and the others."""
+
+    name: str
+    free: Sequence[int] = ()
+    fixed: Mapping[Role, Sequence[int]] = field(default_factory=dict)
+
+
+class Photos(Protocol):
+    """Photos that are opened when somebody asks."""
+
+    def expect(self, rows: Iterable[int]) -> None:
+        """Rows that will be asked for, in this order: a hint to read ahead."""
+        ...
+
+    def usable(self, row: int) -> bool:
+        """Opens the photo on the first call."""
+        ...
+
+
+def assign_roles(people: Sequence[Person], names: Sequence[str], rule: SplitRule, photos: Photos) -> dict[int, Role]:
+    """The role of each row that has one.
 
     Args:
-        people: usable photos of each identity.
+        people: everyone, with the rows of their photos.
+        names: the image id of every row.
         rule: how to split.
+        photos: says which photos are usable.
 
     Raises:
         DatasetError: nobody has enough photos, or fewer people are left than the rule asks for.
     """
-    photos = {identity: sorted(names) for identity, names in people.items() if names}
-    needed = rule.references_per_identity + PROBES_NEEDED
-    able = [identity for identity, names in photos.items() if len(names) >= needed]
-    if not able:
-        most = max(map(len, photos.values()), default=0)
-        raise DatasetError(
-            f"nobody has {needed} usable photos ({rule.references_per_identity} references, {PROBES_NEEDED} probes); "
-            f"the most is {most}: add photos or lower dataset.references_per_identity"
-        )
-    subjects = _draw(able, rule.max_identities, rule.seed, "subject")
-    others = [identity for identity in photos if identity not in subjects]
-    wanted = rule.auxiliary_identities + rule.impostor_identities
-    if wanted > len(others):
-        raise DatasetError(
-            f"dataset.auxiliary_identities and dataset.impostor_identities ask for {wanted} people but only "
-            f"{len(others)} are not subjects: lower them, set dataset.max_identities, or give dataset.auxiliary_root "
-            "and dataset.impostor_root"
-        )
-    auxiliary = _draw(others, rule.auxiliary_identities, rule.seed, "auxiliary")
-    rest = [identity for identity in others if identity not in auxiliary]
-    impostors = _draw(rest, rule.impostor_identities, rule.seed, "impostor")
+    able = [person for person in people if _may_be_subject(person) and _take(_subject_wishes(person, rule))]
+    subjects = _draw(able, "subject", rule.max_identities, lambda person: _subject_wishes(person, rule), rule, photos)
+    if not subjects:
+        raise DatasetError(_nobody(people, able, rule, photos))
+    roles = _subject_roles(people, subjects, names, rule)
 
-    roles: dict[str, Role] = {}
-    for identity, names in sorted(photos.items()):
-        if identity in subjects:
-            first = rule.references_per_identity
-            roles |= dict.fromkeys(names[:first], "reference")
-            roles |= dict.fromkeys(_first(names[first:], rule.probes_per_identity), "probe")
-        elif identity in auxiliary:
-            roles |= dict.fromkeys(names, "auxiliary")
-        elif identity in impostors:
-            roles |= dict.fromkeys(names, "impostor")
-        else:
-            roles |= dict.fromkeys(_first(names, rule.distractors_per_identity), "distractor")
+    rest = [person for person in people if person.name not in subjects and not person.fixed]
+    wanted = rule.auxiliary_identities + rule.impostor_identities
+    _check_enough(wanted, len(rest), "are not subjects")
+    drawn = 0
+    others: tuple[tuple[Role, int, int | None], ...] = (
+        ("auxiliary", rule.auxiliary_identities, rule.auxiliary_per_identity),
+        ("impostor", rule.impostor_identities, rule.impostors_per_identity),
+    )
+    for role, count, most in others:
+        chosen = _draw(rest, role, count, _wish(role, most), rule, photos)
+        drawn += len(chosen)
+        rest = [person for person in rest if person.name not in chosen]
+        chosen |= _draw(_published(people, role), role, None, _wish(role, most), rule, photos)
+        roles |= _all(_rows(chosen), role)
+    _check_enough(wanted, drawn, "are not subjects and have a usable photo")
+
+    pool = rest + _published(people, "distractor")
+    wish = _wish("distractor", rule.distractors_per_identity)
+    chosen = _draw(pool, "distractor", rule.max_distractors, wish, rule, photos, by_photo=True)
+    return roles | _all(_rows(chosen)[: rule.max_distractors], "distractor")
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """Take usable photos of ``rows``, in order, until there are ``most``; fewer than ``least`` will not do."""
+
+    rows: Sequence[int]
+    least: int
+    most: int | None
+
+
+def _may_be_subject(person: Person) -> bool:
+    return not person.fixed or bool(person.fixed.keys() & {"reference", "probe", "train", "test"})
+
+
+def _subject_wishes(person: Person, rule: SplitRule) -> list[_Wish]:
+    fixed = person.fixed
+    if published := [*fixed.get("train", ()), *fixed.get("test", ())]:
+        return [_Wish(sorted(published), 1, rule.photos_per_subject)]
+    references, probes = fixed.get("reference", ()), fixed.get("probe", ())
+    if rule.test_share is not None:
+        least = 2 if rule.test_split == "per_identity" else 1
+        return [_Wish(sorted([*references, *probes, *person.free]), least, rule.photos_per_subject)]
+    return [
+        _Wish([*references, *person.free], rule.references_per_identity, rule.references_per_identity),
+        _Wish([*probes, *person.free], PROBES_NEEDED, rule.probes_per_identity),
+    ]
+
+
+def _wish(role: Role, most: int | None) -> Callable[[Person], list[_Wish]]:
+    return lambda person: [_Wish(person.fixed.get(role, person.free), 1, most)]
+
+
+def _published(people: Iterable[Person], role: Role) -> list[Person]:
+    return [person for person in people if role in person.fixed]
+
+
+def _take(wishes: Sequence[_Wish], usable: Callable[[int], bool] = lambda _: True) -> list[list[int]] | None:
+    """The photos that fulfil each wish, none of them twice; None when some wish cannot be fulfilled."""
+    taken: set[int] = set()
+    chosen: list[list[int]] = []
+    for wish in wishes:
+        some: list[int] = []
+        for row in wish.rows:
+            if wish.most is not None and len(some) >= wish.most:
+                break
+            if row not in taken and usable(row):
+                some.append(row)
+        taken.update(some)
+        chosen.append(some)
+    enough = all(len(some) >= wish.least for some, wish in zip(chosen, wishes, strict=True))
+    return chosen if enough else None
+
+
+def _draw(
+    people: Sequence[Person],
+    purpose: str,
+    limit: int | None,
+    wishes_of: Callable[[Person], list[_Wish]],
+    rule: SplitRule,
+    photos: Photos,
+    by_photo: bool = False,
+) -> dict[str, list[list[int]]]:
+    """The first ``limit`` people in hash order, or people with ``limit`` photos, whose wishes can be fulfilled.
+
+    Only what is looked at for certain is announced to ``photos``: with k people still missing, the next k.
+    """
+    ranked = sorted(people, key=lambda person: stream_seed(rule.seed, "folder", purpose, person.name))
+    missing = math.inf if limit is None else limit
+    announced: deque[int] = deque()
+    promised = 0
+    waiting = iter(ranked)
+    chosen: dict[str, list[list[int]]] = {}
+    for person in ranked:
+        if missing <= 0:
+            break
+        while promised < missing and (next_person := next(waiting, None)):
+            rows = list(chain.from_iterable(_take(wishes_of(next_person)) or []))
+            photos.expect(rows)
+            announced.append(len(rows) if by_photo else 1)
+            promised += announced[-1]
+        promised -= announced.popleft()
+        taken = _take(wishes_of(person), photos.usable)
+        if taken is not None:
+            chosen[person.name] = taken
+            missing -= sum(map(len, taken)) if by_photo else 1
+    return chosen
+
+
+def _rows(chosen: Mapping[str, list[list[int]]]) -> list[int]:
+    return [row for taken in chosen.values() for some in taken for row in some]
+
+
+def _all(rows: Iterable[int], role: Role) -> dict[int, Role]:
+    return dict.fromkeys(rows, role)
+
+
+def _subject_roles(
+    people: Iterable[Person], subjects: Mapping[str, list[list[int]]], names: Sequence[str], rule: SplitRule
+) -> dict[int, Role]:
+    roles: dict[int, Role] = {}
+    to_split: dict[str, list[int]] = {}
+    for person in people:
+        match subjects.get(person.name):
+            case [references, probes]:
+                roles |= _all(references, "reference") | _all(probes, "probe")
+            case [rows]:
+                parts: tuple[Role, ...] = ("train", "test")
+                published: dict[int, Role] = {row: part for part in parts for row in person.fixed.get(part, ())}
+                if published:
+                    roles |= {row: published[row] for row in rows}
+                else:
+                    to_split[person.name] = rows
+    return roles | _train_and_test(to_split, names, rule)
+
+
+def _train_and_test(photos: Mapping[str, list[int]], names: Sequence[str], rule: SplitRule) -> dict[int, Role]:
+    if not photos or rule.test_share is None:
+        return {}
+    if rule.test_split == "by_identity":
+        test = set(_test_part(list(photos), rule))
+        return {row: "test" if name in test else "train" for name, rows in photos.items() for row in rows}
+    roles: dict[int, Role] = {}
+    for rows in photos.values():
+        test = set(_test_part([names[row] for row in rows], rule))
+        roles |= {row: "test" if names[row] in test else "train" for row in rows}
     return roles
 
 
-def _draw(identities: Iterable[str], count: int | None, seed: int, purpose: str) -> set[str]:
-    ranked = sorted(identities, key=lambda identity: stream_seed(seed, "folder", purpose, identity))
-    return set(_first(ranked, count))
+def _test_part(names: Sequence[str], rule: SplitRule) -> list[str]:
+    """The share of ``names`` that is for testing, drawn by hash; neither part is empty."""
+    assert rule.test_share is not None
+    if len(names) < 2:
+        raise DatasetError("dataset.test_split=by_identity needs two people: add some, or use per_identity")
+    count = min(max(math.floor(len(names) * rule.test_share + 0.5), 1), len(names) - 1)
+    return sorted(names, key=lambda name: stream_seed(rule.seed, "folder", "test", name))[:count]
 
 
-def _first(names: Sequence[str], count: int | None) -> Sequence[str]:
-    return names if count is None else names[:count]
+def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: Photos) -> str:
+    """Why there is no subject. Everyone who looked able was looked at; for the others the list says enough."""
+    opened = {person.name for person in able}
+    counts = [
+        sum(photos.usable(row) for row in rows) if person.name in opened else len(rows)
+        for person in people
+        if _may_be_subject(person)
+        for rows in [[*person.free, *chain.from_iterable(person.fixed.values())]]
+    ]
+    if rule.test_share is not None:
+        needed = "2 usable photos (one to train, one to test)"
+    else:
+        needed = f"{rule.references_per_identity + PROBES_NEEDED} usable photos "
+        needed += f"({rule.references_per_identity} references, {PROBES_NEEDED} probes)"
+    remedy = "add photos" if rule.test_share is not None else "add photos or lower dataset.references_per_identity"
+    return f"nobody has {needed}; the most is {max(counts, default=0)}: {remedy}"
+
+
+def _check_enough(wanted: int, there: int, what: str) -> None:
+    if wanted > there:
+        raise DatasetError(
+            f"dataset.auxiliary_identities and dataset.impostor_identities ask for {wanted} people but only {there} "
+            f"{what}: lower them, set dataset.max_identities, or give dataset.auxiliary_root and dataset.impostor_root"
+        )

@@ -1,17 +1,15 @@
-"""Decoding of unusual files and the listing of photo folders."""
+"""Decoding of unusual files."""
 
 import io
-import os
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from cloakbench.datasets.photos import DatasetError, PhotoError, decode, scan
+from cloakbench.datasets.photos import PhotoError, decode
 
 RED = (200, 30, 40)
 
@@ -155,50 +153,3 @@ def test_pixel_limit_is_ours_and_leaves_pillow_alone(times: float):
     assert caught.value.status == "too_large"
     assert decode(content, times).shape == (3, 1000 * times, 1000)
     assert before == Image.MAX_IMAGE_PIXELS
-
-
-def test_scan_sorts_photos_and_passes_over_side_files(tmp_path: Path):
-    for name in ("b/2.png", "b/10.PNG", "a/Zoë 雪.jpeg", "a/no suffix"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encoded(split_image()))
-    for name in ("Thumbs.db", ".DS_Store", "notes.txt", "._2.png"):
-        (tmp_path / "b" / name).write_bytes(b"\xd0\xcf\x11\xe0 side file")
-    (tmp_path / "b" / "deeper").mkdir()
-    (tmp_path / "README.md").write_text("about")
-    (tmp_path / "a" / "letter.jpg").write_text("a letter")
-    (tmp_path / "a" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    (tmp_path / "a" / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    (tmp_path / "c").mkdir()
-    found = scan(tmp_path)
-    assert [photo.image_id for photo in found.photos] == [
-        "a/Zoë 雪.jpeg",
-        "a/letter.jpg",
-        "a/lost.jpg",
-        "a/no suffix",
-        "a/phone.heic",
-        "b/10.PNG",
-        "b/2.png",
-    ]
-    assert found.empty == ("c",)
-    assert found.ignored == 6
-
-
-def test_names_become_portable_text(tmp_path: Path):
-    folder = tmp_path / "Zoe\u0308"
-    folder.mkdir()
-    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).write_bytes(encoded(split_image()))
-    [photo] = scan(tmp_path).photos
-    assert photo.image_id == "Zo\u00eb/caf\\xe9.png"
-    assert photo.image_id.encode()
-    assert photo.path.read_bytes()
-
-
-def test_roots_that_cannot_serve(tmp_path: Path):
-    with pytest.raises(DatasetError, match=r"cannot list .*nowhere.* set dataset.distractor_root"):
-        scan(tmp_path / "nowhere", "distractor_root")
-    (tmp_path / "photo.png").write_bytes(encoded(split_image()))
-    with pytest.raises(DatasetError, match="no identity folders"):
-        scan(tmp_path)
-    with pytest.raises(DatasetError, match="cannot list"):
-        scan(tmp_path / "photo.png")

@@ -11,7 +11,7 @@ from real_pack import PACK, requires_pack
 
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE, similarity_transform, warp
 from cloakbench.datasets.detection import Mtcnn, choose_face, read_landmarks
-from cloakbench.datasets.folder import Folder
+from cloakbench.datasets.photo_set import PhotoSet
 from cloakbench.datasets.photos import decode
 
 TEMPLATE = torch.tensor(ARCFACE_TEMPLATE)
@@ -105,18 +105,19 @@ def test_detection_does_not_depend_on_other_photos(detector: Mtcnn):
     assert torch.equal(alone.landmarks, together.landmarks)
 
 
-def test_folder_accounts_for_every_photo():
+def test_photo_set_accounts_for_every_photo():
     """With the pack's landmarks, so that all 450 photos are read in seconds."""
-    data = Folder(PACK / "faces", landmarks_file=PACK / "landmarks.csv", probes_per_identity=None)
+    options = {"probes_per_identity": None, "distractors_per_identity": None}
+    data = PhotoSet(PACK / "faces", landmarks_file=PACK / "landmarks.csv", **options)
     with (PACK / "landmarks.csv").open(newline="") as stream:
         listed = {
             row["file"].removeprefix("faces/") for row in csv.DictReader(stream) if row["file"].startswith("faces/")
         }
     entries = data.manifest().entries
     assert {entry.image_id for entry in entries} == listed
-    assert {entry.status for entry in entries} == {"ok", "unused"}
+    assert {entry.status for entry in entries} == {"ok"}
     assert len(data.faces("reference").identities()) == 80
-    assert len(data.faces("distractor")) == 43
+    assert len(data.faces("distractor").identities()) == 43
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_recognition_survives_our_own_detector(detector: Mtcnn):
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(PACK / "weights" / "mobilefacenet_casia.onnx")
     options = {"references_per_identity": 0, "probes_per_identity": None, "distractors_per_identity": None}
-    data = Folder(PACK / "faces", detector=detector, **options)
+    data = PhotoSet(PACK / "faces", detector=detector, **options)
     faces = [data.faces(role) for role in ("probe", "distractor")]
     names = np.array([name for part in faces for name in part.identity])
     images = torch.cat([part.images for part in faces])

@@ -1,0 +1,43 @@
+"""Who is to be mistaken for whom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cloakbench.bench.plan import ConfigError, build_chunks, measured_target_rows
+from cloakbench.datasets.base import FaceSet
+
+
+def faces(*names: str) -> FaceSet:
+    images = torch.zeros(len(names), 3, 4, 4, dtype=torch.uint8)
+    return FaceSet(images, tuple(f"{name}/{row}" for row, name in enumerate(names)), names)
+
+
+PROBES = faces("ann", "ann", "bob", "cid")
+AUXILIARY = faces("eve", "fay", "fay", "eve", "gus")
+
+
+def aims(targets: dict[str, str] | None) -> dict[str, str]:
+    chunks = build_chunks(PROBES, None, AUXILIARY, people=2, seed=0, targets=targets)
+    rows = {name: row for chunk in chunks for name, row in zip(chunk.identities, chunk.targets, strict=True)}
+    measured = measured_target_rows(AUXILIARY, chunks)
+    assert all(AUXILIARY.identity[rows[name]] == AUXILIARY.identity[row] for name, row in measured.items())
+    assert all(rows[name] != row for name, row in measured.items())
+    return {name: AUXILIARY.identity[row] for name, row in rows.items()}
+
+
+def test_a_protocol_says_whom_people_are_to_be_mistaken_for() -> None:
+    drawn = aims(None)
+    assert set(drawn.values()) <= {"eve", "fay"}  # gus has one photo
+    other = {"eve": "fay", "fay": "eve"}
+    given = {"ann": other[drawn["ann"]], "cid": other[drawn["cid"]], "somebody": "gus"}
+    assert aims(given) == drawn | {"ann": given["ann"], "cid": given["cid"]}
+    assert aims({}) == drawn
+
+
+def test_a_target_needs_two_photos() -> None:
+    with pytest.raises(ConfigError, match=r"bob is to be mistaken for gus, who needs two auxiliary photos.* has 1"):
+        aims({"bob": "gus"})
+    with pytest.raises(ConfigError, match="has 0"):
+        aims({"bob": "nobody"})
