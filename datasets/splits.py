@@ -8,7 +8,8 @@ photos is replaced by the next in hash order. Nobody and nothing behind that poi
 Who plays what:
 
 * *Subjects* have ``references_per_identity`` usable references and then at least two probes: a probe is attacked with
-  the person's other probes in the gallery. Photos with a published role ``reference`` or ``probe`` come first for that
+  the person's other probes in the gallery. One is enough where a protocol of impersonation gives a person that one
+  photo. Photos with a published role ``reference`` or ``probe`` come first for that
   role and never play the other; photos without one follow.
 * With ``test_share``, the same photos of a subject are ``train`` and ``test`` instead. Published ``train`` and ``test``
   photos always keep their role.
@@ -178,9 +179,10 @@ def _subject_wishes(person: Person, rule: SplitRule) -> list[_Wish]:
     if rule.test_share is not None:
         least = 2 if rule.test_split == "per_identity" else 1
         return [_Wish(sorted([*references, *probes, *person.free]), least, rule.photos_per_subject)]
+    least = 1 if len(probes) == 1 and not (references or person.free) else PROBES_NEEDED
     return [
         _Wish([*references, *person.free], rule.references_per_identity, rule.references_per_identity),
-        _Wish([*probes, *person.free], PROBES_NEEDED, rule.probes_per_identity),
+        _Wish([*probes, *person.free], least, rule.probes_per_identity),
     ]
 
 

@@ -195,6 +195,12 @@ def test_a_published_role_is_the_only_one() -> None:
     }  # fmt: skip
 
 
+def test_a_protocol_may_give_a_person_one_probe_and_nothing_else() -> None:
+    people = [Person("ann", fixed={"probe": [0]}), Person("bob", fixed={"probe": [1]}), Person("cid", [2])]
+    roles = assign_roles(people, list("abc"), rule(references_per_identity=0), Opened(unusable=[1]))
+    assert roles == {0: "probe", 2: "distractor"}
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

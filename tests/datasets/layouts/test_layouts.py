@@ -95,7 +95,7 @@ def test_lfw(tmp_path: Path) -> None:
     planted.lfw(tmp_path)
     listing = Lfw(tmp_path).listing()
     assert Counter(listing.identity) == {"Ann_Lee": 6, "Bo_Li": 5, "Cy_Oh": 4, "Dee_Ray": 3, "Eve_Fox": 2}
-    assert listing.image_id[:2] == ["Ann_Lee/Ann_Lee_0001.jpg", "Ann_Lee/Ann_Lee_0002.jpg"]
+    assert list(listing.image_id[:2]) == ["Ann_Lee/Ann_Lee_0001.jpg", "Ann_Lee/Ann_Lee_0002.jpg"]
     assert listing.place[0] == str(tmp_path / "lfw/Ann_Lee/Ann_Lee_0001.jpg")
     pairs = read_pairs(tmp_path / "pairs.txt", tmp_path)
     assert {tmp_path / name for name in (*pairs.left, *pairs.right)} <= {Path(str(place)) for place in listing.place}
