@@ -5,6 +5,7 @@ cloakbench -m KEY=A,B ...                          run a sweep, then one combine
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
 cloakbench list methods|models|datasets|experiments|transforms|protocols
 cloakbench check method=NAME                       run the conformance suite on a method
+cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench doctor                                  what can run here, and what is missing
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench perf                                    our loops against bare loops, as ratios
@@ -26,7 +27,7 @@ log = logging.getLogger("cloakbench")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
 
-_COMMANDS = ("report", "list", "check", "doctor")
+_COMMANDS = ("report", "list", "check", "doctor", "protect")
 """Words with a module of their own in ``bench.commands``."""
 
 _PROBLEMS_MOST = 10

@@ -9,8 +9,8 @@ Two policies:
 Neither ever repeats a picture hidden in the metadata, because it would show the unprotected face: EXIF thumbnails,
 maker notes (cameras keep previews there), XMP with encoded pictures, Photoshop blocks and the further frames of a
 multi-picture file stay behind. EXIF is rebuilt from known fields that are too short for a picture rather than filtered,
-so that what is not known does not pass either. The pixels are upright (:func:`cloakbench.datasets.photos.decode`), so the orientation
-becomes 1 and the recorded size that of the pixels.
+so that what is not known does not pass either. The pixels are upright (:func:`cloakbench.datasets.photos.decode`), so
+the orientation becomes 1 and the recorded size that of the pixels.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ therefore keep their value to the last bit, and the photo keeps its own resoluti
 Each photo pixel is mapped into the crop by the similarity that cut it out, and takes the interpolated difference
 there: bilinear where the photo is finer than the crop, averaged over blocks first where it is coarser by two or more,
 as in :func:`cloakbench.datasets.alignment.warp`. Towards the border of the crop the difference fades to zero, so that
-no frame shows. All of this is a convex combination of differences and of zero: no pixel changes by more than the largest
-difference in the crop, so an Linf budget that holds for the crop holds for the photo. An L2 budget does not carry over,
-since a photo has more pixels than its crop.
+no frame shows. All of this is a convex combination of differences and of zero: no pixel changes by more than the
+largest difference in the crop, so an Linf budget that holds for the crop holds for the photo. An L2 budget does not
+carry over, since a photo has more pixels than its crop.
 """
 
 from __future__ import annotations
