@@ -112,14 +112,14 @@ def _read(image: Image.Image, policy: Policy) -> Metadata:
     dropped: list[str] = []
     icc = _rgb_profile(image.info.get("icc_profile") or b"", dropped)
     found = image.getexif()
-    described = any(tag in found for tag in (*_IMAGE_FIELDS, *ExifTags.IFD))
+    has_exif = "exif" in image.info or any(tag in found for tag in (*_IMAGE_FIELDS, *ExifTags.IFD))
     packet = image.info.get("xmp") or b""
     exif = xmp = b""
     if policy == "keep":
-        exif = _rebuilt(found, image.size, dropped)
+        exif = _rebuilt(found, image.size, dropped) if has_exif else b""
         xmp = _harmless(packet.encode() if isinstance(packet, str) else packet, dropped)
     else:
-        if described or "exif" in image.info:
+        if has_exif:
             dropped.append("EXIF with the position" if found.get_ifd(ExifTags.IFD.GPSInfo) else "EXIF")
         if packet:
             dropped.append("XMP")
@@ -154,6 +154,7 @@ def _rebuilt(found: Image.Exif, stored_size: tuple[int, int], dropped: list[str]
         if values := _short(fields, dropped):
             kept[block] = values
     if not len(kept):
+        dropped.append("EXIF, which has no known field")
         return b""
     kept[_BASE.Orientation] = 1
     try:

@@ -65,8 +65,10 @@ def crop_box(matrix: Tensor, height: int, width: int, size: int = 112) -> tuple[
     matrix = matrix.double()
     points = (corners - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).mT
     low, high = points.amin(0).floor().long(), points.amax(0).ceil().long() + 1
-    left, top = max(0, int(low[0])), max(0, int(low[1]))
-    return left, top, max(left, min(width, int(high[0]))), max(top, min(height, int(high[1])))
+    limits = torch.tensor([width, height])
+    left, top = low.clamp(min=0).minimum(limits).tolist()
+    right, bottom = high.clamp(min=0).minimum(limits).tolist()
+    return left, top, right, bottom
 
 
 def _unwarp(difference: Tensor, matrix: Tensor, rows: Tensor, columns: Tensor, feather_px: float) -> Tensor:

@@ -26,6 +26,11 @@ COMMANDS = {
     "bench/commands/check.py": {"methods.conformance"},
     "bench/commands/list.py": {"conf"},
     "bench/perf.py": {"models", "methods"},
+    # Full photos in, full photos out: the one place of the engine that handles files of people.
+    "bench/protecting/faces.py": {"datasets.alignment", "datasets.detection", "datasets.photos"},
+    "bench/protecting/judge.py": {"datasets.paste"},
+    "bench/protecting/run.py": {"datasets.metadata", "datasets.paste"},
+    "bench/protecting/settings.py": {"datasets.detection", "datasets.metadata"},
 }
 
 

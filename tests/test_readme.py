@@ -57,7 +57,7 @@ def commands() -> list[str]:
     """Every ``cloakbench`` line of the README's plain blocks that runs an experiment, continuation lines joined."""
     text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
     lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("cloakbench ")]
-    verbs = ("report", "list", "check", "doctor", "zoo", "perf")
+    verbs = ("report", "list", "check", "doctor", "protect", "zoo", "perf")
     return [line for line in lines if line.split()[1] not in verbs and "my_conf" not in line]
 
 
@@ -66,6 +66,14 @@ def test_every_experiment_command_of_the_readme_composes(command: str) -> None:
     _, words = split_config_dirs(command.split()[1:])
     overrides = [word.split(",")[0] for word in words if not word.startswith("-")]
     assert compose_config(overrides).targets
+
+
+def test_the_protect_commands_of_the_readme_compose() -> None:
+    text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    lines = [line.partition("#")[0].split()[2:] for line in text.splitlines() if line.startswith("cloakbench protect ")]
+    assert lines
+    for words in lines:
+        assert compose_config(words, "protect").method_key
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

@@ -70,14 +70,14 @@ class FaceFinder:
     """Opens photos and finds their faces.
 
     Attributes:
-        detector: looks for faces; None with ``points`` for every photo.
-        points: five points of photos that need no detector, by resolved path.
+        detector: looks for faces in photos without given points.
+        points: given points ``[5, 2]``, by resolved path.
         which: the face the photo is about, or all of them.
         max_megapixels: larger photos are refused before they are decoded.
         min_crop_px: smallest side of a crop in pixels of the photo.
     """
 
-    detector: Detector | None
+    detector: Detector
     points: Mapping[Path, Tensor]
     which: Which
     max_megapixels: float
@@ -91,8 +91,9 @@ class FaceFinder:
         """Read, decode and align.
 
         Raises:
-            UnusableError: ``unreadable``, ``too_large``, ``no_face``, ``too_small``, ``no_landmarks``, ``bad_landmarks`` or
+            UnusableError: ``unreadable``, ``too_large``, ``no_face``, ``too_small``, ``bad_landmarks`` or
                 ``detector_failed``.
+            DatasetError: the detector's package is missing.
         """
         return self.find(self.decode(read(path)), self.given(path))
 
@@ -123,8 +124,6 @@ class FaceFinder:
 
     def _detect(self, pixels: Tensor) -> Detection:
         """At least one face; raises `UnusableError`."""
-        if self.detector is None:
-            raise UnusableError("no_landmarks", "not in landmarks_file: add a row, or set detector=mtcnn")
         try:
             [detection] = self.detector.detect([pixels])
         except (RuntimeError, IndexError) as error:

@@ -115,7 +115,7 @@ def _key(settings: Settings, shared: dict[str, Any], photo: Photo) -> str:
     inputs = {
         "photo": hashlib.sha256(read(photo.path)).hexdigest(),
         "name": photo.name,
-        "points": None if given is None else given.tolist(),
+        "face": settings.detector.fingerprint() if given is None else given.tolist(),
         "files": dict(settings.protector.files_read([photo.name])),
     }
     return content_key("copy", {**shared, **inputs})

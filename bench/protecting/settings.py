@@ -43,7 +43,7 @@ class Settings:
         surrogates, judges: key to model.
         embedded: keys of the surrogates that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
-        detector: finds faces, or None.
+        detector: finds faces in photos without given points.
         landmarks_file: five points per photo, or None.
         faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, seed: see conf/protect.yaml.
         device: where to compute.
@@ -60,7 +60,7 @@ class Settings:
     judges: Mapping[str, Recogniser]
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
-    detector: Detector | None
+    detector: Detector
     landmarks_file: Path | None
     faces: Which
     format: Format
@@ -97,7 +97,6 @@ class Settings:
             "method": dict(self.method_config),
             "code": code_digest(type(self.protector).__module__, "cloakbench.bench.protecting.run"),
             "surrogates": [self.fingerprints[key] for key in self.surrogates],
-            "detector": self.detector.fingerprint() if self.detector else "",
             "seed": self.seed,
             "faces": self.faces,
             "format": self.format,
@@ -149,7 +148,7 @@ def read_settings(config: DictConfig) -> Settings:
         fingerprints={
             key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
         },
-        detector=instantiate(config.detector) if config.detector else None,
+        detector=instantiate(config.detector),
         landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
         faces=config.faces,
         format=config.format,
@@ -174,8 +173,6 @@ def _check(settings: Settings) -> None:
             f"faces=all needs a method that knows nothing of the person, and {name} makes its changes for one: set "
             "faces=main"
         )
-    if settings.detector is None and settings.landmarks_file is None:
-        raise ConfigError("faces have to be found: set detector=mtcnn or landmarks_file=FILE")
     if needs_others(protector) and settings.auxiliary is None and len(settings.embedded) < len(settings.surrogates):
         raise ConfigError(
             f"{name} needs photos of other people: name a folder that holds one folder of photos per person with "
