@@ -23,6 +23,7 @@ from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.protecting.collect import Photo, collect
 from cloakbench.bench.protecting.faces import Face, UnusableError
 from cloakbench.bench.protecting.settings import Settings, needs_others
+from cloakbench.bench.protecting.softened import Softened
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.randomness import stream_seed
 from cloakbench.methods.base import People, Protected, Resources
@@ -103,7 +104,7 @@ def protect_faces(settings: Settings, company: Company, names: Sequence[str], fa
         landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
         targets=None if company.target is None else floats(company.target),
     )
-    surrogates = tuple(settings.surrogates.values())
+    surrogates = tuple(Softened(model) if settings.soften else model for model in settings.surrogates.values())
     return settings.protector.protect(people, Resources(surrogates, company.auxiliary, settings.seed, settings.device))
 
 

@@ -45,6 +45,7 @@ class Settings:
         fingerprints: key to content digest, for all models.
         detector: finds faces in photos without given points.
         landmarks_file: five points per photo, or None.
+        soften: the method sees its surrogates through `softened.Softened`.
         faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, seed: see conf/protect.yaml.
         device: where to compute.
     """
@@ -62,6 +63,7 @@ class Settings:
     fingerprints: Mapping[str, str]
     detector: Detector
     landmarks_file: Path | None
+    soften: bool
     faces: Which
     format: Format
     metadata: Policy
@@ -98,6 +100,7 @@ class Settings:
             "code": code_digest(type(self.protector).__module__, "cloakbench.bench.protecting.run"),
             "surrogates": [self.fingerprints[key] for key in self.surrogates],
             "seed": self.seed,
+            "soften": self.soften,
             "faces": self.faces,
             "format": self.format,
             "metadata": self.metadata,
@@ -150,6 +153,7 @@ def read_settings(config: DictConfig) -> Settings:
         },
         detector=instantiate(config.detector),
         landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
+        soften=config.soften_surrogates,
         faces=config.faces,
         format=config.format,
         metadata=config.metadata,
@@ -207,6 +211,8 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     budget = settings.protector.budget
     size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
     surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
+    if settings.surrogates and settings.soften:
+        surrogates += ", softened to outlast the way through the photo"
     return (
         f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
         f"Faces: {'the main face' if settings.faces == 'main' else 'every face'} of each photo.",

@@ -176,7 +176,7 @@ def test_a_coarse_photo_gets_the_average(scale: float) -> None:
 def test_the_border_fades_to_zero() -> None:
     photo = torch.full((3, 200, 200), 100, dtype=torch.uint8)
     matrix = similarity(1, 0, -20, -30)
-    change = paste(photo, torch.full((1, 3, SIZE, SIZE), 8), matrix[None])[0, 86].short() - 100
+    change = paste(photo, torch.full((1, 3, SIZE, SIZE), 8), matrix[None], feather_px=4)[0, 86].short() - 100
     assert change[20:26].tolist() == [1, 3, 5, 7, 8, 8]
     assert change[19] == 0
     assert change[126:133].tolist() == [8, 8, 7, 5, 3, 1, 0]
