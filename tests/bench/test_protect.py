@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from cloakbench_test_plugins import tiny
 from PIL import Image
 from real_pack import PACK, requires_pack
 from torch import Tensor
@@ -25,6 +26,7 @@ from cloakbench.bench.protecting import run as run_module
 from cloakbench.bench.protecting.collect import Photo, clashing
 from cloakbench.bench.protecting.run import Outcome, run_protect
 from cloakbench.bench.protecting.settings import read_settings
+from cloakbench.bench.protecting.softened import Softened
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE, similarity_transform
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.paste import crop_box
@@ -258,6 +260,21 @@ def test_another_judge_looks_again_at_the_same_copies(album: Path) -> None:
     assert not outcome.problems
     assert files(album.parent / "out")["a.png"] == before
     assert rows(album.parent / "out")["cosine_photo_tiny2"].notna().all()
+
+
+def test_softened_surrogates_see_the_blurred_crop_and_make_another_change(album: Path) -> None:
+    protect(album)
+    protect(album, "sharp", "soften_surrogates=false")
+    assert files(album.parent / "out")["a.png"] != files(album.parent / "sharp")["a.png"]
+    sharp = tiny("one", 1, "family")
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    for axis in (2, 3):
+        length = blurred.shape[axis] - 2
+        left, middle, right = (blurred.narrow(axis, start, length) for start in range(3))
+        blurred = (left + 2 * middle + right) / 4
+    assert torch.allclose(Softened(sharp).embed(images), sharp.embed(blurred), atol=1e-6)
+    assert not torch.allclose(sharp.embed(images), sharp.embed(blurred), atol=1e-3)
 
 
 def test_copies_of_other_settings_are_replaced_only_when_asked(album: Path) -> None:
