@@ -17,8 +17,8 @@ class Softened(Recogniser):
     Pasting a change into a photo and aligning the face again interpolates it twice, and what is finer than about two
     crop pixels is lost on the way. A method whose surrogates are blurred alike spends its budget on what survives. The
     blur belongs to no method and no paper; benchmarks of methods do without it. Measured at 8/255 on
-    ``mobilefacenet_y1``, cosine to the original under ``mobilefacenet_casia`` in the saved photo: PGD 0.47 with the blur
-    and 0.60 without (45 photos of 10 people), OPOM-ConvexHull 0.44 and 0.57 (28 photos of 5 people).
+    ``mobilefacenet_y1``, cosine to the original under ``mobilefacenet_casia`` in the saved photo: PGD 0.47 with it
+    and 0.60 without it (45 photos of 10 people), OPOM-ConvexHull 0.44 and 0.57 (28 photos of 5 people).
     """
 
     def __init__(self, model: Recogniser) -> None:
