@@ -29,6 +29,11 @@ COMMANDS = {
     "bench/commands/list.py": {"conf"},
     "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
     "bench/perf.py": {"models", "methods"},
+    # Full photos in, full photos out: the one place of the engine that handles files of people.
+    "bench/protecting/faces.py": {"datasets.alignment", "datasets.detection", "datasets.photos"},
+    "bench/protecting/judge.py": {"datasets.paste"},
+    "bench/protecting/run.py": {"datasets.metadata", "datasets.paste"},
+    "bench/protecting/settings.py": {"datasets.detection", "datasets.metadata"},
 }
 
 

@@ -61,6 +61,10 @@ def test_every_recipe_belongs_to_the_zoo_and_its_keys_reach_a_constructor(name: 
     assert_keys_reach_constructors(config.members[name])
 
 
+def test_the_config_of_protect_composes_and_its_keys_reach_a_constructor() -> None:
+    assert_keys_reach_constructors(compose_config(["method=pgd", "model@target=cosface_ir"], "protect"))
+
+
 def test_every_group_of_conf_is_tested() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert groups == {*GROUP_OF_ONE, "recipe", "detector"}

@@ -57,7 +57,7 @@ def commands() -> list[str]:
     """Every ``cloakbench`` line of the README's plain blocks that runs an experiment, continuation lines joined."""
     text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
     lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("cloakbench ")]
-    verbs = ("report", "list", "check", "doctor", "fetch", "zoo", "perf")
+    verbs = ("report", "list", "check", "doctor", "fetch", "protect", "zoo", "perf")
     return [line for line in lines if line.split()[1] not in verbs and "my_conf" not in line]
 
 
@@ -77,6 +77,14 @@ def test_every_recogniser_has_its_row() -> None:
         for name in re.findall(r"`(\w+)`", row[2]):
             text = (ROOT / "conf" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
             assert ("\n    - https://" in text) == (row[3].strip() == "fetched"), name
+
+
+def test_the_protect_commands_of_the_readme_compose() -> None:
+    text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    lines = [line.partition("#")[0].split()[2:] for line in text.splitlines() if line.startswith("cloakbench protect ")]
+    assert lines
+    for words in lines:
+        assert compose_config(words, "protect").method_key
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

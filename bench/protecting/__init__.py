@@ -1,0 +1,1 @@
+"""``cloakbench protect``: a person's own photos, protected from file to file."""
