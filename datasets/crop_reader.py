@@ -1,8 +1,9 @@
 """Makes crops ahead of time, on all cores, without changing what comes out or in which order.
 
 Each photo is decoded and its face found by one single-thread process, one photo at a time: crops are equal to the byte
-whatever the number of processes. Small jobs, and those whose crops are in the cache, are over before a process has
-started; therefore the first seconds of work are done in the calling process.
+whatever the number of processes. Small jobs are over before a process has started, and reading crops from the cache, or
+aligned ones, costs less than sending them from process to process; so the first seconds of work are done in the calling
+process, and all of it where the photos are read so fast.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from cloakbench.datasets.listing import Place
 from cloakbench.datasets.photos import DatasetError
 
 _ALONE_SECONDS = 2.0
+_SLOW_PHOTO_SECONDS = 0.002
 _GROUP = 4  # photos per message
 _GROUPS_AHEAD = 4  # per process
 
@@ -55,6 +57,7 @@ class CropReader:
         self._pool: ProcessPoolExecutor | None = None
         self._packed_cropper = b""
         self._seconds_alone = 0.0
+        self._read_alone = 0
 
     def expect(self, rows: Iterable[int]) -> None:
         """Announce rows that will be asked for, in this order."""
@@ -67,13 +70,14 @@ class CropReader:
             DatasetError: as for :meth:`Cropper.crop`, or a process died.
         """
         self._asked.add(row)
-        if self._pool is None and self._workers > 1 and self._seconds_alone > _ALONE_SECONDS:
+        if self._pool is None and self._workers > 1 and self._is_slow():
             self._packed_cropper = pickle.dumps(self._cropper)
             self._pool = _start(self._workers)
         if self._pool is None:
             started = time.monotonic()
             crop = self._cropper.crop(*self._photo(row))
             self._seconds_alone += time.monotonic() - started
+            self._read_alone += 1
             return crop
         try:
             if row not in self._coming:
@@ -92,6 +96,10 @@ class CropReader:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+    def _is_slow(self) -> bool:
+        seconds = self._seconds_alone
+        return seconds > _ALONE_SECONDS and seconds > self._read_alone * _SLOW_PHOTO_SECONDS
 
     def _read_ahead(self, pool: ProcessPoolExecutor) -> None:
         """Keep every process busy, and no more crops in memory than that takes."""

@@ -211,7 +211,7 @@ def _read_photo(place: Place) -> bytes:
 def _pixels_digest(photo: Tensor) -> str:
     """Digest of size and pixels; rows of pixels, as they lie in memory, so that a large photo is not copied."""
     digest = hashlib.sha256(str(tuple(photo.shape)).encode())
-    digest.update(photo.permute(1, 2, 0).contiguous().view(-1).numpy())
+    digest.update(photo.permute(1, 2, 0).contiguous().view(-1).numpy().data)
     return digest.hexdigest()
 
 

@@ -41,7 +41,8 @@ from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.listing import Layout
 from cloakbench.datasets.opened import OpenedPhotos
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.splits import SplitRule, TestSplit, assign_roles
+from cloakbench.datasets.split_rule import SplitRule, TestSplit
+from cloakbench.datasets.splits import assign_roles
 from cloakbench.datasets.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ class PhotoSet(Dataset):
         distractor_root, auxiliary_root, impostor_root: folders with one folder of photos per person.
         references_per_identity, probes_per_identity, distractors_per_identity, max_distractors, auxiliary_identities,
         auxiliary_per_identity, impostor_identities, impostors_per_identity, max_identities, test_share, test_split,
-        seed: see :class:`cloakbench.datasets.splits.SplitRule`.
-        max_megapixels: larger photos are refused; decoding takes about four bytes per pixel.
+        seed: see :class:`cloakbench.datasets.split_rule.SplitRule`.
+        max_megapixels: larger photos are refused; decoding takes about ten bytes per pixel.
         min_crop_px: faces whose crop is narrower than this in the photo are refused.
         workers: processes that read photos, ``auto`` for one per core; 0 or 1 reads them in this process. Crops do not
             depend on it.

@@ -16,7 +16,7 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     try:
         with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
             image.load()
-            rgb = _rgb(_upright(image))
+            _turn_upright(image)
+            rgb = _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(
             "too_large", f"more than {max_megapixels:g} megapixels: shrink it or raise dataset.max_megapixels"
@@ -71,12 +72,10 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation; a damaged EXIF block counts as none, as in image viewers."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # as in decode: a parser of untrusted bytes
-        return image
+    with suppress(Exception):  # as in decode: a parser of untrusted bytes
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -90,7 +89,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def is_photo(entry: os.DirEntry[str]) -> bool:

@@ -24,77 +24,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Protocol
 
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.randomness import stream_seed
-
-PROBES_NEEDED = 2
-TestSplit = Literal["per_identity", "by_identity"]
-
-
-@dataclass(frozen=True)
-class SplitRule:
-    """How people and photos become roles.
-
-    Attributes:
-        references_per_identity: photos a subject gives to build a mask; 0 for methods that need none.
-        probes_per_identity: most probes of a subject; ``None`` takes all photos left.
-        distractors_per_identity: most photos of a distractor; ``None`` takes all.
-        max_distractors: most distractor photos in all, people in hash order; ``None`` takes everyone left.
-        auxiliary_identities: how many people who are not subjects become auxiliary.
-        auxiliary_per_identity: most photos of an auxiliary person; ``None`` takes all.
-        impostor_identities: how many people who are neither become impostors.
-        impostors_per_identity: most photos of an impostor; ``None`` takes all.
-        max_identities: most subjects; ``None`` takes everyone who can be one.
-        test_share: share of the photos (or people) for ``test``; ``None`` gives references and probes instead.
-        test_split: ``per_identity`` splits each subject's photos, of which there must be two; ``by_identity`` splits
-            the subjects, so that nobody is in both parts and one photo of a person is enough. Both parts get at least
-            one photo (of each person) or person.
-        seed: names the draw of people and of test photos.
-
-    Raises:
-        DatasetError: a value is out of range.
-    """
-
-    references_per_identity: int = 2
-    probes_per_identity: int | None = 3
-    distractors_per_identity: int | None = 1
-    max_distractors: int | None = None
-    auxiliary_identities: int = 0
-    auxiliary_per_identity: int | None = None
-    impostor_identities: int = 0
-    impostors_per_identity: int | None = None
-    max_identities: int | None = None
-    test_share: float | None = None
-    test_split: TestSplit = "per_identity"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, lowest in (
-            ("references_per_identity", 0),
-            ("probes_per_identity", PROBES_NEEDED),
-            ("distractors_per_identity", 1),
-            ("max_distractors", 0),
-            ("auxiliary_identities", 0),
-            ("auxiliary_per_identity", 1),
-            ("impostor_identities", 0),
-            ("impostors_per_identity", 1),
-            ("max_identities", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise DatasetError(f"dataset.{name} is {value}: it must be at least {lowest}")
-        if self.test_share is not None and not 0 < self.test_share < 1:
-            raise DatasetError(f"dataset.test_share is {self.test_share}: it must lie between 0 and 1, or be null")
-        if self.test_split not in ("per_identity", "by_identity"):
-            raise DatasetError(f"dataset.test_split is {self.test_split!r}: use per_identity or by_identity")
-
-    @property
-    def photos_per_subject(self) -> int | None:
-        """Most photos of a subject, whatever their roles."""
-        return None if self.probes_per_identity is None else self.references_per_identity + self.probes_per_identity
+from cloakbench.datasets.split_rule import PROBES_NEEDED, SplitRule
 
 
 @dataclass(frozen=True)

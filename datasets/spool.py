@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ class Spool:
 
     def close(self) -> None:
         """Give the space back; arrays that were gathered stay."""
-        self._file.close()
+        with suppress(OSError):  # a full disk has been reported
+            self._file.close()
 
 
 def _no_room(folder: Path | None, error: OSError) -> DatasetError:

@@ -1,5 +1,6 @@
 """Choice of the face, the landmarks file, and the detector's contract (real faces: test_real_faces.py)."""
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def test_mtcnn_finds_nothing_in_a_photo_without_face(size: tuple[int, int]):
     [found] = Mtcnn().detect([noise])
     assert found.boxes.shape == (0, 4)
     assert found.landmarks.shape == (0, 5, 2)
+
+
+def test_mtcnn_travels_without_its_networks():
+    pytest.importorskip("facenet_pytorch")
+    detector = Mtcnn(max_side=64)
+    detector.detect([torch.zeros(3, 40, 40, dtype=torch.uint8)])
+    assert len(pickle.dumps(detector)) < 1000
+    assert pickle.loads(pickle.dumps(detector)).fingerprint() == detector.fingerprint()
 
 
 def test_missing_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch):

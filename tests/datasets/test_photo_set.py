@@ -324,7 +324,8 @@ def test_crops_do_not_depend_on_processes(tmp_path: Path, monkeypatch: pytest.Mo
     Image.new("RGB", (130, 130)).save(root / "p03" / "0-black.png")
     (root / "p04" / "0-letter.jpg").write_text("a letter")
     alone = PhotoSet(root, aligned=True)
-    monkeypatch.setattr("cloakbench.datasets.crop_reader._ALONE_SECONDS", 0.0)
+    for limit in ("_ALONE_SECONDS", "_SLOW_PHOTO_SECONDS"):
+        monkeypatch.setattr(f"cloakbench.datasets.crop_reader.{limit}", 0.0)
     together = PhotoSet(root, aligned=True, workers=2, cache=tmp_path / "cache")
     assert alone.manifest() == together.manifest()
     for role in alone.roles():

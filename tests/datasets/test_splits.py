@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.randomness import stream_seed
-from cloakbench.datasets.splits import Person, SplitRule, assign_roles
+from cloakbench.datasets.split_rule import SplitRule
+from cloakbench.datasets.splits import Person, assign_roles
 
 BASE = SplitRule(references_per_identity=1, probes_per_identity=2)
 
