@@ -15,11 +15,11 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 ALLOWED = {
     "bench": {"bench", "methods.base", "models.base", "datasets"},
-    "methods": {"methods", "models.base", "datasets.base", "datasets.randomness"},
-    "models": {"models", "datasets.base", "datasets.randomness", "datasets.provenance"},
+    "methods": {"methods", "models.base", "datasets.base", "datasets.checks", "datasets.randomness"},
+    "models": {"models", "datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"},
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.randomness", "datasets.provenance"}
+DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
