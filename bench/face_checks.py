@@ -10,7 +10,8 @@ networks that it cannot tell RGB from BGR.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,8 +32,9 @@ MIN_TOP1 = 0.9
 """What a usable recogniser reaches where its card states no Top-1 (oracle O-9 of the methods' specification)."""
 SAME_ANSWER = 1e-4
 """Embeddings closer than this are one answer: the network does not notice the change."""
+PHOTOS_MOST = 5
+"""Photos of one person that are looked at: more mates make Top-1 easier, and cards were measured with five."""
 _PEOPLE_MOST = 60
-_PHOTOS_MOST = 5
 _SEARCH_ROWS = 512
 
 Floats = NDArray[np.float64]
@@ -57,7 +59,7 @@ class Judge:
     """How faces are embedded and intervals drawn; see the keys of ``conf/recogniser.yaml``."""
 
     batch: int = 100
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
     resamples: int = 1000
     seed: int = 0
 
@@ -68,13 +70,15 @@ class Judge:
             ValueError: an embedding is not finite.
         """
         images = torch.empty(0, 3, 1, 1, dtype=torch.uint8) if faces is None else faces.images
-        embeddings = embed_in_batches(model, images, self.batch, self.device)
+        embeddings = embed_in_batches(model, images, self.batch, torch.device(self.device))
         if lost := int((~answered(embeddings)).sum()):
             raise ValueError(f"{lost} of {len(embeddings)} faces have no finite embedding: check weights, mean and std")
         return embeddings
 
 
-def check_on_faces(model: Recogniser, faces: Faces | None, reason: str = "", judge: Judge | None = None):
+def check_on_faces(
+    model: Recogniser, faces: Faces | None, reason: str = "", judge: Judge | None = None
+) -> list[CheckResult]:
     """Colour order, input scale and range, and clean Top-1.
 
     Args:
@@ -213,14 +217,11 @@ class _Trial:
 
     def top1(self) -> str:
         """Leave-one-out Top-1 with its identity interval, against what the card says."""
-        known, single = _split(self._given().known)
-        self._need_people(known)
-        others = [faces for faces in (single, self._given().others) if faces is not None]
-        gallery = torch.cat([self.judge.embed(self.model, faces) for faces in (None, *others)])
+        known, single = self._given()
+        others = self.faces.others if self.faces else None
+        gallery = torch.cat([self.judge.embed(self.model, faces) for faces in (single, others)])
         hits = leave_one_out_hits(self.judge.embed(self.model, known), _people(known), gallery).double().numpy()
-        rate = ratio_interval(
-            hits, np.ones(len(hits)), np.array(known.identity), self.judge.resamples, self.judge.seed
-        )
+        rate = ratio_interval(hits, np.ones(len(hits)), np.array(known.identity), self.judge.resamples, self.judge.seed)
         seen = (
             f"{rate.value:.2%} [{rate.low:.2%}, {rate.high:.2%}], {int(hits.sum())} of {len(hits)} photos of "
             f"{rate.n_identities} people, {len(gallery)} others in the gallery"
@@ -232,26 +233,25 @@ class _Trial:
         require(rate.high >= stated, f"{seen}; below the card's {stated:.2%}")
         return f"{seen}; " + ("above" if rate.low > stated else "agrees with") + f" the card's {stated:.2%}"
 
-    def _given(self) -> Faces:
+    def _given(self) -> tuple[FaceSet, FaceSet]:
+        """The first photos of everybody who has several, and the photos of those who have one."""
         if self.faces is None:
             raise NotApplicableError(self.reason)
-        return self.faces
-
-    def _some(self) -> FaceSet:
-        """The first photos of the first people: enough for d', and few enough for five conventions."""
-        known, _ = _split(self._given().known)
-        self._need_people(known)
-        rows: dict[str, list[int]] = {name: [] for name in known.identities()[:_PEOPLE_MOST]}
-        for row, name in enumerate(known.identity):
-            if name in rows and len(rows[name]) < _PHOTOS_MOST:
-                rows[name].append(row)
-        return known.select([row for group in rows.values() for row in group])
-
-    @staticmethod
-    def _need_people(known: FaceSet) -> None:
+        known, single = _split(self.faces.known)
         people = len(known.identities())
         if people < MIN_PEOPLE:
             raise NotApplicableError(f"{people} people with two photos or more, and {MIN_PEOPLE} are needed")
+        rows: dict[str, list[int]] = {name: [] for name in known.identities()}
+        for row, name in enumerate(known.identity):
+            if len(rows[name]) < PHOTOS_MOST:
+                rows[name].append(row)
+        return known.select([row for group in rows.values() for row in group]), single
+
+    def _some(self) -> FaceSet:
+        """The first people: enough for d', and few enough for five conventions."""
+        known, _ = self._given()
+        chosen = set(known.identities()[:_PEOPLE_MOST])
+        return known.select([row for row, name in enumerate(known.identity) if name in chosen])
 
     def _separation(self, model: Recogniser, faces: FaceSet) -> tuple[Tensor, Separation]:
         embeddings = self.judge.embed(model, faces)
@@ -260,9 +260,7 @@ class _Trial:
 
 def _split(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
     """Photos of people with at least two, and the others."""
-    counts: Mapping[str, int] = {name: 0 for name in faces.identities()}
-    for name in faces.identity:
-        counts[name] += 1
+    counts = Counter(faces.identity)
     several = torch.tensor([counts[name] > 1 for name in faces.identity], dtype=torch.bool)
     return faces.select(several.nonzero()[:, 0]), faces.select((~several).nonzero()[:, 0])
 

@@ -23,7 +23,7 @@ DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness",
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
-    "bench/commands/check.py": {"methods.conformance"},
+    "bench/commands/check.py": {"methods.conformance", "models.conformance"},
     "bench/commands/list.py": {"conf"},
     "bench/perf.py": {"models", "methods"},
 }
