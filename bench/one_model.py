@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.composition import compose_config, missing_settings, split_config_dirs
 from cloakbench.bench.experiment import build_dataset
+from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
@@ -55,6 +57,8 @@ def compose_one_model(words: Sequence[str], command: str, config_name: str = "re
         ConfigError: no model, a setting that does not exist, or one that is missing.
         ValueError: the weights cannot be had; the message says what to do.
     """
+    torch.set_num_threads(1)  # thread count changes the order of float sums
+    keep_freed_memory()
     config_dirs, overrides = split_config_dirs(words)
     if not any(word.startswith("model=") for word in overrides):
         raise ConfigError(f"say which recogniser: cloakbench {command} model=NAME (see cloakbench list models)")

@@ -25,6 +25,7 @@ COMMANDS = {
     "bench/cli.py": {"models.training.command"},
     "bench/commands/check.py": {"methods.conformance", "models.conformance"},
     "bench/commands/list.py": {"conf"},
+    "bench/commands/verify.py": {"datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/perf.py": {"models", "methods"},
 }
 

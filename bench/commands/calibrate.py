@@ -23,7 +23,6 @@ _NO_ROLE = "set dataset.impostor_root=FOLDER, or dataset.impostor_identities=N t
 
 def main(words: Sequence[str]) -> int:
     """``cloakbench calibrate model=NAME dataset=NAME``: cosine thresholds from all pairs of different people."""
-    torch.set_num_threads(1)  # thread count changes the order of float sums
     one = compose_one_model(words, "calibrate", "calibrate")
     config, card = one.config, one.model.card
     dataset = faces_of(one)

@@ -51,7 +51,6 @@ def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
     from cloakbench.datasets.base import FaceSet
     from cloakbench.models.conformance import check_recogniser, smooth_images
 
-    torch.set_num_threads(1)  # thread count changes the order of float sums
     one = compose_one_model(words, "check")
     results = check_recogniser(one.model, smooth_images(one.config.device))
     faces = None

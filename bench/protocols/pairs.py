@@ -161,7 +161,10 @@ def _accuracy_rows(pairs: ScoredPairs, usable: ScoredPairs) -> list[dict[str, ob
     accuracies, thresholds = fold_accuracies(usable)
     right = dict(zip(folds, accuracies * [(usable.fold == fold).sum() for fold in folds], strict=True))
     failed_wrong = np.array([right.get(fold, 0) / (pairs.fold == fold).sum() for fold in np.unique(pairs.fold)])
-    note = f"{len(folds)} folds, thresholds {thresholds.min():.4f} to {thresholds.max():.4f}"
+    notes = (
+        f"{len(folds)} folds, thresholds {thresholds.min():.4f} to {thresholds.max():.4f}",
+        f"{len(pairs.score) - len(usable.score)} failed pairs counted as decided wrongly",
+    )
     return [
         {
             "metric": name,
@@ -170,7 +173,7 @@ def _accuracy_rows(pairs: ScoredPairs, usable: ScoredPairs) -> list[dict[str, ob
             "status": OK,
             "note": note,
         }
-        for name, values in zip(names, (accuracies, failed_wrong), strict=True)
+        for name, values, note in zip(names, (accuracies, failed_wrong), notes, strict=True)
     ]
 
 
@@ -199,7 +202,7 @@ def _curve_rows(
         allowed = int(impostors * far * (1 + 1e-12)) if far < 1 else impostors
         if not allowed:
             gap = f"{impostors} different pairs, a false accept rate of {far:g} needs {round(1 / far)}"
-            rows.append({"metric": name, "status": UNAVAILABLE, "note": gap})
+            rows.append({"metric": name, "status": UNAVAILABLE, "note": gap, "n": 0})
             continue
         notes = [f"rests on {allowed} accepted different pairs"] * (allowed < MIN_ACCEPTED_PAIRS)
         row: dict[str, object] = {"metric": name, "value": value, "low": start, "high": end}

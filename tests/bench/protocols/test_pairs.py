@@ -153,7 +153,9 @@ def test_too_few_pairs_are_gaps_with_reasons() -> None:
     assert rates.loc["tar_far_1e-1", "note"] == "rests on 3 accepted different pairs"
     assert rates.loc["tar_far_1e-2", "status"] == "unavailable"
     assert "needs 100" in rates.loc["tar_far_1e-2", "note"]
-    only = ScoredPairs(*(column[pairs.same] for column in (pairs.score, pairs.same, pairs.fold, pairs.left, pairs.right)))
+    only = ScoredPairs(
+        *(column[pairs.same] for column in (pairs.score, pairs.same, pairs.fold, pairs.left, pairs.right))
+    )
     assert table(only)["value"].isna().all()
     one_fold = ScoredPairs(pairs.score, pairs.same, pairs.fold * 0, pairs.left, pairs.right)
     assert table(one_fold).loc["accuracy", "status"] == "unavailable"
