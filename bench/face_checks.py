@@ -69,8 +69,9 @@ class Judge:
         Raises:
             ValueError: an embedding is not finite.
         """
-        images = torch.empty(0, 3, 1, 1, dtype=torch.uint8) if faces is None else faces.images
-        embeddings = embed_in_batches(model, images, self.batch, torch.device(self.device))
+        if faces is None or not len(faces):
+            return torch.empty(0, model.card.embedding_size)
+        embeddings = embed_in_batches(model, faces.images, self.batch, torch.device(self.device))
         if lost := int((~answered(embeddings)).sum()):
             raise ValueError(f"{lost} of {len(embeddings)} faces have no finite embedding: check weights, mean and std")
         return embeddings

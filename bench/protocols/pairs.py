@@ -139,7 +139,7 @@ def pair_rates(pairs: ScoredPairs, resamples: int, seed: int, fars: Sequence[flo
 
     ``accuracy`` and ``accuracy_failed_wrong`` have a standard error over folds; ``auc``, ``eer`` and ``tar_far_*`` a
     95 % interval from a bootstrap over people, in which a pair counts as often as both its people were drawn. ``n`` is
-    pairs, ``n_failed`` pairs without a score.
+    pairs in the denominator, ``n_failed`` pairs without a score that are not in it.
     """
     usable = pairs.usable()
     n_failed = len(pairs.score) - len(usable.score)
@@ -165,7 +165,7 @@ def _accuracy_rows(pairs: ScoredPairs, usable: ScoredPairs) -> list[dict[str, ob
         f"{len(folds)} folds, thresholds {thresholds.min():.4f} to {thresholds.max():.4f}",
         f"{len(pairs.score) - len(usable.score)} failed pairs counted as decided wrongly",
     )
-    return [
+    rows: list[dict[str, object]] = [
         {
             "metric": name,
             "value": values.mean(),
@@ -175,6 +175,8 @@ def _accuracy_rows(pairs: ScoredPairs, usable: ScoredPairs) -> list[dict[str, ob
         }
         for name, values, note in zip(names, (accuracies, failed_wrong), notes, strict=True)
     ]
+    rows[1] |= {"n": len(pairs.score), "n_failed": 0}
+    return rows
 
 
 def _curve_rows(
