@@ -61,9 +61,10 @@ def _pairs(one: OneModel) -> LabelledPairs:
     config = one.config
     if one.no_faces:
         raise ConfigError(one.no_faces)
-    if config.pairs == DRAWN or (config.pairs is None and "root" not in config.dataset):
+    has_files = "root" in config.dataset.keys()  # noqa: SIM118 (a setting without a value is not "in" a config)
+    if config.pairs == DRAWN or (config.pairs is None and not has_files):
         return drawn_pairs(faces_of(one).faces("probe"), config.drawn_per_fold, config.seed)
-    if "root" not in config.dataset:
+    if not has_files:
         raise ConfigError("a pair list names photo files: choose a data set with a root, such as dataset=folder")
     if missing := missing_settings(config.dataset):
         raise ConfigError(f"set {', '.join(f'dataset.{key}=...' for key in missing)}")
