@@ -205,7 +205,10 @@ class _Trial:
         embeddings, right = self._configured
         model = copy.copy(self.model)
         model.inputs = wrong
-        changed, other = self._separation(model, some)
+        try:
+            changed, other = self._separation(model, some)
+        except ValueError:  # too large for float32, for instance
+            return f"{right}; the wrong one gives no finite embeddings"
         if float((embeddings - changed).abs().max()) < SAME_ANSWER:
             raise NotApplicableError("makes no difference to this network's answer")
         low, high = percentile_interval(right.replicates - other.replicates)
