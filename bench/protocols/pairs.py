@@ -206,7 +206,7 @@ def _curve_rows(
             gap = f"{impostors} different pairs, a false accept rate of {far:g} needs {round(1 / far)}"
             rows.append({"metric": name, "status": UNAVAILABLE, "note": gap, "n": 0})
             continue
-        notes = [f"rests on {allowed} accepted different pairs"] * (allowed < MIN_ACCEPTED_PAIRS)
+        notes = [f"rests on {allowed} accepted different pairs"] * (far < 1 and allowed < MIN_ACCEPTED_PAIRS)
         row: dict[str, object] = {"metric": name, "value": value, "low": start, "high": end}
         if end - start < 1e-9:
             row["low"], row["high"] = (np.nan, np.nan) if name == "auc" else wilson(value * len(people), len(people))

@@ -150,6 +150,8 @@ def test_too_few_pairs_are_gaps_with_reasons() -> None:
     pairs = scored(6, per_kind=30)
     rates = table(pairs, fars=(0.1, 0.01))
     assert rates.loc["tar_far_1e-1", "note"] == "rests on 3 accepted different pairs"
+    few = ScoredPairs(*(column[25:35] for column in (pairs.score, pairs.same, pairs.fold, pairs.left, pairs.right)))
+    assert "rests on" not in table(few).loc["auc", "note"]
     assert rates.loc["tar_far_1e-2", "status"] == "unavailable"
     assert "needs 100" in rates.loc["tar_far_1e-2", "note"]
     only = ScoredPairs(
