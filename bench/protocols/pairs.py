@@ -155,7 +155,8 @@ def _accuracy_rows(pairs: ScoredPairs, usable: ScoredPairs) -> list[dict[str, ob
     names = ("accuracy", "accuracy_failed_wrong")
     kinds = [usable.same.sum(), (~usable.same).sum()]
     folds = np.unique(usable.fold)
-    if len(folds) < 2 or min(kinds) < len(folds):
+    others = [usable.same[usable.fold != fold] for fold in folds]
+    if len(folds) < 2 or any(same.all() or not same.any() for same in others):
         gap = f"{kinds[0]} same and {kinds[1]} different pairs in {len(folds)} folds are too few"
         return [{"metric": name, "status": UNAVAILABLE, "note": gap, "n": 0} for name in names]
     accuracies, thresholds = fold_accuracies(usable)

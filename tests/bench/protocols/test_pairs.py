@@ -152,6 +152,7 @@ def test_too_few_pairs_are_gaps_with_reasons() -> None:
     assert rates.loc["tar_far_1e-1", "note"] == "rests on 3 accepted different pairs"
     few = ScoredPairs(*(column[25:35] for column in (pairs.score, pairs.same, pairs.fold, pairs.left, pairs.right)))
     assert "rests on" not in table(few).loc["auc", "note"]
+    assert table(few).loc["accuracy", "status"] == "unavailable", "beside one of its two folds only one kind is left"
     assert rates.loc["tar_far_1e-2", "status"] == "unavailable"
     assert "needs 100" in rates.loc["tar_far_1e-2", "note"]
     only = ScoredPairs(
