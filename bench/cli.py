@@ -5,6 +5,9 @@ cloakbench -m KEY=A,B ...                          run a sweep, then one combine
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
 cloakbench list methods|models|attribute_models|datasets|experiments|transforms|protocols
 cloakbench check method=NAME                       run the conformance suite on a method
+cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
+cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
+cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench doctor                                  what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
@@ -28,7 +31,7 @@ log = logging.getLogger("cloakbench")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
 
-_COMMANDS = ("report", "list", "check", "doctor", "fetch", "protect")
+_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect")
 """Words with a module of their own in ``bench.commands``."""
 
 _PROBLEMS_MOST = 10

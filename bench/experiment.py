@@ -129,7 +129,7 @@ def prepare(config: DictConfig) -> Experiment:
         raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
     store = Store(Path(config.paths.store))
     store.remove_leftovers()
-    dataset = _build_dataset(config)
+    dataset = build_dataset(config)
     faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in _ROLES if role in dataset.roles()}
     _check_faces(faces, dataset)
     manifest = dataset.manifest()
@@ -184,7 +184,12 @@ def prepare(config: DictConfig) -> Experiment:
     return Experiment(config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected)
 
 
-def _build_dataset(config: DictConfig) -> Dataset:
+def build_dataset(config: DictConfig) -> Dataset:
+    """The data set of a composed config.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
     try:
         dataset = instantiate(config.dataset)
     except Exception as problem:

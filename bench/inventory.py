@@ -165,6 +165,7 @@ def measure_brief(experiment: Experiment, inventory: Inventory) -> MeasureBrief:
         clean_pixels=clean_pixels(experiment),
         clean_rows=tuple(chunk.probes for chunk in experiment.chunks),
         target_rows=experiment.target_rows,
+        legacy={key: experiment.cards[key].legacy_thresholds for key in experiment.targets},
         protocols=protocols,
         resamples=experiment.config.statistics.resamples,
     )

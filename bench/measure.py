@@ -17,9 +17,10 @@ from torch import Tensor
 
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.protocols.base import Protocol, Responses
-from cloakbench.bench.protocols.verification import calibrate
+from cloakbench.bench.protocols.calibration import add_legacy, calibrate
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import read_faces
+from cloakbench.bench.thresholds import Calibration, stored_thresholds
 from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.provenance import code_digest
@@ -60,6 +61,7 @@ class MeasureBrief:
         clean_pixels: role to digest of its photos; the probes chunk by chunk.
         clean_rows: rows of the probes, chunk by chunk.
         target_rows: person to the auxiliary row impersonation is measured on.
+        legacy: target to the legacy thresholds of its card.
         protocols: key to resolved protocol config.
         resamples: bootstrap draws.
     """
@@ -69,6 +71,7 @@ class MeasureBrief:
     clean_pixels: Mapping[str, tuple[str, ...]]
     clean_rows: tuple[tuple[int, ...], ...]
     target_rows: Mapping[str, int]
+    legacy: Mapping[str, tuple[float, float, float] | None]
     protocols: Mapping[str, Mapping[str, Any]]
     resamples: int
 
@@ -83,6 +86,7 @@ def measure_key(brief: MeasureBrief, target: str, transform: str, missing: Seque
         "clean": {role: list(pixels) for role, pixels in brief.clean_pixels.items()},
         "target_rows": dict(brief.target_rows),
         "faces": dict(brief.work.faces),
+        "legacy": brief.legacy[target],
         "protocols": {key: dict(config) for key, config in brief.protocols.items()},
         "resamples": brief.resamples,
         "seed": brief.work.seed,
@@ -144,23 +148,36 @@ class Measurer:
             gallery=self._role_embeddings(job.target, "distractor"),
             target_embeddings=self._impersonated(job.target),
             thresholds=dict(zip(thresholds["far"], thresholds["threshold"], strict=True)),
+            legacy_thresholds=dict(zip(thresholds["far"], thresholds["legacy"], strict=True)),
             status=status,
         )
 
     def _thresholds(self, target: str) -> pd.DataFrame:
-        """Cosine thresholds of a target at the false accept rates the verification protocols ask for."""
-        fars = sorted({far for protocol in self.protocols.values() for far in getattr(protocol, "fars", ())})
+        """Cosine thresholds of a target at the false accept rates the verification protocols ask for, and which of them
+        (``used``) those protocols take."""
+        asking = [protocol for protocol in self.protocols.values() if hasattr(protocol, "fars")]
+        fars = sorted({far for protocol in asking for far in getattr(protocol, "fars", ())})
+        used = " and ".join(sorted({getattr(protocol, "thresholds", "calibrated") for protocol in asking}))
         resamples, seed = self.brief.resamples, self.brief.work.seed
+        legacy = self.brief.legacy[target]
         if not fars:
-            return pd.DataFrame({"far": [], "threshold": []})
-        if "impostor" not in self.brief.work.faces:  # thresholds become gaps with a reason
-            nobody = self._probe_embeddings(target)[:0]
-            return calibrate(nobody, torch.empty(0, dtype=torch.long), fars=fars, resamples=resamples, seed=seed)
-        impostors = self.faces("impostor")
-        identities = {name: place for place, name in enumerate(impostors.identities())}
-        identity = torch.tensor([identities[name] for name in impostors.identity])
-        embeddings = self._role_embeddings(target, "impostor")
-        return calibrate(embeddings, identity, fars=fars, resamples=resamples, seed=seed)
+            return pd.DataFrame({"far": [], "threshold": [], "legacy": []})
+        if "impostor" not in self.brief.work.faces:  # calibrated thresholds become gaps with a reason
+            nobody, no_one = self._probe_embeddings(target)[:0], torch.empty(0, dtype=torch.long)
+            gaps = calibrate(nobody, no_one, fars=fars, resamples=resamples, seed=seed)
+            return add_legacy(gaps, nobody, no_one, legacy).assign(used=used)
+        calibration = Calibration(
+            model=self.brief.work.fingerprints[target],
+            pixels=self.brief.clean_pixels["impostor"][0],
+            people=self.faces("impostor").identity,
+            fars=tuple(fars),
+            legacy=legacy,
+            resamples=resamples,
+            seed=seed,
+            batch=self.brief.work.embed_batch,
+        )
+        table = stored_thresholds(self.store, calibration, lambda: self._role_embeddings(target, "impostor"))
+        return table.assign(used=used)
 
     def _impersonated(self, target: str) -> Tensor | None:
         if not self.brief.target_rows:

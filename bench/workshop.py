@@ -18,6 +18,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from cloakbench.bench.embeddings import embedding_inputs
 from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
@@ -268,7 +269,7 @@ def embedding_key(
 
     Names count only after a transform, which may draw noise by name.
     """
-    inputs: dict[str, Any] = {"model": brief.fingerprints[model], "images": pixels, "batch": brief.embed_batch}
+    inputs = embedding_inputs(brief.fingerprints[model], pixels, brief.embed_batch)
     if label != UNCHANGED:
         inputs |= {"transform": dict(brief.transforms[label]), "names": list(names)}
         inputs["code"] = code_digest("cloakbench.bench.transforms")

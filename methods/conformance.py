@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cloakbench.datasets.base import OK, FaceSet
+from cloakbench.datasets.checks import CheckResult, NotApplicableError, require, run_check
 from cloakbench.datasets.randomness import generator, uniform_per_item
 from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
@@ -27,20 +28,6 @@ REFERENCES = 3
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
 where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One check: whether it held, what was seen, or why it does not apply."""
-
-    name: str
-    passed: bool
-    detail: str = ""
-    skipped: bool = False
-
-
-class _NotApplicableError(Exception):
-    """Raised inside a check that has nothing to check on this method."""
 
 
 def tiny_people() -> People:
@@ -97,7 +84,7 @@ def check_protector(protector: Protector, zero_budget: Protector | None = None) 
         "mask never sees probes": lambda: _check_other_probes(protector),
         "needs are declared": lambda: _check_needs(protector),
     }
-    return [_run(name, check) for name, check in checks.items()]
+    return [run_check(name, check) for name, check in checks.items()]
 
 
 def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
@@ -110,28 +97,14 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
 
     zero = instantiate(config, epsilon_255=0) if "epsilon_255" in config else None
     return [
-        _run("config keys reach the constructor", lambda: _check_keys(config)),
+        run_check("config keys reach the constructor", lambda: _check_keys(config)),
         *check_protector(instantiate(config), zero),
     ]
 
 
-def _run(name: str, check: Callable[[], str]) -> CheckResult:
-    try:
-        return CheckResult(name, True, check())
-    except _NotApplicableError as reason:
-        return CheckResult(name, True, str(reason), skipped=True)
-    except Exception as problem:  # a method may raise anything, and that is a result
-        return CheckResult(name, False, f"{type(problem).__name__}: {problem}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise AssertionError(message)
-
-
 def _protect(protector: Protector, people: People | None = None) -> Protected:
     outcome = protector.protect(people or tiny_people(), _trained(protector))
-    _require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
+    require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
     return outcome
 
 
@@ -142,32 +115,32 @@ def _check_range(protector: Protector) -> str:
     with torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
         outcome = protector.protect(extreme, resources)
-        _require(torch.equal(before, torch.random.get_rng_state()), "the global random state was used")
-    _require(outcome.images.dtype == torch.uint8 and outcome.images.shape == people.images.shape, "not 8-bit photos")
-    _require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
+        require(torch.equal(before, torch.random.get_rng_state()), "the global random state was used")
+    require(outcome.images.dtype == torch.uint8 and outcome.images.shape == people.images.shape, "not 8-bit photos")
+    require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
     return "uint8, same shape, global random state untouched"
 
 
 def _check_budget(protector: Protector) -> str:
     if protector.budget is None:
-        raise _NotApplicableError("no budget")
+        raise NotApplicableError("no budget")
     outcome = _protect(protector)
     used = outcome.linf_255 if protector.budget.norm == "linf" else outcome.l2_255
     allowed = protector.budget.size_255
     if protector.budget.norm == "linf" and allowed != round(allowed):
         allowed += 0.5  # rounding to whole grey levels
-    _require(float(used.max()) <= allowed + 1e-3, f"used {float(used.max()):.3f} of {allowed} grey levels")
+    require(float(used.max()) <= allowed + 1e-3, f"used {float(used.max()):.3f} of {allowed} grey levels")
     return f"used {float(used.max()):g} of {protector.budget.size_255:g} grey levels ({protector.budget.norm})"
 
 
 def _check_determinism(protector: Protector) -> str:
-    _require(torch.equal(_protect(protector).images, _protect(protector).images), "two runs differ")
+    require(torch.equal(_protect(protector).images, _protect(protector).images), "two runs differ")
     return "two runs are equal"
 
 
 def _check_batches(protector: Protector) -> str:
     if protector.scope not in ("image", "identity"):
-        raise _NotApplicableError(f"scope {protector.scope}: photos share what is learnt")
+        raise NotApplicableError(f"scope {protector.scope}: photos share what is learnt")
     together = _protect(protector).images
     worst = 0.0
     for person in range(len(PERSONS)):
@@ -199,22 +172,22 @@ def _check_frozen(protector: Protector) -> str:
     resources = _trained(protector)
     before = [_fingerprint(model) for model in resources.surrogates]
     protector.protect(tiny_people(), resources)
-    _require(before == [_fingerprint(model) for model in resources.surrogates], "a surrogate was changed")
+    require(before == [_fingerprint(model) for model in resources.surrogates], "a surrogate was changed")
     return "parameters, buffers, modes, gradients and hooks unchanged"
 
 
 def _check_zero_budget(zero: Protector | None) -> str:
     if zero is None:
-        raise _NotApplicableError("no epsilon_255 to set to 0")
+        raise NotApplicableError("no epsilon_255 to set to 0")
     people = tiny_people()
     outcome = _protect(zero)
-    _require(torch.equal(outcome.images, (people.images * 255).round().to(torch.uint8)), "photos changed")
+    require(torch.equal(outcome.images, (people.images * 255).round().to(torch.uint8)), "photos changed")
     return "photos unchanged"
 
 
 def _check_effect(protector: Protector) -> str:
     if protector.goal != "evade recognition" or "surrogates" not in protector.needs:
-        raise _NotApplicableError("does not attack a surrogate")
+        raise NotApplicableError("does not attack a surrogate")
     people, (model, *_) = tiny_people(), tiny_resources().surrogates
     outcome = _protect(protector)
     assert people.references is not None and people.targets is not None
@@ -232,20 +205,20 @@ def _check_effect(protector: Protector) -> str:
     ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
     towards = "the target" if protector.targeted else "the person"
     seen = f"similarity to {towards} {ours:.3f}, with random signs of that size {control:.3f}"
-    _require(ours > control if protector.targeted else ours < control, seen)
+    require(ours > control if protector.targeted else ours < control, seen)
     return seen
 
 
 def _check_mask(protector: Protector) -> str:
     if protector.scope != "identity":
-        raise _NotApplicableError(f"scope {protector.scope}")
+        raise NotApplicableError(f"scope {protector.scope}")
     first, second = _differences(protector, tiny_people()).split(len(PERSONS))
     return _same_mask(first, second)
 
 
 def _check_other_probes(protector: Protector) -> str:
     if protector.scope == "image":
-        raise _NotApplicableError("scope image: each photo is its own")
+        raise NotApplicableError("scope image: each photo is its own")
     people = tiny_people()
     others = replace(people, images=_faces([f"{name}-unseen" for name in people.image_id]))
     return _same_mask(_differences(protector, people), _differences(protector, others))
@@ -260,14 +233,14 @@ def _check_needs(protector: Protector) -> str:
         "landmarks": (replace(people, landmarks=None), resources),
         "targets": (replace(people, targets=None), resources),
     }
-    _require(protector.needs <= without.keys(), f"unknown needs {sorted(protector.needs - without.keys())}")
+    require(protector.needs <= without.keys(), f"unknown needs {sorted(protector.needs - without.keys())}")
     for need, (fewer_people, fewer_resources) in without.items():
         try:
             protector.protect(fewer_people, fewer_resources)
         except MissingNeedError:
-            _require(need in protector.needs, f"{need} is not declared")
+            require(need in protector.needs, f"{need} is not declared")
         else:
-            _require(need not in protector.needs, f"runs without its declared need {need}")
+            require(need not in protector.needs, f"runs without its declared need {need}")
     return ", ".join(sorted(protector.needs)) or "none"
 
 
@@ -276,7 +249,7 @@ def _check_keys(config: Mapping[str, Any]) -> str:
 
     parameters = set(inspect.signature(get_class(config["_target_"])).parameters)
     keys = {str(key) for key in config if not str(key).startswith("_")}
-    _require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
+    require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
     for key in keys:
         if isinstance(config[key], Mapping) and "_target_" in config[key]:
             _check_keys(config[key])
@@ -285,7 +258,7 @@ def _check_keys(config: Mapping[str, Any]) -> str:
 
 def _bounded(share: float, how: str) -> str:
     seen = f"{share:.2%} of pixels differ {how}"
-    _require(share <= FLIPPED_PIXELS, seen)
+    require(share <= FLIPPED_PIXELS, seen)
     return seen
 
 
@@ -300,7 +273,7 @@ def _differences(protector: Protector, people: People) -> Tensor:
 def _same_mask(one: Tensor, other: Tensor) -> str:
     """Equal but for roundings: ``round(255 (x + mask))`` may go either way where it is half a grey level."""
     gap, share = float((one - other).abs().max()), _share_different(one, other)
-    _require(gap <= 1 and share <= 0.001, f"masks differ by up to {gap:g} grey levels in {share:.2%} of pixels")
+    require(gap <= 1 and share <= 0.001, f"masks differ by up to {gap:g} grey levels in {share:.2%} of pixels")
     return f"{share:.3%} of pixels differ"
 
 

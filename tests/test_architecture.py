@@ -15,19 +15,20 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 ALLOWED = {
     "bench": {"bench", "methods.base", "models.attributes", "models.base", "datasets"},
-    "methods": {"methods", "models.base", "datasets.base", "datasets.randomness"},
-    "models": {"models", "datasets.base", "datasets.randomness", "datasets.provenance"},
+    "methods": {"methods", "models.base", "datasets.base", "datasets.checks", "datasets.randomness"},
+    "models": {"models", "datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"},
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.randomness", "datasets.provenance"}
+DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
-    "bench/commands/check.py": {"methods.conformance"},
+    "bench/commands/check.py": {"methods.conformance", "models.conformance"},
     "bench/commands/doctor.py": {"models.download"},
     "bench/commands/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/commands/list.py": {"conf"},
     "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
+    "bench/commands/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/perf.py": {"models", "methods"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.
     "bench/protecting/faces.py": {"datasets.alignment", "datasets.detection", "datasets.photos"},

@@ -65,6 +65,12 @@ def test_the_config_of_protect_composes_and_its_keys_reach_a_constructor() -> No
     assert_keys_reach_constructors(compose_config(["method=pgd", "model@target=cosface_ir"], "protect"))
 
 
+@pytest.mark.parametrize("command", ["recogniser", "verify", "calibrate"])
+@pytest.mark.parametrize("model", names("model"))
+def test_the_commands_about_one_recogniser_take_every_model(command: str, model: str) -> None:
+    assert_keys_reach_constructors(compose_config([f"model={model}"], command))
+
+
 def test_every_group_of_conf_is_tested() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert groups == {*GROUP_OF_ONE, "recipe", "detector"}

@@ -57,7 +57,7 @@ def commands() -> list[str]:
     """Every ``cloakbench`` line of the README's plain blocks that runs an experiment, continuation lines joined."""
     text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
     lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("cloakbench ")]
-    verbs = ("report", "list", "check", "doctor", "fetch", "protect", "zoo", "perf")
+    verbs = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "zoo", "perf")
     return [line for line in lines if line.split()[1] not in verbs and "my_conf" not in line]
 
 
@@ -85,6 +85,20 @@ def test_the_protect_commands_of_the_readme_compose() -> None:
     assert lines
     for words in lines:
         assert compose_config(words, "protect").method_key
+
+
+def commands_about_one_recogniser() -> list[str]:
+    """Every ``cloakbench`` line of the README's plain blocks that names a recogniser after a verb."""
+    text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL))
+    return [line.partition("#")[0].strip() for line in text.splitlines() if re.match(r"cloakbench \w+ model=", line)]
+
+
+@pytest.mark.parametrize("command", commands_about_one_recogniser())
+def test_every_command_about_one_recogniser_composes(command: str) -> None:
+    _, verb, *words = command.split()
+    if "dataset=lfw" in words and not (ROOT / "conf" / "dataset" / "lfw.yaml").exists():
+        pytest.skip("no such data set")
+    assert compose_config(words, {"check": "recogniser"}.get(verb, verb)).model.name
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

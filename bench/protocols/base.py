@@ -49,7 +49,8 @@ class Responses:
         image_id: N names.
         gallery: embeddings of the distractors, ``[G, D]``; people who are not among the probes.
         target_embeddings: for each probe another photo of the person it should be taken for, ``[N, D]``.
-        thresholds: false accept rate to cosine threshold (``verification.calibrate``); NaN where it is a gap.
+        thresholds: false accept rate to cosine threshold (``calibration.calibrate``); NaN where it is a gap.
+        legacy_thresholds: the same with the constants of the target's card.
         status: what became of each photo before it reached the target; ``ok`` for all when left out.
 
     A row of an embedding that is not finite, or zero, is a failure of the target and never becomes a number.
@@ -65,6 +66,7 @@ class Responses:
     gallery: Tensor | None = None
     target_embeddings: Tensor | None = None
     thresholds: Mapping[float, float] = field(default_factory=dict)
+    legacy_thresholds: Mapping[float, float] = field(default_factory=dict)
     status: Sequence[str] | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""One-to-one verification at calibrated thresholds: is the protected photo still accepted, and as whom?
+"""One-to-one verification at fixed thresholds: is the protected photo still accepted, and as whom?
 
 A pair is accepted when its cosine is strictly above the threshold. Thresholds are calibrated per target on people who
-play no other role: the smallest one at which the share of accepted impostor pairs is at most the false accept rate.
+play no other role (:mod:`cloakbench.bench.protocols.calibration`), or are the legacy constants of the target's card.
 
 Dodging: every ordered pair (protected photo i, clean photo j of the same person) is a trial, won when it is not
 accepted; ``given_clean`` keeps only the pairs that the clean photo i wins for the attacker, which takes out the false
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,20 +34,12 @@ from cloakbench.bench.protocols.base import (
     cosine,
     count_rows,
 )
-from cloakbench.bench.statistics import identity_weights, percentile_interval
+from cloakbench.bench.protocols.calibration import FARS
 
-FARS = (1e-1, 1e-2, 1e-3)
-"""False accept rates that are reported unless a configuration says otherwise."""
-
-THRESHOLD_COLUMNS = ("far", "threshold", "low", "high", "n_pairs", "n_identities", "status", "note")
-
-MIN_ACCEPTED_PAIRS = 10
-"""A threshold that fewer impostor pairs exceed is noise (relative error above 30 %), so it is a gap."""
-
-_MIN_IDENTITIES = 5
-_MAX_PHOTOS = 4096
-_TAIL = 5
-_TAIL_PAIRS = 20_000
+_NO_THRESHOLD = {
+    "calibrated": "no threshold: too few impostor pairs for this false accept rate",
+    "legacy": "no threshold: the target's card has no legacy constant for this false accept rate",
+}
 
 
 def far_label(far: float) -> str:
@@ -56,118 +48,31 @@ def far_label(far: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def calibrate(
-    embeddings: Tensor, identity: Tensor, fars: Iterable[float] = FARS, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Cosine thresholds from all pairs of photos of different people.
-
-    The interval resamples people: a pair counts as often as both its people were drawn, and two draws of one person
-    make no impostor pair. It looks at the pairs above five times the false accept rate, thinned evenly to 20 000,
-    each standing for those left out; a draw that needs pairs further down gets the lowest of these.
-
-    Args:
-        embeddings: unit embeddings ``[N, D]``; rows that are not finite are left out and named in ``note``. Of more
-            than 4096 photos, the first ones of every person in turn are used (8.4 million pairs).
-        identity: person of each photo, integers ``[N]``.
-        fars: false accept rates, each in (0, 1).
-        resamples: bootstrap draws.
-        seed: names the draws.
-
-    Returns:
-        One row per rate with the columns `THRESHOLD_COLUMNS`. ``threshold`` is NaN, and ``status`` is
-        ``unavailable``, where fewer than ten pairs would be accepted; ``low`` and ``high`` are NaN under five people.
-    """
-    valid = answered(embeddings)
-    failed = int((~valid).sum())
-    kept = _spread(identity[valid])
-    embeddings, identity = embeddings[valid][kept], identity[valid][kept]
-    people, person = identity.unique(return_inverse=True)
-    pairs = _impostor_pairs(embeddings, person)
-    n_pairs = len(pairs.scores)
-    photos = person.bincount(minlength=len(people)).double().numpy()
-    note = f"{failed} photos without an embedding left out" if failed else ""
-
-    rows = []
-    for far in fars:
-        if not 0 < far < 1:
-            raise ValueError(f"a false accept rate lies between 0 and 1, got {far}")
-        row: dict[str, object] = {"far": far, "threshold": np.nan, "low": np.nan, "high": np.nan}
-        row |= {"n_pairs": n_pairs, "n_identities": len(people)}
-        if n_pairs * far < MIN_ACCEPTED_PAIRS:
-            needed = math.ceil(MIN_ACCEPTED_PAIRS / far)
-            gap = f"{n_pairs} impostor pairs, a false accept rate of {far:g} needs {needed}"
-            rows.append(row | {"status": UNAVAILABLE, "note": "; ".join(filter(None, (gap, note)))})
-            continue
-        # Rounding must not turn 0.1 * 30 pairs into 2.
-        row["threshold"] = float(pairs.scores[int(far * n_pairs * (1 + 1e-12))])
-        if len(people) >= _MIN_IDENTITIES:
-            row["low"], row["high"] = _threshold_interval(pairs, photos, far, resamples, seed)
-        rows.append(row | {"status": OK, "note": note})
-    return pd.DataFrame(rows, columns=list(THRESHOLD_COLUMNS))
-
-
-def _spread(identity: Tensor) -> Tensor:
-    """At most `_MAX_PHOTOS` row numbers, ascending: everybody's first photo, then everybody's second, and so on."""
-    order = identity.argsort(stable=True)
-    _, sizes = identity[order].unique_consecutive(return_counts=True)
-    turn = torch.empty_like(order)
-    turn[order] = torch.arange(len(order)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    return turn.argsort(stable=True)[:_MAX_PHOTOS].sort().values
-
-
-class _Pairs(NamedTuple):
-    """Unordered pairs of photos of different people: cosines, descending, and the two people, ``[P]`` each."""
-
-    scores: Tensor
-    left: Tensor
-    right: Tensor
-
-
-def _impostor_pairs(embeddings: Tensor, person: Tensor) -> _Pairs:
-    scores = (embeddings.double() @ embeddings.double().T).float()
-    cross = (person[:, None] != person[None, :]).triu(diagonal=1)
-    left, right = cross.nonzero(as_tuple=True)
-    ordered, order = scores[left, right].sort(descending=True, stable=True)
-    return _Pairs(ordered, person[left[order]], person[right[order]])
-
-
-def _threshold_interval(
-    pairs: _Pairs, photos: NDArray[np.float64], far: float, resamples: int, seed: int
-) -> tuple[float, float]:
-    """95 % identity bootstrap interval of the threshold; ``photos`` counts those of each person."""
-    tail = min(len(pairs.scores), math.ceil(_TAIL * far * len(pairs.scores)))
-    step = math.ceil(tail / _TAIL_PAIRS)
-    places = torch.arange(step // 2, tail, step)
-    scores, left, right = (column[places].numpy() for column in pairs)
-    thresholds = []
-    for weights in identity_weights(len(photos), resamples, seed):
-        for drawn in np.array_split(weights, max(1, len(weights) // 50)):
-            drawn_photos = drawn * photos
-            total = (drawn_photos.sum(axis=1) ** 2 - (drawn_photos**2).sum(axis=1)) / 2
-            accepted = (drawn[:, left] * drawn[:, right] * step).cumsum(axis=1)
-            place = (accepted <= far * total[:, None]).sum(axis=1).clip(max=len(scores) - 1)
-            thresholds.append(np.where(total > 0, scores[place], np.nan))
-    low, high = percentile_interval(np.concatenate(thresholds).astype(np.float64))
-    return float(low), float(high)
-
-
 class Verification(Protocol):
-    """Dodging and impersonation rates at calibrated thresholds.
+    """Dodging and impersonation rates at fixed thresholds.
 
     Args:
         fars: false accept rates, each in (0, 1).
+        thresholds: ``calibrated`` on the impostor faces of the data set, or ``legacy``: the constants on the target's
+            card, which only say 0.1, 0.01 and 0.001 and are a gap where the card has none. For comparison with papers
+            that used them; they rarely have the rate they are named after.
 
     Raises:
-        ValueError: a rate outside (0, 1), or none.
+        ValueError: a rate outside (0, 1), or none; another kind of threshold.
     """
 
     name = "verification"
     version = "1"
 
-    def __init__(self, fars: Iterable[float] = FARS) -> None:
+    def __init__(
+        self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy"] = "calibrated"
+    ) -> None:
         self.fars = tuple(sorted({float(far) for far in fars}, reverse=True))
         if not self.fars or not all(0 < far < 1 for far in self.fars):
             raise ValueError(f"fars must be rates between 0 and 1, got {list(self.fars)}")
+        if thresholds not in _NO_THRESHOLD:
+            raise ValueError(f"thresholds must be calibrated or legacy, got {thresholds!r}")
+        self.thresholds = thresholds
 
     def _metrics(self) -> Iterator[tuple[str, str, str]]:
         """Name, kind and rate label of every metric in order."""
@@ -188,9 +93,10 @@ class Verification(Protocol):
         without a target. ``target_failed`` marks, as a bool, a target photo that has no embedding.
 
         Raises:
-            ValueError: a false accept rate has no entry in ``responses.thresholds``.
+            ValueError: a false accept rate has no entry in ``responses.thresholds`` (``legacy_thresholds``).
         """
-        missing = [far for far in self.fars if far not in responses.thresholds]
+        thresholds = responses.thresholds if self.thresholds == "calibrated" else responses.legacy_thresholds
+        missing = [far for far in self.fars if far not in thresholds]
         if missing:
             raise ValueError(f"no threshold for false accept rates {missing}; calibrate with the same rates")
         status = responses.row_status()
@@ -209,7 +115,7 @@ class Verification(Protocol):
         records["target_failed"] = (usable & ~aimed).numpy() & (responses.target_embeddings is not None)
         records["pairs"] = _counts(mates.valid, usable)
         for far in self.fars:
-            threshold, label = responses.thresholds[far], f"far_{far_label(far)}"
+            threshold, label = thresholds[far], f"far_{far_label(far)}"
             known = torch.tensor(not math.isnan(threshold))
             # Written as "not accepted", so that the rule and its complement cannot drift apart.
             dodged = mates.valid & ~(similarity > threshold)
@@ -239,7 +145,7 @@ class Verification(Protocol):
             gap, gap_status = "", UNAVAILABLE
             events = column(f"{_EVENTS[kind]}_{label}")
             if ok.any() and np.isnan(column(f"dodged_{label}")).all():
-                gap = "no threshold: too few impostor pairs for this false accept rate"
+                gap = _NO_THRESHOLD[self.thresholds]
             if kind == "impersonation":
                 total = (~np.isnan(events)).astype(np.float64)
                 if ok.any() and not aimed_anywhere:

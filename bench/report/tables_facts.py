@@ -46,9 +46,12 @@ def quality_table(measured: Measured) -> Table | None:
 
 
 def thresholds_table(results: Results) -> Table | None:
-    """The cosine thresholds of the verification tables and how well they are known."""
-    if results.thresholds.empty:
+    """The cosine thresholds of the verification tables, how well they are known, and the ones that papers copied."""
+    frame = results.thresholds
+    if frame.empty:
         return None
+    has_legacy = "legacy" in frame and bool(frame["legacy"].notna().any())
+    used = ", ".join(sorted(set(frame["used"]))) if "used" in frame else "calibrated"
     rows = [
         Row(
             str(line["far"]) if isinstance(line["far"], str) else f"{line['far']:g}",
@@ -56,23 +59,44 @@ def thresholds_table(results: Results) -> Table | None:
                 Number(line["threshold"], line["low"], line["high"], 3),
                 _count(line["n_pairs"]),
                 _count(line["n_identities"]),
+                *(_legacy_cells(line) if has_legacy else ()),
             ),
             str(line["target"]),
         )
-        for line in records(results.thresholds)
+        for line in records(frame)
     ]
+    legacy_columns = (
+        Column("legacy_threshold", "Legacy threshold"),
+        Column("legacy_far", "Real FAR of legacy", interval="always"),
+    )
     return Table(
         name="thresholds",
         title="Verification thresholds",
-        caption="Cosine similarity above which a pair is accepted, calibrated on impostor pairs of each target.",
+        caption="Cosine similarity above which a pair is accepted, calibrated on impostor pairs of each target. "
+        f"The verification tables use the {used} ones.",
         stub="FAR",
         columns=(
             Column("threshold", "Threshold", interval="always"),
             Column("n_pairs", "Impostor pairs"),
             Column("n_identities", "Identities"),
+            *(legacy_columns if has_legacy else ()),
         ),
         rows=tuple(rows),
+        footnotes=(
+            "Legacy: constants that earlier papers share, measured once on LFW; beside each, the share of these "
+            "impostor pairs that it accepts.",
+        )
+        * has_legacy,
         section_key="target",
+    )
+
+
+def _legacy_cells(line: dict[str, Any]) -> tuple[Number | str, Number | str]:
+    """The copied constant and its real rate; nothing where the target's card has none."""
+    if pd.isna(line["legacy"]):
+        return "", ""
+    return Number(line["legacy"], digits=3), Number(
+        line["legacy_far"], line["legacy_far_low"], line["legacy_far_high"], 4
     )
 
 

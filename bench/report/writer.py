@@ -66,12 +66,12 @@ def write_report(results: Results, folder: Path) -> ReportFiles:
     tables = build_tables(measured)
     table_files = [path for table in tables for path in _write_table(table, folder / "tables")]
     measurements = folder / "tables" / "measurements.csv"
-    _write_text(measurements, _measurements_csv(results))
+    write_text(measurements, _measurements_csv(results))
     cost = cost_table(results)
     timing = _write_table(cost, folder / "tables") if cost else []
     figure_files, skipped = _write_figures(measured, folder / "figures")
     report = folder / "report.md"
-    _write_text(report, _report(measured, tables, skipped, has_cost=cost is not None))
+    write_text(report, _report(measured, tables, skipped, has_cost=cost is not None))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
@@ -136,7 +136,7 @@ def _write_table(table: Table, folder: Path) -> list[Path]:
     texts = {".md": to_markdown(table), ".csv": to_csv(table), ".tex": to_latex(table)}
     paths = [folder / f"{table.name}{suffix}" for suffix in texts]
     for path, content in zip(paths, texts.values(), strict=True):
-        _write_text(path, content)
+        write_text(path, content)
     return paths
 
 
@@ -156,7 +156,8 @@ def _write_figures(measured: Measured, folder: Path) -> tuple[list[Path], dict[s
     return paths, skipped
 
 
-def _write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str) -> None:
+    """Replace a file as a whole: it is the old one or the new one, never half of either."""
     _replace(path, lambda temporary: temporary.write_bytes(content.encode()))
 
 

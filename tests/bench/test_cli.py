@@ -41,6 +41,10 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
         (["report", "no-such-run"], "there is no run 'no-such-run'"),
         (["list", "things"], "say what to list"),
         (["check"], "cloakbench check method=NAME"),
+        (["check", "model=arcface_irr"], "there is no model called 'arcface_irr'; did you mean 'arcface_ir'?"),
+        (["check", "model=onnx"], "set model.card.family=..."),
+        (["verify"], "cloakbench verify model=NAME"),
+        (["calibrate", "model=mobilefacenet_y1"], "no weight file at"),
         (["experiment=real_faces"], "dataset.root"),
         (["experiment=smoke", "model@target=mobilefacenet_y1"], "no weight file at"),
     ],
@@ -191,6 +195,18 @@ def test_doctor_says_what_each_experiment_lacks(
     assert "ready" in lines["bench"]
     assert "not yet" in lines["real_faces"]
     assert "dataset.root" in done.stdout
+
+
+def test_check_holds_a_recogniser_against_its_contract_and_skips_what_needs_faces(cloakbench: Cloakbench) -> None:
+    done = cloakbench("check", "model=tiny1")
+    assert done.returncode == 0, done.stderr
+    rows = {line[:33].strip(): line for line in done.stdout.splitlines()}
+    assert "passed" in rows["gradient to the input"]
+    assert "skipped" in rows["clean Top-1"]
+    assert "no faces at hand" in done.stdout
+    failed = cloakbench("check", "model=refusing")
+    assert failed.returncode == 1
+    assert "this network never answers" in failed.stdout
 
 
 def test_check_runs_the_conformance_suite(cloakbench: Cloakbench) -> None:

@@ -35,7 +35,13 @@ def refusing(name: str) -> Recogniser:
     return Recogniser(Refuses(), InputSpec(), ModelCard(name, "none", "none", "none", "none", 64, "refuses"))
 
 
-def tiny(name: str, seed: int, family: str, nan_above: float | None = None) -> Recogniser:
+def tiny(
+    name: str,
+    seed: int,
+    family: str,
+    nan_above: float | None = None,
+    legacy_thresholds: tuple[float, float, float] | None = None,
+) -> Recogniser:
     """A random convolutional embedder: fast, differentiable, and different for every seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -50,7 +56,7 @@ def tiny(name: str, seed: int, family: str, nan_above: float | None = None) -> R
         )
     if nan_above is not None:
         network = NanAbove(network, nan_above)
-    card = ModelCard(name, family, "tiny", "none", "none", 64, f"random-{seed}")
+    card = ModelCard(name, family, "tiny", "none", "none", 64, f"random-{seed}", legacy_thresholds=legacy_thresholds)
     return Recogniser(network, InputSpec(), card)
 
 

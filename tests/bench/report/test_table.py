@@ -6,12 +6,14 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.table import Column, Number, Row, Table, escape_latex, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
+from cloakbench.bench.report.tables_facts import thresholds_table
 from cloakbench.bench.report.tables_rates import identification_tables
 
 GOLDEN_MARKDOWN = """\
@@ -118,3 +120,21 @@ def test_row_of_the_wrong_length_is_refused():
 
 def test_latex_specials_are_escaped():
     assert escape_latex("a_b & 5 % † §") == r"a\_b \& 5 \% $^{\dagger}$ \S{}"
+
+
+def test_legacy_thresholds_stand_beside_the_calibrated_ones(results):
+    plain = thresholds_table(results)
+    assert plain is not None
+    assert "legacy" not in to_csv(plain)
+    frame = results.thresholds.assign(legacy=math.nan, legacy_far=math.nan, used="legacy")
+    frame = frame.assign(legacy_far_low=math.nan, legacy_far_high=math.nan)
+    columns = ["legacy", "legacy_far", "legacy_far_low", "legacy_far_high"]
+    frame.loc[0, columns] = [0.144840, 0.0321, 0.0299, 0.0350]
+    table = thresholds_table(replace(results, thresholds=frame))
+    assert table is not None
+    assert "The verification tables use the legacy ones." in table.caption
+    first, second = to_csv(table).splitlines()[1:3]
+    assert first.endswith(",0.14484,0.032100,0.029900,0.035000")
+    assert second.endswith(",,,,"), "a network without constants has none, not a gap that needs a reason"
+    assert "0.145" in to_markdown(table)
+    assert "measured once on LFW" in to_markdown(table)

@@ -1,0 +1,73 @@
+"""The stored thresholds of a recogniser on given faces: made once, shared by runs and by ``cloakbench calibrate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cloakbench.bench.keys import content_key
+from cloakbench.bench.protocols.base import answered
+from cloakbench.bench.protocols.calibration import add_legacy, calibrate
+from cloakbench.bench.store import Store
+from cloakbench.datasets.provenance import code_digest
+
+KIND = "calibrations"
+"""Where the store keeps them."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything that decides thresholds, as plain values.
+
+    Attributes:
+        model: fingerprint of the recogniser.
+        pixels: digest of the impostor photos (`cloakbench.bench.keys.tensor_digest`).
+        people: the person of each photo.
+        fars: false accept rates, ascending.
+        legacy: the constants of the model's card, or None.
+        resamples, seed: the bootstrap.
+        batch: photos per forward pass of the embedding.
+    """
+
+    model: str
+    pixels: str
+    people: tuple[str, ...]
+    fars: tuple[float, ...]
+    legacy: tuple[float, float, float] | None
+    resamples: int
+    seed: int
+    batch: int
+
+    def key(self) -> str:
+        """Name of the stored table."""
+        return content_key(KIND, asdict(self) | {"code": code_digest("cloakbench.bench.protocols.calibration")})
+
+
+def stored_thresholds(store: Store, calibration: Calibration, embed: Callable[[], Tensor]) -> pd.DataFrame:
+    """The table of `calibrate` and `add_legacy`, read from the store or made and stored.
+
+    Args:
+        store: where it is kept.
+        calibration: what it depends on.
+        embed: gives the embeddings ``[N, D]`` of the photos, in the order of ``people``.
+
+    Photos that the recogniser did not answer are left out of the table and keep it out of the store: the next run asks
+    for them again.
+    """
+    key = calibration.key()
+    stored = store.read_frame(KIND, key)
+    if stored is not None:
+        return stored
+    embeddings = embed()
+    place = {name: number for number, name in enumerate(dict.fromkeys(calibration.people))}
+    identity = torch.tensor([place[name] for name in calibration.people], dtype=torch.long)
+    resamples, seed = calibration.resamples, calibration.seed
+    table = calibrate(embeddings, identity, calibration.fars, resamples, seed)
+    table = add_legacy(table, embeddings, identity, calibration.legacy, resamples, seed)
+    if bool(answered(embeddings).all()):
+        store.write_frame(KIND, key, table)
+    return table

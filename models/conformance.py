@@ -1,0 +1,141 @@
+"""What every recogniser has to keep, whatever its weights: checked on a few images, in as many forward passes.
+
+``cloakbench check model=...`` and the tests run the same suite. What a recogniser has to do on faces, its accuracy and
+its input convention, is checked in :mod:`cloakbench.bench.face_checks`, because that needs faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cloakbench.datasets.checks import CheckResult, require, run_check
+from cloakbench.datasets.randomness import uniform_per_item
+from cloakbench.models.base import Recogniser
+
+SIDE = 112
+IMAGES = ("one", "two", "three", "four")
+UNIT_TOLERANCE = 1e-4
+"""Largest distance of an embedding's norm from 1."""
+BATCH_TOLERANCE = 1e-4
+"""Largest difference of an embedding value between an image alone and in a batch: float32 sums depend on the batch
+(measured: below 1e-6). Anything that looks at the other images, such as batch statistics, changes far more."""
+STEP = 0.005
+"""Euclidean length of the step to either side for the finite difference, over pixels in [0, 1]."""
+SLOPE_TOLERANCE = 0.1
+"""Relative difference allowed between the gradient and the finite difference along it: the function bends within the
+step and float32 rounds (measured: below 0.02). A scale forgotten on the way back is off by 2 to 255 times."""
+
+
+def smooth_images(device: torch.device | str = "cpu") -> Tensor:
+    """Images ``[4, 3, 112, 112]`` in [0.1, 0.9] from named streams: a coarse pattern and fine noise, no faces."""
+    pattern = F.interpolate(uniform_per_item(IMAGES, (3, 7, 7), 0.2, 0.8, "model conformance"), SIDE, mode="bilinear")
+    return (pattern + uniform_per_item(IMAGES, (3, SIDE, SIDE), -0.1, 0.1, "model conformance noise")).to(device)
+
+
+def check_recogniser(model: Recogniser, images: Tensor) -> list[CheckResult]:
+    """Run every check that needs no faces.
+
+    Args:
+        model: the recogniser as it would be used, on the device of ``images``.
+        images: at least two, float ``[N, 3, H, W]`` in [0, 1]; `smooth_images` where there is nothing better.
+    """
+    checks: dict[str, Callable[[Recogniser, Tensor], str]] = {
+        "embedding shape": _check_shape,
+        "unit norm": _check_norm,
+        "determinism": _check_determinism,
+        "no global random state": _check_random_state,
+        "batch invariance": _check_batches,
+        "gradient to the input": _check_gradient,
+        "frozen": _check_frozen,
+        "eval mode whatever train() says": _check_mode,
+    }
+    return [run_check(name, lambda check=check: check(model, images)) for name, check in checks.items()]
+
+
+@torch.no_grad()
+def _embed(model: Recogniser, images: Tensor) -> Tensor:
+    return model.embed(images)
+
+
+def _check_shape(model: Recogniser, images: Tensor) -> str:
+    embeddings = _embed(model, images)
+    expected = (len(images), model.card.embedding_size)
+    require(tuple(embeddings.shape) == expected, f"{tuple(embeddings.shape)} where the card says {expected}")
+    require(embeddings.dtype == torch.float32, f"{embeddings.dtype}, not float32")
+    require(bool(embeddings.isfinite().all()), "a value is not finite")
+    return f"{expected[1]} finite float32 values per image"
+
+
+def _check_norm(model: Recogniser, images: Tensor) -> str:
+    error = float((_embed(model, images).double().norm(dim=1) - 1).abs().max())
+    require(error <= UNIT_TOLERANCE, f"a norm is {error:.2g} away from 1, allowed {UNIT_TOLERANCE:g}")
+    return f"within {error:.1g} of 1 (allowed {UNIT_TOLERANCE:g})"
+
+
+def _check_determinism(model: Recogniser, images: Tensor) -> str:
+    require(torch.equal(_embed(model, images), _embed(model, images)), "two calls with the same images differ")
+    return "two calls give the same bytes"
+
+
+def _check_random_state(model: Recogniser, images: Tensor) -> str:
+    answers = []
+    for seed in (0, 1):
+        with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            before = torch.random.get_rng_state()
+            answers.append(_embed(model, images))
+            require(torch.equal(before, torch.random.get_rng_state()), "embedding draws from the global random state")
+    require(torch.equal(*answers), "the answer depends on the global seed")
+    return "neither read nor moved"
+
+
+def _check_batches(model: Recogniser, images: Tensor) -> str:
+    alone = torch.cat([_embed(model, image[None]) for image in images])
+    gap = float((alone - _embed(model, images)).abs().max())
+    require(gap <= BATCH_TOLERANCE, f"alone and in a batch differ by {gap:.2g}, allowed {BATCH_TOLERANCE:g}")
+    return f"alone and in a batch within {gap:.1g} (allowed {BATCH_TOLERANCE:g})"
+
+
+def _check_gradient(model: Recogniser, images: Tensor) -> str:
+    """Of the cosine with the next image's embedding; against a central difference along the gradient itself."""
+    goal = _embed(model, images).roll(1, dims=0)
+    # Away from black and white, where a network may clamp and a step to either side would see only half a slope.
+    centre = (0.1 + 0.8 * images).requires_grad_()
+    (gradient,) = torch.autograd.grad((model.embed(centre) * goal).sum(), centre)
+    require(bool(gradient.isfinite().all()), "a gradient is not finite")
+    steepness = gradient.flatten(1).norm(dim=1)
+    require(bool((steepness > 0).all()), "the gradient of an image is zero")
+    step = STEP * gradient / steepness.view(-1, 1, 1, 1)
+    up, down = (_embed(model, centre.detach() + sign * step) for sign in (1, -1))
+    slope = ((up - down) * goal).sum(dim=1) / (2 * STEP)
+    error = float(((slope - steepness) / steepness).abs().max())
+    seen = f"norm {float(steepness.min()):.3g} to {float(steepness.max()):.3g}, finite difference off by {error:.1%}"
+    require(error <= SLOPE_TOLERANCE, f"{seen}, allowed {SLOPE_TOLERANCE:.0%}")
+    return f"finite, {seen} (allowed {SLOPE_TOLERANCE:.0%})"
+
+
+def _check_frozen(model: Recogniser, images: Tensor) -> str:
+    loose = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    require(not loose, f"{len(loose)} parameters require gradients, {loose[:1]}")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    image = images.clone().requires_grad_()
+    model.embed(image).sum().backward()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    require(not changed, f"a forward and backward pass changes {changed[:1]}")
+    require(all(parameter.grad is None for parameter in model.parameters()), "parameters collect gradients")
+    return f"{len(before)} parameters and buffers take no gradient and do not change"
+
+
+def _check_mode(model: Recogniser, images: Tensor) -> str:
+    before = _embed(model, images)
+    model.train()
+    training = [name or type(part).__name__ for name, part in model.named_modules() if part.training]
+    after = _embed(model, images)
+    model.eval()
+    require(not training, f"train() puts {training[0]} into training mode" if training else "")
+    require(torch.equal(before, after), "the answer is another one after train()")
+    return "same bytes before and after train()"
