@@ -115,8 +115,9 @@ def _fetch_model(config: DictConfig) -> int:
     if missing := missing_settings(config):
         raise ValueError(f"set {', '.join(f'model.{key}' for key in missing)}")
     files = list(_weight_files(OmegaConf.to_container(config, resolve=True)))
+    page = str(OmegaConf.select(config, "card.page") or "")
     for node in files:
-        path, sha256 = instantiate(node).resolve()
+        path, sha256 = instantiate(node).resolve(page)
         _print([f"{config.name}: {path}, sha256 {sha256}"])
     if not files:
         _print(["there is nothing to fetch: the weights of this model come with the package"])

@@ -152,3 +152,11 @@ def test_embedded_model_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str])
 def test_words_that_do_not_name_one_thing(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_weights_that_nobody_may_fetch_name_their_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
+    assert main(["fetch", "model=irse50"]) == 1
+    assert "from https://" in capsys.readouterr().err
