@@ -61,7 +61,7 @@ def _subsets(experiment: Experiment) -> dict[str, str]:
     """What the reader must know of methods that ran on fewer probes than the others."""
     words = [
         f"{method} on {limit.get('photos') or 'all'} photos of {limit.get('people') or 'all'} people"
-        for method, limit in experiment.config.plan.limits.items()
+        for method, limit in (experiment.config.plan.limits or {}).items()
         if limit.get("photos") or limit.get("people")
     ]
     return {"fewer_probes": ", ".join(words)} if words else {}

@@ -110,7 +110,15 @@ class Experiment:
 
 
 def single_choices(config: DictConfig) -> None:
-    """Let ``method=``, ``model@surrogate=`` and ``model@target=`` replace the lists of the experiment, in place."""
+    """Let ``method=``, ``model@surrogate=`` and ``model@target=`` replace the lists of the experiment, in place.
+
+    Ensembles and limits of the experiment name surrogates of its list; with another surrogate they no longer apply.
+    """
+    if config.surrogate is not None:
+        config.ensembles = {}
+        config.single_surrogates = True
+        for limit in (config.plan.limits or {}).values():
+            limit.pop("surrogates", None)
     for one, many in (("surrogate", "surrogates"), ("target", "targets")):
         if config[one] is not None:
             config[many] = {config[one].name: config[one]}

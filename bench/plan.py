@@ -134,7 +134,7 @@ def read_limits(config: DictConfig, methods: Collection[str]) -> dict[str, Limit
         ConfigError: a method or surrogate that the experiment does not have, an unknown key, or a number out of range.
     """
     limits = {}
-    for method, given in config.plan.limits.items():
+    for method, given in (config.plan.limits or {}).items():
         plain: Any = OmegaConf.to_container(given, resolve=True)
         if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")

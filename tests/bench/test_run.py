@@ -174,6 +174,14 @@ def test_a_costly_method_keeps_to_the_stated_budgets_and_surrogates(tiny_overrid
     ]
 
 
+def test_another_surrogate_lifts_the_limits_that_name_the_old_one(tiny_overrides: list[str]) -> None:
+    limit = "+plan.limits.pgd={people: 3, epsilons_255: [6], surrogates: {one: [tiny1]}}"
+    chosen = prepare(compose(tiny_overrides, limit, "model@surrogate=tiny2"))
+    assert [cell.label for cell in chosen.cells if cell.method == "pgd"] == ["pgd 6/255 on tiny2"]
+    unlimited = prepare(compose(tiny_overrides, limit, "plan.limits=null"))
+    assert [cell.epsilon_255 for cell in unlimited.cells if cell.method == "pgd"] == [4, 8]
+
+
 def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overrides: list[str]) -> None:
     more = ("method=trained", "method.epsilon_255=4")
     outcome = run(compose(tiny_overrides, *more))
