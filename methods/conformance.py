@@ -24,6 +24,7 @@ from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 SIDE = 32
 PERSONS = ("ada", "ben", "cleo")
 REFERENCES = 3
+OTHERS = 24
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
 where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
@@ -64,9 +65,10 @@ def tiny_people() -> People:
 
 
 def tiny_resources() -> Resources:
-    """One small recogniser with batch statistics to spoil, and a handful of other people's faces."""
-    others = tuple(f"other{i}-0" for i in range(6))
-    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, others)
+    """One small recogniser with batch statistics to spoil, and two photos each of other people."""
+    others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
+    identities = tuple(name.partition("-")[0] for name in others)
+    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, identities)
     return Resources((_tiny_recogniser(),), auxiliary, seed=0)
 
 
@@ -142,9 +144,13 @@ def _check_range(protector: Protector) -> str:
 
 
 def _check_budget(protector: Protector) -> str:
-    if protector.budget is None:
+    if protector.budget is None and protector.max_change_255 is None:
         raise _NotApplicableError("no budget")
     outcome = _protect(protector)
+    if protector.budget is None:
+        used, allowed = float(outcome.linf_255.max()), float(protector.max_change_255 or 0)
+        _require(used <= allowed + 0.5, f"changed a value by {used:g} grey levels, declared at most {allowed:g}")
+        return f"changed values by up to {used:g} of {allowed:g} grey levels (no budget, a bound from the settings)"
     used = outcome.linf_255 if protector.budget.norm == "linf" else outcome.l2_255
     allowed = protector.budget.size_255
     if protector.budget.norm == "linf" and allowed != round(allowed):
@@ -211,21 +217,25 @@ def _check_effect(protector: Protector) -> str:
     people, (model, *_) = tiny_people(), tiny_resources().surrogates
     outcome = _protect(protector)
     assert people.references is not None and people.targets is not None
-    size = float(outcome.linf_255.max()) / 255
+    towards = "targets" in protector.needs  # a method that chooses its own target is held to leaving its person
+    if protector.budget is not None and protector.budget.norm == "linf":
+        size = outcome.linf_255.max() / 255
+    else:  # as long a step for each photo
+        size = (outcome.l2_255 / 255 / people.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
     sign = uniform_per_item(people.image_id, people.images.shape[1:], -1, 1, "conformance").sign()
     with torch.no_grad():
         protected = model.embed(outcome.images.float() / 255)
         random = model.embed((people.images + size * sign).clamp(0, 1))
-        if protector.targeted:
+        if towards:
             goal = model.embed(people.targets)[people.person]
         else:
             shots = people.references.shape[:2]
             known = model.embed(people.references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[people.person]
             goal = (model.embed(people.images) + known) / 2
     ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
-    towards = "the target" if protector.targeted else "the person"
-    seen = f"similarity to {towards} {ours:.3f}, with random signs of that size {control:.3f}"
-    _require(ours > control if protector.targeted else ours < control, seen)
+    goal_name = "the target" if towards else "the person"
+    seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that size {control:.3f}"
+    _require(ours > control if towards else ours < control, seen)
     return seen
 
 
@@ -265,9 +275,9 @@ def _check_needs(protector: Protector) -> str:
 
 
 def _check_keys(config: Mapping[str, Any]) -> str:
-    from hydra.utils import get_class
+    from hydra.utils import get_method
 
-    parameters = set(inspect.signature(get_class(config["_target_"])).parameters)
+    parameters = set(inspect.signature(get_method(config["_target_"])).parameters)
     keys = {str(key) for key in config if not str(key).startswith("_")}
     _require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
     for key in keys:
