@@ -163,7 +163,7 @@ class Protector(ABC):
     budget: Budget | None = None
     """The norm ball every output lies in, or None."""
     max_change_255: float | None = None
-    """Where there is no budget: the most that the settings let any value change, in grey levels; None: no such bound."""
+    """Where there is no budget: the most the settings let any value change, in grey levels; None for no such bound."""
 
     def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
         """Digests of files outside the project that decide the output for these photos; part of the cache key."""

@@ -87,7 +87,7 @@ class LowKey(Protector):
         "4 networks of 152 layers, start 0.005, 50 steps of 0.0025, 0.05 LPIPS (AlexNet), blur 7 px sigma 3, no budget"
     )
     deviations: ClassVar[str] = (
-        "aligned crops, so no warp; LPIPS or an embedded network's features; projection if bounded"
+        "aligned crops, so no warp; an embedded network's features where LPIPS cannot be had; projection if bounded"
     )
     needs = frozenset({"surrogates"})
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.models.base import Recogniser
@@ -88,7 +88,11 @@ class EmbeddedFeatures:
 
         def maps(images: Tensor) -> Sequence[Tensor]:
             found: list[Tensor] = []
-            keep = [known[layer].register_forward_hook(lambda _, __, out: found.append(out)) for layer in self._layers]
+
+            def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:
+                found.append(output)
+
+            keep = [known[layer].register_forward_hook(collect) for layer in self._layers]
             try:
                 model.network(model.inputs.prepare(images))
             finally:
