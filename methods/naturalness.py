@@ -71,7 +71,7 @@ class Naturalness:
             return photos.flatten(1).unsqueeze(0)
         if self._sets == "pair":
             return photos.flatten(1).unsqueeze(1)
-        side = [length // _GRID for length in photos.shape[-2:]]
+        side = (photos.shape[-2] // _GRID, photos.shape[-1] // _GRID)
         return F.unfold(photos, kernel_size=side, stride=side).mT
 
 

@@ -37,7 +37,7 @@ class TIPIM(Protector):
 
     A step looks at a randomly warped photo. For each stranger t the gradient of ``d(f', f_t) - d(f', f) + gamma MMD``,
     d the mean squared difference, is divided by its mean size and added to the momentum; the step is taken and
-    projected. Of the m candidates, unwarped, the one with the largest gain ``log(1 + max_t exp(|f' - f| - |f' - f_t|))``
+    projected. Of the m candidates, unwarped, the one of largest gain ``log(1 + max_t exp(|f' - f| - |f' - f_t|))``
     stays, and its momentum with it. The MMD is in `cloakbench.methods.naturalness`.
 
     Paper: Yang et al., "Towards Face Encryption by Generating Adversarial Identity Masks", ICCV 2021.
