@@ -219,10 +219,8 @@ def _check_effect(protector: Protector) -> str:
     outcome = _protect(protector)
     assert people.references is not None and people.targets is not None
     towards = "targets" in protector.needs  # a method that chooses its own target is held to leaving its person
-    if protector.budget is not None and protector.budget.norm == "linf":
-        size = outcome.linf_255.max() / 255
-    else:  # as long a step for each photo
-        size = (outcome.l2_255 / 255 / people.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
+    # As long a change for each photo: not every method has an Linf budget, or fills it.
+    size = (outcome.l2_255 / 255 / people.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
     sign = uniform_per_item(people.image_id, people.images.shape[1:], -1, 1, "conformance").sign()
     with torch.no_grad():
         protected = model.embed(outcome.images.float() / 255)
@@ -235,7 +233,7 @@ def _check_effect(protector: Protector) -> str:
             goal = (model.embed(people.images) + known) / 2
     ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
     goal_name = "the target" if towards else "the person"
-    seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that size {control:.3f}"
+    seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
     _require(ours > control if towards else ours < control, seen)
     return seen
 
