@@ -163,8 +163,8 @@ def _cells_of(
     key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Cell]:
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
-    has_budget = "epsilon_255" in plain
-    for epsilon_255 in axis if axis and has_budget else [plain.get("epsilon_255", math.nan)]:
+    has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
+    for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
         protector = make_protector(at_budget, key)
         if "surrogates" not in protector.needs:

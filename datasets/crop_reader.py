@@ -115,16 +115,14 @@ class CropReader:
     def _send(self, pool: ProcessPoolExecutor, rows: list[int]) -> None:
         photos = [self._photo(row) for row in rows]
         plain = [(place, None if points is None else points.tolist()) for place, points in photos]
-        future = pool.submit(_crop_photos, self._packed_cropper, plain)
+        with _interrupts_ignored():  # a message may start another process
+            future = pool.submit(_crop_photos, self._packed_cropper, plain)
         self._coming |= {row: (future, place) for place, row in enumerate(rows)}
 
 
 def _start(workers: int) -> ProcessPoolExecutor:
     # spawn: a forked child inherits torch's thread pool in an unusable state
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_settle)
-    with _interrupts_ignored():
-        pool.submit(int)  # the first message starts every process
-    return pool
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_settle)
 
 
 @contextmanager

@@ -191,10 +191,16 @@ class Protector(ABC):
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None
     """The norm ball every output lies in, or None."""
+    max_change_255: float | None = None
+    """Where there is no budget: the most the settings let any value change, in grey levels; None for no such bound."""
 
     def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
         """Digests of files outside the project that decide the output for these photos; part of the cache key."""
         return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """How this configuration departs from what its name promises; each becomes a warning of `Protected`."""
+        return ()
 
     def train(self, bench: Workbench) -> Mapping[str, Tensor]:
         """What is trained once, before any person is seen: the weights of a generator, a universal mask.
@@ -266,7 +272,7 @@ class Protector(ABC):
             linf_255=linf_255.cpu(),
             l2_255=difference.norm(dim=1).cpu(),
             cost=cost,
-            warnings=self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255)),
+            warnings=(*self.notes(), *self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255))),
         )
 
     def _check_input(self, people: People, resources: Resources) -> None:

@@ -25,6 +25,7 @@ from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 SIDE = 32
 PERSONS = ("ada", "ben", "cleo")
 REFERENCES = 3
+OTHERS = 24
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
 where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
@@ -51,10 +52,10 @@ def tiny_people() -> People:
 
 
 def tiny_resources() -> Resources:
-    """One small recogniser with batch statistics to spoil, and two photos each of a handful of other people."""
-    others = tuple(f"other{i}-{j}" for i in range(6) for j in range(2))
-    people = tuple(name.split("-")[0] for name in others)
-    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, people)
+    """One small recogniser with batch statistics to spoil, and two photos each of other people."""
+    others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
+    identities = tuple(name.partition("-")[0] for name in others)
+    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, identities)
     return Resources((_tiny_recogniser(),), auxiliary, seed=0)
 
 
@@ -110,8 +111,9 @@ def _protect(protector: Protector, people: People | None = None) -> Protected:
 
 def _check_range(protector: Protector) -> str:
     people, resources = tiny_people(), _trained(protector)
-    # Photos at both ends of the range, where a method that forgets to clip shows.
-    extreme = replace(people, images=(people.images > people.images.mean()).float())
+    # Photos that reach both ends of the range, where a method that forgets to clip shows, with something in between:
+    # a method may rightly give up on a photo of black and white alone.
+    extreme = replace(people, images=(4 * people.images - 1.5).clamp(0, 1).mul(255).round() / 255)
     with torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
         outcome = protector.protect(extreme, resources)
@@ -122,9 +124,13 @@ def _check_range(protector: Protector) -> str:
 
 
 def _check_budget(protector: Protector) -> str:
-    if protector.budget is None:
+    if protector.budget is None and protector.max_change_255 is None:
         raise NotApplicableError("no budget")
     outcome = _protect(protector)
+    if protector.budget is None:
+        used, allowed = float(outcome.linf_255.max()), float(protector.max_change_255 or 0)
+        require(used <= allowed + 0.5, f"changed a value by {used:g} grey levels, declared at most {allowed:g}")
+        return f"changed values by up to {used:g} of {allowed:g} grey levels (no budget, a bound from the settings)"
     used = outcome.linf_255 if protector.budget.norm == "linf" else outcome.l2_255
     allowed = protector.budget.size_255
     if protector.budget.norm == "linf" and allowed != round(allowed):
@@ -191,21 +197,23 @@ def _check_effect(protector: Protector) -> str:
     people, (model, *_) = tiny_people(), tiny_resources().surrogates
     outcome = _protect(protector)
     assert people.references is not None and people.targets is not None
-    size = float(outcome.linf_255.max()) / 255
+    towards = "targets" in protector.needs  # a method that chooses its own target is held to leaving its person
+    # As long a change for each photo: not every method has an Linf budget, or fills it.
+    size = (outcome.l2_255 / 255 / people.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
     sign = uniform_per_item(people.image_id, people.images.shape[1:], -1, 1, "conformance").sign()
     with torch.no_grad():
         protected = model.embed(outcome.images.float() / 255)
         random = model.embed((people.images + size * sign).clamp(0, 1))
-        if protector.targeted:
+        if towards:
             goal = model.embed(people.targets)[people.person]
         else:
             shots = people.references.shape[:2]
             known = model.embed(people.references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[people.person]
             goal = (model.embed(people.images) + known) / 2
     ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
-    towards = "the target" if protector.targeted else "the person"
-    seen = f"similarity to {towards} {ours:.3f}, with random signs of that size {control:.3f}"
-    require(ours > control if protector.targeted else ours < control, seen)
+    goal_name = "the target" if towards else "the person"
+    seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
+    require(ours > control if towards else ours < control, seen)
     return seen
 
 
@@ -245,9 +253,9 @@ def _check_needs(protector: Protector) -> str:
 
 
 def _check_keys(config: Mapping[str, Any]) -> str:
-    from hydra.utils import get_class
+    from hydra.utils import get_method
 
-    parameters = set(inspect.signature(get_class(config["_target_"])).parameters)
+    parameters = set(inspect.signature(get_method(config["_target_"])).parameters)
     keys = {str(key) for key in config if not str(key).startswith("_")}
     require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
     for key in keys:
@@ -327,4 +335,19 @@ def _tiny_recogniser() -> Recogniser:
         for weight in (parameter for parameter in network.parameters() if parameter.ndim > 1):
             weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=stream)
     card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
-    return Recogniser(network, InputSpec(size=(SIDE, SIDE)), card)
+    return Recogniser(_InDouble(network), InputSpec(size=(SIDE, SIDE)), card)
+
+
+class _InDouble(nn.Module):
+    """A network that computes in double precision and answers in the precision it was asked in.
+
+    Sums of single precision depend on the size of the batch, and methods of dozens of steps amplify that. Without it,
+    what still differs between batches is what photos share.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.double()).to(images.dtype)

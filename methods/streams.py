@@ -29,3 +29,10 @@ class Streams:
         for row, stream in zip(numbers, self._generators, strict=True):
             row.uniform_(low, high, generator=stream)
         return numbers.to(self._device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Float32 ``[rows, *shape]``, mean 0 and deviation 1; the next numbers of every row's stream."""
+        numbers = torch.empty(len(self._generators), *shape)
+        for row, stream in zip(numbers, self._generators, strict=True):
+            row.normal_(generator=stream)
+        return numbers.to(self._device)

@@ -27,6 +27,16 @@ METHODS = {
     "opom_convex_hull": "OPOM-ConvexHull",
     "opom_convex_hull_dfanet_m": "DFANet-M-OPOM-ConvexHull",
     "apf": "APF",
+    "fawkes_paper": "Fawkes (paper)",
+    "fawkes_v1_low": "Fawkes v1 (low)",
+    "fawkes_v1_mid": "Fawkes v1 (mid)",
+    "fawkes_v1_high": "Fawkes v1 (high)",
+    "tip_im": "TIP-IM",
+    "tip_im_linf": "TIP-IM (sign steps)",
+    "tip_im_mmd": "TIP-IM (with MMD)",
+    "lowkey": "LowKey (no LPIPS)",
+    "lowkey_matched": "LowKey (no LPIPS), bounded",
+    "lowkey_lpips": "LowKey",
     "precomputed": "Precomputed",
 }
 """Method key to the name its paper prints, in the order of the tables: controls first, weak before strong."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
 from PIL import Image
 
 from cloakbench.methods.base import Budget, Protector
@@ -23,8 +24,18 @@ METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")
 SHORTER = {
     "vmi_fgsm": ["method.neighbours=2"],
     "opom_convex_hull_dfanet_m": ["method.steps=12"],
+    "fawkes_paper": ["method.steps=40"],
+    "fawkes_v1_mid": ["method.steps=40"],
+    "fawkes_v1_high": ["method.steps=40"],
+    "tip_im": ["method.steps=6"],
+    "tip_im_linf": ["method.steps=6"],
+    "tip_im_mmd": ["method.steps=6"],
+    "lowkey": ["method.steps=12"],
+    "lowkey_matched": ["method.steps=12", "method.step_255=2"],
 }
 """Official settings are minutes long in all; fewer steps take the same path."""
+NEED_A_FILE = ("precomputed", "lowkey_lpips")
+"""They have tests of their own."""
 
 
 def composed(*overrides: str) -> Any:
@@ -36,7 +47,7 @@ def failures(results: list[Any]) -> list[str]:
     return [f"{result.name}: {result.detail}" for result in results if not result.passed]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "precomputed"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in NEED_A_FILE])
 def test_every_config_conforms(method: str) -> None:
     results = check_config(composed(f"+method={method}", *SHORTER.get(method, [])))
     assert failures(results) == []
@@ -52,6 +63,34 @@ def test_precomputed_conforms(tmp_path: Path) -> None:
     assert failures(check_config(config)) == []
     protected = Precomputed(tmp_path).protect(people, tiny_resources())
     assert protected.linf_255.max() == 0
+
+
+def test_lowkey_with_lpips_conforms_and_says_nothing(tmp_path: Path) -> None:
+    from torchvision.models import alexnet
+
+    with torch.random.fork_rng(devices=[]):
+        weights = alexnet().state_dict()
+    path = tmp_path / "alexnet.pth"
+    torch.save({name: value for name, value in weights.items() if name.startswith("features.")}, path)
+    settings = [f"method.perceptual.path={path}", "method.perceptual.sha256_prefix=''", "method.steps=1"]
+    config = composed("+method=lowkey_lpips", *settings, "method.step_255=8")
+    # A photo of 32 px would have no last feature map.
+    lowkey = instantiate(config)
+    people = tiny_people()
+    larger = replace(people, images=torch.nn.functional.interpolate(people.images, size=64))
+    outcome = lowkey.protect(larger, tiny_resources())
+    assert outcome.status == ("ok",) * 6 and outcome.linf_255.max() >= 8
+    assert outcome.warnings == ()
+    assert list(lowkey.files_read(["any"])) == ["LPIPS (AlexNet)"]
+
+
+def test_lowkey_says_which_network_stands_in_for_lpips() -> None:
+    lowkey = instantiate(composed("+method=lowkey", "method.steps=1"))
+    assert lowkey.protect(tiny_people(), tiny_resources()).warnings == (
+        "the perceptual term is embedded features, not LPIPS",
+    )
+    (name, digest), *_ = lowkey.files_read(["any"]).items()
+    assert name == "embedded features" and len(digest) == 64
 
 
 def test_a_method_from_an_outside_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +146,23 @@ class Careless(RandomSign):
 def test_the_suite_catches_a_careless_method(rule: str, check: str) -> None:
     failed = {result.name for result in check_protector(Careless(rule)) if not result.passed}
     assert check in failed
+
+
+class WithoutBudget(RandomSign):
+    """Declares how far it may go instead of a budget."""
+
+    def __init__(self, max_change_255: float) -> None:
+        super().__init__(8)
+        self.budget, self.max_change_255 = None, max_change_255
+
+
+def test_a_declared_bound_is_held_against_the_photos() -> None:
+    def budget_check(method: Protector) -> Any:
+        return next(result for result in check_protector(method) if result.name == "budget (O-1)")
+
+    kept, broken = budget_check(WithoutBudget(8)), budget_check(WithoutBudget(6))
+    assert kept.passed and not kept.skipped and "8 of 8 grey levels" in kept.detail
+    assert not broken.passed and "changed a value by 8 grey levels, declared at most 6" in broken.detail
 
 
 class Peeking(Protector):

@@ -1,0 +1,226 @@
+"""Fawkes: cloaks that move photos in feature space while their structure stays; as the paper has it."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from cloakbench.datasets.randomness import generator
+from cloakbench.methods.base import Goal, People, Protector, Scope, Workbench
+from cloakbench.methods.dssim import DSSIM, Borders
+from cloakbench.methods.streams import Streams
+
+log = logging.getLogger(__name__)
+
+_SQUASH = 2 - 1e-6
+"""Keeps the inverse of tanh finite at black and white."""
+
+ChosenFrom = Literal["references", "photos"]
+"""Whose features decide which stranger a photo is moved to."""
+
+
+class Fawkes(Protector):
+    """What the paper and the tool share: a cloak w in tanh space, a penalty beyond a DSSIM bound, the best kept.
+
+    ``x' = tanh(atanh((x - 0.5)(2 - 1e-6)) + w) / (2 - 1e-6) + 0.5`` stays valid whatever w is. Minimised is
+    ``penalty * max(DSSIM(x', x) - bound, 0)^2 - weight * gain``, where the gain says how far the features have come.
+    Of the iterates within 1.1 times the bound the one with the largest gain is kept. If none gains anything, the photo
+    is not protected: it comes back unchanged with the status ``method_failed`` (the released tool returns black).
+
+    Deviations from both: DSSIM is that of the photo as published, in 8 bits, with the gradient passed straight through
+    the rounding, so that the bound holds for what is measured; its windows reach over the border (`ssim_borders`), or
+    else the cloak gathers in a frame around the photo; clean features are embedded once, where the tool embeds
+    them at every step (2 forward passes per step instead of 1).
+
+    Args:
+        dssim_bound: rho.
+        penalty: lambda, of what is beyond rho.
+        steps, learning_rate: of the optimiser.
+        ssim_borders: see `cloakbench.methods.dssim.Borders`; both releases leave them out.
+    """
+
+    scope: ClassVar[Scope] = "image"
+    goal: ClassVar[Goal] = "poison training"
+    paper: ClassVar[str] = (
+        "Shan et al., Fawkes: Protecting Privacy against Unauthorized Deep Learning Models, USENIX Security 2020"
+    )
+    needs = frozenset({"surrogates"})
+
+    def __init__(
+        self, dssim_bound: float, penalty: float, steps: int, learning_rate: float, ssim_borders: Borders
+    ) -> None:
+        if ssim_borders not in get_args(Borders):
+            raise ValueError(f"fawkes: ssim_borders must be one of {', '.join(get_args(Borders))}")
+        if dssim_bound <= 0 or penalty <= 0 or learning_rate <= 0 or steps < 2:
+            raise ValueError("fawkes: dssim_bound, penalty and learning_rate must be > 0, and steps at least 2")
+        self.dssim_bound = dssim_bound
+        self.penalty = penalty
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.ssim_borders: Borders = ssim_borders
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        images = people.images
+        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+        start = ((images - 0.5) * _SQUASH).atanh()
+        cloak = streams.uniform(*images.shape[1:], low=-1e-4, high=1e-4).requires_grad_()
+        optimiser = self.optimiser(cloak)
+        measure = DSSIM(images, self.ssim_borders)
+        balance = self.balance(images)
+        kept = torch.full_like(images, torch.nan)
+        best = torch.full((len(images),), -torch.inf, device=images.device)
+        for step in range(self.steps):
+            photos = self.limit((start + cloak).tanh() / _SQUASH + 0.5, images)
+            published = photos + ((photos * 255).round() / 255 - photos).detach()
+            dssim = measure(published)
+            gain = self.gain(photos, fitted, bench)
+            excess = (dssim - self.dssim_bound).clamp(min=0)
+            loss = self.penalty * excess.square() - balance.weight * gain
+            (cloak.grad,) = torch.autograd.grad(loss.sum(), cloak)
+            with torch.no_grad():
+                if step == 0:
+                    best = gain.detach()  # of the photo itself, but for the noise of the start
+                better = (dssim <= 1.1 * self.dssim_bound) & (gain > best)
+                best = torch.where(better, gain, best)
+                kept = torch.where(better.view(-1, 1, 1, 1), photos, kept)
+                optimiser.step()
+                self.after_step(step, cloak)
+                balance.adapt(dssim)
+        if failed := int(kept.flatten(1).isnan().any(dim=1).sum()):
+            log.warning("fawkes: %d photos have no cloak within DSSIM %g", failed, self.dssim_bound)
+        return kept
+
+    @abstractmethod
+    def gain(self, photos: Tensor, fitted: list[Tensor], bench: Workbench) -> Tensor:
+        """How far the features of photos have come, ``[N]``; ``fitted`` holds points ``[N, D]`` per surrogate."""
+
+    @abstractmethod
+    def optimiser(self, cloak: Tensor) -> torch.optim.Optimizer:
+        """What updates the cloak."""
+
+    def limit(self, photos: Tensor, images: Tensor) -> Tensor:
+        """Hook: a bound on pixels beside the one on DSSIM."""
+        return photos
+
+    def balance(self, images: Tensor) -> Balance:
+        """Hook: the factor of the gain against the penalty, and how it changes."""
+        return Balance(images)
+
+    def after_step(self, step: int, cloak: Tensor) -> None:
+        """Hook: a change to the cloak, in place, after the optimiser's."""
+
+
+class Balance:
+    """The factor of the gain, ``weight`` ``[N]``, one for every photo and at every step."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.weight = torch.ones(len(images), device=images.device)
+
+    def adapt(self, dssim: Tensor) -> None:
+        """Called after every step with the DSSIM ``[N]`` it started from."""
+
+
+class FawkesPaper(Fawkes):
+    """The paper's cloak: towards a photo of the stranger who is farthest from everything the person looks like.
+
+    Per person, T is the candidate whose centroid has the largest smallest distance to the person's photos. Each photo
+    is paired with a random photo of T, and the gain is ``-|f(x') - f(x_T)| / |f(x_T)|``, summed over surrogates.
+
+    Official settings: the paper names the objective, DSSIM and a bound of about 0.007; optimiser, steps and the weight
+    of the penalty are not established here. The first release (May 2020) ran 500 Adam steps of 0.1 with weight 1e6.
+    Deviations: 500 Adam steps of 0.02; candidates are drawn from the auxiliary faces, the same for a whole run; T is
+    chosen by the reference photos, which the owner has and which never depend on what else is protected with them.
+    ``chosen_from=photos`` lets each photo choose for itself, for people of whom nothing else is known.
+
+    Args:
+        dssim_bound, penalty, steps, learning_rate, ssim_borders: see `Fawkes`; the optimiser is Adam.
+        candidates: how many strangers T is chosen from, K.
+        chosen_from: see `ChosenFrom`.
+
+    Raises:
+        ValueError: a parameter is out of range, or the auxiliary faces show fewer than ``candidates`` people.
+    """
+
+    name: ClassVar[str] = "fawkes"
+    official_settings: ClassVar[str] = (
+        "DSSIM about 0.007, candidate classes from a public set; May 2020: 500 Adam steps"
+    )
+    deviations: ClassVar[str] = "Adam 0.02; target chosen by reference photos; DSSIM of the 8-bit photo"
+    targeted = True
+
+    def __init__(
+        self,
+        dssim_bound: float = 0.007,
+        *,
+        penalty: float = 1e6,
+        steps: int = 500,
+        learning_rate: float = 0.02,
+        candidates: int = 20,
+        chosen_from: ChosenFrom = "references",
+        ssim_borders: Borders = "mirrored",
+    ) -> None:
+        super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
+        if chosen_from not in get_args(ChosenFrom) or candidates < 1:
+            raise ValueError(f"fawkes: chosen_from must be one of {', '.join(get_args(ChosenFrom))}, candidates >= 1")
+        self.candidates = candidates
+        self.chosen_from: ChosenFrom = chosen_from
+        by_references = {"references"} if chosen_from == "references" else set()
+        self.needs = frozenset({"surrogates", "auxiliary"} | by_references)
+
+    @torch.no_grad()
+    def fit(self, people: People, bench: Workbench) -> list[Tensor]:
+        """Features ``[N, D]`` to be reached, per surrogate."""
+        rows_of = self._candidate_rows(bench)
+        assert bench.auxiliary is not None
+        photos = bench.auxiliary.images[[row for rows in rows_of for row in rows]].to(bench.device).float() / 255
+        counts = torch.tensor([len(rows) for rows in rows_of], device=bench.device)
+        public = [model.embed(photos) for model in bench.surrogates]
+        centroids = [torch.stack([rows.mean(dim=0) for rows in points.split(counts.tolist())]) for points in public]
+        chosen = self._farthest(people, centroids, bench)
+        streams = Streams(people.image_id, bench.seed, self.name, "target photo", device=bench.device)
+        draw = streams.uniform(1).squeeze(1)
+        first = counts.cumsum(0) - counts
+        pick = first[chosen] + (draw * counts[chosen]).long()
+        return [points[pick] for points in public]
+
+    def _candidate_rows(self, bench: Workbench) -> list[list[int]]:
+        """Rows of the auxiliary faces, one list per candidate."""
+        assert bench.auxiliary is not None
+        rows_of: dict[str, list[int]] = {}
+        for row, identity in enumerate(bench.auxiliary.identity):
+            rows_of.setdefault(identity, []).append(row)
+        if len(rows_of) < self.candidates:
+            raise ValueError(
+                f"fawkes: the auxiliary faces show {len(rows_of)} people, fewer than the {self.candidates} candidates; "
+                "give more (dataset.auxiliary_identities) or set method.candidates"
+            )
+        order = torch.randperm(len(rows_of), generator=generator(bench.seed, self.name, "candidates")).tolist()
+        everybody = list(rows_of.values())
+        return [everybody[place] for place in order[: self.candidates]]
+
+    def _farthest(self, people: People, centroids: list[Tensor], bench: Workbench) -> Tensor:
+        """For each photo the number of its candidate, ``argmax_k min_i |f(x_i) - c_k|``; models add their distances."""
+        photos = people.images if self.chosen_from == "photos" else people.references
+        assert photos is not None
+        distances = [
+            torch.cdist(model.embed(photos.flatten(0, -4)), points)
+            for model, points in zip(bench.surrogates, centroids, strict=True)
+        ]
+        total = torch.stack(distances).sum(dim=0)
+        if self.chosen_from == "photos":
+            return total.argmax(dim=1)
+        return total.unflatten(0, photos.shape[:2]).amin(dim=1).argmax(dim=1)[people.person]
+
+    def gain(self, photos: Tensor, fitted: list[Tensor], bench: Workbench) -> Tensor:
+        distances = [
+            torch.linalg.vector_norm(model.embed(photos) - goal, dim=1) / goal.norm(dim=1)
+            for model, goal in zip(bench.surrogates, fitted, strict=True)
+        ]
+        return -torch.stack(distances).sum(dim=0)
+
+    def optimiser(self, cloak: Tensor) -> torch.optim.Optimizer:
+        return torch.optim.Adam([cloak], lr=self.learning_rate)

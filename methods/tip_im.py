@@ -1,0 +1,211 @@
+"""TIP-IM: whichever of several strangers a photo is most easily mistaken for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cloakbench.datasets.randomness import generator
+from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
+from cloakbench.methods.naturalness import ComparedSets, Naturalness
+from cloakbench.methods.streams import Streams
+
+StepNorm = Literal["l2", "linf"]
+"""``linf``: the sign of the momentum. ``l2``: the momentum itself, scaled to the length a sign would have."""
+
+Gain = Literal["gain1", "gain2", "gain3"]
+"""How a candidate's margins over the m strangers become one number, under the names of the code: sum, min, max."""
+
+_ROW = (-1, 1, 1, 1)
+"""Shape that lets a value per photo meet its pixels."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Per surrogate: of the clean photos ``[N, D]`` and of the strangers ``[m, D]``."""
+
+    own: list[Tensor]
+    pool: list[Tensor]
+
+
+class TIPIM(Protector):
+    """Targeted identity-protection iterative method: every step tries m targets and keeps the best candidate.
+
+    A step looks at a randomly warped photo. For each stranger t the gradient of ``d(f', f_t) - d(f', f) + gamma MMD``,
+    d the mean squared difference, is divided by its mean size and added to the momentum; the step is taken and
+    projected. Of the m candidates, unwarped, the one of largest gain ``log(1 + max_t exp(|f' - f| - |f' - f_t|))``
+    stays, and its momentum with it. The MMD is in `cloakbench.methods.naturalness`.
+
+    Paper: Yang et al., "Towards Face Encryption by Generating Adversarial Identity Masks", ICCV 2021.
+    Official settings (released command): epsilon 12, 100 steps of 1.5 epsilon / T, momentum 1, step l2, 10 targets,
+    gain3, gamma 0, so that the term the paper is known for is off. The constraint is the Linf ball for both steps.
+    Deviations: the strangers are the first photos of ``targets`` people drawn from the auxiliary faces, the same for a
+    whole run; affine map and rotation are one bilinear sampling instead of two; each photo draws its own; the MMD is by
+    default over patches of the photo (batch size 1 in the code makes it a constant almost everywhere); several
+    surrogates average losses and gains.
+
+    Args:
+        epsilon_255: Linf budget in grey levels.
+        steps: T; 100 in the code.
+        step_255: root mean square of a step in grey levels; None for ``1.5 epsilon / T``.
+        step_norm: see `StepNorm`.
+        momentum_decay: of the momentum.
+        targets: how many strangers, m.
+        gain: see `Gain`.
+        warp_low, warp_high: range of the deviations of the affine entries and of the rotation, in radians.
+        naturalness_weight: gamma; 0 leaves the MMD out.
+        naturalness_sets: see `cloakbench.methods.naturalness.ComparedSets`.
+
+    Raises:
+        ValueError: a parameter is out of range, or the auxiliary faces show fewer than ``targets`` people.
+    """
+
+    name: ClassVar[str] = "tip_im"
+    scope: ClassVar[Scope] = "image"
+    paper: ClassVar[str] = "Yang et al., Towards Face Encryption by Generating Adversarial Identity Masks, ICCV 2021"
+    official_settings: ClassVar[str] = (
+        "epsilon 12, 100 steps of 1.5 epsilon/T, momentum 1, l2 step, 10 targets, gain3, MMD weight 0"
+    )
+    deviations: ClassVar[str] = "targets from the auxiliary faces; one warp instead of two; MMD over patches"
+    needs = frozenset({"surrogates", "auxiliary"})
+    targeted = True
+
+    def __init__(
+        self,
+        epsilon_255: float = 12,
+        *,
+        steps: int = 100,
+        step_255: float | None = None,
+        step_norm: StepNorm = "l2",
+        momentum_decay: float = 1.0,
+        targets: int = 10,
+        gain: Gain = "gain3",
+        warp_low: float = 0.01,
+        warp_high: float = 0.1,
+        naturalness_weight: float = 0.0,
+        naturalness_sets: ComparedSets = "patches",
+    ) -> None:
+        if epsilon_255 < 0 or steps < 1 or (step_255 is not None and step_255 <= 0) or targets < 1:
+            raise ValueError("tip_im: epsilon_255 must be >= 0, steps and targets >= 1 and step_255 > 0")
+        for value, options in ((step_norm, StepNorm), (gain, Gain), (naturalness_sets, ComparedSets)):
+            if value not in get_args(options):
+                raise ValueError(f"tip_im: {value!r} must be one of {', '.join(get_args(options))}")
+        if not 0 <= warp_low <= warp_high or naturalness_weight < 0:
+            raise ValueError("tip_im: must have 0 <= warp_low <= warp_high and naturalness_weight >= 0")
+        self.epsilon_255 = epsilon_255
+        self.steps = steps
+        self.step_255 = 1.5 * epsilon_255 / steps if step_255 is None else step_255
+        self.step_norm: StepNorm = step_norm
+        self.momentum_decay = momentum_decay
+        self.targets = targets
+        self.gain: Gain = gain
+        self.warp_low = warp_low
+        self.warp_high = warp_high
+        self.naturalness_weight = naturalness_weight
+        self.naturalness_sets: ComparedSets = naturalness_sets
+        self.budget = Budget("linf", epsilon_255)
+
+    @torch.no_grad()
+    def fit(self, people: People, bench: Workbench) -> list[Tensor]:
+        """Embeddings ``[m, D]`` of the strangers, per surrogate; nothing of the chunk's people is looked at."""
+        assert bench.auxiliary is not None
+        names = bench.auxiliary.identities()
+        if len(names) < self.targets:
+            raise ValueError(
+                f"tip_im: the auxiliary faces show {len(names)} people, fewer than the {self.targets} targets; "
+                "give more (dataset.auxiliary_identities) or set method.targets"
+            )
+        order = torch.randperm(len(names), generator=generator(bench.seed, self.name, "targets")).tolist()
+        rows = [bench.auxiliary.identity.index(names[place]) for place in order[: self.targets]]
+        photos = bench.auxiliary.images[rows].to(bench.device).float() / 255
+        return [model.embed(photos) for model in bench.surrogates]
+
+    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+        images, epsilon = people.images, self.epsilon_255 / 255
+        low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+        with torch.no_grad():
+            known = Embeddings([model.embed(images) for model in bench.surrogates], fitted)
+        natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
+        photos, momentum = images, torch.zeros_like(images)
+        for _ in range(self.steps):
+            warp = random_warp(streams, self.warp_low, self.warp_high)
+            leaf = photos.detach().requires_grad_()
+            seen = sample(leaf, warp)
+            embeddings = [model.embed(seen) for model in bench.surrogates]
+            pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
+            best = torch.full((len(images),), -torch.inf, device=images.device)
+            kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
+            for target in range(self.targets):
+                loss = self.loss(embeddings, known, target).sum()
+                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=target + 1 < self.targets)
+                candidate_momentum = momentum * self.momentum_decay + _unit_mean(
+                    gradient if pull is None else gradient + pull
+                )
+                candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
+                candidate = candidate.clamp_(low, high)
+                gain = self.gains(candidate, known, bench)
+                better = (gain > best).view(_ROW)
+                best = torch.maximum(gain, best)
+                kept = torch.where(better, candidate, kept)
+                kept_momentum = torch.where(better, candidate_momentum, kept_momentum)
+            photos, momentum = kept, kept_momentum
+        return photos
+
+    @staticmethod
+    def loss(embeddings: list[Tensor], known: Embeddings, target: int) -> Tensor:
+        """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates."""
+        terms = [
+            (seen - pool[target]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
+            for seen, own, pool in zip(embeddings, known.own, known.pool, strict=True)
+        ]
+        return torch.stack(terms).mean(dim=0)
+
+    @torch.no_grad()
+    def gains(self, photos: Tensor, known: Embeddings, bench: Workbench) -> Tensor:
+        """How good photos are as candidates, ``[N]``, the mean over surrogates; Euclidean distances."""
+        terms = []
+        for model, own, pool in zip(bench.surrogates, known.own, known.pool, strict=True):
+            embeddings = model.embed(photos)
+            to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
+            margins = ((embeddings - own).norm(dim=1, keepdim=True) - to_pool).exp()
+            reduced = {"gain1": margins.sum(1), "gain2": margins.amin(1), "gain3": margins.amax(1)}[self.gain]
+            terms.append((1 + reduced).log())
+        return torch.stack(terms).mean(dim=0)
+
+
+def step_direction(momentum: Tensor, norm: StepNorm) -> Tensor:
+    """A step per photo whose root mean square over values is one (``linf``: wherever the momentum is not zero)."""
+    if norm == "linf":
+        return momentum.sign()
+    length = momentum.flatten(1).norm(dim=1).view(_ROW)
+    return momentum * (momentum[0].numel() ** 0.5 / torch.where(length > 0, length, 1.0))
+
+
+def random_warp(streams: Streams, low: float, high: float) -> Tensor:
+    """Random affine maps ``[N, 2, 3]`` of output to input places in [-1, 1]: a rotation, then the identity plus noise.
+
+    The deviations of the noise and of the angle are themselves uniform in ``[low, high)``, anew at every call.
+    """
+    spread, turn = streams.uniform(2, low=low, high=high).unbind(dim=1)
+    noise = streams.normal(7)
+    affine = torch.eye(2, 3, device=noise.device) + spread.view(-1, 1, 1) * noise[:, :6].view(-1, 2, 3)
+    cosine, sine = (turn * noise[:, 6]).cos(), (turn * noise[:, 6]).sin()
+    rotation = torch.stack([cosine, sine, -sine, cosine], dim=1).view(-1, 2, 2)
+    return torch.cat([affine[:, :, :2] @ rotation, affine[:, :, 2:]], dim=2)
+
+
+def sample(photos: Tensor, warp: Tensor) -> Tensor:
+    """``photos`` seen through affine maps, black outside."""
+    grid = F.affine_grid(warp, list(photos.shape), align_corners=False)
+    return F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _unit_mean(gradient: Tensor) -> Tensor:
+    """Divided by its mean size, per photo; a zero gradient stays zero."""
+    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+    return gradient / torch.where(size > 0, size, 1.0)
