@@ -32,6 +32,7 @@ METHODS = {
     "fawkes_v1_mid": "Fawkes v1 (mid)",
     "fawkes_v1_high": "Fawkes v1 (high)",
     "tip_im": "TIP-IM",
+    "tip_im_8": "TIP-IM (at 8/255)",
     "tip_im_linf": "TIP-IM (sign steps)",
     "tip_im_mmd": "TIP-IM (with MMD)",
     "lowkey": "LowKey (no LPIPS)",
