@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.datasets.base import OK, FaceSet
 from cloakbench.models.base import Recogniser
@@ -101,6 +101,7 @@ class Protected:
         linf_255, l2_255: float ``[N]``, distance of the 8-bit output from the original in grey levels.
         cost: time, passes and memory of the call.
         warnings: what the user should know, e.g. that the output equals the input.
+        facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
     """
 
     images: Tensor
@@ -109,6 +110,7 @@ class Protected:
     l2_255: Tensor
     cost: Cost
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CountedRecogniser:
@@ -132,14 +134,40 @@ class CountedRecogniser:
         self.backward_images += len(gradient)
 
 
+class PassCounter:
+    """Counts the images that pass forward and backward through networks that a method builds itself."""
+
+    def __init__(self) -> None:
+        self.forward_images = 0
+        self.backward_images = 0
+
+    def watch(self, network: nn.Module) -> nn.Module:
+        """Count every pass through ``network`` from now on; returns it."""
+        network.register_forward_hook(self._count_forward)
+        return network
+
+    def _count_forward(self, network: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.forward_images += len(output)
+        if output.requires_grad:
+            output.register_hook(self._count_backward)
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backward_images += len(gradient)
+
+
 @dataclass(frozen=True)
 class Workbench:
-    """What the hooks see: the same as `Resources`, with surrogates that count their passes."""
+    """What the hooks see: the same as `Resources`, with surrogates that count their passes.
+
+    ``own`` counts the passes through networks that the method builds itself; ``facts`` takes what it has to report.
+    """
 
     surrogates: tuple[CountedRecogniser, ...]
     auxiliary: FaceSet | None
     seed: int
     device: torch.device
+    own: PassCounter = field(default_factory=PassCounter)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Protector(ABC):
@@ -170,7 +198,8 @@ class Protector(ABC):
     def fit(self, people: People, bench: Workbench) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
 
-        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2). Default: nothing.
+        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2), except those that
+        poison training: their noise is made for the very photos that are published. Default: nothing.
         """
         return None
 
@@ -208,8 +237,8 @@ class Protector(ABC):
         linf_255 = difference.abs().amax(dim=1)
         cost = Cost(
             seconds,
-            sum(model.forward_images for model in bench.surrogates),
-            sum(model.backward_images for model in bench.surrogates),
+            bench.own.forward_images + sum(model.forward_images for model in bench.surrogates),
+            bench.own.backward_images + sum(model.backward_images for model in bench.surrogates),
             peak_memory_mib,
         )
         return Protected(
@@ -219,6 +248,7 @@ class Protector(ABC):
             l2_255=difference.norm(dim=1).cpu(),
             cost=cost,
             warnings=self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255)),
+            facts=bench.facts,
         )
 
     def _check_input(self, people: People, resources: Resources) -> None:

@@ -23,6 +23,16 @@ METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")
 SHORTER = {
     "vmi_fgsm": ["method.neighbours=2"],
     "opom_convex_hull_dfanet_m": ["method.steps=12"],
+    "em_class": ["method.max_rounds=2", "method.batches_per_round=2"],
+    "em_sample": ["method.max_rounds=2", "method.batches_per_round=2", "method.steps=3"],
+    "em_max": ["method.max_rounds=2", "method.batches_per_round=2", "method.steps=3"],
+    "rem": ["method.outer_steps=2", "method.steps=2", "method.adversary.steps=1"],
+    "rem_full": [
+        "method.outer_steps=2",
+        "method.steps=2",
+        "method.view_samples=2",
+        "method.adversary.steps=1",
+    ],
 }
 """Official settings are minutes long in all; fewer steps take the same path."""
 
