@@ -13,6 +13,7 @@ from cloakbench.bench.inventory import Inventory
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import MeasureJob
 from cloakbench.bench.plan import Cell, Unit, make_protector
+from cloakbench.bench.poisoning.assemble import Poisoned
 from cloakbench.bench.quality import QualityMetric, quality_measurements
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store import StoreError
@@ -21,45 +22,67 @@ from cloakbench.datasets.base import OK
 from cloakbench.methods.base import METHOD_FAILED
 
 
-def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str]) -> Results:
+def assemble(
+    experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
+) -> Results:
     """Results of an experiment from the store alone."""
     frames = [_rates(experiment, job, key) for job, key in measured.items()]
-    frames.append(_quality(experiment, inventory))
+    costs = _costs(experiment, inventory)
+    if experiment.cells:
+        frames.append(_quality(experiment, inventory))
+    if poisoned is not None:
+        frames.append(poisoned.measurements)
+        costs = pd.concat([costs, poisoned.costs], ignore_index=True)
     measurements = pd.concat(frames, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
     thresholds = [
         _read(experiment, "thresholds", key).assign(target=job.target)
         for job, key in measured.items()
         if job.transform == UNCHANGED
     ]
-    faces = experiment.faces
-    people = len(experiment.faces["probe"].identities())
     return Results(
         name=experiment.config.name,
         dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
         manifest_sha256=experiment.manifest_digest,
         measurements=measurements,
         models=_models(experiment),
-        costs=_costs(experiment, inventory),
-        thresholds=pd.concat(thresholds, ignore_index=True),
+        costs=costs,
+        thresholds=pd.concat(thresholds, ignore_index=True) if thresholds else _NO_THRESHOLDS,
         examples=_examples(experiment, inventory),
         setup={
             "description": experiment.config.description,
-            "identities": people,
-            "probes_per_identity": len(faces["probe"]) / people,
-            "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
-            "distractors": len(faces["distractor"]),
-            "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+            **(_sizes(experiment) if experiment.targets else {}),
+            **(poisoned.setup if poisoned is not None else {}),
             "seed": experiment.config.seed,
             "resamples": experiment.config.statistics.resamples,
         },
     )
 
 
-def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> dict[str, pd.DataFrame]:
-    """Per-image records of every cell, target and transform, by protocol."""
-    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
-    records = pd.concat(frames, ignore_index=True)
+_NO_THRESHOLDS = pd.DataFrame(columns=["target", "far", "threshold", "low", "high", "n_pairs", "n_identities"])
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    faces = experiment.faces
+    people = len(faces["probe"].identities())
     return {
+        "identities": people,
+        "probes_per_identity": len(faces["probe"]) / people,
+        "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
+        "distractors": len(faces["distractor"]),
+        "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+    }
+
+
+def read_records(
+    experiment: Experiment, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
+) -> dict[str, pd.DataFrame]:
+    """Per-image records of every cell, target and transform, by protocol."""
+    named = {} if poisoned is None else {"poisoning": poisoned.records}
+    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
+    if not frames:
+        return named
+    records = pd.concat(frames, ignore_index=True)
+    return named | {
         str(name): some.dropna(axis="columns", how="all").drop(columns=["protocol", "cell"])
         for name, some in records.groupby("protocol")
     }
@@ -174,6 +197,8 @@ def _models(experiment: Experiment) -> pd.DataFrame:
 
 def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ...]:
     """The first probe of the first people, under every method at its largest budget on the first surrogate."""
+    if not experiment.cells:
+        return ()
     probes = experiment.faces["probe"]
     first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
     protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}

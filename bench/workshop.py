@@ -278,5 +278,6 @@ def _about(protected: Protected, inputs: dict[str, Any]) -> dict[str, Any]:
         "l2_255": protected.l2_255.tolist(),
         "cost": vars(protected.cost),
         "warnings": list(protected.warnings),
+        "facts": dict(protected.facts),
         "pixels": tensor_digest(protected.images),
     }

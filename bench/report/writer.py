@@ -31,6 +31,7 @@ _SECTIONS = {
     "Verification": ("verification", "thresholds"),
     "Picture quality": ("quality",),
     "Robustness": ("robustness",),
+    "Poisoning": ("poisoning",),
     "Cost": ("passes",),
     "Failures": ("failures",),
 }
@@ -39,6 +40,7 @@ _FIGURES_OF = {
     "Transfer": ("transfer",),
     "Picture quality": ("faces",),
     "Robustness": ("robustness",),
+    "Poisoning": ("poisoning",),
 }
 _CAVEATS = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
