@@ -87,7 +87,7 @@ class Pupil:
         clip_norm: float,
     ) -> None:
         made = network(classes=lesson.classes, size=tuple(lesson.images.shape[-2:]))
-        made = made.to(lesson.images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        made = made.to(lesson.images.device)
         self.network = bench.own.watch(made.eval())
         self.clip_norm = clip_norm
         self.optimiser = torch.optim.SGD(
@@ -106,7 +106,7 @@ class Pupil:
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """One step of SGD on the mean cross-entropy, in training mode."""
         self.network.train().requires_grad_(True)
-        loss = F.cross_entropy(self.network(images.contiguous(memory_format=torch.channels_last)), labels)
+        loss = F.cross_entropy(self.network(images), labels)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
@@ -115,7 +115,7 @@ class Pupil:
 
     def slope(self, images: Tensor, labels: Tensor) -> Tensor:
         """Gradient of the mean cross-entropy in ``images``."""
-        leaf = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        leaf = images.detach().requires_grad_()
         (slope,) = torch.autograd.grad(F.cross_entropy(self.network(leaf), labels), leaf)
         return slope
 

@@ -82,7 +82,7 @@ def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str]
     for section, prefixes in _SECTIONS.items():
         shown = [table for table in tables if table.name.startswith(prefixes)]
         figures = _FIGURES_OF.get(section, ())
-        if not shown and not figures:
+        if not shown and all(name in skipped for name in figures):
             continue
         lines += [f"## {section}", ""]
         for name in figures:
