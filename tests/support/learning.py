@@ -34,7 +34,7 @@ class Small(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(),
-            nn.Flatten(), nn.Dropout(0.1), nn.Linear(size[0] * size[1], classes),
+            nn.AdaptiveAvgPool2d(SIDE // 4), nn.Flatten(), nn.Dropout(0.1), nn.Linear(SIDE * SIDE, classes),
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
