@@ -13,44 +13,47 @@ from cloakbench.bench.inventory import Inventory
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import MeasureJob
 from cloakbench.bench.plan import Cell, Unit, make_protector
+from cloakbench.bench.poisoning.assemble import Poisoned
 from cloakbench.bench.quality import QualityMetric, quality_measurements
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store import StoreError
-from cloakbench.bench.workshop import UNCHANGED, quality_key, wanted_metrics
+from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
 from cloakbench.methods.base import METHOD_FAILED
 
 
-def assemble(experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str]) -> Results:
+def assemble(
+    experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
+) -> Results:
     """Results of an experiment from the store alone."""
     frames = [_rates(experiment, job, key) for job, key in measured.items()]
-    frames.append(_quality(experiment, inventory))
+    costs = _costs(experiment, inventory)
+    if experiment.cells:
+        frames.append(_quality(experiment, inventory))
+    if poisoned is not None:
+        frames.append(poisoned.measurements)
+        costs = pd.concat([costs, poisoned.costs], ignore_index=True)
     measurements = pd.concat(frames, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
     thresholds = [
         _read(experiment, "thresholds", key).assign(target=job.target)
         for job, key in measured.items()
         if job.transform == UNCHANGED
     ]
-    faces = experiment.faces
-    people = len(experiment.faces["probe"].identities())
     return Results(
         name=experiment.config.name,
         dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
         manifest_sha256=experiment.manifest_digest,
         measurements=measurements,
         models=_models(experiment),
-        methods=_methods(experiment.cells),
-        costs=_costs(experiment, inventory),
-        thresholds=pd.concat(thresholds, ignore_index=True),
+        methods=_methods((*experiment.cells, *(experiment.poisoning.cells if experiment.poisoning else ()))),
+        costs=costs,
+        thresholds=pd.concat(thresholds, ignore_index=True) if thresholds else _NO_THRESHOLDS,
         examples=_examples(experiment, inventory),
         setup={
             "description": experiment.config.description,
-            "identities": people,
-            "probes_per_identity": len(faces["probe"]) / people,
-            "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
-            "distractors": len(faces["distractor"]),
-            "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+            **(_sizes(experiment) if experiment.targets else {}),
             **_subsets(experiment),
+            **(poisoned.setup if poisoned is not None else {}),
             "seed": experiment.config.seed,
             "resamples": experiment.config.statistics.resamples,
         },
@@ -67,11 +70,31 @@ def _subsets(experiment: Experiment) -> dict[str, str]:
     return {"fewer_probes": ", ".join(words)} if words else {}
 
 
-def read_records(experiment: Experiment, measured: Mapping[MeasureJob, str]) -> dict[str, pd.DataFrame]:
-    """Per-image records of every cell, target and transform, by protocol."""
-    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
-    records = pd.concat(frames, ignore_index=True)
+_NO_THRESHOLDS = pd.DataFrame(columns=["target", "far", "threshold", "low", "high", "n_pairs", "n_identities"])
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    faces = experiment.faces
+    people = len(faces["probe"].identities())
     return {
+        "identities": people,
+        "probes_per_identity": len(faces["probe"]) / people,
+        "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
+        "distractors": len(faces["distractor"]),
+        "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+    }
+
+
+def read_records(
+    experiment: Experiment, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
+) -> dict[str, pd.DataFrame]:
+    """Per-image records of every cell, target and transform, by protocol."""
+    named = {} if poisoned is None else {"poisoning": poisoned.records}
+    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
+    if not frames:
+        return named
+    records = pd.concat(frames, ignore_index=True)
+    return named | {
         str(name): some.dropna(axis="columns", how="all").drop(columns=["protocol", "cell"])
         for name, some in records.groupby("protocol")
     }
@@ -161,7 +184,6 @@ def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
         costs = [inventory.about[unit.key]["cost"] for unit in units]
         photos = sum(len(unit.chunk.probes) for unit in units)
         total = {name: sum(cost[name] for cost in costs) for name in ("seconds", "forward_images", "backward_images")}
-        training = inventory.about[units[0].key].get("training", {}) if units else {}
         whole = len(units) == len(planned)
         rows.append(
             {
@@ -173,8 +195,7 @@ def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
                 "seconds_per_image": total["seconds"] / photos if whole else np.nan,
                 "forward_per_image": total["forward_images"] / photos if whole else np.nan,
                 "backward_per_image": total["backward_images"] / photos if whole else np.nan,
-                "training_seconds": training.get("seconds", 0.0),
-                "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
+                **training_cost([inventory.about[unit.key] for unit in units]),
                 "peak_memory_mib": max((cost["peak_memory_mib"] for cost in costs), default=np.nan),
                 "status": OK if whole else METHOD_FAILED,
             }
@@ -212,6 +233,8 @@ def _models(experiment: Experiment) -> pd.DataFrame:
 
 def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ...]:
     """The first probe of the first people, under every method at its largest budget on the first surrogate."""
+    if not experiment.cells:
+        return ()
     probes = experiment.faces["probe"]
     first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
     protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}

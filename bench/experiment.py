@@ -24,6 +24,7 @@ from cloakbench.bench.plan import (
     read_limits,
     unit_key,
 )
+from cloakbench.bench.poisoning.plan import Poisoning, plan_poisoning
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
@@ -53,6 +54,8 @@ class Experiment:
         chunks: the people, split.
         units: ``(unit, inputs of its key)`` in the order they are handed out.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
+        poisoning: the poisoning track, or None without a ``poisoning`` block. An experiment may consist of it alone;
+            it then has no target, cell or chunk.
     """
 
     config: DictConfig
@@ -65,6 +68,7 @@ class Experiment:
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[Unit, dict[str, Any]], ...]
     rejected: tuple[str, ...] = ()
+    poisoning: Poisoning | None = None
 
     @property
     def surrogates(self) -> tuple[str, ...]:
@@ -85,9 +89,10 @@ class Experiment:
         settings["dataset"] = None  # the manifest says what its settings came to
         models = {role: [self.brief.fingerprints[k] for k in keys] for role, keys in self.roles.items()}
         units = [unit.key for unit, _ in self.units]
-        return content_key(
-            "run", {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units}
-        )
+        inputs = {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units}
+        if self.poisoning is not None:
+            inputs["poisoning"] = self.poisoning.keys()
+        return content_key("run", inputs)
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
@@ -133,13 +138,15 @@ def prepare(config: DictConfig) -> Experiment:
         ValueError: faces or weights cannot be had; the message says what to do.
     """
     single_choices(config)
-    if not config.targets:
+    if not config.targets and config.poisoning is None:
         raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
     store = Store(Path(config.paths.store))
     store.remove_leftovers()
     dataset = build_dataset(config)
-    faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in _ROLES if role in dataset.roles()}
-    _check_faces(faces, dataset)
+    wanted = _ROLES if config.targets else ("auxiliary",)
+    faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in wanted if role in dataset.roles()}
+    if config.targets:
+        _check_faces(faces, dataset)
     manifest = dataset.manifest()
     digest = manifest.digest()
     rejected = tuple(
@@ -167,14 +174,18 @@ def prepare(config: DictConfig) -> Experiment:
         device=config.runtime.device,
     )
     wanted_metrics(brief)  # a misspelt metric is found before any work
-    cells = build_cells(config)
-    chunks = build_chunks(
-        faces["probe"],
-        faces.get("reference"),
-        faces.get("auxiliary"),
-        people=config.plan.chunk_identities,
-        seed=config.seed,
-        targets=dataset.targets(),
+    cells = build_cells(config) if config.targets else []
+    chunks = (
+        build_chunks(
+            faces["probe"],
+            faces.get("reference"),
+            faces.get("auxiliary"),
+            people=config.plan.chunk_identities,
+            seed=config.seed,
+            targets=dataset.targets(),
+        )
+        if config.targets
+        else []
     )
     by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
     digests: dict[Role, list[str]] = {
@@ -189,7 +200,12 @@ def prepare(config: DictConfig) -> Experiment:
             key, inputs = unit_key(cell, chunk, faces, digests, fingerprints, auxiliary_digest, config.seed)
             units.append((Unit(cell, chunk, key), inputs))
     cards = {key: model.card for key, model in built.items()}
-    return Experiment(config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected)
+    poisoning = (
+        None if config.poisoning is None else plan_poisoning(config, dataset, manifest, store, brief, auxiliary_digest)
+    )
+    return Experiment(
+        config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected, poisoning
+    )
 
 
 def build_dataset(config: DictConfig) -> Dataset:

@@ -87,6 +87,8 @@ def count_jobs(experiment: Experiment) -> int:
 
 def due_jobs(experiment: Experiment) -> list[Job]:
     """Jobs with anything missing from the store, clean embeddings first. Recorded failures are not due."""
+    if not experiment.targets:
+        return []
     store, brief = experiment.store, experiment.brief
     probes = experiment.faces["probe"]
 

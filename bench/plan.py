@@ -16,6 +16,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.recognisers import project_modules
 from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.datasets.randomness import stream_seed
@@ -99,13 +100,13 @@ def build_cells(config: DictConfig) -> list[Cell]:
     limits = read_limits(config, {*chosen, *config.controls})
     for key, method in chosen.items():
         limit = limits.get(key, Limit())
-        cells += _cells_of(key, method, limit.epsilons_255 or axis, limit.surrogates or labels)
+        cells += cells_of(key, method, limit.epsilons_255 or axis, limit.surrogates or labels)
     budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
     controls = [
         cell
         for key, method in config.controls.items()
         if key not in chosen
-        for cell in _cells_of(key, method, budgets or None, labels)
+        for cell in cells_of(key, method, budgets or None, labels)
     ]
     return controls + cells
 
@@ -159,9 +160,10 @@ def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
     return single | ensembles
 
 
-def _cells_of(
+def cells_of(
     key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Cell]:
+    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
     has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
     for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
@@ -290,7 +292,7 @@ def unit_key(
     sees_references = "references" in protector.needs
     inputs: dict[str, Any] = {
         "method": dict(cell.config),
-        "code": code_digest(type(protector).__module__),
+        "code": code_digest(type(protector).__module__, *sorted(project_modules(cell.config))),
         "surrogates": [fingerprints[key] for key in cell.surrogates],
         "seed": seed,
         "people": list(chunk.identities),

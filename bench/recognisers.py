@@ -53,7 +53,7 @@ def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
 def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
     """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
     settings = _without_places(config)
-    modules = sorted({"cloakbench.models.base", *_project_modules(settings)})
+    modules = sorted({"cloakbench.models.base", *project_modules(settings)})
     code = code_digest(*modules, without=_TRANSPORT)
     inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code}
     return content_key("model", inputs)
@@ -67,12 +67,12 @@ def _without_places(value: Any) -> Any:
     return value
 
 
-def _project_modules(value: Any) -> set[str]:
+def project_modules(value: Any) -> set[str]:
     """Modules of this project named by any ``_target_``."""
     if isinstance(value, Mapping):
-        found = set().union(*(_project_modules(item) for item in value.values())) if value else set()
+        found = set().union(*(project_modules(item) for item in value.values())) if value else set()
         target = str(value.get("_target_", ""))
         return found | ({target.rpartition(".")[0]} if target.startswith("cloakbench.") else set())
     if isinstance(value, list):
-        return set().union(*(_project_modules(item) for item in value)) if value else set()
+        return set().union(*(project_modules(item) for item in value)) if value else set()
     return set()

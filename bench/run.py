@@ -30,6 +30,15 @@ from cloakbench.bench.inventory import (
 )
 from cloakbench.bench.loggers import RunLogger
 from cloakbench.bench.measure import MeasureJob, Measurer, measure_key
+from cloakbench.bench.poisoning.assemble import (
+    Poisoned,
+    assemble_poisoning,
+    count_poisoning_jobs,
+    due_poisoning_jobs,
+    forget_failures,
+    job_label,
+)
+from cloakbench.bench.poisoning.workshop import PoisoningWorkshop
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
 from cloakbench.bench.report.inputs import Results
@@ -80,14 +89,16 @@ def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
         logger.start(folder, plain)
 
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
-    problems = _work(experiment, workers, loggers)
+    problems = _work(experiment, workers, loggers) + _poison(experiment, workers)
     inventory = take_stock(experiment)
     for details in inventory.details():
         log.debug("%s", details)
     problems += [*inventory.problems(), *experiment.rejected]
     measured = _measure(experiment, inventory, workers)
-    results = assemble(experiment, inventory, measured)
+    poisoned = _assemble_poisoning(experiment)
+    results = assemble(experiment, inventory, measured, poisoned)
     problems += _target_problems(experiment, inventory, results)
+    problems += poisoned.problems if poisoned else []
     for logger in loggers:
         logger.finish(results.measurements)
 
@@ -95,7 +106,7 @@ def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     if not reused:
         from cloakbench.bench.report.writer import write_report
 
-        save_results(results, read_records(experiment, measured), folder)
+        save_results(results, read_records(experiment, measured, poisoned), folder)
         write_report(results, folder)
         mark_current(results, folder)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
@@ -128,8 +139,40 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
     return problems
 
 
+def _poison(experiment: Experiment, workers: int) -> list[str]:
+    """Protect and train for the poisoning track, where there is one; returns what went wrong, a line each."""
+    plan, store = experiment.poisoning, experiment.store
+    if plan is None:
+        return []
+    if experiment.config.runtime.retry_failed:
+        forget_failures(plan, store)
+    jobs = due_poisoning_jobs(plan, store)
+    if jobs:
+        count = count_poisoning_jobs(plan)
+        log.info("%s: %d of %d pieces of poisoning to do", experiment.config.name, len(jobs), count)
+    problems = []
+    with track("poisoning", len(jobs)) as tracker:
+        for answer in answers(jobs, functools.partial(PoisoningWorkshop, plan.brief), workers):
+            label = job_label(plan, answer.job)
+            if isinstance(answer.value, Failure):
+                if isinstance(answer.value.error, StoreError):
+                    raise answer.value.error
+                log.debug("%s", answer.value.details)
+                problems.append(f"{label}: {answer.value.reason}")
+            tracker.advance(answer.value.photos if isinstance(answer.value, UnitReport) else 0, label)
+    return problems
+
+
+def _assemble_poisoning(experiment: Experiment) -> Poisoned | None:
+    if experiment.poisoning is None:
+        return None
+    return assemble_poisoning(experiment.poisoning, experiment.store, experiment.config.statistics.resamples)
+
+
 def _target_problems(experiment: Experiment, inventory: Inventory, results: Results) -> list[str]:
     """One line per target that did not answer for photos that their method had finished."""
+    if not experiment.targets:
+        return []
     rates = results.measurements
     rates = rates[rates["metric"] == rates.loc[rates["protocol"] == "identification", "metric"].min()]
     planned = {(cell.method, str(cell.epsilon_255), cell.surrogate): inventory.lost(cell) for cell in experiment.cells}
@@ -179,6 +222,8 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> No
 
 def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict[MeasureJob, str]:
     """Judge everything that is stored; returns the keys of the answers."""
+    if not experiment.targets:
+        return {}
     brief = measure_brief(experiment, inventory)
     keys: dict[MeasureJob, str] = {}
     for label in experiment.brief.transforms:

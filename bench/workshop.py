@@ -305,6 +305,15 @@ def to_float(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device=device, dtype=torch.float32) / 255
 
 
+def training_cost(abouts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Columns of the cost table for what a method trained once; all units of a cell tell the same."""
+    training = abouts[0].get("training", {}) if abouts else {}
+    return {
+        "training_seconds": training.get("seconds", 0.0),
+        "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
+    }
+
+
 def _about(protected: Protected, inputs: dict[str, Any]) -> dict[str, Any]:
     return {
         "inputs": inputs,
@@ -313,5 +322,6 @@ def _about(protected: Protected, inputs: dict[str, Any]) -> dict[str, Any]:
         "l2_255": protected.l2_255.tolist(),
         "cost": vars(protected.cost),
         "warnings": list(protected.warnings),
+        "facts": dict(protected.facts),
         "pixels": tensor_digest(protected.images),
     }

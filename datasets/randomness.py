@@ -8,7 +8,8 @@ scheduling and interruption (design invariant 6). Nothing here reads or writes t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -34,3 +35,15 @@ def uniform_per_item(items: Sequence[str], shape: Sequence[int], low: float, hig
     for row, item in zip(noise, items, strict=True):
         row.uniform_(low, high, generator=generator(*name, item))
     return noise
+
+
+@contextmanager
+def layers_draw_from(*name: object) -> Iterator[None]:
+    """Let the layers of a network draw from the stream ``name``; the caller's random state is left as it was.
+
+    Initial weights and dropout take their numbers from torch's global state, which cannot be replaced by a generator.
+    Inside this block that state is the named stream, on every device, so what is drawn depends on the name alone.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(stream_seed(*name))
+        yield

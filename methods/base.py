@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.datasets.base import OK, FaceSet
 from cloakbench.models.base import Recogniser
@@ -104,6 +104,7 @@ class Protected:
         linf_255, l2_255: float ``[N]``, distance of the 8-bit output from the original in grey levels.
         cost: time, passes and memory of the call.
         warnings: what the user should know, e.g. that the output equals the input.
+        facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
     """
 
     images: Tensor
@@ -112,6 +113,7 @@ class Protected:
     l2_255: Tensor
     cost: Cost
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CountedRecogniser:
@@ -135,6 +137,27 @@ class CountedRecogniser:
         self.backward_images += len(gradient)
 
 
+class PassCounter:
+    """Counts the images that pass forward and backward through networks that a method builds itself."""
+
+    def __init__(self) -> None:
+        self.forward_images = 0
+        self.backward_images = 0
+
+    def watch(self, network: nn.Module) -> nn.Module:
+        """Count every pass through ``network`` from now on; returns it."""
+        network.register_forward_hook(self._count_forward)
+        return network
+
+    def _count_forward(self, network: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.forward_images += len(output)
+        if output.requires_grad:
+            output.register_hook(self._count_backward)
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backward_images += len(gradient)
+
+
 @dataclass(frozen=True)
 class Learnt:
     """What a method trained once: named tensors on the CPU, and what that took."""
@@ -145,12 +168,17 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What the hooks see: the same as `Resources`, with surrogates that count their passes."""
+    """What the hooks see: the same as `Resources`, with surrogates that count their passes.
+
+    ``own`` counts the passes through networks that the method builds itself; ``facts`` takes what it has to report.
+    """
 
     surrogates: tuple[CountedRecogniser, ...]
     auxiliary: FaceSet | None
     seed: int
     device: torch.device
+    own: PassCounter = field(default_factory=PassCounter)
+    facts: dict[str, Any] = field(default_factory=dict)
     learnt: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -161,13 +189,14 @@ class Workbench:
             resources.auxiliary,
             resources.seed,
             resources.device,
-            {name: tensor.to(resources.device) for name, tensor in resources.learnt.items()},
+            learnt={name: tensor.to(resources.device) for name, tensor in resources.learnt.items()},
         )
 
     def cost(self, seconds: float, peak_memory_mib: float) -> Cost:
         """What was spent on this workbench."""
-        forward = sum(model.forward_images for model in self.surrogates)
-        backward = sum(model.backward_images for model in self.surrogates)
+        counters = (self.own, *self.surrogates)
+        forward = sum(counter.forward_images for counter in counters)
+        backward = sum(counter.backward_images for counter in counters)
         return Cost(seconds, forward, backward, peak_memory_mib)
 
 
@@ -235,7 +264,8 @@ class Protector(ABC):
     def fit(self, people: People, bench: Workbench) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
 
-        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2). Default: nothing.
+        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2), except those that
+        poison training: their noise is made for the very photos that are published. Default: nothing.
         """
         return None
 
@@ -273,6 +303,7 @@ class Protector(ABC):
             l2_255=difference.norm(dim=1).cpu(),
             cost=cost,
             warnings=(*self.notes(), *self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255))),
+            facts=bench.facts,
         )
 
     def _check_input(self, people: People, resources: Resources) -> None:

@@ -227,6 +227,8 @@ def _check_mask(protector: Protector) -> str:
 def _check_other_probes(protector: Protector) -> str:
     if protector.scope == "image":
         raise NotApplicableError("scope image: each photo is its own")
+    if protector.goal == "poison training":
+        raise NotApplicableError("the noise is made for the very photos that are published")
     people = tiny_people()
     others = replace(people, images=_faces([f"{name}-unseen" for name in people.image_id]))
     return _same_mask(_differences(protector, people), _differences(protector, others))
@@ -257,7 +259,9 @@ def _check_keys(config: Mapping[str, Any]) -> str:
 
     parameters = set(inspect.signature(get_method(config["_target_"])).parameters)
     keys = {str(key) for key in config if not str(key).startswith("_")}
-    require(keys == parameters, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
+    # A partial node leaves the rest of the parameters to its caller.
+    fits = keys <= parameters if config.get("_partial_") else keys == parameters
+    require(fits, f"config has {sorted(keys)}, the constructor takes {sorted(parameters)}")
     for key in keys:
         if isinstance(config[key], Mapping) and "_target_" in config[key]:
             _check_keys(config[key])

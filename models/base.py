@@ -1,7 +1,12 @@
-"""The recogniser contract: images in [0, 1] go in, unit embeddings come out, gradients flow back."""
+"""The recogniser contract: images in [0, 1] go in, unit embeddings come out, gradients flow back.
+
+And the contract of somebody who has no recogniser yet and trains a classifier on photos that were published.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -120,3 +125,47 @@ def embed_in_batches(model: Recogniser, images: Tensor, batch_size: int, device:
         model.embed(batch.to(device=device, dtype=torch.float32) / 255).cpu() for batch in images.split(batch_size)
     ]
     return torch.cat(parts) if parts else torch.empty(0, model.card.embedding_size)
+
+
+BatchRule = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+"""What a training regime does to a batch in [0, 1] before a step: ``(network, images, labels, draws)`` to images."""
+
+
+class Attacker(ABC):
+    """Somebody who collects published photos of people and trains a classifier of these people on them, from scratch.
+
+    Attributes:
+        family: architecture family.
+        batch_size: photos per forward pass; decides the last bits of an answer.
+    """
+
+    family: str
+    batch_size: int
+
+    @abstractmethod
+    def train(
+        self, photos: Tensor, labels: Tensor, classes: int, regime: BatchRule, seed: object, device: torch.device
+    ) -> nn.Module:
+        """A frozen classifier, images in [0, 1] to logits ``[N, classes]``; a function of the arguments alone.
+
+        Args:
+            photos: uint8 ``[N, 3, H, W]``, as published.
+            labels: long ``[N]`` in 0 .. classes - 1.
+            classes: people.
+            regime: prepares each batch.
+            seed: names every random stream.
+            device: where to train.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite.
+        """
+
+
+@torch.no_grad()
+def classify_in_batches(network: nn.Module, photos: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Best class of each uint8 photo ``[N, 3, H, W]``, long ``[N]`` on the CPU; -1 where a score is not finite."""
+    answers = []
+    for batch in photos.split(batch_size):
+        logits = network(batch.to(device=device, dtype=torch.float32) / 255)
+        answers.append(torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1).cpu())
+    return torch.cat(answers) if answers else torch.empty(0, dtype=torch.long)

@@ -10,13 +10,13 @@ import pandas as pd
 from torch import Tensor
 
 MEASUREMENT_COLUMNS = {
-    "protocol": "identification | verification | quality",
+    "protocol": "identification | verification | quality | poisoning",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
     "method": "method key of the experiment, e.g. pgd, opom_convex_hull, identity",
     "epsilon_255": "budget in grey levels; NaN for methods without one",
     "surrogate": "surrogate key; empty for methods that use none",
-    "target": "target key; empty for quality metrics",
-    "transform": "what happened after publication; 'none' for nothing",
+    "target": "target key, for poisoning the attacker's; empty for quality metrics",
+    "transform": "what happened after publication, 'none' for nothing; for poisoning regime and unprotected share",
     "value": "rate in [0, 1] or the metric in its own unit; NaN when it could not be had (see status, note)",
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
@@ -54,7 +54,8 @@ class Results:
             clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
-            peak_memory_mib, status. Times are the only numbers that differ between equal runs.
+            peak_memory_mib, status; for poisoning also converged (yes, no or nothing). Times are the only numbers that
+            differ between equal runs.
         methods: one row per method: key, name, scope, goal, needs, targeted, trained, norm, paper.
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.

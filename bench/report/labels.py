@@ -15,6 +15,7 @@ UNTRANSFORMED = "none"
 METHODS = {
     CLEAN: "Clean photo",
     RANDOM_SIGN: "Random sign (control)",
+    "em_max": "Error-maximising (control)",
     "fgsm": "FGSM",
     "pgd": "PGD",
     "mi_fgsm": "MI-FGSM",
@@ -38,6 +39,10 @@ METHODS = {
     "lowkey": "LowKey (no LPIPS)",
     "lowkey_matched": "LowKey (no LPIPS), bounded",
     "lowkey_lpips": "LowKey",
+    "em_class": "EM class-wise",
+    "em_sample": "EM sample-wise",
+    "rem": "REM (reduced)",
+    "rem_full": "REM",
     "precomputed": "Precomputed",
 }
 """Method key to the name its paper prints, in the order of the tables: controls first, weak before strong."""
@@ -51,6 +56,13 @@ QUALITY = {
     "linf_255": ("Linf (grey levels)", 1),
 }
 """Quality metric to column label and printed decimals."""
+
+REGIMES = {
+    "standard": "Standard training",
+    "augmented": "Strong augmentation",
+    "adversarial": "Adversarial training",
+}
+"""Training regime of an attacker to printed name."""
 
 FARS = ("1e-1", "1e-2", "1e-3")
 
@@ -90,6 +102,15 @@ def method_order(keys: Iterable[str]) -> list[str]:
     """Unique method keys: listed ones in the order of `METHODS`, then the others by name."""
     rank = {key: position for position, key in enumerate(METHODS)}
     return sorted(set(keys), key=lambda key: (rank.get(key, len(rank)), key))
+
+
+def scenario_name(key: str) -> str:
+    """``standard_unprotected_0.2`` to ``20 % unprotected``; a regime alone to its printed name."""
+    regime, _, share = key.partition("_unprotected_")
+    name = REGIMES.get(regime, regime)
+    if not share:
+        return name
+    return f"{100 * float(share):g} % unprotected" + ("" if regime == "standard" else f", {name.lower()}")
 
 
 def budget_name(epsilon_255: float | None) -> str:

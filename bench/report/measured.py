@@ -25,6 +25,7 @@ from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_order
 
 OK = "ok"
+POISONING = "poisoning"
 MISSING = "missing"
 
 
@@ -74,11 +75,13 @@ class Measured:
         self.results = results
         self._cells: dict[tuple[Any, ...], Estimate] = {}
         for row in records(results.measurements):
+            if row["protocol"] == POISONING:  # its targets are attackers who train: `cloakbench.bench.report.poisoning`
+                continue
             key = (row["metric"], row["method"], _budget(row["epsilon_255"]))
             key += (text(row["surrogate"]), text(row["target"]), row["transform"])
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
-            self._cells[key] = _estimate(row)
+            self._cells[key] = estimate_of(row)
         order = list(results.models["name"]) if len(results.models) else []
         surrogates = _in_order((key[3] for key in self._cells), order)
         self.surrogates: tuple[str, ...] = tuple(surrogates) or ("",)
@@ -203,7 +206,8 @@ def mean_estimate(cells: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
+def estimate_of(row: dict[str, Any]) -> Estimate:
+    """A row of the measurements; without a value unless its status is ``ok``."""
     status = str(row["status"])
     if status == OK and math.isnan(row["value"]):
         status = MISSING

@@ -27,7 +27,7 @@ TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F5539", "#6A3D9A")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 CONTROL_COLOUR = "0.45"
 _CONTROL_MARKERS = {CLEAN: "+", RANDOM_SIGN: "x"}
 
@@ -68,7 +68,7 @@ class Styles:
         methods = method_order(run.method for run in measured.runs)
         protectors = [method for method in methods if method not in _CONTROL_MARKERS]
         self._looks = {
-            method: (_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]) for i, method in enumerate(protectors)
+            method: (_COLOURS[i % len(_COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(protectors)
         }
         self._looks |= {method: (CONTROL_COLOUR, marker) for method, marker in _CONTROL_MARKERS.items()}
 
@@ -139,6 +139,13 @@ class Styles:
             )
             for epsilon in shown
         ]
+
+
+def colours_of(methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each method, controls in grey."""
+    protectors = [method for method in method_order(methods) if method not in _CONTROL_MARKERS]
+    colours = {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(protectors)}
+    return colours | dict.fromkeys(_CONTROL_MARKERS, CONTROL_COLOUR)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pandas as pd
 from cloakbench.bench.report.inputs import Results
 
 _CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
-_COST = ["method", "epsilon_255", "surrogate"]
+_COST = ["method", "epsilon_255", "surrogate", "scope"]
 
 
 class MixedResultsError(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.poisoning import poisoning_table
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import (
     failures_table,
@@ -34,6 +35,7 @@ def build_tables(measured: Measured) -> list[Table]:
         thresholds_table(measured.results),
         quality_table(measured),
         *robustness_tables(measured),
+        poisoning_table(measured.results),
         passes_table(measured.results),
         failures_table(measured),
     ]

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from cloakbench.bench.report.flags import self_checks
 from cloakbench.bench.report.inputs import Results
-from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.labels import budget_name, method_name, scenario_name
 from cloakbench.bench.report.measured import Estimate, Measured, is_control
+from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.table import GAP
 from cloakbench.bench.report.tables_facts import failures_table
 
@@ -51,7 +52,37 @@ def summary(results: Results) -> Group:
     failures = failures_table(measured)
     if failures:
         warnings.append(Text(f"{len(failures.rows)} entries under Failures in report.md", style="yellow"))
-    return Group(table, *warnings)
+    shown = [table] if measured.runs else []
+    if poisoned := _poisoning(results):
+        shown.append(poisoned)
+    return Group(*shown, *warnings)
+
+
+def _poisoning(results: Results) -> Table | None:
+    """PSR of every published set, mean over attackers in the first scenario; None without a poisoning track."""
+    poisoned = Poisoned(results)
+    if not poisoned.rows:
+        return None
+    scenario = scenario_name(poisoned.scenarios[0]).lower()
+    table = Table(
+        title=f"{escape(results.name)}: poisoning, protection success rate, %",
+        caption=f"{scenario}, mean over {len(poisoned.attackers)} attackers; ± half of the 95 % interval; – no value",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("Method", no_wrap=True)
+    for heading in ("Budget", "PSR", "SSIM", "n"):
+        table.add_column(heading, justify="right")
+    for row in poisoned.rows:
+        rate = poisoned.headline(PSR, row)
+        table.add_row(
+            escape(row.label),
+            "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
+            _percent(rate, interval=True),
+            _plain(poisoned.quality("ssim", row), 3),
+            str(rate.n) if rate.ok else GAP,
+        )
+    return table
 
 
 def _percent(estimate: Estimate, *, interval: bool = False) -> str:

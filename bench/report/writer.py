@@ -32,6 +32,7 @@ _SECTIONS = {
     "Verification": ("verification", "thresholds"),
     "Picture quality": ("quality",),
     "Robustness": ("robustness",),
+    "Poisoning": ("poisoning",),
     "Cost": ("passes",),
     "Failures": ("failures",),
 }
@@ -40,6 +41,7 @@ _FIGURES_OF = {
     "Transfer": ("transfer",),
     "Picture quality": ("faces",),
     "Robustness": ("robustness",),
+    "Poisoning": ("poisoning",),
 }
 _CAVEATS = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
@@ -81,7 +83,7 @@ def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str]
     for section, prefixes in _SECTIONS.items():
         shown = [table for table in tables if table.name.startswith(prefixes)]
         figures = _FIGURES_OF.get(section, ())
-        if not shown and not figures:
+        if not shown and all(name in skipped for name in figures):
             continue
         lines += [f"## {section}", ""]
         for name in figures:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.datasets.randomness import generator
 from cloakbench.datasets.synthetic.album import Album, renderer_version
 from cloakbench.datasets.synthetic.darkroom import Progress, develop_album
 
@@ -18,7 +21,8 @@ class SyntheticWorld(Dataset):
     """People who protect their photos, and everybody else in the attacker's gallery.
 
     Roles: ``reference`` and ``probe`` (the same people, other photos), ``distractor`` (one photo each of other
-    people), ``auxiliary`` and ``impostor`` (other people again).
+    people), ``auxiliary`` and ``impostor`` (other people again), ``train`` and ``test`` (people whose published photos
+    somebody trains on; the same people in both, and in no other role).
 
     Args:
         seed: names a world; worlds with other seeds have other people.
@@ -27,13 +31,15 @@ class SyntheticWorld(Dataset):
         distractors: people in the gallery, one photo each.
         auxiliary_identities, auxiliary_images: public faces, people and photos of each.
         impostor_identities, impostor_images: people whose pairs calibrate verification thresholds.
+        poison_identities, poison_images: people of ``train`` and ``test``, and photos of each.
+        poison_test_share: share of each person's photos, drawn at random, that are for ``test``.
         identity_scale: multiplies the differences between people; 1.2 to 1.4 gives small networks a Top-1 of 95 to
             99.5 % against 2 000 distractors.
         nuisance_scale: multiplies the differences between photos of one person.
         cache: folder for rendered faces; ``None`` renders them in memory.
 
     Raises:
-        ValueError: a count is negative or a scale is not positive.
+        ValueError: a count is negative, a scale is not positive, or a person has no photo for ``train`` or ``test``.
     """
 
     name = "synthetic"
@@ -50,17 +56,29 @@ class SyntheticWorld(Dataset):
         auxiliary_images: int = 4,
         impostor_identities: int = 200,
         impostor_images: int = 2,
+        poison_identities: int = 0,
+        poison_images: int = 25,
+        poison_test_share: float = 0.2,
         identity_scale: float = 1.3,
         nuisance_scale: float = 1.0,
         cache: str | Path | None = None,
     ) -> None:
+        tests = round(poison_test_share * poison_images)
+        if poison_identities and not 0 < tests < poison_images:
+            raise ValueError(
+                f"poison_test_share={poison_test_share:g} of {poison_images} photos leaves no photo to train on or to "
+                "test on; use poison_identities=0 for neither"
+            )
         self._plan: dict[Role, tuple[str, int, int]] = {
             "reference": ("person", identities, references_per_identity),
             "probe": ("person", identities, probes_per_identity),
             "distractor": ("distractor", distractors, 1),
             "auxiliary": ("auxiliary", auxiliary_identities, auxiliary_images),
             "impostor": ("impostor", impostor_identities, impostor_images),
+            "train": ("poisoner", poison_identities, poison_images - tests),
+            "test": ("poisoner", poison_identities, tests),
         }
+        self._poison_images = poison_images
         for role, (_, people, photos) in self._plan.items():
             if people < 0 or photos < 0:
                 raise ValueError(f"the synthetic world cannot have {people} x {photos} {role} photos; use 0 for none")
@@ -81,8 +99,22 @@ class SyntheticWorld(Dataset):
         if role not in self._faces:
             group, people, photos = self._plan[role]
             names = [f"{self._prefix}/{group}-{number:04d}" for number in range(people)]
-            self._faces[role] = develop_album(_album(names, role, photos, *self._scales), self._cache)
+            if role in ("train", "test"):
+                self._divide(names)
+            else:
+                self._faces[role] = develop_album(_album(names, role, photos, *self._scales), self._cache)
         return self._faces[role]
+
+    def _divide(self, names: list[str]) -> None:
+        """Draw the photos of ``train`` and ``test`` together, then split each person's by a draw of their own."""
+        whole = develop_album(_album(names, "published", self._poison_images, *self._scales), self._cache)
+        tests = self._plan["test"][2]
+        order = torch.stack(
+            [torch.randperm(self._poison_images, generator=generator("synthetic test photos", name)) for name in names]
+        )
+        rows = torch.arange(len(whole)).view(len(names), -1).gather(1, order)
+        self._faces["test"] = whole.select(rows[:, :tests].sort(dim=1).values.flatten())
+        self._faces["train"] = whole.select(rows[:, tests:].sort(dim=1).values.flatten())
 
 
 def training_faces(

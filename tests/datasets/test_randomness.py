@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cloakbench.datasets.randomness import generator, stream_seed, uniform_per_item
+from cloakbench.datasets.randomness import generator, layers_draw_from, stream_seed, uniform_per_item
 
 
 def test_streams_depend_on_their_name_only() -> None:
@@ -26,3 +26,15 @@ def test_items_get_the_same_noise_in_any_batch() -> None:
     assert torch.equal(part, whole[[2, 0]])
     assert whole.min() >= -1 and whole.max() < 1
     assert not torch.equal(whole[0], whole[1])
+
+
+def test_layers_draw_from_a_named_stream_and_leave_the_global_state_alone() -> None:
+    before = torch.random.get_rng_state()
+    drawn = []
+    for name in (("a", 1), ("a", 1), ("a", 2)):
+        with layers_draw_from(*name):
+            layer = torch.nn.Linear(3, 2)
+            drawn.append(torch.nn.functional.dropout(layer.weight, 0.5))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(before, torch.random.get_rng_state())

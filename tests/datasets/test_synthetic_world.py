@@ -70,6 +70,36 @@ def test_more_photos_do_not_change_the_others(world: SyntheticWorld) -> None:
     assert torch.equal(larger.select(rows).images, world.faces("probe").images)
 
 
+def test_published_photos_are_split_by_person_and_shared_with_no_other_role() -> None:
+    published = {"poison_identities": 3, "poison_images": 10, "poison_test_share": 0.2}
+    world = SyntheticWorld(**SMALL, **published)
+    train, test = world.faces("train"), world.faces("test")
+    assert (len(train), len(test)) == (3 * 8, 3 * 2)
+    assert train.identities() == test.identities()
+    assert all(train.identity.count(name) == 8 for name in train.identities())
+    assert not set(train.image_id) & set(test.image_id)
+    for role in ("reference", "probe", "distractor", "auxiliary", "impostor"):
+        assert not set(world.faces(role).identity) & set(train.identity)
+    again = SyntheticWorld(**SMALL, **published).faces("test")
+    assert again.image_id == test.image_id
+    assert torch.equal(again.images, test.images)
+    drawn = {tuple(photo.rpartition("-")[2] for photo in test.image_id[row : row + 2]) for row in (0, 2, 4)}
+    assert len(drawn) > 1, "each person's test photos are a draw of their own"
+
+
+def test_published_photos_are_only_drawn_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SyntheticWorld(**SMALL, poison_identities=2, poison_images=5)
+    monkeypatch.setattr(world, "_divide", lambda names: pytest.fail("rendered unasked"))
+    assert {"train", "test"} <= set(world.roles())
+    world.faces("probe")
+    assert "train" not in SyntheticWorld(**SMALL).roles()
+
+
+def test_a_share_that_leaves_nothing_to_train_or_test_on_is_refused() -> None:
+    with pytest.raises(ValueError, match="leaves no photo to train on or to test on"):
+        SyntheticWorld(poison_identities=2, poison_images=5, poison_test_share=0.0)
+
+
 def test_a_role_without_photos_does_not_exist() -> None:
     world = SyntheticWorld(**SMALL | {"impostor_identities": 0})
     assert "impostor" not in world.roles()

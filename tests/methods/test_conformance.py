@@ -32,6 +32,16 @@ SHORTER = {
     "tip_im_mmd": ["method.steps=6"],
     "lowkey": ["method.steps=12"],
     "lowkey_matched": ["method.steps=12", "method.step_255=2"],
+    "em_class": ["method.max_rounds=2", "method.batches_per_round=2"],
+    "em_sample": ["method.max_rounds=2", "method.batches_per_round=2", "method.steps=3"],
+    "em_max": ["method.max_rounds=2", "method.batches_per_round=2", "method.steps=3"],
+    "rem": ["method.outer_steps=2", "method.steps=2", "method.adversary.steps=1"],
+    "rem_full": [
+        "method.outer_steps=2",
+        "method.steps=2",
+        "method.view_samples=2",
+        "method.adversary.steps=1",
+    ],
 }
 """Official settings are minutes long in all; fewer steps take the same path."""
 NEED_A_FILE = ("precomputed", "lowkey_lpips")

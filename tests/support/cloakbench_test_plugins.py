@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.base import Attacker, InputSpec, ModelCard, Recogniser
 
 
 class NanAbove(nn.Module):
@@ -103,3 +103,31 @@ class Raises(Protector):
 
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
         raise ZeroDivisionError("this method always fails")
+
+
+class RaisingAttacker(Attacker):
+    """Raises on every training."""
+
+    batch_size = 8
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+    def train(self, photos: Tensor, labels: Tensor, classes: int, regime: Any, seed: object, device: Any) -> nn.Module:
+        raise ArithmeticError("this attacker never learns")
+
+
+class SilentAttacker(RaisingAttacker):
+    """Learns nothing and answers NaN for bright photos."""
+
+    def train(self, photos: Tensor, labels: Tensor, classes: int, regime: Any, seed: object, device: Any) -> nn.Module:
+        return NanAbove(_Zeros(classes), 0.5)
+
+
+class _Zeros(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), self.classes)

@@ -1,0 +1,193 @@
+"""The poisoning track's part of the results: what is still to do, and from stored answers to the tidy frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cloakbench.bench.plan import make_protector
+from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, Poisoning, Scenario, attack_key
+from cloakbench.bench.poisoning.workshop import ATTACKS, Job, Published, published
+from cloakbench.bench.protocols.base import TARGET_FAILED
+from cloakbench.bench.protocols.poisoning import Answer, poisoning_measurements, poisoning_records
+from cloakbench.bench.quality import quality_measurements
+from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
+from cloakbench.datasets.base import OK
+from cloakbench.methods.base import METHOD_FAILED
+
+PROTOCOL = "poisoning"
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """The results of the track.
+
+    Attributes:
+        measurements: rows for ``Results.measurements``: the attacker is the target, regime and share the transform.
+        records: one row per test photo, training and cell.
+        costs: rows for ``Results.costs``.
+        setup: what to print under a table.
+        problems: one line per distinct failure.
+    """
+
+    measurements: pd.DataFrame
+    records: pd.DataFrame
+    costs: pd.DataFrame
+    setup: dict[str, Any]
+    problems: list[str]
+
+
+def due_poisoning_jobs(track: Poisoning, store: Store) -> list[Job]:
+    """Protections and trainings that are missing from the store. Recorded failures are not due."""
+    states = [published(store, cell) for cell in track.brief.cells]
+    due: list[Job] = []
+    for cell, state in zip(track.brief.cells, states, strict=True):
+        if state.status == OK:
+            keys = _quality_keys(track, cell, state)
+            due += [unit for unit, key in zip(cell.units, keys, strict=True) if not store.has_frame("quality", key)]
+        elif not state.status:
+            due += cell.units
+    for job in track.jobs():
+        state = states[job.cell]
+        if not state.status:
+            due.append(job)
+        elif state.status == OK:
+            key, _ = attack_key(track.brief, job, state.pixels)
+            if not (store.has_tensors(ATTACKS, key) or store.path("failures", key, ".json").exists()):
+                due.append(job)
+    return due
+
+
+def count_poisoning_jobs(track: Poisoning) -> int:
+    """All jobs of the track, done or not."""
+    return sum(len(cell.units) for cell in track.brief.cells) + sum(1 for _ in track.jobs())
+
+
+def forget_failures(track: Poisoning, store: Store) -> None:
+    """Make what failed due again."""
+    for cell in track.brief.cells:
+        for unit, _ in cell.units:
+            store.remove("failures", unit.key, ".json")
+    for job in track.jobs():
+        state = published(store, track.brief.cells[job.cell])
+        if state.status == OK:
+            store.remove("failures", attack_key(track.brief, job, state.pixels)[0], ".json")
+
+
+def job_label(track: Poisoning, job: Job) -> str:
+    """What progress and logs call a job."""
+    if not isinstance(job, AttackJob):
+        return f"{job[0].cell.label} (poisoning)"
+    scenario = job.scenario
+    return f"{scenario.attacker}, {scenario.label}, seed {job.seed}: {track.cells[job.cell].label}"
+
+
+def assemble_poisoning(track: Poisoning, store: Store, resamples: int) -> Poisoned:
+    """The results of the track, from the store alone."""
+    measurements, records, costs, problems = [], [], [], []
+    seed = track.brief.work.seed
+    for number, (cell, units) in enumerate(zip(track.cells, track.brief.cells, strict=True)):
+        axes = {"method": cell.method, "epsilon_255": cell.epsilon_255, "surrogate": cell.surrogate}
+        state = published(store, units)
+        if not state.status:
+            state = Published((), METHOD_FAILED, "not finished")
+        if state.status != OK:
+            problems.append(f"{cell.label}: {state.note}")
+        quality = _quality(track, store, units, state, resamples)
+        shared = axes | {"protocol": PROTOCOL, "white_box": False, "same_family": False}
+        measurements.append(quality.assign(target="", transform=UNCHANGED, **shared))
+        for scenario in track.scenarios:
+            answers = {one: _answer(track, store, state, AttackJob(number, scenario, one)) for one in track.seeds}
+            found = poisoning_records(answers, track.brief.test_labels, track.test.image_id, track.test.identity)
+            rates = poisoning_measurements(found, [a.train_accuracy for a in answers.values()], resamples, seed)
+            place = axes | {"target": scenario.attacker, "transform": scenario.label}
+            family = _same_family(track, cell.surrogates, scenario)
+            measurements.append(rates.assign(**shared | place | {"same_family": family}))
+            records.append(found.assign(**place))
+            problems += [
+                f"{scenario.attacker}, {scenario.label}, seed {one}: {cell.label}: {answer.note}"
+                for one, answer in answers.items()
+                if answer.status == TARGET_FAILED
+            ]
+        costs.append(axes | _cost(store, units, state, cell.config, cell.method))
+    setup = {
+        "poisoning_identities": len(track.train.identities()),
+        "poisoning_photos_published": len(track.train),
+        "poisoning_photos_tested": len(track.test),
+        "poisoning_seeds": len(track.seeds),
+    }
+    return Poisoned(
+        pd.concat(measurements, ignore_index=True),
+        pd.concat(records, ignore_index=True),
+        pd.DataFrame(costs),
+        setup,
+        list(dict.fromkeys(problems)),
+    )
+
+
+def _answer(track: Poisoning, store: Store, state: Published, job: AttackJob) -> Answer:
+    if state.status != OK:
+        return Answer((), status=state.status, note=state.note)
+    key, _ = attack_key(track.brief, job, state.pixels)
+    stored = store.read_tensors(ATTACKS, key)
+    if stored is None:
+        failure = store.read_json("failures", key) or {"status": TARGET_FAILED, "reason": "not finished"}
+        return Answer((), status=failure["status"], note=failure["reason"])
+    tensors, note = stored
+    return Answer(tensors["predicted"].tolist(), note["train_accuracy"])
+
+
+def _quality_keys(track: Poisoning, cell: CellUnits, state: Published) -> list[str]:
+    return [
+        quality_key(track.brief.work, original, pixels, [OK] * len(unit.chunk.probes))
+        for original, pixels, (unit, _) in zip(cell.originals, state.pixels, cell.units, strict=True)
+    ]
+
+
+def _quality(track: Poisoning, store: Store, cell: CellUnits, state: Published, resamples: int) -> pd.DataFrame:
+    """Image metrics over all published photos of a cell."""
+    metrics = wanted_metrics(track.brief.work)
+    if state.status != OK:
+        lost = pd.DataFrame({"identity": list(track.train.identity), "status": state.status})
+        frames = [lost.assign(**{metric.name: np.nan for metric in metrics})]
+    else:
+        frames = [store.read_frame("quality", key) for key in _quality_keys(track, cell, state)]
+        if any(frame is None for frame in frames):
+            raise StoreError("image metrics of published photos are gone from the store; run the same command again")
+    whole = pd.concat(frames, ignore_index=True)  # type: ignore[arg-type]
+    return quality_measurements(metrics, whole, resamples, track.brief.work.seed)
+
+
+def _cost(store: Store, cell: CellUnits, state: Published, config: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Cost per published photo, and what the method reports of its own search."""
+    abouts = [store.read_about("protected", unit.key) for unit, _ in cell.units] if state.status == OK else []
+    known = [about for about in abouts if about is not None]
+    photos = sum(len(about["status"]) for about in known)
+
+    def per_photo(name: str) -> float:
+        return sum(about["cost"][name] for about in known) / photos if photos else np.nan
+
+    flags = [about["facts"].get("converged") for about in known if "converged" in about.get("facts", {})]
+    converged = "" if not flags or None in flags else "yes" if all(flags) else "no"
+    return {
+        "scope": f"{make_protector(config, method).scope}, poisoning",
+        "images": photos,
+        "seconds_per_image": per_photo("seconds"),
+        "forward_per_image": per_photo("forward_images"),
+        "backward_per_image": per_photo("backward_images"),
+        **training_cost(known),
+        "peak_memory_mib": max((about["cost"]["peak_memory_mib"] for about in known), default=np.nan),
+        "status": OK if known else METHOD_FAILED,
+        "converged": converged,
+    }
+
+
+def _same_family(track: Poisoning, surrogates: tuple[str, ...], scenario: Scenario) -> bool:
+    """Whether the attacker trains an architecture of the family of a surrogate."""
+    family = track.brief.attackers[scenario.attacker].get("family")
+    return any(track.brief.work.models[key].get("family") == family for key in surrogates)

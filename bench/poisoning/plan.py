@@ -1,0 +1,304 @@
+"""From the ``poisoning`` block of a config to units of protection and trainings, each with a content key.
+
+A *scenario* is an attacker's architecture, a training regime and the share of the published photos that went out
+unprotected. Every attacker meets the first regime and share of the block; the other regimes and shares, one at a time,
+are met by the attackers that ``variants_on`` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.keys import content_key, tensor_digest
+from cloakbench.bench.plan import Cell, Chunk, ConfigError, Unit, cells_of, make_protector, surrogate_labels, unit_key
+from cloakbench.bench.recognisers import project_modules
+from cloakbench.bench.store import Store
+from cloakbench.bench.stored_faces import write_faces
+from cloakbench.bench.workshop import UNCHANGED, Brief
+from cloakbench.datasets.base import Dataset, FaceSet, Manifest
+from cloakbench.datasets.provenance import code_digest
+
+QUALITY = ("ssim", "linf_255")
+"""Image metrics of published photos: the survey's, and the budget that was really used."""
+_SETTINGS = frozenset(
+    {
+        "identities", "references", "methods", "epsilons_255", "more_epsilons_255", "surrogates",
+        "attackers", "regimes", "clean_shares", "variants_on", "seeds",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Who trains how on what: keys of an attacker and a regime, and the share of unprotected photos."""
+
+    attacker: str
+    regime: str
+    clean_share: float
+
+    @property
+    def label(self) -> str:
+        """Regime and share, as the ``transform`` column of the measurements has it."""
+        return self.regime + (f"_unprotected_{self.clean_share:g}" if self.clean_share else "")
+
+
+@dataclass(frozen=True)
+class AttackJob:
+    """One training: the number of a cell, a scenario and a seed."""
+
+    cell: int
+    scenario: Scenario
+    seed: int
+
+
+@dataclass(frozen=True)
+class CellUnits:
+    """The work on one cell: its units with the inputs of their keys, and digests of the originals of each."""
+
+    units: tuple[tuple[Unit, dict[str, Any]], ...]
+    originals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PoisoningBrief:
+    """Everything a worker must know, in picklable form.
+
+    Attributes:
+        work: brief of the protecting workshop. Its ``probe`` and ``reference`` faces are both the published photos: a
+            mask is made from the photos that it goes onto.
+        test: key of the stored test faces.
+        cells: the units of every cell.
+        attackers, regimes: key to resolved config.
+        code: key of an attacker or regime to the digest of its code.
+        labels, test_labels: the person of each published and each test photo.
+        test_pixels: digest of the test photos.
+    """
+
+    work: Brief
+    test: str
+    cells: tuple[CellUnits, ...]
+    attackers: Mapping[str, Mapping[str, Any]]
+    regimes: Mapping[str, Mapping[str, Any]]
+    code: Mapping[str, str]
+    labels: tuple[int, ...]
+    test_labels: tuple[int, ...]
+    test_pixels: str
+
+
+@dataclass(frozen=True)
+class Poisoning:
+    """The track, planned.
+
+    Attributes:
+        brief: what workers must know.
+        cells: methods at budgets, controls first.
+        scenarios, seeds: what every cell is put through.
+        train, test: published and clean photos of the same people.
+    """
+
+    brief: PoisoningBrief
+    cells: tuple[Cell, ...]
+    scenarios: tuple[Scenario, ...]
+    seeds: tuple[int, ...]
+    train: FaceSet
+    test: FaceSet
+
+    def keys(self) -> list[str]:
+        """What decides the numbers beside the config: units, photos that test, and the attackers' code."""
+        units = [unit.key for cell in self.brief.cells for unit, _ in cell.units]
+        return [*units, self.brief.test_pixels, *(self.brief.code[key] for key in sorted(self.brief.code))]
+
+    def jobs(self) -> Iterator[AttackJob]:
+        """Every training, seed by seed so that a part of the run says something about all cells."""
+        for seed in self.seeds:
+            for scenario in self.scenarios:
+                for number in range(len(self.cells)):
+                    yield AttackJob(number, scenario, seed)
+
+
+def plan_poisoning(
+    config: DictConfig, dataset: Dataset, manifest: Manifest, store: Store, brief: Brief, auxiliary_digest: str
+) -> Poisoning:
+    """Plan the ``poisoning`` block of an experiment.
+
+    Raises:
+        ConfigError: the block or the data set lacks something; the message says what.
+    """
+    block = config.poisoning
+    if wrong := sorted(set(block) ^ _SETTINGS):
+        raise ConfigError(f"poisoning has no setting {wrong[0]!r} or lacks it; see conf/poisoning/survey.yaml")
+    train, test = _faces(dataset, block.identities)
+    digest = manifest.digest()
+    names = train.identities()
+    train_key = write_faces(store, digest, f"train of {len(names)} people", train)
+    work = replace(
+        brief,
+        faces={**brief.faces, "probe": train_key, "reference": train_key},
+        targets=(),
+        transforms={UNCHANGED: {}},
+        quality=QUALITY,
+    )
+    cells = _cells(config)
+    by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
+    digests = {"probe": [by_id[name] for name in train.image_id]}
+    digests["reference"] = digests["probe"]
+    originals: dict[tuple[int, ...], str] = {}
+    planned = []
+    for cell in cells:
+        whole = make_protector(cell.config, cell.method).scope == "dataset"
+        people = len(names) if whole else config.plan.chunk_identities
+        units = []
+        for chunk in _chunks(train, people, block.references):
+            key, inputs = unit_key(
+                cell,
+                chunk,
+                {"probe": train, "reference": train},
+                digests,  # type: ignore[arg-type]
+                brief.fingerprints,
+                auxiliary_digest,
+                config.seed,
+            )
+            units.append((Unit(cell, chunk, key), inputs))
+            if chunk.probes not in originals:
+                originals[chunk.probes] = tensor_digest(train.images[list(chunk.probes)])
+        planned.append(CellUnits(tuple(units), tuple(originals[unit.chunk.probes] for unit, _ in units)))
+    attackers, regimes = _plain(block.attackers), _plain(block.regimes)
+    number = {name: place for place, name in enumerate(names)}
+    return Poisoning(
+        PoisoningBrief(
+            work=work,
+            test=write_faces(store, digest, f"test of {len(names)} people", test),
+            cells=tuple(planned),
+            attackers=attackers,
+            regimes=regimes,
+            code={
+                key: code_digest("cloakbench.models.base", *sorted(project_modules(value)))
+                for key, value in {**attackers, **regimes}.items()
+            },
+            labels=tuple(number[name] for name in train.identity),
+            test_labels=tuple(number[name] for name in test.identity),
+            test_pixels=tensor_digest(test.images),
+        ),
+        tuple(cells),
+        tuple(_scenarios(block)),
+        tuple(block.seeds),
+        train,
+        test,
+    )
+
+
+def attack_key(brief: PoisoningBrief, job: AttackJob, pixels: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Key and inputs of a training on published photos with these digests, chunk by chunk.
+
+    Where the published photos are the originals, a share of unprotected ones changes nothing.
+    """
+    cell, scenario = brief.cells[job.cell], job.scenario
+    mixed = scenario.clean_share and tuple(pixels) != cell.originals
+    inputs: dict[str, Any] = {
+        "attacker": dict(brief.attackers[scenario.attacker]),
+        "regime": dict(brief.regimes[scenario.regime]),
+        "code": [
+            brief.code[scenario.attacker],
+            brief.code[scenario.regime],
+            code_digest("cloakbench.bench.poisoning.training"),
+        ],
+        "published": [[digest, list(unit.chunk.probes)] for digest, (unit, _) in zip(pixels, cell.units, strict=True)],
+        "unprotected": [scenario.clean_share, list(cell.originals)] if mixed else [],
+        "labels": list(brief.labels),
+        "test": [brief.test_pixels, list(brief.test_labels)],
+        "seed": [brief.work.seed, job.seed],
+    }
+    return content_key("attack", inputs), inputs
+
+
+def _faces(dataset: Dataset, identities: int | None) -> tuple[FaceSet, FaceSet]:
+    """Published and test photos of the first people that have both."""
+    if missing := [role for role in ("train", "test") if role not in dataset.roles()]:
+        raise ConfigError(
+            f"data set {dataset.name} has no {missing[0]} photos, which poisoning needs: give it a share of test "
+            "photos (the embedded world: dataset=synthetic_published)"
+        )
+    train, test = dataset.faces("train"), dataset.faces("test")
+    both = set(test.identity)
+    names = [name for name in train.identities() if name in both][:identities]
+    if len(names) < 2:
+        raise ConfigError(
+            f"poisoning needs at least two people with train and test photos, {dataset.name} has {len(names)}"
+        )
+    kept = set(names)
+    return tuple(  # type: ignore[return-value]
+        faces.select([row for row, name in enumerate(faces.identity) if name in kept]) for faces in (train, test)
+    )
+
+
+def _cells(config: DictConfig) -> list[Cell]:
+    """Methods of the block at their budgets, after the experiment's controls at every budget that occurs."""
+    block = config.poisoning
+    labels = surrogate_labels(config)
+    if block.surrogates is not None:
+        if missing := [key for key in block.surrogates if key not in labels]:
+            raise ConfigError(f"poisoning.surrogates names {missing[0]}, which is not among the surrogates")
+        labels = {key: labels[key] for key in block.surrogates}
+    if missing := [key for key in block.more_epsilons_255 if key not in block.methods]:
+        raise ConfigError(f"poisoning.more_epsilons_255 names {missing[0]}, which is not among poisoning.methods")
+    cells: list[Cell] = []
+    for key, method in block.methods.items():
+        axis = list(block.epsilons_255 or [method.epsilon_255] if "epsilon_255" in method else [])
+        axis += [value for value in block.more_epsilons_255.get(key, []) if value not in axis]
+        cells += cells_of(str(key), method, axis or None, labels)
+    budgets = sorted({cell.epsilon_255 for cell in cells if cell.epsilon_255 == cell.epsilon_255})
+    controls = [
+        cell
+        for key, method in config.controls.items()
+        if key not in block.methods
+        for cell in cells_of(str(key), method, budgets or None, labels)
+    ]
+    return controls + cells
+
+
+def _chunks(train: FaceSet, people: int, references: int) -> list[Chunk]:
+    """The people of the published photos, ``people`` at a time, with the same number of references for each."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(train.identity):
+        rows.setdefault(name, []).append(row)
+    given = min(references, *(len(own) for own in rows.values()))
+    names = list(rows)
+    return [
+        Chunk(
+            number,
+            tuple(part),
+            tuple(row for name in part for row in rows[name]),
+            tuple(tuple(rows[name][:given]) for name in part),
+            (),
+        )
+        for number, start in enumerate(range(0, len(names), people))
+        for part in [names[start : start + people]]
+    ]
+
+
+def _scenarios(block: DictConfig) -> Iterator[Scenario]:
+    regimes, shares = list(block.regimes), list(block.clean_shares)
+    if not block.attackers or not regimes or not shares or not block.seeds:
+        raise ConfigError("poisoning needs at least one attacker, regime, clean share and seed")
+    if not all(0 <= share < 1 for share in shares):
+        raise ConfigError(f"poisoning.clean_shares must lie in [0, 1), got {shares}")
+    varied = list(block.attackers) if block.variants_on is None else list(block.variants_on)
+    if missing := [key for key in varied if key not in block.attackers]:
+        raise ConfigError(f"poisoning.variants_on names {missing[0]}, which is not among the attackers")
+    for attacker in block.attackers:
+        yield Scenario(attacker, regimes[0], shares[0])
+    for attacker in varied:
+        for regime in regimes[1:]:
+            yield Scenario(attacker, regime, shares[0])
+        for share in shares[1:]:
+            yield Scenario(attacker, regimes[0], share)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,133 @@
+"""What a worker process does for the poisoning track: protect a cell's photos, train on them, test on clean ones."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cloakbench.bench.plan import Unit
+from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, PoisoningBrief, attack_key
+from cloakbench.bench.poisoning.training import train_and_answer, unprotected_rows
+from cloakbench.bench.pool import Busy
+from cloakbench.bench.protocols.base import TARGET_FAILED
+from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.stored_faces import read_faces
+from cloakbench.bench.workshop import UnitReport, Workshop
+from cloakbench.datasets.base import OK
+from cloakbench.methods.base import METHOD_FAILED
+
+ATTACKS = "attacks"
+"""Kind of the stored answers of trainings."""
+
+_PAUSE_SECONDS = 0.1
+"""Pause before a training that another process works on is tried again."""
+
+Job = AttackJob | tuple[Unit, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a cell's photos: ``pixels`` are digests chunk by chunk when all of them went through.
+
+    ``status`` is ``ok``, or ``method_failed`` with the reason, or empty while something is still to be done.
+    """
+
+    pixels: tuple[str, ...] = ()
+    status: str = ""
+    note: str = ""
+
+
+def published(store: Store, cell: CellUnits) -> Published:
+    """Look a cell's photos up. One photo that its method failed on would be trained on unprotected: the cell fails."""
+    pixels = []
+    for unit, _ in cell.units:
+        about = store.read_about("protected", unit.key)
+        if about is None:
+            failure = store.read_json("failures", unit.key)
+            return Published() if failure is None else Published((), failure["status"], failure["reason"])
+        if lost := sum(status != OK for status in about["status"]):
+            return Published((), METHOD_FAILED, f"{lost} of {len(about['status'])} photos of a chunk failed")
+        pixels.append(about["pixels"])
+    return Published(tuple(pixels), OK)
+
+
+class PoisoningWorkshop:
+    """Handler of a worker process: answers `AttackJob` and ``(Unit, inputs)`` jobs.
+
+    A training first sees to the protection of its photos, so jobs may come in any order.
+    """
+
+    def __init__(self, brief: PoisoningBrief) -> None:
+        self.brief = brief
+        self.protecting = Workshop(brief.work)
+        self.store = self.protecting.store
+        self._photos: tuple[int, Tensor] | None = None
+
+    def __call__(self, job: Job) -> UnitReport | Busy:
+        if not isinstance(job, AttackJob):
+            return self.protecting(job)
+        cell = self.brief.cells[job.cell]
+        found = published(self.store, cell)
+        if not found.status:
+            for unit in cell.units:
+                answer = self.protecting(unit)
+                if isinstance(answer, Busy):
+                    return answer
+            found = published(self.store, cell)
+        if found.status != OK:
+            return UnitReport(0.0, 0, 0)
+        key, inputs = attack_key(self.brief, job, found.pixels)
+        with self.store.claim(key, wait=False) as mine:
+            if mine:
+                return self._attack(job, key, inputs)
+        time.sleep(_PAUSE_SECONDS)
+        return Busy()
+
+    def _attack(self, job: AttackJob, key: str, inputs: dict[str, Any]) -> UnitReport:
+        if self.store.has_tensors(ATTACKS, key) or self.store.path("failures", key, ".json").exists():
+            return UnitReport(0.0, 0, 0)  # another cell has the same photos
+        begun = time.perf_counter()
+        photos = self._training_photos(job)
+        try:
+            predicted, train_accuracy = train_and_answer(
+                self.brief.attackers[job.scenario.attacker],
+                self.brief.regimes[job.scenario.regime],
+                photos,
+                torch.tensor(self.brief.labels),
+                read_faces(self.store, self.brief.test).images,
+                f"{self.brief.work.seed}-{job.seed}",
+                torch.device(self.brief.work.device),
+            )
+        except (StoreError, MemoryError):
+            raise
+        except Exception as problem:  # an attacker may raise anything; its answers become rows with a status
+            reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
+            failure = {"status": TARGET_FAILED, "reason": reason, "details": traceback.format_exc()}
+            self.store.write_json("failures", key, failure)
+            return UnitReport(0.0, len(photos), len(photos))
+        self.store.write_tensors(ATTACKS, key, {"predicted": predicted}, inputs, {"train_accuracy": train_accuracy})
+        return UnitReport(time.perf_counter() - begun, len(photos), 0)
+
+    def _training_photos(self, job: AttackJob) -> Tensor:
+        """The published photos of a cell in the order of the data set, some of them as they were."""
+        originals = self.protecting.faces("probe")
+        if self._photos is None or self._photos[0] != job.cell:
+            whole = torch.empty_like(originals.images)
+            for unit, _ in self.brief.cells[job.cell].units:
+                stored = self.store.read_photos("protected", unit.key)
+                if stored is None:
+                    raise StoreError(f"{unit.cell.label}: protected photos are gone from the store; run again")
+                whole[list(unit.chunk.probes)] = stored[0]
+            self._photos = (job.cell, whole)
+        photos = self._photos[1]
+        if not job.scenario.clean_share:
+            return photos
+        rows = unprotected_rows(originals.identity, job.scenario.clean_share, self.brief.work.seed, job.seed)
+        photos = photos.clone()
+        photos[rows] = originals.images[rows]
+        return photos
