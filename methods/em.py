@@ -28,7 +28,8 @@ class EM(Protector):
     Official settings: step epsilon / 10; CIFAR-10 epsilon 8, sample-wise T 20, 10 SGD batches a round, stop error 0.01;
     class-wise T 1, stop error 0.1 (README) or 0.01 (script); face script class-wise, epsilon 16, T 1, 30 batches of 32,
     stop error 0.1, Inception-ResNet-v1 with dropout 0.6, SGD 0.05, momentum 0.9, weight decay 5e-4, gradient norm 5,
-    100 helper people beside the 50 protected. The survey's Fig. 2 runs it at 0.03 (epsilon 7.65) without helpers.
+    100 helper people beside the 50 protected. The survey's Fig. 2 runs it at 0.03 (epsilon 7.65) without helpers;
+    class-wise or sample-wise is not published.
     Deviations: no helper people; the noise sweep is shuffled anew each round; the last check clips to valid pixels;
     ``max_rounds`` ends a search that would not stop, and ``converged`` tells; signed noise, rounded. The official
     loaders drop the negative half of the noise and truncate, which ``legacy_positive_only`` reproduces.

@@ -16,13 +16,16 @@ from cloakbench.bench.composition import compose_config
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
+    "attacker": "+attacker@poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
     "lineup": "lineup={}",
     "logger": "logger={}",
     "method": "method={}",
     "model": "model@surrogate={}",
+    "poisoning": "poisoning={}",
     "protocol": "+protocol@protocols.one={}",
+    "regime": "+regime@poisoning.regimes.one={}",
     "runtime": "runtime={}",
     "transform": "+transform@transforms.one={}",
 }
@@ -77,9 +80,9 @@ def test_every_group_of_conf_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", names("experiment"))
-def test_every_experiment_has_targets_and_says_what_it_is(name: str) -> None:
+def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
     config = compose_config([f"experiment={name}"])
-    assert config.targets
+    assert config.targets or config.poisoning
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 

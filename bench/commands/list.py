@@ -20,6 +20,8 @@ _GROUPS = {
     "datasets": "dataset",
     "experiments": "experiment",
     "transforms": "transform",
+    "attackers": "attacker",
+    "regimes": "regime",
     "protocols": "protocol",
 }
 _NOTE = "note"
