@@ -215,6 +215,7 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "needs": ", ".join(sorted(protector.needs)),
             "targeted": protector.targeted,
             "trained": protector.is_trained,
+            "person_specific": protector.person_specific,
             "norm": protector.budget.norm if protector.budget else "",
             "paper": protector.paper,
         }

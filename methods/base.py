@@ -223,6 +223,11 @@ class Protector(ABC):
     max_change_255: float | None = None
     """Where there is no budget: the most the settings let any value change, in grey levels; None for no such bound."""
 
+    @property
+    def person_specific(self) -> bool:
+        """Whether one perturbation covers all photos of a person, also later ones."""
+        return self.scope == "identity"
+
     def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
         """Digests of files outside the project that decide the output for these photos; part of the cache key."""
         return {}

@@ -107,6 +107,11 @@ class EM(Protector):
         self.legacy_positive_only = legacy_positive_only
         self.budget = Budget("linf", epsilon_255)
 
+    @property
+    def person_specific(self) -> bool:
+        """Class-wise noise is one per person."""
+        return self.noise_kind == "class"
+
     def fit(self, people: People, bench: Workbench) -> Tensor:
         """The noise of every photo, float ``[N, 3, H, W]`` in [-epsilon, epsilon] / 255."""
         lesson = Lesson.of(people)

@@ -56,7 +56,8 @@ class Results:
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
             peak_memory_mib, status; for poisoning also converged (yes, no or nothing). Times are the only numbers that
             differ between equal runs.
-        methods: one row per method: key, name, scope, goal, needs, targeted, trained, norm, paper.
+        methods: one row per method: key, name, scope, goal, needs, targeted, trained, person_specific, norm,
+            paper.
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

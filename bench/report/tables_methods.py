@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloakbench.bench.report.labels import method_name, method_order
-from cloakbench.bench.report.measured import Measured, Run, is_control, records
+from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control, records
+from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.reported import load_survey_table
 from cloakbench.bench.report.table import Column, Row, Table
 
@@ -84,8 +85,10 @@ def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[
         columns=tuple(Column(column.lower().replace(" ", "_").replace("-", "_"), column) for column in columns[1:]),
         rows=tuple(rows),
         footnotes=(
-            "Open-set: black-box PSR Top-1 in an identification among people whom no recogniser was trained on, at the "
-            "largest budget; a high rate is protection. API: no remote service was asked in this run.",
+            "Open-set: black-box PSR Top-1 in an identification among people whom no recogniser was trained on. "
+            "Out-of-distribution leakage: PSR after training from scratch where a share of the photos leaked "
+            "unprotected, and without leakage. Both at the largest budget; a high rate is protection. API: no remote "
+            "service was asked in this run. Person-specific: one perturbation covers all photos of a person.",
         )
         * (number == 2),
         section_key="method",
@@ -99,10 +102,31 @@ def _evidence(column: str, variant: Mapping[str, Any], measured: Measured) -> st
     if column == "Target-identity":
         return _yes(variant["targeted"]).upper()
     if column == "Person-specific":
-        return _yes(variant["scope"] == "identity").upper()
+        return _yes(variant["person_specific"]).upper()
     if column == "Open-set":
         return _identification(variant["key"], measured)
+    if column == "Effective for out-of-distribution data leakage":
+        return _leakage(variant["key"], measured)
     return _NOT_MEASURED
+
+
+def _leakage(method: str, measured: Measured) -> str:
+    """PSR of a poisoning with a leaked share of clean photos, in brackets without; standard training."""
+    poisoned = Poisoned(measured.results)
+    rows = [row for row in poisoned.rows if row.run.method == method]
+    for row in reversed(rows):
+        for scenario, attacker in poisoned.columns():
+            regime, leaked, share = scenario.partition("_unprotected_")
+            rate = poisoned.cell(PSR, row, attacker, scenario)
+            if leaked and rate is not None and rate.ok:
+                without = poisoned.cell(PSR, row, attacker, regime)
+                words = f"PSR {_percent(rate)} with {100 * float(share):g} % leaked (n {rate.n})"
+                return words + (f", {_percent(without)} with none" if without is not None and without.ok else "")
+    return _NOT_MEASURED
+
+
+def _percent(rate: Estimate) -> str:
+    return f"{100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} %"
 
 
 def _identification(method: str, measured: Measured) -> str:
@@ -113,7 +137,7 @@ def _identification(method: str, measured: Measured) -> str:
     rate = measured.black_box_overall(f"psr_{measured.rule}_top1", run)
     if not rate.ok:
         return _NOT_MEASURED
-    return f"PSR {100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} % (n {rate.n})"
+    return f"PSR {_percent(rate)} (n {rate.n})"
 
 
 def _by_class(measured: Measured) -> dict[str, list[dict[str, Any]]]:

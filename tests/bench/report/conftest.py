@@ -184,20 +184,12 @@ def _models() -> pd.DataFrame:
 
 
 def _methods(keys: set[str]) -> pd.DataFrame:
-    columns = ["key", "name", "scope", "goal", "needs", "targeted", "trained", "norm", "paper"]
+    columns = ["key", "name", "scope", "goal", "needs", "targeted", "trained", "person_specific", "norm", "paper"]
+    goal = "evade recognition"
+    scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys)}
     rows = [
-        (
-            key,
-            key.partition("_")[0],
-            METHODS.get(key, (0, 0, "image"))[2],
-            "evade recognition",
-            "",
-            False,
-            False,
-            "",
-            "",
-        )
-        for key in sorted(keys)
+        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "")
+        for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
 
