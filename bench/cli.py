@@ -3,7 +3,7 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
-cloakbench list methods|models|datasets|experiments|transforms|protocols
+cloakbench list methods|models|datasets|experiments|transforms|attackers|regimes|protocols
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench doctor                                  what can run here, and what is missing
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
