@@ -3,7 +3,7 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
-cloakbench list methods|models|attribute_models|datasets|experiments|transforms|protocols
+cloakbench list methods|models|attribute_models|datasets|experiments|transforms|attackers|regimes|protocols
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos

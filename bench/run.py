@@ -30,15 +30,8 @@ from cloakbench.bench.inventory import (
 )
 from cloakbench.bench.loggers import RunLogger
 from cloakbench.bench.measure import MeasureJob, Measurer, measure_key
-from cloakbench.bench.poisoning.assemble import (
-    Poisoned,
-    assemble_poisoning,
-    count_poisoning_jobs,
-    due_poisoning_jobs,
-    forget_failures,
-    job_label,
-)
-from cloakbench.bench.poisoning.workshop import PoisoningWorkshop
+from cloakbench.bench.poisoning import work as poisoning
+from cloakbench.bench.poisoning.assemble import Poisoned, assemble_poisoning
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
 from cloakbench.bench.report.inputs import Results
@@ -89,7 +82,10 @@ def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
         logger.start(folder, plain)
 
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
-    problems = _work(experiment, workers, loggers) + _poison(experiment, workers)
+    problems = _work(experiment, workers, loggers)
+    if experiment.poisoning is not None:
+        retry_failed = config.runtime.retry_failed
+        problems += poisoning.work(experiment.poisoning, experiment.store, workers, retry_failed=retry_failed)
     inventory = take_stock(experiment)
     for details in inventory.details():
         log.debug("%s", details)
@@ -136,30 +132,6 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
             tracker.advance(report.photos, label)
             if not isinstance(job, RoleJob):
                 _log_unit(loggers, job[0], report)
-    return problems
-
-
-def _poison(experiment: Experiment, workers: int) -> list[str]:
-    """Protect and train for the poisoning track, where there is one; returns what went wrong, a line each."""
-    plan, store = experiment.poisoning, experiment.store
-    if plan is None:
-        return []
-    if experiment.config.runtime.retry_failed:
-        forget_failures(plan, store)
-    jobs = due_poisoning_jobs(plan, store)
-    if jobs:
-        count = count_poisoning_jobs(plan)
-        log.info("%s: %d of %d pieces of poisoning to do", experiment.config.name, len(jobs), count)
-    problems = []
-    with track("poisoning", len(jobs)) as tracker:
-        for answer in answers(jobs, functools.partial(PoisoningWorkshop, plan.brief), workers):
-            label = job_label(plan, answer.job)
-            if isinstance(answer.value, Failure):
-                if isinstance(answer.value.error, StoreError):
-                    raise answer.value.error
-                log.debug("%s", answer.value.details)
-                problems.append(f"{label}: {answer.value.reason}")
-            tracker.advance(answer.value.photos if isinstance(answer.value, UnitReport) else 0, label)
     return problems
 
 

@@ -1,4 +1,4 @@
-"""The poisoning track's part of the results: what is still to do, and from stored answers to the tidy frame."""
+"""The poisoning track's part of the results: from stored answers to rows of the tidy frame."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pandas as pd
 
 from cloakbench.bench.plan import make_protector
 from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, Poisoning, Scenario, attack_key
-from cloakbench.bench.poisoning.workshop import ATTACKS, Job, Published, published
+from cloakbench.bench.poisoning.work import quality_keys
+from cloakbench.bench.poisoning.workshop import ATTACKS, Published, published
 from cloakbench.bench.protocols.base import TARGET_FAILED
 from cloakbench.bench.protocols.poisoning import Answer, poisoning_measurements, poisoning_records
 from cloakbench.bench.quality import quality_measurements
 from cloakbench.bench.store import Store, StoreError
-from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
+from cloakbench.bench.workshop import UNCHANGED, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
 from cloakbench.methods.base import METHOD_FAILED
 
@@ -40,51 +41,6 @@ class Poisoned:
     costs: pd.DataFrame
     setup: dict[str, Any]
     problems: list[str]
-
-
-def due_poisoning_jobs(track: Poisoning, store: Store) -> list[Job]:
-    """Protections and trainings that are missing from the store. Recorded failures are not due."""
-    states = [published(store, cell) for cell in track.brief.cells]
-    due: list[Job] = []
-    for cell, state in zip(track.brief.cells, states, strict=True):
-        if state.status == OK:
-            keys = _quality_keys(track, cell, state)
-            due += [unit for unit, key in zip(cell.units, keys, strict=True) if not store.has_frame("quality", key)]
-        elif not state.status:
-            due += cell.units
-    for job in track.jobs():
-        state = states[job.cell]
-        if not state.status:
-            due.append(job)
-        elif state.status == OK:
-            key, _ = attack_key(track.brief, job, state.pixels)
-            if not (store.has_tensors(ATTACKS, key) or store.path("failures", key, ".json").exists()):
-                due.append(job)
-    return due
-
-
-def count_poisoning_jobs(track: Poisoning) -> int:
-    """All jobs of the track, done or not."""
-    return sum(len(cell.units) for cell in track.brief.cells) + sum(1 for _ in track.jobs())
-
-
-def forget_failures(track: Poisoning, store: Store) -> None:
-    """Make what failed due again."""
-    for cell in track.brief.cells:
-        for unit, _ in cell.units:
-            store.remove("failures", unit.key, ".json")
-    for job in track.jobs():
-        state = published(store, track.brief.cells[job.cell])
-        if state.status == OK:
-            store.remove("failures", attack_key(track.brief, job, state.pixels)[0], ".json")
-
-
-def job_label(track: Poisoning, job: Job) -> str:
-    """What progress and logs call a job."""
-    if not isinstance(job, AttackJob):
-        return f"{job[0].cell.label} (poisoning)"
-    scenario = job.scenario
-    return f"{scenario.attacker}, {scenario.label}, seed {job.seed}: {track.cells[job.cell].label}"
 
 
 def assemble_poisoning(track: Poisoning, store: Store, resamples: int) -> Poisoned:
@@ -142,13 +98,6 @@ def _answer(track: Poisoning, store: Store, state: Published, job: AttackJob) ->
     return Answer(tensors["predicted"].tolist(), note["train_accuracy"])
 
 
-def _quality_keys(track: Poisoning, cell: CellUnits, state: Published) -> list[str]:
-    return [
-        quality_key(track.brief.work, original, pixels, [OK] * len(unit.chunk.probes))
-        for original, pixels, (unit, _) in zip(cell.originals, state.pixels, cell.units, strict=True)
-    ]
-
-
 def _quality(track: Poisoning, store: Store, cell: CellUnits, state: Published, resamples: int) -> pd.DataFrame:
     """Image metrics over all published photos of a cell."""
     metrics = wanted_metrics(track.brief.work)
@@ -156,7 +105,7 @@ def _quality(track: Poisoning, store: Store, cell: CellUnits, state: Published, 
         lost = pd.DataFrame({"identity": list(track.train.identity), "status": state.status})
         frames = [lost.assign(**{metric.name: np.nan for metric in metrics})]
     else:
-        frames = [store.read_frame("quality", key) for key in _quality_keys(track, cell, state)]
+        frames = [store.read_frame("quality", key) for key in quality_keys(track, cell, state)]
         if any(frame is None for frame in frames):
             raise StoreError("image metrics of published photos are gone from the store; run the same command again")
     whole = pd.concat(frames, ignore_index=True)  # type: ignore[arg-type]

@@ -236,25 +236,33 @@ def _faces(dataset: Dataset, identities: int | None) -> tuple[FaceSet, FaceSet]:
 
 
 def _cells(config: DictConfig) -> list[Cell]:
-    """Methods of the block at their budgets, after the experiment's controls at every budget that occurs."""
+    """Methods of the block at their budgets, after the experiment's controls at every budget that occurs.
+
+    Where the track is the whole experiment, a method chosen on the command line replaces the list, at its own budget.
+    """
     block = config.poisoning
+    chosen = config.method is not None and not config.targets
+    methods: dict[Any, Any] = {config.method_key: config.method} if chosen else dict(block.methods)
+    more = {} if chosen else block.more_epsilons_255
     labels = surrogate_labels(config)
     if block.surrogates is not None:
         if missing := [key for key in block.surrogates if key not in labels]:
             raise ConfigError(f"poisoning.surrogates names {missing[0]}, which is not among the surrogates")
         labels = {key: labels[key] for key in block.surrogates}
-    if missing := [key for key in block.more_epsilons_255 if key not in block.methods]:
+    if missing := [key for key in more if key not in methods]:
         raise ConfigError(f"poisoning.more_epsilons_255 names {missing[0]}, which is not among poisoning.methods")
     cells: list[Cell] = []
-    for key, method in block.methods.items():
-        axis = list(block.epsilons_255 or [method.epsilon_255] if "epsilon_255" in method else [])
-        axis += [value for value in block.more_epsilons_255.get(key, []) if value not in axis]
+    for key, method in methods.items():
+        axis = [] if chosen or block.epsilons_255 is None else list(block.epsilons_255)
+        if key in more:
+            axis = axis or [method.epsilon_255]
+            axis += [value for value in more[key] if value not in axis]
         cells += cells_of(str(key), method, axis or None, labels)
     budgets = sorted({cell.epsilon_255 for cell in cells if cell.epsilon_255 == cell.epsilon_255})
     controls = [
         cell
         for key, method in config.controls.items()
-        if key not in block.methods
+        if key not in methods
         for cell in cells_of(str(key), method, budgets or None, labels)
     ]
     return controls + cells

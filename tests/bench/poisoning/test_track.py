@@ -18,9 +18,9 @@ from omegaconf import DictConfig
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.experiment import Experiment, prepare
 from cloakbench.bench.plan import ConfigError
-from cloakbench.bench.poisoning.assemble import due_poisoning_jobs
 from cloakbench.bench.poisoning.plan import AttackJob, Poisoning, attack_key
 from cloakbench.bench.poisoning.training import unprotected_rows
+from cloakbench.bench.poisoning.work import due_jobs
 from cloakbench.bench.poisoning.workshop import ATTACKS, PoisoningWorkshop, published
 from cloakbench.bench.run import Outcome, run
 
@@ -129,7 +129,7 @@ def test_a_second_run_computes_nothing_and_workers_change_no_byte(
     assert again.reused
     assert report_bytes(again.folder) == before
     experiment = prepare(config)
-    assert due_poisoning_jobs(track_of(experiment), experiment.store) == []
+    assert due_jobs(track_of(experiment), experiment.store) == []
     other = run(compose(tmp_path, faces_cache, "runtime.workers=2"))
     assert other.folder.name == outcome.folder.name
     assert report_bytes(other.folder) == before
@@ -141,12 +141,12 @@ def test_a_run_that_stopped_after_some_jobs_goes_on_to_the_same_answers(
     config = compose(tmp_path, faces_cache)
     experiment = prepare(config)
     track = track_of(experiment)
-    due = due_poisoning_jobs(track, experiment.store)
+    due = due_jobs(track, experiment.store)
     trainings = [job for job in due if isinstance(job, AttackJob)]
     workshop = PoisoningWorkshop(track.brief)
     for job in reversed(trainings[-3:]):  # in any order; each sees to the protection of its photos first
         workshop(job)
-    left = due_poisoning_jobs(track, experiment.store)
+    left = due_jobs(track, experiment.store)
     assert len(left) < len(due) - 3
     assert not set(trainings[-3:]) & {job for job in left if isinstance(job, AttackJob)}
     resumed = run(config)
@@ -200,7 +200,7 @@ def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: 
     assert any("this attacker never learns" in problem for problem in outcome.problems)
     assert "this attacker never learns" in (outcome.folder / "report.md").read_text(encoding="utf-8")
     experiment = prepare(config)
-    assert due_poisoning_jobs(track_of(experiment), experiment.store) == []
+    assert due_jobs(track_of(experiment), experiment.store) == []
     again = run(compose(tmp_path, faces_cache, *more, "poisoning.seeds=[0]", "poisoning.clean_shares=[0.0]",
                         "runtime.retry_failed=true"))  # fmt: skip
     assert again.problems == outcome.problems
@@ -284,6 +284,13 @@ def test_people_can_be_fewer_and_masks_come_from_the_photos_they_go_onto(tmp_pat
         assert len(units.units) == 1
         for unit, _ in units.units:
             assert all(set(rows) <= set(unit.chunk.probes) and len(rows) == 3 for rows in unit.chunk.references), whole
+
+
+def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(
+    tmp_path: Path, faces_cache: Path
+) -> None:
+    track = track_of(prepare(compose(tmp_path, faces_cache, "method=rem", "method.epsilon_255=3")))
+    assert [cell.label for cell in track.cells] == ["identity", "random_sign 3/255", "rem 3/255"]
 
 
 def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list[str]) -> None:

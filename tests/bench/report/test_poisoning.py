@@ -62,8 +62,8 @@ def poisoned(results: Results) -> Results:
 
 
 @pytest.fixture(scope="module")
-def run(results) -> Results:
-    return poisoned(results)
+def run(small) -> Results:
+    return poisoned(small)
 
 
 def test_the_table_has_a_row_per_method_and_a_column_per_planned_scenario(run) -> None:
@@ -99,17 +99,17 @@ def test_a_failed_attacker_is_a_gap_and_so_is_the_mean(run) -> None:
     assert rem["standard_ir_percent"].value == pytest.approx(30)
 
 
-def test_other_tables_and_means_do_not_see_attackers(run, results) -> None:
-    with_track, without = Measured(run), Measured(results)
+def test_other_tables_and_means_do_not_see_attackers(run, small) -> None:
+    with_track, without = Measured(run), Measured(small)
     assert with_track.targets == without.targets
     assert with_track.runs == without.runs
     assert with_track.transforms == without.transforms
     assert with_track.absent() == without.absent()
 
 
-def test_the_figure_draws_and_says_when_it_cannot(run, results) -> None:
+def test_the_figure_draws_and_says_when_it_cannot(run, small) -> None:
     assert isinstance(poisoning_figure(Measured(run)), Figure)
-    assert poisoning_figure(Measured(results)) == Skipped("the run has no poisoning track")
+    assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning track")
 
 
 def test_the_report_has_a_section_and_lists_the_failure(run, tmp_path) -> None:
