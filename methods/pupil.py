@@ -63,6 +63,8 @@ class Lesson:
 class Pupil:
     """A classifier that learns by SGD and is otherwise frozen in eval mode.
 
+    Batches are laid out plainly: channels-last makes oneDNN crash on some slim networks (torch 2.15).
+
     Args:
         network: the factory.
         lesson: what it will see.
@@ -106,7 +108,7 @@ class Pupil:
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """One step of SGD on the mean cross-entropy, in training mode."""
         self.network.train().requires_grad_(True)
-        loss = F.cross_entropy(self.network(images), labels)
+        loss = F.cross_entropy(self.network(images.contiguous()), labels)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
@@ -115,7 +117,7 @@ class Pupil:
 
     def slope(self, images: Tensor, labels: Tensor) -> Tensor:
         """Gradient of the mean cross-entropy in ``images``."""
-        leaf = images.detach().requires_grad_()
+        leaf = images.detach().contiguous().requires_grad_()
         (slope,) = torch.autograd.grad(F.cross_entropy(self.network(leaf), labels), leaf)
         return slope
 

@@ -42,7 +42,7 @@ class FlipCrop:
         columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, :]
         photo = torch.arange(count, device=images.device)[:, None, None]
         padded = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
-        return padded[photo, rows, columns].permute(0, 3, 1, 2)
+        return padded[photo, rows, columns].permute(0, 3, 1, 2).contiguous()
 
 
 class StrongViews:

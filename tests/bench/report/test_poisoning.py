@@ -61,7 +61,7 @@ def poisoned(results: Results) -> Results:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def run(small) -> Results:
     return poisoned(small)
 
