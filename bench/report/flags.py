@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name
 from cloakbench.bench.report.measured import Measured, Run, is_control
+from cloakbench.bench.report.poisoning import poisoning_checks
 
 WHITE_BOX_FLOOR = 0.9
 """White-box protection below this is suspicious: the method sees the very network it is tested on."""
@@ -23,6 +24,7 @@ def self_checks(measured: Measured) -> list[str]:
         *_weak_white_box(measured, metric),
         *_control_above_clean(measured, metric),
         *_saturated_columns(measured),
+        *poisoning_checks(measured.results),
     ]
 
 

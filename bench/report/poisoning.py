@@ -41,6 +41,9 @@ from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Tabl
 
 PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 
+POOR_ATTACKER = 0.4
+"""Clean PSR above this is suspicious: the attacker is too weak, or its training too short."""
+
 
 @dataclass(frozen=True)
 class Protected:
@@ -214,6 +217,25 @@ def poisoning_figure(measured: Measured) -> Drawing:
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=0.8, label="guessing"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+def poisoning_checks(results: Results) -> list[str]:
+    """One sentence per suspicion: an attacker who learns little even from clean photos, a search that gave up."""
+    poisoned, flags = Poisoned(results), []
+    for row in poisoned.rows:
+        for scenario, attacker in poisoned.columns() if row.run.method == CLEAN else ():
+            rate = poisoned.cell(PSR, row, attacker, scenario)
+            if rate is not None and rate.ok and rate.value > POOR_ATTACKER:
+                flags.append(
+                    f"{attacker} ({scenario_name(scenario).lower()}) misnames {100 * rate.value:.1f} % of the test photos "
+                    "after training on clean ones: its other rates say little"
+                )
+    flags += [
+        f"{row.label} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop error"
+        for row, converged in _converged(results).items()
+        if converged == "no"
+    ]
+    return flags
 
 
 def _tick(row: Protected) -> str:

@@ -14,7 +14,7 @@ from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.labels import scenario_name
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.report.poisoning import poisoning_figure, poisoning_table
+from cloakbench.bench.report.poisoning import poisoning_checks, poisoning_figure, poisoning_table
 from cloakbench.bench.report.table import Number, to_csv, to_markdown
 from cloakbench.bench.report.terminal import summary
 from cloakbench.bench.report.writer import write_report
@@ -110,6 +110,13 @@ def test_other_tables_and_means_do_not_see_attackers(run, small) -> None:
 def test_the_figure_draws_and_says_when_it_cannot(run, small) -> None:
     assert isinstance(poisoning_figure(Measured(run)), Figure)
     assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning track")
+
+
+def test_weak_attackers_and_searches_that_gave_up_are_flagged(run) -> None:
+    assert poisoning_checks(run) == ["EM class-wise at 8/255: the search for the noise did not reach its stop error"]
+    weak = run.measurements.assign(value=run.measurements["value"].where(run.measurements["method"] != "identity", 0.6))
+    flags = poisoning_checks(replace(run, measurements=weak))
+    assert "ir (standard training) misnames 60.0 % of the test photos" in flags[0]
 
 
 def test_the_report_has_a_section_and_lists_the_failure(run, tmp_path) -> None:
