@@ -227,8 +227,8 @@ def poisoning_checks(results: Results) -> list[str]:
             rate = poisoned.cell(PSR, row, attacker, scenario)
             if rate is not None and rate.ok and rate.value > POOR_ATTACKER:
                 flags.append(
-                    f"{attacker} ({scenario_name(scenario).lower()}) misnames {100 * rate.value:.1f} % of the test photos "
-                    "after training on clean ones: its other rates say little"
+                    f"{attacker} ({scenario_name(scenario).lower()}) misnames {100 * rate.value:.1f} % of the test "
+                    "photos after training on clean ones: its other rates say little"
                 )
     flags += [
         f"{row.label} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop error"
