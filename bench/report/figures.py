@@ -116,21 +116,27 @@ def psr_bars(measured: Measured) -> Drawing:
 
 @styled
 def transfer_heat_map(measured: Measured) -> Drawing:
-    """PSR Top-1 of every method on every target, a panel per surrogate, at the largest budget."""
+    """PSR Top-1 of every method on every target, a panel per surrogate, at the largest budget.
+
+    Panels side by side share their rows: the methods that were run on one of their surrogates.
+    """
     metric = f"psr_{measured.rule}_top1"
     epsilon = max(measured.budgets, default=None)
     runs = measured.runs_at(epsilon)
     if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
         return Skipped("no method with a surrogate has identification rates")
     per_line = _panels_per_line(len(measured.surrogates), len(measured.targets))
-    lines = -(-len(measured.surrogates) // per_line)
-    figure = Figure(figsize=(TWO_COLUMNS, lines * (0.19 * len(runs) + 1.0) + 0.3), layout="constrained")
-    panels = figure.subplots(lines, per_line, squeeze=False, sharey=True)
+    lines = [measured.surrogates[first : first + per_line] for first in range(0, len(measured.surrogates), per_line)]
+    rows_of = [[run for run in runs if set(line) & set(measured.surrogates_of(run))] for line in lines]
+    heights = [0.19 * len(rows) + 1.0 for rows in rows_of]
+    figure = Figure(figsize=(TWO_COLUMNS, sum(heights) + 0.3), layout="constrained")
+    panels = figure.subplots(len(lines), per_line, squeeze=False, sharey="row", height_ratios=heights)
     image = ScalarMappable()
-    for panel, surrogate in itertools.zip_longest(panels.flat, measured.surrogates):
-        if surrogate is None:
+    for place, panel in enumerate(panels.flat):
+        if place >= len(measured.surrogates):
             panel.axis("off")
             continue
+        surrogate, runs = measured.surrogates[place], rows_of[place // per_line]
         cells = [[measured.cell(metric, run, surrogate, target) for target in measured.targets] for run in runs]
         rates = np.array([[100 * cell.value for cell in line] for line in cells])
         image = panel.imshow(rates, cmap="Blues", vmin=0, vmax=100, aspect="auto")
