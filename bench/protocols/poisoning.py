@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cloakbench.bench.protocols.base import MEASUREMENT_FIELDS, OK, TARGET_FAILED, UNAVAILABLE, MetricCard
+from cloakbench.bench.protocols.base import MEASUREMENT_FIELDS, OK, TARGET_FAILED, MetricCard
 from cloakbench.bench.statistics import ratio_intervals
 
 VERSION = "1"
@@ -95,7 +95,7 @@ def poisoning_records(
 def poisoning_measurements(
     records: pd.DataFrame, train_accuracy: Sequence[float], resamples: int, seed: int
 ) -> pd.DataFrame:
-    """One row per metric with the columns `MEASUREMENT_FIELDS`.
+    """One row per metric with the columns `MEASUREMENT_FIELDS`; one seed has no spread.
 
     Args:
         records: of `poisoning_records`, in its order: seed by seed, photos in one order.
@@ -104,6 +104,7 @@ def poisoning_measurements(
     """
     status = records["status"].to_numpy(dtype=object)
     seeds = len(train_accuracy)
+    metrics = [metric for metric in CARDS if seeds > 1 or metric != SEED_SD]
     lost = status != OK
     if lost.any():
         failed = len(set(records["seed"].to_numpy()[lost]))
@@ -111,20 +112,21 @@ def poisoning_measurements(
         gap = {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "n_identities": 0, "status": status[lost][0]}
         gap |= {"n_failed": len(set(records["image_id"].to_numpy(dtype=object)[lost]))}
         gap |= {"note": "; ".join([f"{failed} of {seeds} trainings failed", *notes])}
-        return pd.DataFrame([{"metric": metric, **gap} for metric in CARDS], columns=list(MEASUREMENT_FIELDS))
+        return pd.DataFrame([{"metric": metric, **gap} for metric in metrics], columns=list(MEASUREMENT_FIELDS))
     wrong = records["wrong"].to_numpy(dtype=np.float64).reshape(seeds, -1)
     events = wrong.mean(axis=0)[:, None]
     identity = records["identity"].to_numpy()[: wrong.shape[1]]
     [interval] = ratio_intervals(events, np.ones_like(events), identity, resamples, seed)
-    spread = float(wrong.mean(axis=1).std(ddof=1)) if seeds > 1 else np.nan
+    by_seed = wrong.mean(axis=1)
+    nowhere = (np.nan, np.nan)
     values = {
         PSR: (interval.value, interval.low, interval.high, wrong.shape[1]),
-        SEED_SD: (spread, np.nan, np.nan, seeds),
-        TRAIN_ACCURACY: (float(np.mean(train_accuracy)), np.nan, np.nan, seeds),
+        SEED_SD: (float(by_seed.std(ddof=1)) if seeds > 1 else np.nan, *nowhere, seeds),
+        TRAIN_ACCURACY: (float(np.mean(train_accuracy)), *nowhere, seeds),
     }
-    shared = {"n_failed": 0, "n_identities": interval.n_identities}
-    rows = []
-    for metric, (value, low, high, n) in values.items():
-        state = {"status": UNAVAILABLE, "note": "one seed"} if np.isnan(value) else {"status": OK, "note": ""}
-        rows.append({"metric": metric, "value": value, "low": low, "high": high, "n": n, **shared, **state})
+    shared = {"n_failed": 0, "n_identities": interval.n_identities, "status": OK, "note": ""}
+    rows = [
+        {"metric": name, **dict(zip(("value", "low", "high", "n"), values[name], strict=True)), **shared}
+        for name in metrics
+    ]
     return pd.DataFrame(rows, columns=list(MEASUREMENT_FIELDS))

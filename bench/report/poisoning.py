@@ -126,7 +126,7 @@ def poisoning_table(results: Results) -> Table | None:
                     "–" if row.run.epsilon_255 is None else f"{row.run.epsilon_255:g}",
                     *(_percent(cell) for cell in cells),
                     _percent(mean),
-                    Number(100 * max(spread)) if spread else Number(),
+                    Number(100 * max(spread)) if spread else "",
                     Number(100 * learnt.value) if learnt.ok else Number(),
                     Number(ssim.value, ssim.low, ssim.high, 3) if ssim.ok else Number(),
                     converged.get(row, ""),

@@ -51,7 +51,8 @@ def poisoned(results: Results) -> Results:
     costs = pd.DataFrame(
         {"method": ["em_class"], "epsilon_255": [8.0], "surrogate": [""], "scope": ["dataset, poisoning"],
          "images": [400], "seconds_per_image": [0.1], "forward_per_image": [40.0], "backward_per_image": [39.0],
-         "peak_memory_mib": [500.0], "status": ["ok"], "converged": ["no"]}
+         "training_seconds": [0.0], "training_passes": [0], "peak_memory_mib": [500.0], "status": ["ok"],
+         "converged": ["no"]}
     )  # fmt: skip
     return replace(
         results,
