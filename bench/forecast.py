@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ def probe_photos(config: DictConfig) -> int | None:
     return int(people) * int(each) if people and each else None
 
 
+def cell_photos(cell: Cell, config: DictConfig) -> int:
+    """Photos of one cell, of which the plan may leave some out; for experiments whose photos are counted."""
+    dataset, limit = config.dataset, (config.plan.limits or {}).get(cell.method) or {}
+    people = int(dataset.get("identities") or dataset.max_identities)
+    each = int(dataset.probes_per_identity)
+    return min(people, limit.get("people") or people) * min(each, limit.get("photos") or each)
+
+
 def disk_bytes(config: DictConfig) -> int | None:
     """What protected photos and their embeddings take in the store, at most; None where the photos are not counted."""
     photos = probe_photos(config)
@@ -44,7 +52,7 @@ def disk_bytes(config: DictConfig) -> int | None:
     sizes = [OmegaConf.select(model, "network.embedding_size") or _USUAL_EMBEDDING for model in config.targets.values()]
     views = 1 + len(config.transforms)
     per_photo = PHOTO_BYTES + sum(4 * int(size) * views for size in sizes)
-    return len(build_cells(config)) * photos * per_photo
+    return sum(cell_photos(cell, config) for cell in build_cells(config)) * per_photo
 
 
 def reference_core_seconds(name: str, folder: Path = REFERENCE_RUNS) -> float | None:
@@ -76,21 +84,23 @@ class Estimator:
     def seconds(self, config: DictConfig) -> float | None:
         """Time of all network passes of an experiment on its workers: protecting, and answering of the targets.
 
-        Rendering or detecting faces, image metrics and the report are not in it. None where photos are not counted.
+        Rendering or detecting faces, training stages, poisoning, image metrics and the report are not in it. None where
+        photos are not counted.
 
         Raises:
             ValueError: a model cannot be built.
         """
-        photos = probe_photos(config)
-        if photos is None:
+        if probe_photos(config) is None:
             return None
-        cells = build_cells(config)
         device = torch.device(config.runtime.device)
-        protecting = sum(self._cell_seconds(cell, config, device) for cell in cells)
-        views = len(cells) * (1 + len(config.transforms))
+        views = 1 + len(config.transforms)
         answering = views * sum(self._speed(model, device).forward for model in config.targets.values())
+        total = sum(
+            cell_photos(cell, config) * (self._cell_seconds(cell, config, device) + answering)
+            for cell in build_cells(config)
+        )
         workers = available_cores() if config.runtime.workers == "auto" else max(1, int(config.runtime.workers))
-        return photos * (protecting + answering) / workers
+        return total / workers
 
     def _cell_seconds(self, cell: Cell, config: DictConfig, device: torch.device) -> float:
         """Seconds per photo of one cell; passes are spread evenly over an ensemble."""
@@ -151,13 +161,17 @@ def count_passes(
     Raises:
         ValueError: the method cannot work on them.
     """
-    protected = make_protector(method, key).protect(
-        _person(probes, references), Resources(tuple(_stand_in() for _ in range(surrogates)), _others(), seed=0)
-    )
+    protector = make_protector(method, key)
+    resources = Resources(tuple(_stand_in() for _ in range(surrogates)), _others(), seed=0)
+    if protector.is_trained:
+        resources = replace(resources, learnt=protector.learn(resources).tensors)
+    protected = protector.protect(_person(probes, references), resources)
     return protected.cost.forward_images / probes, protected.cost.backward_images / probes
 
 
 _SIDE = 32
+_OTHERS = 24
+"""More people than any method of ours chooses from."""
 
 
 def _noise(count: int, name: str) -> torch.Tensor:
@@ -178,8 +192,9 @@ def _person(probes: int, references: int) -> People:
 
 
 def _others() -> FaceSet:
-    names = tuple(f"other-{number}" for number in range(4))
-    return FaceSet((_noise(4, "others") * 255).to(torch.uint8), names, names)
+    people = tuple(f"other-{number // 2}" for number in range(2 * _OTHERS))
+    names = tuple(f"{name}-{number % 2}" for number, name in enumerate(people))
+    return FaceSet((_noise(len(names), "others") * 255).to(torch.uint8), names, people)
 
 
 def _stand_in() -> Recogniser:
