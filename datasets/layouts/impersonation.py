@@ -48,6 +48,8 @@ class Impersonation:
         people: how many people are protected, one photo each; a multiple of ``groups``.
         groups: how many target people there are.
         target_photos: photos of each target person.
+        impostors: how many of the other people, at most half of them, calibrate thresholds instead of being
+            distractors; not in the list.
         seed: names the draw.
         file: where the list is kept; None keeps it in the data set's root, under a name with these numbers. A list that
             is there is used and checked, never drawn again.
@@ -59,18 +61,20 @@ class Impersonation:
     people: int = 1000
     groups: int = 5
     target_photos: int = 2
+    impostors: int = 500
     seed: int = 0
     file: str | None = None
 
     def __post_init__(self) -> None:
-        if min(self.people, self.groups, self.target_photos) < 1 or self.people % self.groups:
+        if min(self.people, self.groups, self.target_photos, self.impostors + 1) < 1 or self.people % self.groups:
             raise DatasetError(
                 f"dataset.layout.impersonation: people={self.people}, groups={self.groups}, "
-                f"target_photos={self.target_photos}: all at least 1, and people a multiple of groups"
+                f"target_photos={self.target_photos}, impostors={self.impostors}: all at least 1 (impostors 0), and "
+                "people a multiple of groups"
             )
 
     def applied(self, listing: Listing, root: Path) -> Listing:
-        """``listing`` with the roles ``probe``, ``auxiliary`` and ``distractor`` and with ``targets``.
+        """``listing`` with the roles ``probe``, ``auxiliary``, ``impostor`` and ``distractor`` and with ``targets``.
 
         The other photos of people who are on the list are left out and counted as ignored: in a gallery of strangers
         they would be mates.
@@ -86,6 +90,8 @@ class Impersonation:
         roles = {row.image_id: row.role for row in rows}
         chosen = {row.identity for row in rows}
         group_target = {row.group: row.identity for row in rows if row.role == "auxiliary"}
+        others = sorted(set(listing.identity) - chosen, key=lambda identity: self._rank("impostor", identity))
+        impostors = set(others[: min(self.impostors, len(others) // 2)])
         kept: list[int] = []
         column: list[Role | None] = []
         for place, (image_id, identity) in enumerate(zip(listing.image_id, listing.identity, strict=True)):
@@ -94,7 +100,7 @@ class Impersonation:
                 column.append("probe" if roles[image_id] == "probe" else "auxiliary")
             elif identity not in chosen:
                 kept.append(place)
-                column.append("distractor")
+                column.append("impostor" if identity in impostors else "distractor")
         return replace(
             listing,
             image_id=[listing.image_id[place] for place in kept],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,15 +32,15 @@ CELEBA_POINTS = " ".join(
 def picture(shade: int, width: int = 178, height: int = 218) -> bytes:
     """A JPEG whose content depends on ``shade``."""
     stream = io.BytesIO()
-    Image.new("RGB", (width, height), (shade * 37 % 256, shade * 11 % 256, shade % 256)).save(stream, "JPEG")
+    Image.new("RGB", (width, height), (shade & 255, shade >> 8 & 255, shade >> 16 & 255)).save(stream, "JPEG")
     return stream.getvalue()
 
 
 def photos(root: Path, names: Iterable[str], width: int = 178, height: int = 218) -> None:
-    for shade, name in enumerate(names):
+    for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(shade, width, height))
+        path.write_bytes(picture(zlib.crc32(name.encode()), width, height))
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -167,7 +168,7 @@ def csv(root: Path) -> None:
     header = ["file", "identity", "role", "age", "url", *(f"{point}_{axis}" for point in points for axis in "xy")]
     rows = []
     for n, name in enumerate(names):
-        role = ("", "probe", "reference", "distractor")[n % 4]
+        role = ("", "probe", "reference", "probe")[n % 4] if n < 16 else "distractor"
         places = [""] * 10 if n == 3 else [str(10 * k + n + 0.5) for k in range(10)]
         rows.append(",".join([name, f"person {n // 4}", role, "" if n == 2 else str(20 + n), "x", *places]))
     write(root / "photos.csv", ",".join(header), *rows)

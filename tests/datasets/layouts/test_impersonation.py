@@ -19,7 +19,7 @@ from cloakbench.datasets.photos import DatasetError
 
 from . import planted
 
-SMALL = Impersonation(people=4, groups=2, target_photos=2)
+SMALL = Impersonation(people=4, groups=2, target_photos=2, impostors=0)
 FILE = "impersonation_4x2x2_seed0.csv"
 
 
@@ -37,7 +37,7 @@ def test_the_protocol_at_full_size(tmp_path: Path) -> None:
     source = crowd(1200)
     listing = Impersonation().applied(source, tmp_path)
     roles = Counter(listing.role)
-    assert roles == {"probe": 1000, "auxiliary": 10, "distractor": 2 * (1200 - 1005)}
+    assert roles == {"probe": 1000, "auxiliary": 10, "distractor": 2 * 98, "impostor": 2 * 97}, "half of 195 people"
     assert Counter(Counter(listing.targets.values()).values()) == {200: 5}
     people = {role: {name.split("/")[0] for name in ids(listing, role)} for role in roles}
     assert len(people["probe"]) == 1000
@@ -45,6 +45,7 @@ def test_the_protocol_at_full_size(tmp_path: Path) -> None:
     assert set(listing.targets) == people["probe"]
     assert not people["probe"] & people["auxiliary"]
     assert not people["distractor"] & (people["probe"] | people["auxiliary"])
+    assert not people["impostor"] & (people["probe"] | people["auxiliary"] | people["distractor"])
     assert listing.ignored == 1000, "the second photos of the protected people"
     kept = listing.attributes["row"].tolist()
     assert [source.image_id[row] for row in kept] == listing.image_id
@@ -121,7 +122,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_celeba_layouts_pass_it_on(tmp_path: Path) -> None:
     planted.celeba(tmp_path / "celeba")
-    celeba = CelebA(tmp_path / "celeba", impersonation=Impersonation(people=2, groups=1)).listing()
+    celeba = CelebA(tmp_path / "celeba", impersonation=Impersonation(people=2, groups=1, impostors=0)).listing()
     assert Counter(celeba.role) == {"probe": 2, "auxiliary": 2, "distractor": 8}
     assert celeba.landmarks is not None
     assert len(celeba.landmarks) == len(celeba)

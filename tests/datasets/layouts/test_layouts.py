@@ -300,7 +300,7 @@ def test_csv_table(tmp_path: Path) -> None:
     listing = CsvTable(tmp_path, attributes=["age"]).listing()
     assert listing.image_id[0] == "some/where/0.jpg"
     assert listing.identity[5] == "person 1"
-    assert list(listing.role[:4]) == [None, "probe", "reference", "distractor"]
+    assert list(listing.role[:4]) == [None, "probe", "reference", "probe"]
     assert listing.attributes["age"].tolist() == [20, 21, UNKNOWN, *range(23, 40)]
     assert listing.landmarks is not None
     assert listing.landmarks[1].tolist() == [[1.5, 11.5], [21.5, 31.5], [41.5, 51.5], [61.5, 71.5], [81.5, 91.5]]
