@@ -94,6 +94,8 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
 
 
 def _plan_lacks(config: DictConfig) -> Iterator[Lack]:
+    if config.poisoning is not None and not config.targets:
+        return  # a poisoning alone has no cells of its own here
     try:
         build_cells(config)
     except ConfigError as problem:

@@ -239,3 +239,10 @@ def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pyte
     assert "a gap in every experiment: LPIPS" in printed
     with pytest.raises(ValueError, match="time=true"):
         main(["speed=true"])
+
+
+def test_every_preset_on_the_embedded_world_is_ready() -> None:
+    """Whatever has no data or weights of others in it runs on a fresh machine."""
+    found = {one.name: one.lacks for one in diagnose([], measured=False)}
+    assert "survey_fig2" in found
+    assert [name for name, lacks in found.items() if any(lack.blocking for lack in lacks)] == ["real_faces"]
