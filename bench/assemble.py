@@ -12,7 +12,7 @@ from cloakbench.bench.experiment import Experiment
 from cloakbench.bench.inventory import Inventory
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import MeasureJob
-from cloakbench.bench.plan import Cell, Unit, make_protector
+from cloakbench.bench.plan import Cell, Unit, make_protector, read_limits
 from cloakbench.bench.poisoning.assemble import Poisoned
 from cloakbench.bench.quality import QualityMetric, quality_measurements
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
@@ -63,9 +63,9 @@ def assemble(
 def _subsets(experiment: Experiment) -> dict[str, str]:
     """What the reader must know of methods that ran on fewer probes than the others."""
     words = [
-        f"{method} on {limit.get('photos') or 'all'} photos of {limit.get('people') or 'all'} people"
-        for method, limit in (experiment.config.plan.limits or {}).items()
-        if limit.get("photos") or limit.get("people")
+        f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
+        for method, limit in read_limits(experiment.config).items()
+        if limit.photos or limit.people
     ]
     return {"fewer_probes": ", ".join(words)} if words else {}
 
@@ -218,6 +218,7 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "person_specific": protector.person_specific,
             "norm": protector.budget.norm if protector.budget else "",
             "paper": protector.paper,
+            "notes": "; ".join(protector.notes()),
         }
         for key, protector in built.items()
     ]

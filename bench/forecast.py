@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.plan import Cell, build_cells, make_protector
+from cloakbench.bench.plan import Cell, Limit, build_cells, make_protector, read_limits
 from cloakbench.bench.pool import available_cores
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.datasets.base import FaceSet
@@ -38,10 +38,10 @@ def probe_photos(config: DictConfig) -> int | None:
 
 def cell_photos(cell: Cell, config: DictConfig) -> int:
     """Photos of one cell, of which the plan may leave some out; for experiments whose photos are counted."""
-    dataset, limit = config.dataset, (config.plan.limits or {}).get(cell.method) or {}
+    dataset, limit = config.dataset, read_limits(config).get(cell.method, Limit())
     people = int(dataset.get("identities") or dataset.max_identities)
     each = int(dataset.probes_per_identity)
-    return min(people, limit.get("people") or people) * min(each, limit.get("photos") or each)
+    return min(people, limit.people or people) * min(each, limit.photos or each)
 
 
 def disk_bytes(config: DictConfig) -> int | None:

@@ -18,11 +18,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.forecast import disk_bytes
 from cloakbench.bench.plan import ConfigError, build_cells
+from cloakbench.bench.recognisers import is_embedded
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
 
-_EMBEDDED = "cloakbench.models.zoo.load_embedded"
 _PACKAGE_OF = {
     "cloakbench.datasets.detection.Mtcnn": ("facenet_pytorch", "detect"),
     "cloakbench.models.frbench.load_frbench": ("frbench", "frbench"),
@@ -86,7 +86,7 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
     if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
         return
     node = parent[key]
-    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or node.get("_target_") == _EMBEDDED):
+    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or is_embedded(node)):
         yield node
     elif isinstance(node, DictConfig | ListConfig):
         for below in node if isinstance(node, DictConfig) else range(len(node)):
@@ -107,7 +107,7 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
         return  # reported with the settings
     plain: Any = OmegaConf.to_container(model, resolve=True)
     yield from _package_lacks(plain)
-    if plain.get("_target_") == _EMBEDDED:
+    if is_embedded(plain):
         folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
         try:
             read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)

@@ -14,12 +14,11 @@ from cloakbench.bench.composition import compose_config, missing_settings, split
 from cloakbench.bench.experiment import build_dataset
 from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import ConfigError
-from cloakbench.bench.recognisers import build_recogniser, fingerprint
+from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.store import Store
 from cloakbench.datasets.base import Dataset
 from cloakbench.models.base import Recogniser
 
-_EMBEDDED = "cloakbench.models.zoo.load_embedded"
 _FACES = "name faces with dataset=..., for instance dataset=folder dataset.root=FOLDER"
 
 
@@ -68,8 +67,7 @@ def compose_one_model(words: Sequence[str], command: str, config_name: str = "re
     plain: Any = OmegaConf.to_container(config.model, resolve=True)
     model = build_recogniser(plain, config.model.name)
     named = [word.partition("=")[2] for word in overrides if word.startswith("dataset=")]
-    embedded = plain["_target_"] == _EMBEDDED
-    no_faces = "" if named or embedded else f"no faces at hand: {_FACES}"
+    no_faces = "" if named or is_embedded(plain) else f"no faces at hand: {_FACES}"
     return OneModel(
         config=config,
         model=model.to(config.device),

@@ -128,8 +128,8 @@ class Limit:
     surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_limits(config: DictConfig, methods: Collection[str]) -> dict[str, Limit]:
-    """``plan.limits`` of an experiment by method.
+def read_limits(config: DictConfig, methods: Collection[str] | None = None) -> dict[str, Limit]:
+    """``plan.limits`` of an experiment by method; ``methods`` are those it has, None where that was checked before.
 
     Raises:
         ConfigError: a method or surrogate that the experiment does not have, an unknown key, or a number out of range.
@@ -141,7 +141,7 @@ def read_limits(config: DictConfig, methods: Collection[str]) -> dict[str, Limit
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
         surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
         strangers = [key for keys in surrogates.values() for key in keys if key not in config.surrogates]
-        if method not in methods or strangers:
+        if strangers or (methods is not None and method not in methods):
             raise ConfigError(f"plan.limits names {(strangers or [method])[0]}, which this experiment does not have")
         limit = Limit(plain.get("people"), plain.get("photos"), tuple(plain.get("epsilons_255") or ()), surrogates)
         if any(count is not None and count < 1 for count in (limit.people, limit.photos)):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from cloakbench.bench.keys import content_key
 from cloakbench.datasets.provenance import code_digest
@@ -17,6 +18,7 @@ Model = TypeVar("Model", Recogniser, AttributeModel)
 _PLACES = frozenset({"path", "urls", "member", "cache", "sha256", "name", "card"})
 """Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
 
+_EMBEDDED = "cloakbench.models.zoo.load_embedded"
 _TRANSPORT = frozenset({"cloakbench.models.download", "cloakbench.models.weight_lock"})
 """Code that brings weights; what it brought has a digest."""
 
@@ -48,6 +50,11 @@ def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
     if not isinstance(model, kind):
         raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
     return model
+
+
+def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:
+    """Whether a model's config names a member of the embedded zoo, which was trained on rendered faces."""
+    return config.get("_target_") == _EMBEDDED
 
 
 def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:

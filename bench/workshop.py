@@ -18,7 +18,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from cloakbench.bench.embeddings import embedding_inputs
+from cloakbench.bench.embeddings import embedding_inputs, kept
 from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
@@ -216,14 +216,13 @@ class Workshop:
 
     def embeddings(self, model: str, label: str, images: Tensor, names: Sequence[str]) -> Tensor:
         """Embeddings ``[N, D]`` of stored photos after a transform, computed once per content."""
-        key, inputs = embedding_key(self.brief, model, label, tensor_digest(images), names)
-        stored = self.store.read_tensors("embeddings", key)
-        if stored is not None:
-            return stored[0]["embeddings"]
-        seen = images if label == UNCHANGED else self.transforms[label](images, names)
-        values = embed_in_batches(self.model(model), seen, self.brief.embed_batch, self.device)
-        self.store.write_tensors("embeddings", key, {"embeddings": values}, inputs)
-        return values
+        _, inputs = embedding_key(self.brief, model, label, tensor_digest(images), names)
+
+        def embed() -> Tensor:
+            seen = images if label == UNCHANGED else self.transforms[label](images, names)
+            return embed_in_batches(self.model(model), seen, self.brief.embed_batch, self.device)
+
+        return kept(self.store, inputs, embed)
 
     def people(self, chunk: Chunk) -> People:
         """The photos of a chunk as a method sees them."""

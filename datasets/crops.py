@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +35,7 @@ from cloakbench.datasets.detection import Detector, choose_face
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
 from cloakbench.datasets.provenance import code_digest
+from cloakbench.datasets.whole_file import whole_file
 
 _NOT_KEPT = {"detector_failed", "too_large"}  # may be for want of memory, not the file's fault
 _TEXTS = ("status", "note", "file_sha256", "pixels_sha256", "image_sha256")
@@ -220,14 +219,10 @@ def _digest(image: Tensor) -> str:
 
 
 def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(file)
+        with whole_file(file, durable=False) as stream:  # a crop carries its digest
+            stream.write(content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise DatasetError(
             f"cannot write the crop cache {file.parent} ({error.strerror}): free space, or set dataset.cache to "
             "another folder or to null"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from cloakbench.datasets.whole_file import whole_file
 from cloakbench.models.exclusive import exclusive
 
 LOCK_NAME = "weights.lock.json"
@@ -85,10 +85,5 @@ def _read(lock: Path) -> dict[str, str]:
 def _write(lock: Path, known: Mapping[str, str]) -> None:
     # The last line is never an entry, so that deleting a line by hand leaves valid JSON.
     text = json.dumps({**dict(sorted(known.items())), _ABOUT: _ABOUT_TEXT}, indent=2)
-    handle, temporary = tempfile.mkstemp(dir=lock.parent, prefix=f".{lock.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).chmod(0o644)  # temporary files are private, a folder of weights is often shared
-    Path(temporary).replace(lock)
+    with whole_file(lock) as file:
+        file.write(f"{text}\n".encode())

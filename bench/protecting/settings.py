@@ -16,14 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.plan import ConfigError, make_protector
 from cloakbench.bench.protecting.faces import FaceFinder, Which
-from cloakbench.bench.recognisers import build_recogniser, fingerprint
+from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
 from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.metadata import Format, Policy
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
 
-_EMBEDDED = "cloakbench.models.zoo.load_embedded"
 _CHOICES: Mapping[str, Any] = {"faces": Which, "format": Format, "metadata": Policy}
 _PEOPLE = frozenset({"references", "targets"})
 
@@ -145,9 +144,7 @@ def read_settings(config: DictConfig) -> Settings:
         method_config=method_config,
         surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},
         judges={key: built[key].to(device) for key in judge_configs},
-        embedded=tuple(
-            key for key, model in surrogate_configs.items() if uses_surrogates and model["_target_"] == _EMBEDDED
-        ),
+        embedded=tuple(key for key, model in surrogate_configs.items() if uses_surrogates and is_embedded(model)),
         fingerprints={
             key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
         },

@@ -57,7 +57,7 @@ class Results:
             peak_memory_mib, status; for poisoning also converged (yes, no or nothing). Times are the only numbers that
             differ between equal runs.
         methods: one row per method: key, name, scope, goal, needs, targeted, trained, person_specific, norm,
-            paper.
+            paper, notes (how the configuration departs from what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

@@ -109,12 +109,12 @@ def _setup(results: Results) -> list[str]:
 
 
 def _warnings(measured: Measured) -> list[str]:
-    """Self-checks, then what methods and metrics had to say about cells that do have a value."""
-    frame = measured.results.measurements
-    noted = frame[(frame["status"] == "ok") & frame["value"].notna()]
-    notes = {
-        f"{method_name(m)}: {text(note)}" for m, note in zip(noted["method"], noted["note"], strict=True) if text(note)
-    }
+    """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
+    results = measured.results
+    frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
+    of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
+    of_cells = zip(frame["method"], frame["note"], strict=True)
+    notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
     lines = [f"- {line}." for line in (*self_checks(measured), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from cloakbench.datasets.base import Role
 from cloakbench.datasets.listing import Listing
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.randomness import stream_seed
+from cloakbench.datasets.whole_file import whole_file
 
 _COLUMNS = ("image_id", "identity", "role", "group")
 
@@ -196,17 +195,8 @@ def _write(path: Path, rows: Sequence[_Row]) -> None:
     writer.writerow(_COLUMNS)
     writer.writerows((row.image_id, row.identity, row.role, row.group) for row in rows)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            file.write(text.getvalue().encode())
     except OSError as error:
         raise DatasetError(
             f"cannot keep the impersonation list at {path} ({error.strerror}): set "

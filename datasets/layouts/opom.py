@@ -21,6 +21,7 @@ The archives are on file-sharing services, behind pages and not behind addresses
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
@@ -107,9 +108,9 @@ class _Opom(Layout):
             raise DatasetError(f"{self.root / list_name}, line {line}: {text!r} is not a path below the folder")
         return str(path)
 
+    @abstractmethod
     def _distractors(self) -> Iterator[tuple[str, str]]:
         """Path and person of each distractor."""
-        raise NotImplementedError
 
 
 class PrivacyCommons(_Opom):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
+
+from cloakbench.datasets.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,25 +32,10 @@ class Progress:
     states: dict[str, Any]
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls ``write`` with a temporary file beside ``path``, then moves it into place; readers see old or new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def save(path: Path, progress: Progress) -> None:
     """Replaces the checkpoint at ``path``."""
-    write_atomically(path, lambda file: torch.save(asdict(progress), file))
+    with whole_file(path) as file:
+        torch.save(asdict(progress), file)
 
 
 def load(path: Path, recipe_digest: str, device: torch.device) -> Progress | None:

@@ -15,8 +15,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cloakbench.datasets.randomness import stream_seed
+from cloakbench.datasets.whole_file import whole_file
 from cloakbench.models.base import ModelCard, Recogniser
-from cloakbench.models.training.checkpoint import write_atomically
 from cloakbench.models.training.evaluate import evaluate
 from cloakbench.models.training.trainer import Report, Trainer, labels_of
 
@@ -164,8 +164,9 @@ def train_member(job: Job, report: Report) -> dict[str, Any]:
         "recipe_digest": job.digest(),
         "recipe": job.recipe(),
     }
-    write_atomically(job.output / f"{job.name}.safetensors", lambda file: file.write(data))
-    text = json.dumps(card, indent=1) + "\n"
-    write_atomically(job.output / f"{job.name}.json", lambda file: file.write(text.encode()))
+    with whole_file(job.output / f"{job.name}.safetensors") as file:
+        file.write(data)
+    with whole_file(job.output / f"{job.name}.json") as file:
+        file.write((json.dumps(card, indent=1) + "\n").encode())
     checkpoint_path.unlink(missing_ok=True)
     return card

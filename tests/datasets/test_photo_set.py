@@ -283,12 +283,11 @@ def test_cache_that_cannot_be_written(tmp_path: Path):
 
 
 def test_full_disk_leaves_no_partial_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(self: Path, content: bytes) -> None:
-        self.touch()
+    def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
     source = photo(tmp_path / "ann" / "1.png")
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     cropper = Cropper(StubDetector(), False, 1, 32, tmp_path / "cache")
     with pytest.raises(DatasetError, match="No space left on device"):
         cropper.crop(str(source))

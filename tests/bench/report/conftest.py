@@ -184,11 +184,23 @@ def _models() -> pd.DataFrame:
 
 
 def _methods(keys: set[str]) -> pd.DataFrame:
-    columns = ["key", "name", "scope", "goal", "needs", "targeted", "trained", "person_specific", "norm", "paper"]
+    columns = [
+        "key",
+        "name",
+        "scope",
+        "goal",
+        "needs",
+        "targeted",
+        "trained",
+        "person_specific",
+        "norm",
+        "paper",
+        "notes",
+    ]
     goal = "evade recognition"
     scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys)}
     rows = [
-        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "")
+        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
         for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -281,7 +293,7 @@ def build_small() -> Results:
         measurements=record.frame(),
         models=_models().query("name in ('arcface', 'senet')"),
         costs=_costs([], np.random.default_rng(0)),
-        methods=_methods(set()),
+        methods=_methods({"identity", "random_sign", "pgd"}),
         thresholds=pd.DataFrame(),
         setup={"identities": 10, "seed": 0},
     )

@@ -83,6 +83,12 @@ def test_no_failures_is_said_too(small, tmp_path):
     assert "Figure budget left out: the run has fewer than two budgets." in (tmp_path / "report.md").read_text()
 
 
+def test_methods_that_depart_from_their_name_say_so_in_the_warnings(small, tmp_path):
+    methods = small.methods.assign(notes=["" if key != "pgd" else "half the steps" for key in small.methods["key"]])
+    write_report(replace(small, methods=methods), tmp_path)
+    assert "- PGD: half the steps.\n" in (tmp_path / "report.md").read_text().split("## Recognisers")[0]
+
+
 def test_nan_is_never_printed_as_a_number(folder):
     for name, content in contents(folder).items():
         if name.endswith((".md", ".csv", ".tex")):
