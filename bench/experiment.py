@@ -141,7 +141,6 @@ def prepare(config: DictConfig) -> Experiment:
     if not config.targets and config.poisoning is None:
         raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
     store = Store(Path(config.paths.store))
-    store.remove_leftovers()
     dataset = build_dataset(config)
     wanted = _ROLES if config.targets else ("auxiliary",)
     faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in wanted if role in dataset.roles()}

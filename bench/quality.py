@@ -10,13 +10,10 @@ without it; nothing is downloaded and no random weights stand in.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +23,7 @@ from torch import Tensor
 
 from cloakbench.bench.protocols.base import MEASUREMENT_FIELDS, OK, UNAVAILABLE, MetricCard
 from cloakbench.bench.statistics import mean_intervals
-
-ALEXNET_SHA256_PREFIX = "7be5be79"
-"""Start of the digest of torchvision's AlexNet file, as its name ``alexnet-owt-7be5be79.pth`` has it."""
+from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX, FeatureDistance, LpipsAlex
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_SIGMA = 1.5
@@ -216,33 +211,13 @@ def _never(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Lpips:
-    """LPIPS v0.1 with the AlexNet trunk of a local file, loaded at the first call."""
+    """LPIPS v0.1 with the AlexNet trunk of a local file, loaded at the first call; raises `WeightError`."""
 
     def __init__(self, path: Path, sha256_prefix: str) -> None:
-        self._path, self._prefix = path, sha256_prefix
-        self._network: Any = None
+        self._source = LpipsAlex(path, sha256_prefix)
+        self._distance: FeatureDistance | None = None
 
     def __call__(self, left: Tensor, right: Tensor) -> Tensor:
-        if self._network is None:
-            self._network = self._load()
-        return self._network(left, right, normalize=True).flatten()
-
-    def _load(self) -> Any:
-        """Raises ``ValueError`` when the file is another one than its digest promises or does not fit."""
-        import lpips
-
-        content = self._path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if not digest.startswith(self._prefix):
-            raise ValueError(f"{self._path} has sha256 {digest[:8]}..., expected {self._prefix}...; fetch it again")
-        weights: Mapping[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        with torch.random.fork_rng(devices=[]):  # the package draws a trunk before it is given one
-            network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-        trunk = network.net.state_dict()
-        # slice3.6.weight of the package is features.6.weight of torchvision.
-        source = {name: "features." + name.split(".", 1)[1] for name in trunk}
-        absent = sorted(set(source.values()) - set(weights))
-        if absent:
-            raise ValueError(f"{self._path} is no torchvision AlexNet: it lacks {absent[0]}")
-        network.net.load_state_dict({name: weights[key] for name, key in source.items()})
-        return network.eval().requires_grad_(False)
+        if self._distance is None:
+            self._distance = self._source.load(left.device)
+        return self._distance.to(left)(right)

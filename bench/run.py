@@ -72,7 +72,9 @@ def run(config: DictConfig) -> Outcome:
     loggers: list[RunLogger] = [instantiate(logger) for logger in config.logger.values()]
     _describe_run(experiment)
     with _logging_to(folder / "run.log"):
-        return _run(experiment, loggers)
+        outcome = _run(experiment, loggers)
+    experiment.store.remove_leftovers()  # only now: workers of a run that was just killed die when they next can
+    return outcome
 
 
 def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:

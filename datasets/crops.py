@@ -31,7 +31,7 @@ from cloakbench.datasets.alignment import (
     warp,
 )
 from cloakbench.datasets.base import OK
-from cloakbench.datasets.detection import Detector, choose_face
+from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
 from cloakbench.datasets.provenance import code_digest
@@ -149,34 +149,22 @@ class Cropper:
         return Crop(OK, note, digest, pixels, _digest(image), image)
 
     def _aligned(self, photo: Tensor, points: Tensor, digest: str, pixels: str) -> Crop:
-        try:
-            matrix = similarity_transform(points, torch.tensor(ARCFACE_TEMPLATE))
-            self._refuse_small(crop_side(matrix))
-            image = warp(photo, matrix)
-        except ValueError as error:
-            raise PhotoError("bad_landmarks", f"{error}: correct them in dataset.landmarks_file") from error
+        matrix, image = align(photo, points)
+        self._refuse_small(crop_side(matrix))
         inside = transform_points(points, matrix).float()
         return Crop(OK, "", digest, pixels, _digest(image), image.contiguous(), inside)
 
     def _find(self, photo: Tensor) -> Tensor:
         if self.detector is None:
-            raise PhotoError("no_landmarks", "not in dataset.landmarks_file: add a row, or set dataset.detector")
-        try:
-            [detection] = self.detector.detect([photo])
-        except (RuntimeError, IndexError) as error:
-            # facenet-pytorch fails so when a candidate box lies outside the photo altogether.
-            reason = " ".join(str(error).split())
-            raise PhotoError("detector_failed", f"{reason}: give its points in dataset.landmarks_file") from error
-        row = choose_face(detection, *photo.shape[1:])
-        if row is None:
-            raise PhotoError("no_face", "no face found: remove it, or give its points in dataset.landmarks_file")
-        return detection.landmarks[row]
+            raise PhotoError("no_landmarks", "not in landmarks_file: add a row, or set a detector")
+        detection = detect_faces(self.detector, photo)
+        return detection.landmarks[choose_face(detection, *photo.shape[1:])]
 
     def _refuse_small(self, side_px: float) -> None:
         if side_px < self.min_crop_px:
             raise PhotoError(
                 "too_small",
-                f"the face crop is {side_px:.0f} pixels wide: use a larger one or lower dataset.min_crop_px",
+                f"the face crop is {side_px:.0f} pixels wide: use a larger one or lower min_crop_px",
             )
 
     def _key(self, digest: str, landmarks: Tensor | None) -> str:
@@ -194,6 +182,23 @@ class Cropper:
     @cached_property
     def _code(self) -> str:
         return f"pillow {PIL.__version__} torch {torch.__version__} {code_digest(__name__)}"
+
+
+def align(photo: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """The similarity ``[2, 3]`` that brings five points of a photo to ArcFace's, and the 112x112 crop it makes.
+
+    Args:
+        photo: uint8 ``[3, H, W]``.
+        points: ``[5, 2]`` in pixels of the photo.
+
+    Raises:
+        PhotoError: ``bad_landmarks``.
+    """
+    try:
+        matrix = similarity_transform(points, torch.tensor(ARCFACE_TEMPLATE))
+        return matrix, warp(photo, matrix)
+    except ValueError as error:
+        raise PhotoError("bad_landmarks", f"{error}: correct them in landmarks_file") from error
 
 
 def _read_photo(place: Place) -> bytes:

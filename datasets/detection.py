@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.photos import DatasetError, PhotoError
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
@@ -56,17 +56,33 @@ class Detector(Protocol):
         ...
 
 
-def choose_face(detection: Detection, height: int, width: int) -> int | None:
-    """The row of the face a photo is about: large and central.
+def choose_face(detection: Detection, height: int, width: int) -> int:
+    """The row of the face a photo is about, of at least one: large and central.
 
     The score is box area minus twice the squared distance between the centres of box and photo (D. Sandberg's rule for
     preparing LFW-like sets), so that a bystander who is a little larger but at the edge does not win.
     """
-    if len(detection.boxes) == 0:
-        return None
     left, top, right, bottom = detection.boxes.double().unbind(-1)
     offset = torch.stack([(left + right - width + 1) / 2, (top + bottom - height + 1) / 2], -1)
     return int(((right - left) * (bottom - top) - 2 * offset.square().sum(-1)).argmax())
+
+
+def detect_faces(detector: Detector, photo: Tensor) -> Detection:
+    """At least one face of a photo, uint8 ``[3, H, W]``.
+
+    Raises:
+        PhotoError: ``no_face`` or ``detector_failed``.
+        DatasetError: the detector's package is missing.
+    """
+    try:
+        [detection] = detector.detect([photo])
+    except (RuntimeError, IndexError) as error:
+        # facenet-pytorch fails so when a candidate box lies outside the photo altogether.
+        reason = " ".join(str(error).split())
+        raise PhotoError("detector_failed", f"{reason}: give its points in landmarks_file") from error
+    if not len(detection.boxes):
+        raise PhotoError("no_face", "no face found: give its points in landmarks_file, or leave it out")
+    return detection
 
 
 class Mtcnn:

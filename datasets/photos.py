@@ -35,7 +35,8 @@ class DatasetError(ValueError):
 
 
 class PhotoError(Exception):
-    """One photo cannot be used: ``status`` in one word, the message with the remedy."""
+    """One photo cannot be used: ``status`` in one word, the message with the remedy. Settings have their bare names, as
+    data sets and `protect` have them both."""
 
     def __init__(self, status: str, note: str) -> None:
         super().__init__(note)
@@ -58,7 +59,7 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
             rgb = _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(
-            "too_large", f"more than {max_megapixels:g} megapixels: shrink it or raise dataset.max_megapixels"
+            "too_large", f"more than {max_megapixels:g} megapixels: shrink it or raise max_megapixels"
         ) from error
     except PhotoError:
         raise

@@ -34,13 +34,16 @@ COMMANDS = {
     "bench/commands/doctor.py": {"models.download"},
     "bench/commands/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/commands/list.py": {"conf"},
+    "bench/quality.py": {"models.perceptual"},
     "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
     "bench/commands/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/perf.py": {"models", "methods"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.
-    "bench/protecting/faces.py": {"datasets.alignment", "datasets.detection", "datasets.photos"},
-    "bench/protecting/judge.py": {"datasets.paste"},
-    "bench/protecting/run.py": {"datasets.metadata", "datasets.paste"},
+    "bench/protecting/faces.py": {"datasets.alignment", "datasets.crops", "datasets.detection", "datasets.photos"},
+    "bench/protecting/collect.py": {"datasets.photos"},
+    "bench/protecting/people.py": {"datasets.photos"},
+    "bench/protecting/judge.py": {"datasets.paste", "datasets.photos"},
+    "bench/protecting/run.py": {"datasets.metadata", "datasets.paste", "datasets.photos"},
     "bench/protecting/settings.py": {"datasets.detection", "datasets.metadata"},
 }
 

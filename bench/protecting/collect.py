@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from cloakbench.bench.plan import ConfigError
+from cloakbench.datasets.photos import portable_name
 
 _OF_CAMERAS = {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 """Photos that Pillow may not read: reported as unprotected and never passed over in silence."""
@@ -34,7 +34,7 @@ class Photo:
     @property
     def output(self) -> str:
         """``target`` as portable text."""
-        return _portable(self.target)
+        return portable_name(self.target.as_posix())
 
 
 def collect(source: Path, suffix: str = ".png") -> tuple[list[Photo], int]:
@@ -47,7 +47,7 @@ def collect(source: Path, suffix: str = ".png") -> tuple[list[Photo], int]:
         ConfigError: there is no such file or folder, it cannot be listed, or it holds no photo.
     """
     if source.is_file():
-        return [Photo(_portable(Path(source.name)), source, Path(source.name).with_suffix(suffix))], 0
+        return [Photo(portable_name(source.name), source, Path(source.name).with_suffix(suffix))], 0
     if not source.is_dir():
         raise ConfigError(f"there is no file or folder {source}: name your photos with input=FOLDER")
     photos, others = [], 0
@@ -59,7 +59,7 @@ def collect(source: Path, suffix: str = ".png") -> tuple[list[Photo], int]:
             path = Path(folder, name)
             if _is_photo(path):
                 inner = path.relative_to(source)
-                photos.append(Photo(_portable(inner), path, inner.with_suffix(suffix)))
+                photos.append(Photo(portable_name(inner.as_posix()), path, inner.with_suffix(suffix)))
             else:
                 others += 1
     if not photos:
@@ -100,12 +100,6 @@ def _is_photo(path: Path) -> bool:
     suffix = path.suffix.lower()
     kind = Image.registered_extensions().get(suffix, "")
     return suffix in _OF_CAMERAS or Image.MIME.get(kind, "").startswith("image/")
-
-
-def _portable(path: Path) -> str:
-    """Text that can be written anywhere: undecodable bytes become ``\\xNN``, accents are composed."""
-    text = path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", text)
 
 
 def _refuse(error: OSError) -> None:

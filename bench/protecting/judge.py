@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cloakbench.bench.protecting.faces import Face, FaceFinder, UnusableError
+from cloakbench.bench.protecting.faces import Face, FaceFinder
 from cloakbench.bench.quality import ssim
 from cloakbench.datasets.paste import crop_box
+from cloakbench.datasets.photos import PhotoError
 from cloakbench.models.base import Recogniser
 
 _SSIM_WINDOW = 11
@@ -84,7 +85,7 @@ def measure(
     """
     try:
         again = finder.find(saved, given).faces
-    except UnusableError:
+    except PhotoError:
         again = ()
     verdicts = []
     for face, crop in zip(faces, protected, strict=True):

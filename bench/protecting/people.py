@@ -21,10 +21,11 @@ from torch import Tensor
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.protecting.collect import Photo, collect
-from cloakbench.bench.protecting.faces import Face, UnusableError
+from cloakbench.bench.protecting.faces import Face
 from cloakbench.bench.protecting.settings import Settings, needs_others
 from cloakbench.bench.protecting.softened import Softened
 from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.photos import PhotoError
 from cloakbench.datasets.randomness import stream_seed
 from cloakbench.methods.base import People, Protected, Resources
 
@@ -141,6 +142,6 @@ def _crops(settings: Settings, photos: Sequence[Photo], most: int | None = None)
             break
         try:
             crops[photo.name] = settings.finder.open(photo.path).faces[0].crop
-        except UnusableError as problem:
+        except PhotoError as problem:
             log.warning("%s is not used: %s", photo.path, problem)
     return crops

@@ -15,7 +15,7 @@ from torch import Tensor
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.progress import track
 from cloakbench.bench.protecting.collect import Photo, check_folders, clashing, collect
-from cloakbench.bench.protecting.faces import Found, UnusableError, read
+from cloakbench.bench.protecting.faces import Found, read
 from cloakbench.bench.protecting.judge import measure
 from cloakbench.bench.protecting.ledger import Ledger, open_ledger
 from cloakbench.bench.protecting.people import CHUNK, Company, gather, protect_faces, trained
@@ -24,6 +24,7 @@ from cloakbench.bench.protecting.settings import Settings, settings_in_words
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.metadata import SUFFIXES, encode, read_metadata
 from cloakbench.datasets.paste import paste
+from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import METHOD_FAILED, MissingNeedError
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _sort(
             continue
         try:
             key = _key(settings, shared, photo)
-        except UnusableError as problem:
+        except PhotoError as problem:
             rows[photo.name] = [failure_row(photo, problem.status, str(problem))]
             continue
         known = ledger.finished(photo, key, judged)
@@ -136,7 +137,7 @@ def _work(
     for task in batch:
         try:
             found[task.photo.name] = settings.finder.open(task.photo.path)
-        except UnusableError as problem:
+        except PhotoError as problem:
             yield task, [failure_row(task.photo, problem.status, str(problem))]
     tasks = [task for task in batch if task.photo.name in found]
     if not tasks:
@@ -157,14 +158,14 @@ def _work(
         places = [place for place, (name, *_) in enumerate(faces) if name == task.photo.name]
         try:
             if any(protected.status[place] != OK for place in places):
-                raise UnusableError(METHOD_FAILED, f"{settings.method} gave no picture for a face of it")
+                raise PhotoError(METHOD_FAILED, f"{settings.method} gave no picture for a face of it")
             yield task, _publish(settings, ledger, task, found[task.photo.name], protected.images[places])
-        except UnusableError as problem:
+        except PhotoError as problem:
             yield task, [failure_row(task.photo, problem.status, str(problem))]
 
 
 def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, protected: Tensor) -> list[Row]:
-    """Save the copy of one photo, judge it, put it in its place; raises `UnusableError`."""
+    """Save the copy of one photo, judge it, put it in its place; raises `PhotoError`."""
     content = read(task.photo.path)
     original = settings.finder.decode(content)
     crops = torch.stack([face.crop for face in found.faces])
@@ -172,7 +173,7 @@ def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, prot
     pasted = paste(original, protected.short() - crops.short(), matrices)
     budget = settings.protector.budget
     if torch.equal(pasted, original) and (budget is None or budget.size_255 > 0):
-        raise UnusableError("unchanged", f"{settings.method} changed nothing: try another method or a larger budget")
+        raise PhotoError("unchanged", f"{settings.method} changed nothing: try another method or a larger budget")
     metadata = read_metadata(content, settings.metadata)
     staged = ledger.stage(encode(pasted, settings.format, metadata))
     saved = settings.finder.decode(staged.read_bytes())

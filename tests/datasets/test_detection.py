@@ -23,7 +23,6 @@ def test_large_and_central_face_is_chosen():
     assert choose_face(detection(corner, centre), 200, 200) == 1
     assert choose_face(detection(centre, corner), 200, 200) == 0
     assert choose_face(detection((80.0, 80.0, 110.0, 110.0), (20.0, 20.0, 160.0, 160.0)), 200, 200) == 1
-    assert choose_face(detection(), 200, 200) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (19, 19), (20, 20), (64, 48), (1030, 40)])

@@ -144,7 +144,7 @@ def test_small_faces_are_refused(tmp_path: Path):
     aligned = PhotoSet(root, aligned=True)
     [entry] = aligned.rejected()
     assert (entry.image_id, entry.status) == ("ann/tiny.png", "too_small")
-    assert "lower dataset.min_crop_px" in entry.note
+    assert "lower min_crop_px" in entry.note
     assert PhotoSet(root, aligned=True, min_crop_px=31, probes_per_identity=None).rejected() == ()
 
 
