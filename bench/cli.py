@@ -9,10 +9,12 @@ cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
-cloakbench doctor                                  what can run here, and what is missing
+cloakbench doctor [time=true]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench perf                                    our loops against bare loops, as ratios
+
+Each explains itself with --help.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,8 @@ INTERRUPTED = 130
 _COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect")
 """Words with a module of their own in ``bench.commands``."""
 
+_HELP = frozenset({"--help", "-h"})
+
 _PROBLEMS_MOST = 10
 
 _HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc")
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _start_logging()
-    if words and words[0] in ("--help", "-h", "help"):
+    if words and words[0] in (*_HELP, "help"):
         sys.stdout.write(f"{__doc__}\n")
         return 0
     try:
@@ -60,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     verb = words[0] if words else ""
+    if verb in (*_COMMANDS, "zoo") and not _HELP.isdisjoint(words):
+        sys.stdout.write(_help(verb))
+        return 0
     if verb in _COMMANDS:
         return importlib.import_module(f"cloakbench.bench.commands.{verb}").main(words[1:])
     if verb == "zoo":
@@ -75,6 +83,13 @@ def _dispatch(words: list[str]) -> int:
     if verb and "=" not in verb and not verb.startswith("-"):
         raise ValueError(f"there is no command {verb!r}; see cloakbench --help")
     return _experiments(words)
+
+
+def _help(verb: str) -> str:
+    """How a command is called, and the settings it has, which its YAML explains."""
+    usage = "\n".join(line for line in str(__doc__).splitlines() if line.startswith(f"cloakbench {verb} "))
+    settings = resources.files("cloakbench.conf") / f"{verb}.yaml"
+    return f"{usage}\n\n{settings.read_text(encoding='utf-8')}" if settings.is_file() else f"{usage}\n"
 
 
 def _experiments(words: list[str]) -> int:

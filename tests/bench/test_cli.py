@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cloakbench.bench.cli import main
+
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,6 +57,26 @@ def test_a_mistake_is_one_line_with_the_remedy(
     monkeypatch.setenv("CLOAKBENCH_RESULTS", str(tmp_path))
     monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path / "weights"))
     assert expected in one_error(cloakbench(*words, plugins=False))
+
+
+@pytest.mark.parametrize(
+    ("verb", "setting"),
+    [
+        ("report", "RUN"),
+        ("list", "methods"),
+        ("check", "conformance"),
+        ("verify", "drawn_per_fold"),
+        ("calibrate", "fars"),
+        ("doctor", "time=true"),
+        ("fetch", "dataset=NAME"),
+        ("protect", "soften_surrogates"),
+        ("zoo", "recipe@members"),
+    ],
+)
+def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str, setting: str) -> None:
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"cloakbench {verb} ") and setting in shown
 
 
 class Malicious:
