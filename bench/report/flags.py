@@ -29,7 +29,7 @@ def self_checks(measured: Measured) -> list[str]:
 
 
 def _name(run: Run) -> str:
-    return f"{method_name(run.method)} at {budget_name(run.epsilon_255)}"
+    return method_name(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
 
 
 def _unchanged(measured: Measured, metric: str) -> list[str]:
