@@ -1,69 +1,31 @@
-"""Photos on disk: roles, statuses, the manifest and the crop cache, with a stub detector and small layouts."""
+"""Photos on disk: roles, statuses and the manifest, with a stub detector."""
 
 import logging
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from photo_sets import TEMPLATE, StubDetector, people, photo, pixels, statuses
 from PIL import Image
 from torch import Tensor
 
 from cloakbench.bench.composition import compose_config
-from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
-from cloakbench.datasets.base import Role
-from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.detection import Detection
-from cloakbench.datasets.listing import Layout, Listing, Segment
 from cloakbench.datasets.photo_set import PhotoSet
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.randomness import generator
-
-TEMPLATE = torch.tensor(ARCFACE_TEMPLATE)
 
 
-class StubDetector:
-    """Finds the template face at the top left of every photo that is not black; counts the photos it saw."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def fingerprint(self) -> str:
-        return "stub"
-
-    def detect(self, images: Sequence[Tensor]) -> list[Detection]:
-        self.seen += len(images)
-        faces = [int(image.any()) for image in images]
-        box = torch.tensor([[20.0, 20.0, 90.0, 110.0]])
-        return [Detection(box[:n], TEMPLATE[None][:n], torch.ones(n)) for n in faces]
-
-
-def photo(path: Path, seed: object = None, size: tuple[int, int] = (120, 130)) -> Path:
-    """A noise image, different for each path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=generator(seed or path.name, path.parent))
-    Image.fromarray(values.numpy()).save(path)
+def landmarks_table(path: Path, rows: dict[str, Tensor]) -> Path:
+    names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+    lines = ["file," + ",".join(f"{name}_{axis}" for name in names for axis in "xy")]
+    lines += [
+        ",".join([name, *(f"{value:.4f}" for value in points.flatten().tolist())]) for name, points in rows.items()
+    ]
+    path.write_text("\n".join(lines))
     return path
-
-
-def pixels(path: Path) -> Tensor:
-    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
-
-
-def people(root: Path, **counts: int) -> Path:
-    for identity, count in counts.items():
-        for number in range(count):
-            photo(root / identity / f"{number}.png", f"{identity} {number}")
-    return root
-
-
-def statuses(data: PhotoSet) -> dict[str, str]:
-    return {entry.image_id: entry.status for entry in data.manifest().entries}
 
 
 def test_roles_follow_the_rule_and_the_manifest_says_so(tmp_path: Path):
@@ -161,26 +123,6 @@ def test_aligned_crops_are_taken_as_they_are(tmp_path: Path):
     assert notes["ann/3.png"] == "resized from 178x218, which changes the face's proportions"
 
 
-def test_aligned_crops_come_back_from_the_cache(tmp_path: Path):
-    for number in range(4):
-        photo(tmp_path / "photos" / "ann" / f"{number}.png", size=(112, 112))
-    first = PhotoSet(tmp_path / "photos", aligned=True, cache=tmp_path / "cache")
-    again = PhotoSet(tmp_path / "photos", aligned=True, cache=tmp_path / "cache")
-    assert torch.equal(first.faces("probe").images, again.faces("probe").images)
-    assert first.manifest().digest() == again.manifest().digest()
-    assert list((tmp_path / "cache").rglob("*"))
-
-
-def landmarks_table(path: Path, rows: dict[str, Tensor]) -> Path:
-    names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-    lines = ["file," + ",".join(f"{name}_{axis}" for name in names for axis in "xy")]
-    lines += [
-        ",".join([name, *(f"{value:.4f}" for value in points.flatten().tolist())]) for name, points in rows.items()
-    ]
-    path.write_text("\n".join(lines))
-    return path
-
-
 def test_given_landmarks_win_over_the_detector(tmp_path: Path):
     root = people(tmp_path / "faces", ann=5)
     shifted = TEMPLATE + torch.tensor([5.0, 8.0])
@@ -248,52 +190,6 @@ def test_nobody_with_enough_photos(tmp_path: Path):
         PhotoSet(people(tmp_path, ann=3, bob=1), aligned=True).roles()
 
 
-def test_cache_saves_the_second_detection_and_gives_the_same_manifest(tmp_path: Path):
-    root, cache = people(tmp_path / "faces", ann=5, bob=2), tmp_path / "cache"
-    (root / "bob" / "0-letter.jpg").write_text("a letter")
-    first, second, other = StubDetector(), StubDetector(), StubDetector()
-    data = PhotoSet(root, detector=first, cache=cache)
-    again = PhotoSet(root, detector=second, cache=cache)
-    assert data.manifest() == again.manifest() == PhotoSet(root, detector=StubDetector()).manifest()
-    made, kept = data.faces("probe").landmarks, again.faces("probe").landmarks
-    assert made is not None
-    assert kept is not None
-    assert torch.equal(made, kept)
-    assert (first.seen, second.seen) == (6, 0)
-    PhotoSet(root, detector=other, cache=cache, min_crop_px=40).roles()
-    assert other.seen == 6
-    assert not [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
-
-
-def test_damaged_cache_entry_is_made_again(tmp_path: Path):
-    root, cache = people(tmp_path / "faces", ann=4), tmp_path / "cache"
-    digest = PhotoSet(root, detector=StubDetector(), cache=cache).manifest().digest()
-    for number, path in enumerate(sorted(cache.rglob("*.safetensors"))):
-        os.truncate(path, [0, 7, 300, 20000][number])
-    detector = StubDetector()
-    assert PhotoSet(root, detector=detector, cache=cache).manifest().digest() == digest
-    assert detector.seen == 4
-
-
-def test_cache_that_cannot_be_written(tmp_path: Path):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    data = PhotoSet(people(tmp_path / "faces", ann=4), detector=StubDetector(), cache=tmp_path / "cache")
-    with pytest.raises(DatasetError, match=r"cannot write the crop cache .* set dataset.cache"):
-        data.roles()
-
-
-def test_full_disk_leaves_no_partial_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    source = photo(tmp_path / "ann" / "1.png")
-    monkeypatch.setattr(Path, "replace", full)
-    cropper = Cropper(StubDetector(), False, 1, 32, tmp_path / "cache")
-    with pytest.raises(DatasetError, match="No space left on device"):
-        cropper.crop(str(source))
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-
-
 def test_configuration_composes_and_reaches_the_constructor(tmp_path: Path):
     root = people(tmp_path / "faces", ann=4)
     given = ["dataset=folder", f"dataset.root={root}", f"paths.results={tmp_path}"]
@@ -316,131 +212,6 @@ def test_photos_nobody_needs_are_not_opened_and_change_nothing(tmp_path: Path, c
     photo(root / data.faces("probe").identity[0] / "9.png", "one more")
     (root / "p00" / "z.jpg").write_text("never looked at")
     assert PhotoSet(root, detector=StubDetector(), **options).manifest().digest() == digest
-
-
-def test_crops_do_not_depend_on_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root = people(tmp_path / "faces", **{f"p{number:02}": 5 for number in range(8)})
-    Image.new("RGB", (130, 130)).save(root / "p03" / "0-black.png")
-    (root / "p04" / "0-letter.jpg").write_text("a letter")
-    alone = PhotoSet(root, aligned=True)
-    for limit in ("_ALONE_SECONDS", "_SLOW_PHOTO_SECONDS"):
-        monkeypatch.setattr(f"cloakbench.datasets.crop_reader.{limit}", 0.0)
-    together = PhotoSet(root, aligned=True, workers=2, cache=tmp_path / "cache")
-    assert alone.manifest() == together.manifest()
-    for role in alone.roles():
-        assert torch.equal(alone.faces(role).images, together.faces(role).images)
-
-
-class Labelled(Layout):
-    """Files ``<identity>_<number>.png`` in one folder, with roles, points and labels by the number."""
-
-    name = "labelled"
-    version = "7"
-    page, licence, folder, disk_gib = "https://example.org", "none", "<identity>_<number>.png", 0.0
-    roles: ClassVar[dict[int, Role]] = {}
-
-    def listing(self) -> Listing:
-        files = sorted(self.root.glob("*.png"))
-        numbers = np.array([int(file.stem.split("_")[1]) for file in files])
-        points = np.full((len(files), 5, 2), np.nan, dtype=np.float32)
-        points[numbers != 1] = TEMPLATE + torch.tensor([4.0, 6.0])
-        return Listing(
-            [file.name for file in files],
-            [file.stem.split("_")[0] for file in files],
-            [str(file) for file in files],
-            role=[self.roles.get(int(number)) for number in numbers],
-            landmarks=points,
-            attributes={"number": np.where(numbers == 2, -1, numbers).astype(np.int16)},
-        )
-
-
-def labelled_photos(root: Path, **counts: int) -> Path:
-    for identity, count in counts.items():
-        for number in range(count):
-            photo(root / f"{identity}_{number}.png", f"{identity} {number}")
-    return root
-
-
-def test_published_points_and_labels_go_through(tmp_path: Path):
-    root = labelled_photos(tmp_path / "set", ann=4)
-    more = people(tmp_path / "more", eve=1)
-    table = landmarks_table(tmp_path / "points.csv", {"set/ann_3.png": TEMPLATE + torch.tensor([1.0, 2.0])})
-    detector = StubDetector()
-    data = PhotoSet(root, Labelled, detector=detector, landmarks_file=table, distractor_root=more)
-    references, probes = data.faces("reference"), data.faces("probe")
-    assert data.version == "7"
-    assert detector.seen == 2  # ann_1 and eve: no published points
-    assert torch.equal(references.images[0], pixels(root / "ann_0.png")[:, 6:118, 4:116])
-    assert torch.equal(probes.images[1], pixels(root / "ann_3.png")[:, 2:114, 1:113])
-    assert probes.attributes["number"].tolist() == [-1, 3]
-    assert probes.attributes["number"].dtype == torch.int64
-    assert data.faces("distractor").attributes["number"].tolist() == [-1]
-
-
-def test_published_roles_are_kept(tmp_path: Path):
-    class Published(Labelled):
-        roles: ClassVar[dict[int, Role]] = {0: "probe", 1: "probe", 2: "reference", 3: "reference", 4: "reference"}
-
-    root = labelled_photos(tmp_path, ann=5, bob=4, cid=2)
-    data = PhotoSet(root, Published, detector=StubDetector(), references_per_identity=2)
-    assert data.faces("probe").image_id == ("ann_0.png", "ann_1.png", "bob_0.png", "bob_1.png")
-    assert data.faces("reference").image_id == ("ann_2.png", "ann_3.png", "bob_2.png", "bob_3.png")
-    assert "distractor" not in data.roles()  # cid gave no references, and a published probe is nothing else
-
-
-def test_targets_are_those_of_the_layout_whose_photos_can_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    class Aimed(Labelled):
-        def listing(self) -> Listing:
-            found = super().listing()
-            roles: list[Role | None] = ["auxiliary" if name in ("eve", "fay") else None for name in found.identity]
-            return replace(found, role=roles, targets={"ann": "eve", "bob": "fay", "cid": "eve"})
-
-    root = labelled_photos(tmp_path, ann=4, bob=4, cid=1, eve=2, fay=1)
-    (root / "fay_0.png").write_text("a letter")
-    data = PhotoSet(root, Aimed, detector=StubDetector())
-    assert data.targets() == {"ann": "eve"}
-    assert data.faces("auxiliary").identity == ("eve", "eve")
-    assert "no usable photo of fay" in caplog.text
-
-
-def test_roles_that_exclude_each_other(tmp_path: Path):
-    class Contradictory(Labelled):
-        roles: ClassVar[dict[int, Role]] = {0: "auxiliary", 1: "probe"}
-
-    with pytest.raises(DatasetError, match="gives ann the roles auxiliary, probe: correct its label files"):
-        PhotoSet(labelled_photos(tmp_path, ann=2), Contradictory, aligned=True).roles()
-
-
-def test_part_of_a_file_is_a_photo(tmp_path: Path):
-    people(tmp_path / "faces", ann=4)
-    parts = [path.read_bytes() for path in sorted((tmp_path / "faces/ann").iterdir())]
-    archive = tmp_path / "faces.rec"
-    archive.write_bytes(b"head" + b"".join(parts))
-
-    class Archive(Labelled):
-        def listing(self) -> Listing:
-            offsets = 4 + np.cumsum([0, *map(len, parts)])
-            places = [Segment(str(archive), int(o), len(part)) for o, part in zip(offsets, parts, strict=False)]
-            places.append(Segment(str(archive), archive.stat().st_size - 9, 100))
-            return Listing([f"{n}" for n in range(5)], ["ann"] * 5, places)
-
-    data = PhotoSet(tmp_path, Archive, detector=StubDetector(), probes_per_identity=None)
-    files = PhotoSet(tmp_path / "faces", detector=StubDetector())
-    assert torch.equal(data.faces("probe").images, files.faces("probe").images)
-    assert [(entry.image_id, entry.status) for entry in data.rejected()] == [("4", "unreadable")]
-
-
-def test_training_and_testing(tmp_path: Path):
-    root = people(tmp_path, **{f"p{number}": 5 for number in range(4)})
-    options = {"aligned": True, "references_per_identity": 0, "probes_per_identity": None}
-    data = PhotoSet(root, test_share=0.2, **options)
-    assert data.roles() == ("train", "test")
-    assert data.faces("test").identity == ("p0", "p1", "p2", "p3")
-    assert len(data.faces("train")) == 16
-    apart = PhotoSet(root, test_share=0.2, test_split="by_identity", **options)
-    [tested] = set(apart.faces("test").identity)
-    assert tested not in apart.faces("train").identity
-    assert len(apart.faces("test")) == 5
 
 
 def test_unusual_files_behave_as_documented(tmp_path: Path):
