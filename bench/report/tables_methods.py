@@ -25,6 +25,7 @@ SURVEY_ROWS = {
 }
 """Rows of the survey's Table II to the ``name`` of our classes."""
 _NOT_HERE = "no implementation here"
+_NOT_RUN = "not in this run"
 _NOT_MEASURED = "not measured"
 
 
@@ -72,7 +73,8 @@ def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[
         rows.append(Row("survey", tuple(line[column] for column in columns[1:]), printed))
         variants = ours.get(SURVEY_ROWS.get(printed, ""), [])
         if not variants:
-            rows.append(Row("here", (_NOT_HERE, *[""] * (len(columns) - 2)), printed))
+            words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
+            rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
         for variant in variants:
             cells = tuple(_evidence(column, variant, measured) for column in columns[1:])
             rows.append(Row(f"here: {method_name(variant['key'])}", cells, printed))

@@ -50,9 +50,9 @@ def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
     assert any(str(answer["Open-set"]).startswith("PSR ") for answer in ours)
 
 
-def test_a_method_of_the_survey_without_an_implementation_says_so(measured: Measured) -> None:
-    rows = [row for row in survey_tables(measured)[1].rows if row.section == "DFPP [13]"]
-    assert rows[1].cells[0] == "no implementation here"
+def test_a_row_without_a_run_says_whether_there_is_an_implementation(measured: Measured) -> None:
+    here = {row.section: row.cells[0] for row in survey_tables(measured)[1].rows if row.label == "here"}
+    assert (here["DFPP [13]"], here["APF [14]"]) == ("no implementation here", "not in this run")
 
 
 def test_needs_decide_about_auxiliary_data(measured: Measured) -> None:
