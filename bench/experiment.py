@@ -24,7 +24,8 @@ from cloakbench.bench.plan import (
     read_limits,
     unit_key,
 )
-from cloakbench.bench.poisoning.plan import Poisoning, plan_poisoning
+from cloakbench.bench.poisoning.brief import Poisoning
+from cloakbench.bench.poisoning.plan import plan_poisoning
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces

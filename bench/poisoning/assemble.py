@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cloakbench.bench.plan import make_protector
-from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, Poisoning, Scenario, attack_key
+from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, Poisoning, Scenario, attack_key
 from cloakbench.bench.poisoning.work import quality_keys
 from cloakbench.bench.poisoning.workshop import ATTACKS, Published, published
 from cloakbench.bench.protocols.base import TARGET_FAILED
@@ -76,6 +76,7 @@ def assemble_poisoning(track: Poisoning, store: Store, resamples: int) -> Poison
         "poisoning_photos_published": len(track.train),
         "poisoning_photos_tested": len(track.test),
         "poisoning_seeds": len(track.seeds),
+        **({"poisoning_other_identities": track.other_people} if track.other_people else {}),
     }
     return Poisoned(
         pd.concat(measurements, ignore_index=True),

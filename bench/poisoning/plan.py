@@ -1,20 +1,20 @@
 """From the ``poisoning`` block of a config to units of protection and trainings, each with a content key.
 
-A *scenario* is an attacker's architecture, a training regime and the share of the published photos that went out
-unprotected. Every attacker meets the first regime and share of the block; the other regimes and shares, one at a time,
-are met by the attackers that ``variants_on`` names.
+Every attacker meets the first regime and share of the block; the other regimes and shares, one at a time, are met by
+the attackers that ``variants_on`` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.keys import content_key, tensor_digest
+from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.plan import Cell, Chunk, ConfigError, Unit, cells_of, make_protector, surrogate_labels, unit_key
+from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
 from cloakbench.bench.recognisers import project_modules
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
@@ -26,98 +26,10 @@ QUALITY = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
 _SETTINGS = frozenset(
     {
-        "identities", "references", "methods", "epsilons_255", "more_epsilons_255", "surrogates",
+        "identities", "other_identities", "references", "methods", "epsilons_255", "more_epsilons_255", "surrogates",
         "attackers", "regimes", "clean_shares", "variants_on", "seeds",
     }
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Who trains how on what: keys of an attacker and a regime, and the share of unprotected photos."""
-
-    attacker: str
-    regime: str
-    clean_share: float
-
-    @property
-    def label(self) -> str:
-        """Regime and share, as the ``transform`` column of the measurements has it."""
-        return self.regime + (f"_unprotected_{self.clean_share:g}" if self.clean_share else "")
-
-
-@dataclass(frozen=True)
-class AttackJob:
-    """One training: the number of a cell, a scenario and a seed."""
-
-    cell: int
-    scenario: Scenario
-    seed: int
-
-
-@dataclass(frozen=True)
-class CellUnits:
-    """The work on one cell: its units with the inputs of their keys, and digests of the originals of each."""
-
-    units: tuple[tuple[Unit, dict[str, Any]], ...]
-    originals: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PoisoningBrief:
-    """Everything a worker must know, in picklable form.
-
-    Attributes:
-        work: brief of the protecting workshop. Its ``probe`` and ``reference`` faces are both the published photos: a
-            mask is made from the photos that it goes onto.
-        test: key of the stored test faces.
-        cells: the units of every cell.
-        attackers, regimes: key to resolved config.
-        code: key of an attacker or regime to the digest of its code.
-        labels, test_labels: the person of each published and each test photo.
-        test_pixels: digest of the test photos.
-    """
-
-    work: Brief
-    test: str
-    cells: tuple[CellUnits, ...]
-    attackers: Mapping[str, Mapping[str, Any]]
-    regimes: Mapping[str, Mapping[str, Any]]
-    code: Mapping[str, str]
-    labels: tuple[int, ...]
-    test_labels: tuple[int, ...]
-    test_pixels: str
-
-
-@dataclass(frozen=True)
-class Poisoning:
-    """The track, planned.
-
-    Attributes:
-        brief: what workers must know.
-        cells: methods at budgets, controls first.
-        scenarios, seeds: what every cell is put through.
-        train, test: published and clean photos of the same people.
-    """
-
-    brief: PoisoningBrief
-    cells: tuple[Cell, ...]
-    scenarios: tuple[Scenario, ...]
-    seeds: tuple[int, ...]
-    train: FaceSet
-    test: FaceSet
-
-    def keys(self) -> list[str]:
-        """What decides the numbers beside the config: units, photos that test, and the attackers' code."""
-        units = [unit.key for cell in self.brief.cells for unit, _ in cell.units]
-        return [*units, self.brief.test_pixels, *(self.brief.code[key] for key in sorted(self.brief.code))]
-
-    def jobs(self) -> Iterator[AttackJob]:
-        """Every training, seed by seed so that a part of the run says something about all cells."""
-        for seed in self.seeds:
-            for scenario in self.scenarios:
-                for number in range(len(self.cells)):
-                    yield AttackJob(number, scenario, seed)
 
 
 def plan_poisoning(
@@ -131,7 +43,7 @@ def plan_poisoning(
     block = config.poisoning
     if wrong := sorted(set(block) ^ _SETTINGS):
         raise ConfigError(f"poisoning has no setting {wrong[0]!r} or lacks it; see conf/poisoning/survey.yaml")
-    train, test = _faces(dataset, block.identities)
+    train, test, others = _faces(dataset, block.identities, block.other_identities)
     digest = manifest.digest()
     names = train.identities()
     train_key = write_faces(store, digest, f"train of {len(names)} people", train)
@@ -167,7 +79,7 @@ def plan_poisoning(
                 originals[chunk.probes] = tensor_digest(train.images[list(chunk.probes)])
         planned.append(CellUnits(tuple(units), tuple(originals[unit.chunk.probes] for unit, _ in units)))
     attackers, regimes = _plain(block.attackers), _plain(block.regimes)
-    number = {name: place for place, name in enumerate(names)}
+    number = {name: place for place, name in enumerate([*names, *others.identities()])}
     return Poisoning(
         PoisoningBrief(
             work=work,
@@ -182,41 +94,23 @@ def plan_poisoning(
             labels=tuple(number[name] for name in train.identity),
             test_labels=tuple(number[name] for name in test.identity),
             test_pixels=tensor_digest(test.images),
+            others=write_faces(store, digest, f"{len(number) - len(names)} others", others) if len(others) else "",
+            other_labels=tuple(number[name] for name in others.identity),
+            other_pixels=tensor_digest(others.images) if len(others) else "",
         ),
         tuple(cells),
         tuple(_scenarios(block)),
         tuple(block.seeds),
         train,
         test,
+        len(number) - len(names),
     )
 
 
-def attack_key(brief: PoisoningBrief, job: AttackJob, pixels: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Key and inputs of a training on published photos with these digests, chunk by chunk.
-
-    Where the published photos are the originals, a share of unprotected ones changes nothing.
-    """
-    cell, scenario = brief.cells[job.cell], job.scenario
-    mixed = scenario.clean_share and tuple(pixels) != cell.originals
-    inputs: dict[str, Any] = {
-        "attacker": dict(brief.attackers[scenario.attacker]),
-        "regime": dict(brief.regimes[scenario.regime]),
-        "code": [
-            brief.code[scenario.attacker],
-            brief.code[scenario.regime],
-            code_digest("cloakbench.bench.poisoning.training"),
-        ],
-        "published": [[digest, list(unit.chunk.probes)] for digest, (unit, _) in zip(pixels, cell.units, strict=True)],
-        "unprotected": [scenario.clean_share, list(cell.originals)] if mixed else [],
-        "labels": list(brief.labels),
-        "test": [brief.test_pixels, list(brief.test_labels)],
-        "seed": [brief.work.seed, job.seed],
-    }
-    return content_key("attack", inputs), inputs
-
-
-def _faces(dataset: Dataset, identities: int | None) -> tuple[FaceSet, FaceSet]:
-    """Published and test photos of the first people that have both."""
+def _faces(dataset: Dataset, identities: int | None, others: int | None) -> tuple[FaceSet, FaceSet, FaceSet]:
+    """Published and test photos of the first people that have both, and the training photos of ``others`` more."""
+    if others is not None and others < 0:
+        raise ConfigError(f"poisoning.other_identities is {others}: it must be 0 or more, or null for everybody")
     if missing := [role for role in ("train", "test") if role not in dataset.roles()]:
         raise ConfigError(
             f"data set {dataset.name} has no {missing[0]} photos, which poisoning needs: give it a share of test "
@@ -229,10 +123,18 @@ def _faces(dataset: Dataset, identities: int | None) -> tuple[FaceSet, FaceSet]:
         raise ConfigError(
             f"poisoning needs at least two people with train and test photos, {dataset.name} has {len(names)}"
         )
-    kept = set(names)
-    return tuple(  # type: ignore[return-value]
-        faces.select([row for row, name in enumerate(faces.identity) if name in kept]) for faces in (train, test)
-    )
+    more = [name for name in train.identities() if name not in names][:others]
+    if others and len(more) < others:
+        raise ConfigError(
+            f"poisoning.other_identities is {others}, but {dataset.name} has training photos of {len(more)} people "
+            f"beside the {len(names)} protected: lower it or give the data set more people"
+        )
+    return _photos_of(train, names), _photos_of(test, names), _photos_of(train, more)
+
+
+def _photos_of(faces: FaceSet, names: Collection[str]) -> FaceSet:
+    wanted = set(names)
+    return faces.select([row for row, name in enumerate(faces.identity) if name in wanted])
 
 
 def _cells(config: DictConfig) -> list[Cell]:

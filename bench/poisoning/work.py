@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 
-from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, Poisoning, attack_key
+from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, Poisoning, attack_key
 from cloakbench.bench.poisoning.workshop import ATTACKS, Job, PoisoningWorkshop, Published, published
 from cloakbench.bench.pool import Failure, answers
 from cloakbench.bench.progress import track

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.plan import Unit
-from cloakbench.bench.poisoning.plan import AttackJob, CellUnits, PoisoningBrief, attack_key
+from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, PoisoningBrief, attack_key
 from cloakbench.bench.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.protocols.base import TARGET_FAILED
@@ -98,7 +98,7 @@ class PoisoningWorkshop:
                 self.brief.attackers[job.scenario.attacker],
                 self.brief.regimes[job.scenario.regime],
                 photos,
-                torch.tensor(self.brief.labels),
+                torch.tensor(self.brief.labels + self.brief.other_labels),
                 read_faces(self.store, self.brief.test).images,
                 f"{self.brief.work.seed}-{job.seed}",
                 torch.device(self.brief.work.device),
@@ -114,7 +114,7 @@ class PoisoningWorkshop:
         return UnitReport(time.perf_counter() - begun, len(photos), 0)
 
     def _training_photos(self, job: AttackJob) -> Tensor:
-        """The published photos of a cell in the order of the data set, some of them as they were."""
+        """The published photos of a cell in the order of the data set, some of them as they were, then the others'."""
         originals = self.protecting.faces("probe")
         if self._photos is None or self._photos[0] != job.cell:
             whole = torch.empty_like(originals.images)
@@ -125,9 +125,10 @@ class PoisoningWorkshop:
                 whole[list(unit.chunk.probes)] = stored[0]
             self._photos = (job.cell, whole)
         photos = self._photos[1]
-        if not job.scenario.clean_share:
-            return photos
-        rows = unprotected_rows(originals.identity, job.scenario.clean_share, self.brief.work.seed, job.seed)
-        photos = photos.clone()
-        photos[rows] = originals.images[rows]
+        if job.scenario.clean_share:
+            rows = unprotected_rows(originals.identity, job.scenario.clean_share, self.brief.work.seed, job.seed)
+            photos = photos.clone()
+            photos[rows] = originals.images[rows]
+        if self.brief.others:
+            photos = torch.cat([photos, read_faces(self.store, self.brief.others).images])
         return photos

@@ -6,6 +6,7 @@ The first scenario of a run, its first regime without unprotected photos, is the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +135,8 @@ def poisoning_table(results: Results) -> Table | None:
                 ),
             )
         )
-    people = int(results.setup.get("poisoning_identities", 0))
-    chance = f" An attacker who guesses scores {100 * (1 - 1 / people):.1f}." if people else ""
+    guessing = _guessing(results.setup)
+    chance = f" An attacker who guesses scores {guessing:.1f}." if guessing else ""
     return Table(
         name="poisoning",
         title="Poisoning: protection success rate (PSR)",
@@ -162,6 +163,12 @@ def poisoning_table(results: Results) -> Table | None:
             "Unprotected: that share of each person's photos was published as it was.",
         ),
     )
+
+
+def _guessing(setup: Mapping[str, Any]) -> float:
+    """PSR in per cent against an attacker who draws one of the people he was trained on; 0 where they are unknown."""
+    people = int(setup.get("poisoning_identities", 0)) + int(setup.get("poisoning_other_identities", 0))
+    return 100 * (1 - 1 / people) if people else 0.0
 
 
 @styled
@@ -203,10 +210,10 @@ def poisoning_figure(measured: Measured) -> Drawing:
     for label in bars.get_xticklabels():
         label.set_ha("right")
         label.set_rotation_mode("anchor")
-    people = int(measured.results.setup.get("poisoning_identities", 0))
+    guessing = _guessing(measured.results.setup)
     for panel in (bars, scatter):
-        if people:
-            panel.axhline(100 * (1 - 1 / people), color=CONTROL_COLOUR, linestyle="--", linewidth=0.8)
+        if guessing:
+            panel.axhline(guessing, color=CONTROL_COLOUR, linestyle="--", linewidth=0.8)
         percent_axis(panel)
     bars.set_ylabel(f"PSR, {scenario_name(poisoned.scenarios[0]).lower()}, %")
     scatter.set_xlabel("SSIM to the original")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.experiment import Experiment, prepare
 from cloakbench.bench.plan import ConfigError
-from cloakbench.bench.poisoning.plan import AttackJob, Poisoning, attack_key
+from cloakbench.bench.poisoning.brief import AttackJob, Poisoning, attack_key
 from cloakbench.bench.poisoning.training import unprotected_rows
 from cloakbench.bench.poisoning.work import due_jobs
 from cloakbench.bench.poisoning.workshop import ATTACKS, PoisoningWorkshop, published
@@ -286,6 +286,27 @@ def test_people_can_be_fewer_and_masks_come_from_the_photos_they_go_onto(tmp_pat
             assert all(set(rows) <= set(unit.chunk.probes) and len(rows) == 3 for rows in unit.chunk.references), whole
 
 
+def test_other_people_are_classes_of_the_attacker_and_of_nobody_else(tmp_path: Path, faces_cache: Path) -> None:
+    alone = track_of(prepare(compose(tmp_path, faces_cache, "poisoning.identities=2")))
+    config = compose(tmp_path, faces_cache, "poisoning.identities=2", "poisoning.other_identities=null")
+    experiment = prepare(config)
+    track = track_of(experiment)
+    assert track.other_people == 1
+    assert set(track.brief.other_labels) == {2} and set(track.brief.test_labels) == {0, 1}
+    assert track.brief.cells == alone.brief.cells
+    outcome = run(config)
+    assert outcome.results.setup["poisoning_other_identities"] == 1
+    photos = PoisoningWorkshop(track.brief)._training_photos(AttackJob(0, track.scenarios[0], 0))
+    assert len(photos) == len(track.train) + len(track.brief.other_labels)
+    whole = prepare(compose(tmp_path, faces_cache)).poisoning
+    assert whole is not None
+    other = whole.train.images[[name not in track.train.identities() for name in whole.train.identity]]
+    assert torch.equal(photos[len(track.train) :], other)
+    assert {answer for row in answers(experiment).values() for answer in row} <= {0, 1, 2}
+    report = (outcome.folder / "report.md").read_text(encoding="utf-8")
+    assert "An attacker who guesses scores 66.7." in report
+
+
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(
     tmp_path: Path, faces_cache: Path
 ) -> None:
@@ -320,6 +341,8 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         (("~poisoning.seeds",), "poisoning .* lacks .*|poisoning has no setting 'seeds' or lacks it"),
         (("dataset.poison_identities=0",), "has no train photos"),
         (("dataset.poison_identities=1",), "at least two people"),
+        (("poisoning.other_identities=-1",), "other_identities is -1"),
+        (("poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
         (("poisoning.clean_shares=[1.0]",), "clean_shares must lie in"),
         (("poisoning.variants_on=[nobody]",), "variants_on names nobody"),
         (("poisoning.surrogates=[nobody]",), "surrogates names nobody"),
