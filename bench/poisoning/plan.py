@@ -80,6 +80,7 @@ def plan_poisoning(
         planned.append(CellUnits(tuple(units), tuple(originals[unit.chunk.probes] for unit, _ in units)))
     attackers, regimes = _plain(block.attackers), _plain(block.regimes)
     number = {name: place for place, name in enumerate([*names, *others.identities()])}
+    more = len(number) - len(names)
     return Poisoning(
         PoisoningBrief(
             work=work,
@@ -94,16 +95,16 @@ def plan_poisoning(
             labels=tuple(number[name] for name in train.identity),
             test_labels=tuple(number[name] for name in test.identity),
             test_pixels=tensor_digest(test.images),
-            others=write_faces(store, digest, f"{len(number) - len(names)} others", others) if len(others) else "",
+            others=write_faces(store, digest, f"train of {more} others than {len(names)}", others) if more else "",
             other_labels=tuple(number[name] for name in others.identity),
-            other_pixels=tensor_digest(others.images) if len(others) else "",
+            other_pixels=tensor_digest(others.images) if more else "",
         ),
         tuple(cells),
         tuple(_scenarios(block)),
         tuple(block.seeds),
         train,
         test,
-        len(number) - len(names),
+        more,
     )
 
 
@@ -123,7 +124,8 @@ def _faces(dataset: Dataset, identities: int | None, others: int | None) -> tupl
         raise ConfigError(
             f"poisoning needs at least two people with train and test photos, {dataset.name} has {len(names)}"
         )
-    more = [name for name in train.identities() if name not in names][:others]
+    kept = set(names)
+    more = [name for name in train.identities() if name not in kept][:others]
     if others and len(more) < others:
         raise ConfigError(
             f"poisoning.other_identities is {others}, but {dataset.name} has training photos of {len(more)} people "

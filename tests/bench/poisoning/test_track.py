@@ -307,6 +307,15 @@ def test_other_people_are_classes_of_the_attacker_and_of_nobody_else(tmp_path: P
     assert "An attacker who guesses scores 66.7." in report
 
 
+def test_others_are_told_apart_by_whom_they_come_after(tmp_path: Path, faces_cache: Path) -> None:
+    world = ("dataset.poison_identities=4", "poisoning.other_identities=1")
+    after = {
+        count: track_of(prepare(compose(tmp_path, faces_cache, *world, f"poisoning.identities={count}"))).brief
+        for count in (2, 3)
+    }
+    assert after[2].others != after[3].others and after[2].other_pixels != after[3].other_pixels
+
+
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(
     tmp_path: Path, faces_cache: Path
 ) -> None:
