@@ -198,6 +198,7 @@ def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
                 **training_cost([inventory.about[unit.key] for unit in units]),
                 "peak_memory_mib": max((cost["peak_memory_mib"] for cost in costs), default=np.nan),
                 "status": OK if whole else METHOD_FAILED,
+                "note": inventory.reasons(cell),
             }
         )
     return pd.DataFrame(rows)

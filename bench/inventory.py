@@ -46,6 +46,11 @@ class Inventory:
             lost += len(unit.chunk.probes) if known is None else sum(status != OK for status in known["status"])
         return lost
 
+    def reasons(self, cell: Cell) -> str:
+        """Why a cell's method raised, each reason once; empty where it did not."""
+        failed = [self.failures[unit.key]["reason"] for unit in self.of(cell) if unit.key in self.failures]
+        return "; ".join(dict.fromkeys(failed))
+
     def details(self) -> list[str]:
         """What a programmer wants to know of each failure: cell, chunk, traceback."""
         return [

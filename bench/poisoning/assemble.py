@@ -133,6 +133,7 @@ def _cost(store: Store, cell: CellUnits, state: Published, config: Mapping[str, 
         **training_cost(known),
         "peak_memory_mib": max((about["cost"]["peak_memory_mib"] for about in known), default=np.nan),
         "status": OK if known else METHOD_FAILED,
+        "note": state.note,
         "converged": converged,
     }
 

@@ -54,8 +54,8 @@ class Results:
             clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
-            peak_memory_mib, status; for poisoning also converged (yes, no or nothing). Times are the only numbers that
-            differ between equal runs.
+            peak_memory_mib, status, note (why a method raised); for poisoning also converged (yes, no or nothing).
+            Times are the only numbers that differ between equal runs.
         methods: one row per method: key, name, scope, goal, needs, targeted, trained, person_specific, norm,
             paper, notes (how the configuration departs from what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.

@@ -246,8 +246,9 @@ def failures_table(measured: Measured) -> Table | None:
         rows.append(Row(method_name(run.method), cells))
     for line in records(measured.results.costs):
         if line["status"] != "ok":
-            where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1", line["status"], "", "")
-            rows.append(Row(method_name(line["method"]), where))
+            where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
+            why = (line["status"], "", text(line.get("note")))
+            rows.append(Row(method_name(line["method"]), where + why))
     if not rows:
         return None
     return Table(

@@ -210,6 +210,8 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides:
     assert found["value"].isna().all()
     assert (found["status"] == "method_failed").all()
     assert sum("this method always fails" in problem for problem in outcome.problems) == 1
+    table = (outcome.folder / "tables" / "failures.csv").read_text(encoding="utf-8")
+    assert table.count("ZeroDivisionError: this method always fails") == 1
     experiment = prepare(compose(tiny_overrides, *more))
     assert due_jobs(experiment) == []
     failed = [unit.key for unit, _ in experiment.units if unit.cell.method == "broken"]
