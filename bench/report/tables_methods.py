@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloakbench.bench.report.labels import method_name, method_order
+from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
 from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control, records
 from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.reported import load_survey_table
@@ -38,7 +38,8 @@ def methods_table(measured: Measured) -> Table | None:
     for key in method_order(lines):
         line = lines[key]
         needs = str(line["needs"]) or "nothing"
-        facts = (str(line["goal"]), str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
+        goal = "none: a control" if key in CONTROLS else str(line["goal"])
+        facts = (goal, str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
         rows.append(Row(method_name(key), (*facts, str(line["paper"]))))
     return Table(
         name="methods",

@@ -61,3 +61,11 @@ def test_needs_decide_about_auxiliary_data(measured: Measured) -> None:
     table = survey_tables(Measured(replace(measured.results, methods=methods)))[1]
     ours = [row for row in table.rows if row.section == "OPOM [3]" and row.label != "survey"]
     assert ours and all(row.cells[0] == "YES" for row in ours)
+
+
+def test_controls_aim_at_nothing(measured: Measured) -> None:
+    table = methods_table(measured)
+    assert table is not None
+    goals = {row.label: row.cells[0] for row in table.rows}
+    assert goals["Clean photo"] == goals["Random sign (control)"] == "none: a control"
+    assert goals["OPOM-ConvexHull"] == "evade recognition"
