@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.kinds import check_kinds
 from cloakbench.bench.plan import (
     Cell,
     Chunk,
@@ -138,6 +139,7 @@ def prepare(config: DictConfig) -> Experiment:
         ConfigError: the experiment asks for something that cannot be.
         ValueError: faces or weights cannot be had; the message says what to do.
     """
+    check_kinds(config)
     single_choices(config)
     if not config.targets and config.poisoning is None:
         raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")

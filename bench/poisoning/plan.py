@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import tensor_digest
@@ -78,7 +79,7 @@ def plan_poisoning(
             if chunk.probes not in originals:
                 originals[chunk.probes] = tensor_digest(train.images[list(chunk.probes)])
         planned.append(CellUnits(tuple(units), tuple(originals[unit.chunk.probes] for unit, _ in units)))
-    attackers, regimes = _plain(block.attackers), _plain(block.regimes)
+    attackers, regimes = _buildable(block.attackers, "attacker"), _buildable(block.regimes, "regime")
     number = {name: place for place, name in enumerate([*names, *others.identities()])}
     more = len(number) - len(names)
     return Poisoning(
@@ -110,8 +111,6 @@ def plan_poisoning(
 
 def _faces(dataset: Dataset, identities: int | None, others: int | None) -> tuple[FaceSet, FaceSet, FaceSet]:
     """Published and test photos of the first people that have both, and the training photos of ``others`` more."""
-    if others is not None and others < 0:
-        raise ConfigError(f"poisoning.other_identities is {others}: it must be 0 or more, or null for everybody")
     if missing := [role for role in ("train", "test") if role not in dataset.roles()]:
         raise ConfigError(
             f"data set {dataset.name} has no {missing[0]} photos, which poisoning needs: give it a share of test "
@@ -210,7 +209,13 @@ def _scenarios(block: DictConfig) -> Iterator[Scenario]:
             yield Scenario(attacker, regimes[0], share)
 
 
-def _plain(config: Any) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+def _buildable(configs: DictConfig, kind: str) -> dict[str, Any]:
+    """Plain configs by key, each of which can be built: a wrong one would fail after hours of protecting."""
+    plain: Any = OmegaConf.to_container(configs, resolve=True)
+    for key, config in plain.items():
+        try:
+            instantiate(config)
+        except Exception as problem:
+            cause = problem.__cause__ or problem
+            raise ConfigError(f"{kind} {key}: {str(cause).splitlines()[0]}") from problem
+    return {str(key): config for key, config in plain.items()}

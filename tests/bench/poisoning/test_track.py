@@ -350,7 +350,7 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         (("~poisoning.seeds",), "poisoning .* lacks .*|poisoning has no setting 'seeds' or lacks it"),
         (("dataset.poison_identities=0",), "has no train photos"),
         (("dataset.poison_identities=1",), "at least two people"),
-        (("poisoning.other_identities=-1",), "other_identities is -1"),
+        (("poisoning.attackers.small.epochs=0",), "attacker small: .*epochs"),
         (("poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
         (("poisoning.clean_shares=[1.0]",), "clean_shares must lie in"),
         (("poisoning.variants_on=[nobody]",), "variants_on names nobody"),
