@@ -27,6 +27,7 @@ from cloakbench.bench.plan import (
 )
 from cloakbench.bench.poisoning.brief import Poisoning
 from cloakbench.bench.poisoning.plan import plan_poisoning
+from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
@@ -219,8 +220,7 @@ def build_dataset(config: DictConfig) -> Dataset:
     try:
         dataset = instantiate(config.dataset)
     except Exception as problem:
-        cause = problem.__cause__ or problem
-        raise ConfigError(f"dataset: {str(cause).splitlines()[0]}") from problem
+        raise ConfigError(f"dataset: {cause_of(problem)}") from problem
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"dataset: {config.dataset._target_} built a {type(dataset).__name__}, not a Dataset")
     return dataset

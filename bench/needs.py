@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.forecast import disk_bytes
 from cloakbench.bench.plan import ConfigError, build_cells
+from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import is_embedded
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
@@ -158,7 +159,7 @@ def _dataset_lacks(dataset: DictConfig, presets: Presets) -> Iterator[Lack]:
     try:
         instantiate(dataset)
     except Exception as problem:  # a data set of a user's own may raise anything
-        yield Lack(f"data set: {str(problem.__cause__ or problem).splitlines()[0]}", "")
+        yield Lack(f"data set: {cause_of(problem)}", "")
 
 
 def _layout(dataset: DictConfig) -> type | None:
@@ -220,7 +221,7 @@ def _package_lacks(config: Any) -> Iterator[Lack]:
             try:
                 get_method(target)
             except Exception as problem:
-                yield Lack(f"{target} cannot be imported: {str(problem.__cause__ or problem).splitlines()[0]}", "")
+                yield Lack(f"{target} cannot be imported: {cause_of(problem)}", "")
 
 
 def _nodes(config: Any) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import project_modules
 from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
@@ -192,8 +193,7 @@ def make_protector(config: Mapping[str, Any], key: str) -> Protector:
     try:
         return instantiate(dict(config), _convert_="all")
     except Exception as problem:
-        cause = problem.__cause__ or problem
-        raise ConfigError(f"method {key}: {str(cause).splitlines()[0]}") from problem
+        raise ConfigError(f"method {key}: {cause_of(problem)}") from problem
 
 
 def build_chunks(

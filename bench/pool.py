@@ -23,6 +23,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from cloakbench.bench.reasons import reason_of
+
 Job = TypeVar("Job")
 Handler = Callable[[Any], Any]
 
@@ -154,6 +156,5 @@ def _attempt(handler: Handler | None, make_handler: Callable[[], Handler], job: 
         handler = handler or make_handler()
         return handler, handler(job)
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"{type(error).__name__}: {lines[0]}"
-        return handler, Failure(reason, traceback.format_exc(), error if isinstance(error, OSError) else None)
+        details = traceback.format_exc()
+        return handler, Failure(reason_of(error), details, error if isinstance(error, OSError) else None)

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.reasons import cause_of
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
@@ -45,8 +46,7 @@ def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
     try:
         model = instantiate(dict(config), _convert_="all")
     except Exception as problem:
-        cause = problem.__cause__ or problem
-        raise ValueError(f"model {key}: {str(cause).splitlines()[0]}") from problem
+        raise ValueError(f"model {key}: {cause_of(problem)}") from problem
     if not isinstance(model, kind):
         raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
     return model

@@ -24,6 +24,7 @@ from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
+from cloakbench.bench.reasons import reason_of
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.bench.store import Store, StoreError
 from cloakbench.bench.stored_faces import read_faces
@@ -134,7 +135,7 @@ class Workshop:
             except (StoreError, MemoryError):
                 raise
             except Exception as problem:  # a method may raise anything; its photos become rows with a status
-                reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
+                reason = reason_of(problem)
                 failure = {"status": METHOD_FAILED, "reason": reason, "details": traceback.format_exc()}
                 self.store.write_json("failures", unit.key, failure)
                 return UnitReport(0.0, len(unit.chunk.probes), len(unit.chunk.probes))

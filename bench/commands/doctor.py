@@ -16,6 +16,7 @@ from cloakbench.bench.composition import compose_config, group_options, split_co
 from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos, reference_core_seconds
 from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.reasons import cause_of
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
     try:
         return Diagnosis(name, missing, photos, disk, estimator.seconds(config))
     except Exception as problem:  # a method or network of a user's own may raise anything
-        log.info("%s: no estimate of its time (%s)", name, (str(problem).splitlines() or [type(problem).__name__])[0])
+        log.info("%s: no estimate of its time (%s)", name, cause_of(problem))
         return Diagnosis(name, missing, photos, disk)
 
 

@@ -14,8 +14,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import tensor_digest
+from cloakbench.bench.kinds import KINDS
 from cloakbench.bench.plan import Cell, Chunk, ConfigError, Unit, cells_of, make_protector, surrogate_labels, unit_key
 from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
+from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import project_modules
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
@@ -25,12 +27,7 @@ from cloakbench.datasets.provenance import code_digest
 
 QUALITY = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
-_SETTINGS = frozenset(
-    {
-        "identities", "other_identities", "references", "methods", "epsilons_255", "more_epsilons_255", "surrogates",
-        "attackers", "regimes", "clean_shares", "variants_on", "seeds",
-    }
-)  # fmt: skip
+_SETTINGS = frozenset(key.removeprefix("poisoning.") for key in KINDS if key.startswith("poisoning."))
 
 
 def plan_poisoning(
@@ -216,6 +213,5 @@ def _buildable(configs: DictConfig, kind: str) -> dict[str, Any]:
         try:
             instantiate(config)
         except Exception as problem:
-            cause = problem.__cause__ or problem
-            raise ConfigError(f"{kind} {key}: {str(cause).splitlines()[0]}") from problem
+            raise ConfigError(f"{kind} {key}: {cause_of(problem)}") from problem
     return {str(key): config for key, config in plain.items()}

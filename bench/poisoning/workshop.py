@@ -15,6 +15,7 @@ from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, PoisoningBrie
 from cloakbench.bench.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.protocols.base import TARGET_FAILED
+from cloakbench.bench.reasons import reason_of
 from cloakbench.bench.store import Store, StoreError
 from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.workshop import UnitReport, Workshop
@@ -106,7 +107,7 @@ class PoisoningWorkshop:
         except (StoreError, MemoryError):
             raise
         except Exception as problem:  # an attacker may raise anything; its answers become rows with a status
-            reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
+            reason = reason_of(problem)
             failure = {"status": TARGET_FAILED, "reason": reason, "details": traceback.format_exc()}
             self.store.write_json("failures", key, failure)
             return UnitReport(0.0, len(photos), len(photos))

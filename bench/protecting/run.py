@@ -21,6 +21,7 @@ from cloakbench.bench.protecting.ledger import Ledger, open_ledger
 from cloakbench.bench.protecting.people import CHUNK, Company, gather, protect_faces, trained
 from cloakbench.bench.protecting.report import Row, face_row, failure_row, to_csv, to_markdown
 from cloakbench.bench.protecting.settings import Settings, settings_in_words
+from cloakbench.bench.reasons import reason_of
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.metadata import SUFFIXES, encode, read_metadata
 from cloakbench.datasets.paste import paste
@@ -149,7 +150,7 @@ def _work(
     except (MissingNeedError, MemoryError):
         raise
     except Exception as problem:  # a method may raise anything; its photos become rows with a status
-        reason = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}"
+        reason = reason_of(problem)
         log.debug("%s raised", settings.method, exc_info=True)
         for task in tasks:
             yield task, [failure_row(task.photo, METHOD_FAILED, reason)]

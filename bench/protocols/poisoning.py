@@ -3,7 +3,7 @@
 The survey's protocol (its Fig. 2): most photos of N people are protected and train a classifier from scratch, the
 others stay clean and test it. PSR is the share of clean test photos that it names wrongly. It counts what the attacker
 would have got wrong anyway, so the clean row belongs to every other row, and a classifier that knows nothing has
-``1 - 1/N``.
+``1 - 1/N``, where N counts everybody it was trained on.
 
 A training is repeated over seeds. A photo's event is the share of seeds that name it wrongly, photos are the trials
 and people the resampling unit, so a seed is no extra photo. When one seed has no answer the rate is a gap: there are no
@@ -29,7 +29,7 @@ PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_
 CARDS: dict[str, MetricCard] = {
     PSR: MetricCard("rate", True, "clean test photos of the people whose other photos were protected"),
     SEED_SD: MetricCard("rate", False, "trainings, one per seed; sample standard deviation of their PSR"),
-    TRAIN_ACCURACY: MetricCard("rate", False, "published photos that the classifier was trained on, all seeds"),
+    TRAIN_ACCURACY: MetricCard("rate", False, "photos that the classifier was trained on, all seeds"),
 }
 """Every metric of this protocol, in the order of `poisoning_measurements`."""
 
@@ -40,7 +40,7 @@ class Answer:
 
     Attributes:
         predicted: for each test photo the class it was given, -1 where the classifier did not answer.
-        train_accuracy: share of the published photos that the classifier names rightly, in [0, 1].
+        train_accuracy: share of the photos it was trained on that the classifier names rightly, in [0, 1].
         status: other than ``ok``, the training failed and the fields above mean nothing.
         note: why.
     """
@@ -52,7 +52,7 @@ class Answer:
 
 
 def chance_psr(people: int) -> float:
-    """PSR of an attacker who guesses, in [0, 1]."""
+    """PSR of an attacker who draws one of the people he was trained on, in [0, 1]."""
     return 1 - 1 / people
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.protocols.poisoning import PSR, SEED_SD, TRAIN_ACCURACY, chance_psr
 from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import CLEAN, budget_name, method_name, method_order, scenario_name
 from cloakbench.bench.report.measured import (
@@ -39,8 +40,6 @@ from cloakbench.bench.report.plotting import (
     styled,
 )
 from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
-
-PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 
 POOR_ATTACKER = 0.4
 """Clean PSR above this is suspicious: the attacker is too weak, or its training too short."""
@@ -168,7 +167,7 @@ def poisoning_table(results: Results) -> Table | None:
 def _guessing(setup: Mapping[str, Any]) -> float:
     """PSR in per cent against an attacker who draws one of the people he was trained on; 0 where they are unknown."""
     people = int(setup.get("poisoning_identities", 0)) + int(setup.get("poisoning_other_identities", 0))
-    return 100 * (1 - 1 / people) if people else 0.0
+    return 100 * chance_psr(people) if people else 0.0
 
 
 @styled

@@ -1,9 +1,9 @@
 """The attacker of poisoning: trains a classifier of some people from scratch on the photos they published.
 
 Deterministic on the CPU: initial weights and dropout come from a stream of the seed, the order of an epoch from (seed,
-epoch), views and adversarial starts from (seed, step). Batches are laid out
-plainly, [N, C, H, W]: channels-last is a quarter faster here, but oneDNN (torch 2.15, AVX-512) then crashes in the
-backward pass of a strided 1x1 convolution of 8 channels, as slim networks have.
+epoch), views and adversarial starts from (seed, step). Batches are laid out plainly, [N, C, H, W]: channels-last is a
+quarter faster here, but oneDNN (torch 2.15, AVX-512) then crashes in the backward pass of a strided 1x1 convolution of
+8 channels, as slim networks have.
 """
 
 from __future__ import annotations
