@@ -1,7 +1,9 @@
 # Every target is a short call of the `cloakbench` command in a virtual environment that builds itself.
 # VENV=path moves the environment; ARGS='key=value ...' adds settings, e.g. make bench ARGS='seed=1'.
+# PYTHON=python3.12 names the Python; VENV=FOLDER TORCH=keep fills an environment of yours around the torch it has.
 VENV ?= .venv
 PYTHON ?= python3
+TORCH ?=
 DEVICE ?= cpu
 ARGS ?=
 RUN ?= bench
@@ -16,42 +18,44 @@ endif
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/ready: requirements.lock pyproject.toml
-	@sh scripts/environment.sh '$(VENV)' '$(PYTHON)'
+$(VENV)/ready-bench: requirements.lock pyproject.toml
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' bench
 
-bench: $(VENV)/ready  ## run the default benchmark: tables and figures in results/runs
+$(VENV)/ready-test: requirements.lock requirements-test.lock pyproject.toml
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' test
+
+bench: $(VENV)/ready-bench  ## run the default benchmark: tables and figures in results/runs
 	@$(CLI) experiment=bench $(ARGS)
 
-test: $(VENV)/ready lint  ## run the tests
+test: $(VENV)/ready-test lint  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(VENV)/ready  ## run the slow tests too
+test-slow: $(VENV)/ready-test  ## run the slow tests too
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu'
 
-tables figures: $(VENV)/ready  ## write tables and figures of a finished run again: make tables RUN=bench
+tables figures: $(VENV)/ready-bench  ## write tables and figures of a finished run again: make tables RUN=bench
 	@$(CLI) report $(RUN)
 
-sweep: $(VENV)/ready  ## two methods at four budgets, one combined table and curve
+sweep: $(VENV)/ready-bench  ## two methods at four budgets, one combined table and curve
 	@$(CLI) -m experiment=sweep method=pgd,opom_convex_hull method.epsilon_255=2,4,8,16 $(ARGS)
 
-zoo: $(VENV)/ready  ## train the embedded recognisers again (about half an hour on two cores)
+zoo: $(VENV)/ready-bench  ## train the embedded recognisers again (about half an hour on two cores)
 	@$(CLI) zoo $(ARGS)
 
-perf: $(VENV)/ready  ## our loops against bare loops and foolbox, as ratios of one run
+perf: $(VENV)/ready-test  ## our loops against bare loops and foolbox, as ratios of one run
 	@$(CLI) perf $(ARGS)
 
-check: $(VENV)/ready  ## conformance suite over every method
+check: $(VENV)/ready-bench  ## conformance suite over every method
 	@for name in $$(ls conf/method | sed 's/\.yaml$$//'); do $(CLI) check method=$$name || exit 1; done
 
-readme: $(VENV)/ready  ## fill the generated parts of README.md from the reference run
+readme: $(VENV)/ready-test  ## fill the generated parts of README.md from the reference run
 	@$(BIN)/python scripts/refresh_readme.py
 
-lint: $(VENV)/ready  ## ruff and pyright
+lint: $(VENV)/ready-test  ## ruff and pyright
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/pyright
 
-lock: $(VENV)/ready  ## pin exact versions of everything, with hashes, for every supported Python
-	@env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes \
-	  --no-emit-index-url --no-header --python-version 3.11 --quiet -o requirements.lock
+lock: $(VENV)/ready-test  ## pin exact versions of everything, with hashes, for every supported Python
+	@sh scripts/lock.sh $(BIN)/uv
 
 clean:  ## remove runs and caches; the environment and the store stay
 	@rm -rf results/runs results/sweeps .pytest_cache .ruff_cache .hypothesis

@@ -1,26 +1,107 @@
 #!/bin/sh
-# Build the virtual environment from the lock: with uv when it is installed, else with venv and pip.
-# usage: environment.sh VENV PYTHON
+# Build the virtual environment from the lock, without resolving anything: the lock is complete, and resolvers of old
+# pips look packages that are wanted with an extra up a second time and find newer releases than the locked ones.
+#
+# usage: environment.sh VENV LAYER
+#   VENV    the folder of the environment
+#   LAYER   bench: what the benchmark needs; test: the linters, peers and test tools, too
+# environment variables
+#   PYTHON  the Python to build with (default: python3, or else the newest supported one on the path)
+#   TORCH   keep: VENV is an environment of yours; its torch, torchvision and CUDA libraries stay as they are
 set -eu
 venv=$1
-python=$2
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
-    echo "Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.12" >&2
-    exit 1
-}
-echo "building the environment in $venv (several minutes and 6 GB the first time)" >&2
-if command -v uv >/dev/null 2>&1; then
-    uv venv --quiet --allow-existing --python "$python" "$venv"
-    uv pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements.lock
-    uv pip install --quiet --python "$venv/bin/python" --no-deps -e .
+layer=$2
+python=${PYTHON:-python3}
+keep=${TORCH:-}
+case $layer in bench) locks=requirements.lock ;; *) locks='requirements.lock requirements-test.lock' ;; esac
+
+say() { echo "$*" >&2; }
+give_up() { say "error: $*"; exit 1; }
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
+
+# What is ours may be removed; what is not, never. A folder counts as ours from before its first file to its end.
+ours=$venv/made-by-cloakbench
+building=$venv/cloakbench-building
+ready=$venv/ready-$layer
+rm -f "$ready"
+
+if [ -e "$venv/bin/python" ] && [ ! -e "$ours" ]; then
+    [ "$keep" = keep ] || give_up "$venv is an environment that this script did not make; use it as it is with" \
+        "'$venv/bin/python -m pip install -e .', let this script fill it with 'make $layer VENV=$venv TORCH=keep', or remove it"
+    python=$venv/bin/python
+    supported "$python" || give_up "$venv has no Python 3.11 to 3.13"
+    "$python" -c 'import torch, torchvision' 2>/dev/null || give_up "$venv has no torch with its torchvision to keep;" \
+        "install both there first, or leave TORCH=keep out and name another folder"
+elif [ "$keep" = keep ]; then
+    give_up "TORCH=keep wants an environment that exists, named with VENV=FOLDER; there is none in $venv"
+elif [ -n "$keep" ]; then
+    give_up "TORCH=$keep: only TORCH=keep is known"
 else
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --require-hashes -r requirements.lock
-    "$venv/bin/python" -m pip install --quiet --no-deps -e .
+    for candidate in "$python" python3.13 python3.12 python3.11 ''; do
+        [ -n "$candidate" ] || give_up "Python 3.11 to 3.13 is needed, and $python is none; name one with PYTHON=python3.12"
+        if supported "$candidate"; then python=$candidate; break; fi
+    done
+    if [ -e "$building" ]; then
+        say "removing $venv: an earlier build of it was interrupted"
+        rm -rf "$venv"
+    fi
 fi
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+uv=
+if command -v uv >/dev/null 2>&1; then uv=yes; fi
+if [ ! -e "$venv/bin/python" ]; then
+    mkdir -p "$venv"
+    touch "$building" "$ours"
+    if [ -n "$uv" ]; then
+        uv venv --quiet --allow-existing --python "$python" "$venv"
+    else
+        "$python" -m venv "$venv"
+    fi
+fi
+
+# A package whose installation was cut off may look complete, so an environment of yours gets all of them anew then.
+again=
+if [ -e "$building" ] && [ ! -e "$ours" ]; then again=--force-reinstall; fi
+touch "$building"
+
+install() {
+    if [ -n "$uv" ]; then
+        uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation $again "$@"
+    else
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $again "$@"
+    fi
+}
+
+# The few packages without a wheel are built here by the locked setuptools, not by whatever is newest today.
+awk '/^[a-z0-9]/ { mine = /^setuptools==/ } mine' requirements.lock >"$scratch/first.lock"
+for lock in $locks; do
+    if [ "$keep" = keep ]; then
+        awk '/^[a-z0-9]/ { mine = !/^(torch|torchvision|triton|nvidia-[a-z0-9-]*|cuda-[a-z0-9-]*)==/ } mine' "$lock"
+    else
+        cat "$lock"
+    fi
+done >"$scratch/all.lock"
+
+case $layer in
+    bench) say "building the environment in $venv: about 2 minutes and 5.8 GB the first time, most of it torch" ;;
+    *) say "building the environment in $venv: about 3 minutes and 6.4 GB the first time, most of it torch" ;;
+esac
+install --require-hashes -r "$scratch/first.lock"
+install --require-hashes -r "$scratch/all.lock"
+install --editable .
+"$venv/bin/python" -c 'import torch, cloakbench.bench.cli'
+
 # Type checkers do not follow the import mapping of pyproject.toml; a folder of links shows it to them.
 mkdir -p .types/cloakbench
 for folder in bench conf datasets methods models results; do
     ln -sfn "../../$folder" ".types/cloakbench/$folder"
 done
-touch "$venv/ready"
+for file in __init__.py py.typed; do
+    ln -sfn "../../bench/api/$file" ".types/cloakbench/$file"
+done
+rm -f "$building"
+touch "$venv/ready-bench" "$ready"

@@ -1,0 +1,13 @@
+"""CloakBench: a reproducible benchmark harness for facial-image privacy protection.
+
+This folder is the package ``cloakbench`` itself: ``pyproject.toml`` maps it, and the folders beside ``bench/`` to its
+subpackages. Importing it costs nothing; torch is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+__all__ = ["__version__"]
+
+__version__ = metadata.version("cloakbench")
