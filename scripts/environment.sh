@@ -87,8 +87,8 @@ for lock in $locks; do
 done >"$scratch/all.lock"
 
 case $layer in
-    bench) say "building the environment in $venv: about 2 minutes and 5.8 GB the first time, most of it torch" ;;
-    *) say "building the environment in $venv: about 3 minutes and 6.4 GB the first time, most of it torch" ;;
+    bench) say "building the environment in $venv: about 2 minutes and 6 GB the first time, most of it torch" ;;
+    *) say "building the environment in $venv: about 3 minutes and 6.5 GB the first time, most of it torch" ;;
 esac
 install --require-hashes -r "$scratch/first.lock"
 install --require-hashes -r "$scratch/all.lock"
