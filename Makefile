@@ -13,7 +13,7 @@ ifeq ($(DEVICE),cuda)
 override ARGS += runtime=gpu
 endif
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-slow tables figures sweep zoo perf check readme lint lock clean
+.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme lint lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/ready-bench: requirements.lock pyproject.toml
 
 $(VENV)/ready-test: requirements.lock requirements-test.lock pyproject.toml
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' test
+
+smoke: $(VENV)/ready-bench  ## a first small table, seconds long
+	@$(CLI) experiment=smoke $(ARGS)
 
 bench: $(VENV)/ready-bench  ## run the default benchmark: tables and figures in results/runs
 	@$(CLI) experiment=bench $(ARGS)

@@ -17,6 +17,7 @@ class Command:
     """A line of a ``sh`` block, comment cut off and continuation lines joined."""
 
     document: str
+    block: int
     line: int
     text: str
 
@@ -41,7 +42,7 @@ def commands(document: str) -> list[Command]:
             assert whole is not None
             command = re.sub(r"(^|\s)#.*", "", whole[0].replace("\\\n", " "))
             if command.strip():
-                found.append(Command(document, first + number, " ".join(command.split())))
+                found.append(Command(document, fence.start(), first + number, " ".join(command.split())))
     return found
 
 
