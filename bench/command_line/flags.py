@@ -169,8 +169,11 @@ def _flag(word: str, waiting: list[str]) -> tuple[Flag, str]:
     name, equals, value = word.partition("=")
     flag = _BY_NAME.get(name)
     if flag is None:
-        close = nearest(name, _BY_NAME) if name.strip("-") else ""
-        raise UsageError(f"there is no flag {name!r}{close}; settings are written KEY=VALUE, without dashes")
+        key = name.lstrip("-")
+        close = difflib.get_close_matches(key, [one.lstrip("-") for one in _BY_NAME if one.startswith("--")], 1, 0.7)
+        meant = f"; did you mean --{close[0]}?" if close else ""
+        setting = f", as in {key}={value or 'VALUE'}" if key and not close else ""
+        raise UsageError(f"there is no flag {name!r}{meant}; settings are written KEY=VALUE, without dashes{setting}")
     if not flag.takes:
         if equals:
             raise UsageError(f"{name} takes no value: write {name} alone, not {word!r}")

@@ -150,7 +150,7 @@ def check_values(config: DictConfig, words: Mapping[str, str]) -> None:
         ConfigError: a path or name that is empty, null where one is needed, or a number in somebody's YAML; a run's or
             model's name that cannot be the name of a folder.
     """
-    if not isinstance(config.get("paths", {}), DictConfig):
+    if "paths" in config and not isinstance(config.paths, DictConfig):
         raise ConfigError(f"paths is {config.paths}: it must be a mapping; set paths.results=FOLDER")
     for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
         kind = kind_of(key)
