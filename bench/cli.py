@@ -266,8 +266,11 @@ def _say(line: str) -> None:
 def _one_line(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
         return problem.strerror.strip()  # without the number in front
-    text = " ".join(line.strip() for line in str(problem).splitlines() if line.strip())
-    if isinstance(problem, ValueError | OSError | RuntimeError):
+    lines = [line.strip() for line in str(problem).splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
+    if isinstance(problem, ValueError | OSError | RuntimeError) or type(problem).__module__.startswith(
+        ("omega", "hydra")
+    ):
         return text or type(problem).__name__
     return f"{type(problem).__name__}: {text} (not foreseen: CLOAKBENCH_DEBUG=1 shows where)"
 

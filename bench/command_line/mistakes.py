@@ -32,8 +32,10 @@ def explain(
         return f"there is no {group or 'config'} called {name!r}{nearest(name, options)}{_listing(options)}"
     if isinstance(problem, OverrideParseException):
         return _unreadable(str(problem.override))
-    if isinstance(problem, yaml.YAMLError | UnicodeDecodeError):
-        return _unreadable_yaml(problem, config_dirs)
+    if isinstance(problem, yaml.YAMLError | UnicodeDecodeError | TypeError | AttributeError) or str(problem).startswith(
+        "Invalid loaded object type"
+    ):
+        return _unreadable_yaml(problem, words, config_dirs)
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
     return (
         _unknown_key(lines[0], known_keys)
@@ -71,20 +73,30 @@ def _unreadable(word: str) -> str:
     )
 
 
-def _unreadable_yaml(problem: Exception, config_dirs: Sequence[str]) -> str:
-    """Which of the files that are not this project's cannot be read, and where."""
+def _unreadable_yaml(problem: Exception, words: Sequence[str], config_dirs: Sequence[str]) -> str:
+    """Which of the files that are not this project's cannot be read, and where; those that were chosen first."""
+    found = {}
     for source in sources(config_dirs):
         for group in sorted(source.groups()):
             for name in sorted(source.names(group)):
-                file = source.folder / group / f"{name}.yaml"
-                try:
-                    yaml.safe_load(file.read_bytes())
-                except yaml.YAMLError as fault:
-                    mark = getattr(fault, "problem_mark", None)
-                    line = f", line {mark.line + 1}" if mark is not None else ""
-                    why = getattr(fault, "problem", None) or getattr(fault, "reason", None) or "no YAML"
-                    return f"{file}{line}: cannot be read as YAML: {why}"
-    return f"a config cannot be read as YAML: {' '.join(str(problem).split())}"
+                if fault := _fault((source.folder / group / f"{name}.yaml").read_bytes()):
+                    found[f"{source.folder / group / name}.yaml{fault}"] = any(
+                        word.endswith(f"={name}") for word in words
+                    )
+    chosen = [line for line, was_chosen in found.items() if was_chosen]
+    return next(iter([*chosen, *found]), f"a config cannot be read: {' '.join(str(problem).split())}")
+
+
+def _fault(content: bytes) -> str:
+    """What is wrong with the text of a config; empty if nothing is."""
+    try:
+        loaded = yaml.safe_load(content)
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        why = getattr(fault, "problem", None) or getattr(fault, "reason", None) or "no YAML"
+        return f"{line}: cannot be read as YAML: {why}"
+    return "" if loaded is None or isinstance(loaded, dict) else ": holds no settings: write KEY: VALUE lines"
 
 
 def _listing(options: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ LONGEST_NAME = 200
 
 _OVERRIDE = re.compile(r"(\+{0,2})([^+~=@][^=@]*)(@[^=]*)?=(.*)", re.DOTALL)
 _SWEEP = re.compile(r"(choice|range|glob|interval|shuffle|sort)\(.*\)", re.DOTALL)
+_REFERENCE = re.compile(r"\$\{[^{}]+\}")
 _PATHS = frozenset({"root", "folder", "path", "cache", "file", "lpips_alex_path", "landmarks_file"})
 _PATH_ENDINGS = ("_root", "_folder", "_path", "_file", "_dir")
 _PATHS_OF_A_COMMAND = frozenset({"input", "output", "references", "auxiliary", "pairs", "checkpoints"})
@@ -43,6 +44,21 @@ _TEXTS = frozenset(
         *("sha256", "sha256_prefix", "member", "state_key", "strip_prefix"),
     }
 )
+
+
+_BLOCKS = (
+    "paths",
+    "dataset",
+    "method",
+    "surrogate",
+    "target",
+    "methods",
+    "surrogates",
+    "targets",
+    "transforms",
+    "logger",
+)
+_NEEDED = frozenset({"paths", "dataset"})
 
 
 class Kind(Enum):
@@ -86,7 +102,9 @@ def as_typed(word: str, *, sweeping: bool = False) -> str:
     kind = Kind.CHOICE if package else kind_of(key)
     if kind is None or not value or value.lower() == "null":
         return word
-    parts = [_value(kind, key, part) for part in _parts(kind, key, value, sweeping=sweeping)]
+    if sweeping and _SWEEP.fullmatch(value) and not _exists(value):
+        return word
+    parts = [_value(kind, part) for part in _parts(kind, key, value, sweeping=sweeping)]
     return word if None in parts else f"{plus}{key}{package or ''}={','.join(str(part) for part in parts)}"
 
 
@@ -97,9 +115,9 @@ def _parts(kind: Kind, key: str, value: str, *, sweeping: bool) -> list[str]:
     return [part.strip() for part in pieces(value)]
 
 
-def _value(kind: Kind, key: str, value: str) -> str | None:
+def _value(kind: Kind, value: str) -> str | None:
     """One value in quotes; None where Hydra is to read it as it is."""
-    if not value or (_SWEEP.fullmatch(value) and not _exists(value)):
+    if not value:
         return None
     parsed = _parsed(value)
     if kind is Kind.CHOICE:
@@ -129,7 +147,8 @@ def _place(text: str) -> str:
         text = str(Path(text).expanduser())
     if text == "???" or (text.startswith("~") and _exists(text)):
         return f"./{text}"  # a name that means something else when it stands alone
-    return text.replace("${", "\\${") if "${" in text and _exists(text) else text
+    literal = not _REFERENCE.search(text) or _exists(text)
+    return re.sub(r"(?<!\\)\$\{", r"\\${", text) if literal else text
 
 
 def _exists(text: str) -> bool:
@@ -137,6 +156,11 @@ def _exists(text: str) -> bool:
         return Path(text).exists() or Path(text).is_symlink()
     except (OSError, ValueError):  # longer than a path may be
         return False
+
+
+def file_name(name: str) -> str:
+    """A name as part of the name of one file or folder: never a path, and without control signs."""
+    return re.sub(r"[/\\\x00-\x1f\x7f]", "_", name)
 
 
 def check_values(config: DictConfig, words: Mapping[str, str]) -> None:
@@ -147,12 +171,17 @@ def check_values(config: DictConfig, words: Mapping[str, str]) -> None:
         words: the overrides it was composed with, value by key.
 
     Raises:
-        ConfigError: a path or name that is empty, null where one is needed, or a number in somebody's YAML; a run's or
-            model's name that cannot be the name of a folder.
+        ConfigError: a path or name that is empty, null where one is needed, or a number in somebody's YAML; a name that
+            is too long for a folder.
     """
-    if "paths" in config and not isinstance(config.paths, DictConfig):
-        raise ConfigError(f"paths is {config.paths}: it must be a mapping; set paths.results=FOLDER")
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+    settings: Any = OmegaConf.to_container(config, resolve=False)
+    for key in _BLOCKS:
+        block = settings.get(key, {})
+        if block is None and key in _NEEDED:
+            raise ConfigError(f"{key} is null, and its settings are needed: leave {key}=null out")
+        if block not in (None, "???") and not isinstance(block, dict):
+            raise ConfigError(f"{key} is {block}: it holds settings of its own, such as {key}.KEY=VALUE")
+    for key, value in _leaves(settings, ""):
         kind = kind_of(key)
         if kind is Kind.PATH:
             _check_path(key, value, words)
@@ -171,15 +200,12 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 def _check_path(key: str, value: Any, words: Mapping[str, str]) -> None:
     if value == "":
         raise ConfigError(f"{key} is empty: name a file or folder with {key}=PATH")
-    if isinstance(value, bool | int | float) and key not in _COUNTS:
+    if isinstance(value, bool | int | float):
         raise ConfigError(f"{key} is {value} without quotes in its YAML: write {key.rpartition('.')[2]}: '{value}'")
     first, last = key.partition(".")[0], key.rpartition(".")[2]
     needed = first in ("paths", "input") or last == "root" or (last == "folder" and first.startswith("method"))
     if value is None and (needed and (first in ("paths", "input") or key in words)):
         raise ConfigError(f"{key} is null, and a path is needed: {key}=PATH (./null for a folder of that name)")
-
-
-_COUNTS = frozenset({"references", "auxiliary"})
 
 
 def _check_name(key: str, value: Any) -> None:
@@ -192,7 +218,5 @@ def _check_name(key: str, value: Any) -> None:
         raise ConfigError(f"{key} is {value}: it must be a name, {key}=NAME")
     if value == "???" or "${" in value:
         return
-    if value in (".", "..") or "/" in value or "\\" in value:
-        raise ConfigError(f"{key} is {value!r}: a name is not a path; set paths.results=FOLDER to move results")
-    if len(value.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+    if len(value.encode("utf-8")) > LONGEST_NAME:
         raise ConfigError(f"{key} has more than {LONGEST_NAME} bytes: take a shorter name")

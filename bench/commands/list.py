@@ -72,7 +72,7 @@ def _columns(describe: Describe, name: str, group: str, config_dirs: Sequence[st
     """The columns of a config, or why there are none."""
     try:
         return describe(name, group, config_dirs)
-    except ValueError as problem:
+    except Exception as problem:  # a class of somebody's own may raise anything
         return {_NOTE: f"cannot be used: {problem}"}
 
 

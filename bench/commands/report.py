@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloakbench.bench.command_line.flags import is_name
+from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.report.screen import Screen
@@ -62,10 +63,9 @@ def _run_folder(name: str, runs: Path, screen: Screen) -> Path:
     for folder in (Path(name), runs / name):
         if _finished(folder) is not None:
             return folder
-    if "/" in name:
-        raise ConfigError(f"there is no finished run in the folder {name}; {_known(runs)}")
-    folders = [folder for folder in _folders(runs) if folder.name.startswith(name)]
-    matches = [folder for folder in folders if _KEY.fullmatch(folder.name.removeprefix(name))] or folders
+    start = file_name(name)
+    folders = [folder for folder in _folders(runs) if folder.name.startswith(start)]
+    matches = [folder for folder in folders if _KEY.fullmatch(folder.name.removeprefix(start))] or folders
     ready = sorted((folder for folder in matches if _finished(folder) is not None), key=lambda one: _finished(one) or 0)
     if not ready and matches:
         raise ConfigError(f"the run {matches[0]} is not finished: run its command again")
