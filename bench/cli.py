@@ -3,7 +3,7 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
-cloakbench list methods|models|attribute_models|datasets|experiments|transforms|attackers|regimes|protocols
+cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
@@ -12,9 +12,16 @@ cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's o
 cloakbench doctor [time=true]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
-cloakbench perf                                    our loops against bare loops, as ratios
+cloakbench perf [people=N]                         our loops against bare loops, as ratios
 
-Each explains itself with --help.
+Flags may stand anywhere:
+  --help, -h               what a command does, and its settings; with settings, what they come to
+  --config-dir DIR, -cd    a folder of your own configs (DIR/method/NAME.yaml, ...); may be given several times
+  --multirun, -m           a sweep over every setting with several values
+  --cfg job, -c job        show the config instead of working; with --resolve, its references filled in
+  --info [TOPIC], -i       where the config comes from: config, defaults, defaults-tree, plugins, searchpath
+  --shell-completion, -sc  completion: eval "$(cloakbench -sc install=bash)"
+  --version
 """
 
 from __future__ import annotations
@@ -26,101 +33,154 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from cloakbench.bench.command_line import flags
+from cloakbench.bench.command_line.environment import read_environment
+from cloakbench.bench.command_line.flags import CommandLine, read_command_line
+from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign, shown
+
+if TYPE_CHECKING:
+    from cloakbench.bench.run import Outcome
 
 log = logging.getLogger("cloakbench")
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it."""
 
+CONFIGS = {
+    "": "config",
+    "verify": "verify",
+    "calibrate": "calibrate",
+    "protect": "protect",
+    "zoo": "zoo",
+    "perf": "perf",
+}
+"""The config of each command that has one of its own."""
+
 _COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect")
 """Words with a module of their own in ``bench.commands``."""
 
-_HELP = frozenset({"--help", "-h"})
+_VERBS = (*_COMMANDS, "zoo", "perf", "help")
+_WITH_NAMES = ("report", "list", "help")
+"""Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10
-
-_HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    _start_logging()
-    if words and words[0] in (*_HELP, "help"):
-        sys.stdout.write(f"{__doc__}\n")
-        return 0
+    accept_every_sign()
     try:
-        return _dispatch(words)
+        _start_logging(read_environment())
+        return _dispatch(read_command_line(sys.argv[1:] if arguments is None else arguments, _VERBS, _WITH_NAMES))
     except KeyboardInterrupt:
         _say("interrupted: finished work is kept, run the same command again to continue")
         return INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as problem:
+    except BrokenPipeError:
+        return _reader_gone()
+    except Exception as problem:
         if os.environ.get("CLOAKBENCH_DEBUG"):
             raise
         _say(_one_line(problem))
         return 1
 
 
-def _dispatch(words: list[str]) -> int:
-    verb = words[0] if words else ""
-    if verb in (*_COMMANDS, "zoo") and not _HELP.isdisjoint(words):
-        sys.stdout.write(_help(verb))
+def _dispatch(line: CommandLine) -> int:
+    if flags.VERSION in line:
+        sys.stdout.write(f"cloakbench {_version()}\n")
         return 0
-    if verb in _COMMANDS:
-        return importlib.import_module(f"cloakbench.bench.commands.{verb}").main(words[1:])
-    if verb == "zoo":
+    if flags.HELP in line or line.verb == "help":
+        sys.stdout.write(_help(line))
+        return 0
+
+    from cloakbench.bench.command_line.plug_ins import make_importable, shadowed
+
+    make_importable(line.config_dirs)
+    for unused in shadowed(line.config_dirs) if line.config_dirs else ():
+        log.warning("warning: %s", unused)
+    if line.shows:
+        from cloakbench.bench.command_line.show import show
+
+        show(line, _config_of(line), _VERBS, CONFIGS)
+        return 0
+    if line.verb in _COMMANDS:
+        return importlib.import_module(f"cloakbench.bench.commands.{line.verb}").main(line.plain)
+    return {"zoo": _zoo, "perf": _perf, "": _experiments}[line.verb](line)
+
+
+def _config_of(line: CommandLine) -> str:
+    """Name of the config that a command composes.
+
+    Raises:
+        UsageError: it composes none.
+    """
+    if line.verb in ("check", "fetch"):
+        return "recogniser" if any(word.startswith("model=") for word in line.words) else "config"
+    if line.verb not in CONFIGS and line.verb:
+        raise flags.UsageError(f"cloakbench {line.verb} has no config to show")
+    return CONFIGS[line.verb]
+
+
+def _help(line: CommandLine) -> str:
+    """How a command is called, and the settings it has; what they come to where some are given."""
+    verb = line.verb if line.verb != "help" else next(iter(line.words), "")
+    if verb not in _VERBS and verb:
+        raise flags.UsageError(f"there is no command {verb!r}{flags.nearest(verb, _VERBS)}; see cloakbench --help")
+    if line.words and (verb in CONFIGS or verb in ("check", "fetch")) and line.verb != "help":
+        from omegaconf import OmegaConf
+
         from cloakbench.bench.composition import compose_config
-        from cloakbench.models.training.command import run_zoo
 
-        run_zoo(compose_config(words[1:], config_name="zoo"))
-        return 0
-    if verb == "perf":
-        from cloakbench.bench.perf import main as perf
-
-        return perf(words[1:])
-    if verb and "=" not in verb and not verb.startswith("-"):
-        raise ValueError(f"there is no command {verb!r}; see cloakbench --help")
-    return _experiments(words)
-
-
-def _help(verb: str) -> str:
-    """How a command is called, and the settings it has, which its YAML explains."""
-    usage = "\n".join(line for line in str(__doc__).splitlines() if line.startswith(f"cloakbench {verb} "))
-    settings = resources.files("cloakbench.conf") / f"{verb}.yaml"
+        config = compose_config(line.words, _config_of(line), line.config_dirs)
+        usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
+        return f"{shown(usage)}\n\nIts settings, each of which can be set as KEY=VALUE:\n\n{OmegaConf.to_yaml(config)}"
+    if verb in ("", "help"):
+        return f"{__doc__}\n"
+    usage = "\n".join(row for row in str(__doc__).splitlines() if row.startswith(f"cloakbench {verb} "))
+    settings = resources.files("cloakbench.conf") / f"{CONFIGS.get(verb, verb)}.yaml"
     return f"{usage}\n\n{settings.read_text(encoding='utf-8')}" if settings.is_file() else f"{usage}\n"
 
 
-def _experiments(words: list[str]) -> int:
+def _zoo(line: CommandLine) -> int:
+    from cloakbench.bench.composition import compose_config
+    from cloakbench.models.training.command import run_zoo
+
+    run_zoo(compose_config(line.words, "zoo", line.config_dirs))
+    return 0
+
+
+def _perf(line: CommandLine) -> int:
+    from cloakbench.bench.perf import main as perf
+
+    return perf(line.plain)
+
+
+def _version() -> str:
+    try:
+        return version("cloakbench")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _experiments(line: CommandLine) -> int:
     """Run one experiment, or a sweep, through Hydra."""
-    import hydra
+    from cloakbench.bench.command_line.show import call_hydra, check_hydra_settings
+    from cloakbench.bench.command_line.values import as_typed, quoted
+    from cloakbench.bench.composition import check_sweep, compose_config
 
-    from cloakbench.bench.composition import check_sweep, compose_config, split_config_dirs
-
-    sweeping = any(word in ("-m", "--multirun") for word in words)
-    config_dirs, rest = split_config_dirs(words)
-    overrides = [word for word in rest if not word.startswith("-")]
-    asks_hydra = any(word.split("=")[0] in _HYDRA_FLAGS for word in words)
-    if not asks_hydra:
-        if sweeping:
-            check_sweep(overrides, config_dirs)
-        else:
-            return _one_experiment(compose_config(overrides, config_dirs=config_dirs))
-    searchpath = ",".join(f"file://{Path(folder).resolve()}" for folder in config_dirs)
-    flags = [word for word in rest if word.startswith("-")]
-    command = [*flags, *overrides] + ([f"hydra.searchpath=[{searchpath}]"] if searchpath else [])
-    folder: Path | None = None
-    if sweeping and not asks_hydra:
-        first = [word for word in overrides if word.startswith("paths.")]
-        sweeps = Path(compose_config(first).paths.results) / "sweeps"
-        folder = sweeps / time.strftime("%Y-%m-%d_%H-%M-%S")
-        command.append(f"hydra.sweep.dir={folder}")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print one line
-    sys.argv = [sys.argv[0], *command]
-    hydra.main(version_base="1.3", config_path="pkg://cloakbench.conf", config_name="config")(_sweep_job)()
-    if folder is None:
-        return 0
+    sweeping = flags.MULTIRUN in line
+    check_hydra_settings(line.words, sweeping=sweeping)
+    if not sweeping:
+        return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
+    words = [as_typed(word, sweeping=True) for word in line.words]
+    check_sweep(words, line.config_dirs)
+    first = [word for word in words if word.startswith("paths.")]
+    folder = Path(compose_config(first).paths.results) / "sweeps" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    where = quoted(str(folder).replace("${", "\\${"))
+    call_hydra(["--multirun", *words, f"hydra.sweep.dir={where}"], line.config_dirs, "config", _sweep_job)
     from cloakbench.bench.sweep import combine_sweep
 
     return combine_sweep(folder)
@@ -148,10 +208,18 @@ def _sweep_job(config: Any) -> None:
     """One job of a sweep; an error is recorded, so that the others still run."""
     from hydra.core.hydra_config import HydraConfig
 
+    from cloakbench.bench.command_line.plug_ins import make_importable
     from cloakbench.bench.run import run
     from cloakbench.bench.sweep import record_error, record_run
 
     hydra_config = HydraConfig.get()
+    make_importable(
+        [
+            source.path.removeprefix("file://")
+            for source in hydra_config.runtime.config_sources
+            if source.schema == "file"
+        ]
+    )
     config.method_key = hydra_config.runtime.choices.get("method")
     job_folder = Path(hydra_config.runtime.output_dir)
     log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
@@ -168,39 +236,43 @@ def _sweep_job(config: Any) -> None:
         record_error(job_folder, outcome.problems[0])
 
 
-def _show(outcome: Any) -> None:
-    from rich.console import Console
-
+def _show(outcome: Outcome) -> None:
     from cloakbench.bench.report.terminal import summary
 
-    console = Console()
-    console.print(summary(outcome.results))
-    state = "unchanged" if outcome.reused else "written"
-    console.print(f"Report {state}: {outcome.folder / 'report.md'}", soft_wrap=True, highlight=False)
+    screen = Screen()
+    screen.print(summary(outcome.results))
+    screen.path(f"Report {'unchanged' if outcome.reused else 'written'}: {outcome.folder / 'report.md'}")
 
 
-def _start_logging() -> None:
-    logging.basicConfig(
-        format="%(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    shown = os.environ.get("CLOAKBENCH_LOG", "INFO").upper()
-    logging.getLogger().setLevel(shown)
-    logging.getLogger().handlers[0].setLevel(shown)  # the run's own log file takes more than the screen
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)
-    logging.getLogger("PIL").setLevel(logging.WARNING)
+def _start_logging(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(ScreenFormatter("%(message)s"))
+    handler.setLevel(level)  # the run's own log file takes more than the screen
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for chatty in ("matplotlib", "fontTools", "PIL"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has enough; nothing more may be written, also not at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"error: {line}\n")
+    sys.stderr.write(f"error: {shown(line)}\n")
 
 
 def _one_line(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
-        return " ".join(problem.strerror.split())  # without the number in front
-    return " ".join(str(problem).split()) or type(problem).__name__
+        return problem.strerror.strip()  # without the number in front
+    lines = [line.strip() for line in str(problem).splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
+    if isinstance(problem, ValueError | OSError | RuntimeError) or type(problem).__module__.startswith(
+        ("omega", "hydra")
+    ):
+        return text or type(problem).__name__
+    return f"{type(problem).__name__}: {text} (not foreseen: CLOAKBENCH_DEBUG=1 shows where)"
 
 
 if __name__ == "__main__":

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Glob
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cloakbench.bench.command_line.flags import UsageError
+from cloakbench.bench.command_line.mistakes import explain
+from cloakbench.bench.command_line.plug_ins import check_targets, project, search_path, sources
+from cloakbench.bench.command_line.values import as_typed, check_values
 from cloakbench.bench.plan import ConfigError
 
 CONFIG_MODULE = "cloakbench.conf"
 
 
 @contextmanager
-def hydra_ready(config_dirs: Sequence[str] = ()) -> Iterator[None]:
-    """Hydra's compose API on this project's groups and, before them, any folders of the user."""
-    for folder in config_dirs:
-        if not Path(folder).is_dir():
-            raise ConfigError(f"--config-dir {folder}: there is no such folder")
+def hydra_ready() -> Iterator[None]:
+    """Hydra's compose API on this project's groups."""
     GlobalHydra.instance().clear()
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         yield
@@ -33,71 +34,101 @@ def hydra_ready(config_dirs: Sequence[str] = ()) -> Iterator[None]:
 
 
 def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--config-dir DIR`` (also ``-cd``) out of a command line: the folders, and the rest."""
+    """Take ``--config-dir DIR`` (also ``-cd``) out of a command line: the folders, and the rest.
+
+    Raises:
+        UsageError: the folder is missing.
+    """
     folders, rest = [], []
     words = iter(arguments)
     for word in words:
-        if word in ("--config-dir", "-cd"):
-            folders.append(next(words, ""))
-        elif word.startswith("--config-dir="):
-            folders.append(word.partition("=")[2])
-        else:
+        name, equals, folder = word.partition("=")
+        if name not in ("--config-dir", "-cd"):
             rest.append(word)
+            continue
+        folder = folder if equals else next(words, "")
+        if not folder:
+            raise UsageError(f"{name} needs a folder behind it")
+        folders.append(folder)
     return folders, rest
 
 
 def compose_config(
     overrides: Sequence[str], config_name: str = "config", config_dirs: Sequence[str] = ()
 ) -> DictConfig:
-    """Compose one config.
+    """Compose one config. Paths and texts keep every sign they are typed with (`command_line.values`).
 
     Raises:
-        ConfigError: the overrides do not fit; one line with the nearest name that would.
+        ConfigError: the overrides do not fit; one line with the nearest name that would. Or a class that somebody's
+            config names cannot be imported.
     """
-    search = [f"hydra.searchpath=[{','.join('file://' + str(Path(d).resolve()) for d in config_dirs)}]"]
-    with hydra_ready(config_dirs):
+    words = [as_typed(word) for word in overrides]
+    config = _composed(words, config_name, config_dirs)
+    check_values(config, {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in words})
+    check_targets(config, config_dirs, own=any("_target_=" in word for word in words))
+    return config
+
+
+def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]) -> DictConfig:
+    search = search_path(config_dirs)
+    with hydra_ready():
         try:
-            config = compose(config_name, [*overrides, *(search if config_dirs else [])], return_hydra_config=True)
+            config = compose(config_name, [*words, *search], return_hydra_config=True)
             method = config.hydra.runtime.choices.get("method")
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if "method_key" in config:
                 config.method_key = method
-            return config
-        except (HydraException, OmegaConfBaseException) as problem:
-            raise ConfigError(explain(problem, config_name, overrides)) from problem
+        except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
+            raise ConfigError(
+                explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs))
+            ) from problem
+    return config
 
 
 def group_options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
-    """Names in a config group, those of the user's folders included."""
-    with hydra_ready(config_dirs):
-        loader = GlobalHydra.instance().config_loader()
-        found = set(loader.get_group_options(group))
-    for folder in config_dirs:
-        found |= {path.stem for path in (Path(folder) / group).glob("*.yaml")}
-    return sorted(found)
+    """Names in a config group, those of folders and packages of other people included.
+
+    Raises:
+        ConfigError: a folder is not there or cannot be read.
+    """
+    found = set().union(*(source.names(group) for source in (project(), *sources(config_dirs))))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
     """Compose every value of every swept override once, so that a bad name fails before any work.
 
     Raises:
-        ConfigError: one of them does not fit.
+        ConfigError: one of them does not fit, or a sweep has no values.
     """
+    words = [as_typed(word, sweeping=True) for word in overrides]
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(words)
+        choices = [_choices(one, config_dirs) for one in parsed]
     except HydraException as problem:
-        raise ConfigError(explain(problem, "config", ())) from problem
-    choices = [
-        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
-        if one.is_sweep_override()
-        else [str(one.input_line)]
-        for one in parsed
-    ]
+        raise ConfigError(
+            explain(problem, words, config_dirs, partial(_known_keys, "config", words, config_dirs))
+        ) from problem
     first = [values[0] for values in choices]
     compose_config(first, config_dirs=config_dirs)
     for place, values in enumerate(choices):
         for value in values[1:]:
             compose_config([*first[:place], value, *first[place + 1 :]], config_dirs=config_dirs)
+
+
+def _choices(override: Any, config_dirs: Sequence[str]) -> list[str]:
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    key = override.get_key_element()
+    if isinstance(override.value(), Glob):
+        names = override.value().filter(group_options(override.key_or_group, config_dirs))
+    elif override.is_discrete_sweep():
+        names = list(override.sweep_string_iterator())
+    else:
+        raise ConfigError(f"cannot sweep over {override.input_line!r}: list its values, {key}=1,2,3")
+    if not names:
+        raise ConfigError(f"{override.input_line!r} has no values to sweep over")
+    return [f"{key}={name}" for name in names]
 
 
 def missing_settings(config: DictConfig) -> list[str]:
@@ -113,39 +144,14 @@ def missing_settings(config: DictConfig) -> list[str]:
     return sorted(walk(OmegaConf.to_container(config, resolve=False), ""))
 
 
-def explain(problem: Exception, config_name: str, overrides: Sequence[str]) -> str:
-    """What is wrong, in one line, with the nearest name that exists."""
-    if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
-        group, _, name = str(problem.missing_cfg_file).rpartition("/")
-        options = sorted(problem.options or [])
-        return f"there is no {group or 'config'} called {name!r}{_nearest(name, options)}{_listing(options)}"
-    if isinstance(problem, OverrideParseException):
-        return f"cannot read {problem.override!r}: write KEY=VALUE, and quote values with commas or brackets"
-    lines = str(problem).strip().splitlines()
-    if lines[0].startswith("Could not override"):
-        key = lines[0].split("'")[1]
-        if key == "ensembles" or key.startswith("ensembles."):
-            return "write a new ensemble with a plus: +ensembles.LABEL=[key,key]"
-        return f"there is no setting {key!r}{_nearest(key, _known_keys(config_name, overrides))}"
-    return " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key", "object_type")))
-
-
-def _nearest(name: str, options: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _listing(options: Sequence[str]) -> str:
-    return f" (there are: {', '.join(options)})" if options else ""
-
-
-def _known_keys(config_name: str, overrides: Sequence[str]) -> list[str]:
+def _known_keys(config_name: str, overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     """Every dotted key of the config that the sound overrides give; those of the chosen method rank first."""
+    search = search_path(config_dirs)
     with hydra_ready():
         config = compose(config_name)
         for override in overrides:
             try:
-                config = OmegaConf.merge(config, compose(config_name, [override]))
+                config = OmegaConf.merge(config, compose(config_name, [override, *search]))
             except (HydraException, OmegaConfBaseException):
                 continue
     assert isinstance(config, DictConfig)

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.kinds import check_kinds
 from cloakbench.bench.plan import (
@@ -108,7 +109,7 @@ class Experiment:
     @cached_property
     def folder(self) -> Path:
         """Where this run's report goes; the same experiment always has the same folder."""
-        return Path(self.config.paths.runs) / f"{self.config.name}-{self.key[:8]}"
+        return Path(self.config.paths.runs) / f"{file_name(self.config.name)}-{self.key[:8]}"
 
     @cached_property
     def target_rows(self) -> dict[str, int]:

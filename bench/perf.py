@@ -8,7 +8,6 @@ between steps as in a run (`cloakbench.bench.memory`), for both sides alike.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import statistics
 import sys
@@ -21,13 +20,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from hydra.utils import get_method, instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.commands.console import wide_console
+from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.memory import keep_freed_memory
+from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.protocols.base import Responses
 from cloakbench.bench.protocols.identification import Identification
+from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.methods.base import People, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
@@ -271,29 +273,34 @@ def _half_width_recogniser() -> Recogniser:
     )
 
 
+def _settings(config: DictConfig) -> dict[str, Any]:
+    for key in ("people", "photos", "repeats"):
+        if not isinstance(config[key], int) or isinstance(config[key], bool) or config[key] < 1:
+            raise ConfigError(f"{key} is {config[key]}: it must be a whole number of at least 1")
+    try:
+        torch.empty(0, device=str(config.device))
+    except RuntimeError as problem:
+        raise ConfigError(f"device is {config.device}: {cause_of(problem)}") from problem
+    return {key: config[key] for key in ("people", "photos", "repeats", "device")}
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is 1 when a bar is missed."""
+    """Print the table; the exit status is 1 when a bar is missed. ``conf/perf.yaml`` says what can be set."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    from rich.console import Console
     from rich.table import Table
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--people", type=int, default=10)
-    parser.add_argument("--photos", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    rows = run_perf(**vars(parser.parse_args(words)))
+    config_dirs, overrides = split_config_dirs(words or [])
+    rows = run_perf(**_settings(compose_config(overrides, "perf", config_dirs)))
     table = Table("comparison", "ours s", "other s", "ratio", "bar", "", title="Wall time")
     for row in rows:
         numbers = [f"{value:.3f}" if value is not None else "-" for value in (row.ours_seconds, row.other_seconds)]
         ratio = "-" if row.ratio is None else f"{row.ratio:.3f}"
         missed = row.ratio is not None and row.bar is not None and row.ratio > row.bar
         table.add_row(row.name, *numbers, ratio, f"<= {row.bar}", "MISSED " * missed + row.note)
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    wide_console().print(table)
     return int(any(row.ratio is not None and row.bar is not None and row.ratio > row.bar for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from cloakbench.bench.report.screen import Screen, shown
+
 log = logging.getLogger(__name__)
 
 _LINES = 10
@@ -31,7 +33,6 @@ def track(title: str, steps: int) -> Iterator[Tracker]:
     if not sys.stderr.isatty():
         yield _Lines(title, steps)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -40,9 +41,9 @@ def track(title: str, steps: int) -> Iterator[Tracker]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:>6.0f} photos/s"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[current]}"),
+        TextColumn("{task.fields[current]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=steps, rate=0.0, current="")
         begun, seen = time.monotonic(), 0
 
@@ -51,7 +52,7 @@ def track(title: str, steps: int) -> Iterator[Tracker]:
                 nonlocal seen
                 seen += photos
                 rate = seen / max(time.monotonic() - begun, 1e-9)
-                progress.update(task, advance=1, rate=rate, current=current)
+                progress.update(task, advance=1, rate=rate, current=shown(current))
 
         yield _Live()
 

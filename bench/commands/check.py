@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich.markup import escape
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report.screen import plain
 from cloakbench.datasets.checks import CheckResult
 
 
@@ -26,8 +26,10 @@ def main(words: Sequence[str]) -> int:
     for title in ("check", "result", "detail"):
         table.add_column(title)
     for result in results:
-        verdict = "[dim]skipped[/]" if result.skipped else "[green]passed[/]" if result.passed else "[red]failed[/]"
-        table.add_row(result.name, verdict, escape(result.detail))
+        word, colour = (
+            ("skipped", "dim") if result.skipped else ("passed", "green") if result.passed else ("failed", "red")
+        )
+        table.add_row(result.name, plain(word, colour), result.detail)
     wide_console().print(table)
     return 0 if all(result.passed for result in results) else 1
 

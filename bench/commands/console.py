@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from cloakbench.bench.report.screen import Screen
 
 
-def wide_console() -> Console:
+def wide_console() -> Screen:
     """As wide as the terminal, and wide enough for a table where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    console = Screen()
+    return console if console.is_terminal else Screen(width=120)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
@@ -17,6 +16,7 @@ from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos, refer
 from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.reasons import cause_of
+from cloakbench.bench.report.screen import plain
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +109,14 @@ def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis], *, measur
     table.add_column("what is missing, and how to get it", overflow="fold")
     for one in diagnoses:
         blocking = "\n".join(str(lack) for lack in one.lacks if lack.blocking)
-        state = "[green]ready[/]" if one.ready else "[yellow]not yet[/]"
+        state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
         photos = "?" if one.photos is None else str(one.photos)
-        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one.seconds), escape(blocking))
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one.seconds), blocking)
     console.print(table)
     for gap in dict.fromkeys(lack for one in diagnoses for lack in one.lacks if not lack.blocking):
         names = [one.name for one in diagnoses if gap in one.lacks]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
-        console.print(f"a gap in {where}: {gap}", style="dim", highlight=False, markup=False)
+        console.print(f"a gap in {where}: {gap}", style="dim")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     meaning = (
         "* all network passes, counted and timed here; faces, image metrics and the report come on top"

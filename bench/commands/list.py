@@ -10,56 +10,87 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from cloakbench.bench.command_line.flags import nearest
+from cloakbench.bench.command_line.plug_ins import project, shadowed, sources
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, group_options, missing_settings, split_config_dirs
+from cloakbench.bench.plan import ConfigError
 
-_GROUPS = {
-    "methods": "method",
-    "models": "model",
-    "attribute_models": "attribute_model",
-    "datasets": "dataset",
-    "experiments": "experiment",
-    "transforms": "transform",
-    "attackers": "attacker",
-    "regimes": "regime",
-    "protocols": "protocol",
-}
 _NOTE = "note"
 """Column that is printed below the table instead of in it."""
+_WIDE = ("paper", "what")
+
+Describe = Callable[[str, str, Sequence[str]], dict[str, str]]
+"""Columns of a config: its name, its group, the folders of ``--config-dir``."""
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench list GROUP``: what can be named on the command line."""
+    """``cloakbench list [GROUP]``: what can be named on the command line; without a group, the groups.
+
+    A config that cannot be used, of whomever, is a line with the reason and never the end of the list.
+    """
     config_dirs, rest = split_config_dirs(words)
-    if len(rest) != 1 or rest[0] not in _GROUPS:
-        raise ValueError(f"say what to list: cloakbench list {'|'.join(_GROUPS)}")
-    group = _GROUPS[rest[0]]
-    table = Table(box=None, pad_edge=False)
+    groups = sorted(project().groups())
+    if not rest:
+        return _list_groups(groups, config_dirs)
+    group = next((one for one in groups if rest[0] in (one, _plural(one))), None)
+    if len(rest) != 1 or group is None:
+        plurals = [_plural(one) for one in groups]
+        raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
     names = group_options(group, config_dirs)
     describe = _DESCRIBED.get(group, _plain_columns)
     if group == "model":  # composed together: one at a time they would take half a minute
-        configs = compose_config([f"+model@found.{name}={name}" for name in names], config_dirs=config_dirs).found
-        describe = partial(_model_columns, configs)
-    notes = []
-    for number, name in enumerate(names):
-        columns = describe(name, group, config_dirs)
-        if note := columns.pop(_NOTE, ""):
-            notes.append(f"{name}: {note}")
-        if not number:
-            table.add_column(group, style="bold", no_wrap=True)
-            for title in columns:
-                wide = title in ("paper", "what")
-                table.add_column(title, overflow="fold", no_wrap=not wide)
-        table.add_row(name, *columns.values())
+        own = sorted(project().names(group))
+        describe = partial(_model_columns, compose_config([f"+model@found.{name}={name}" for name in own]).found)
+    table, notes = _table(_plural(group), {name: _columns(describe, name, group, config_dirs) for name in names})
     console = wide_console()
     console.print(table)
-    for note in notes:
-        console.print(note, style="dim", highlight=False)
+    for note in [*notes, *shadowed(config_dirs)]:
+        console.print(note, style="dim", soft_wrap=True)
     return 0
 
 
+def _plural(group: str) -> str:
+    return group if group in ("poisoning", "runtime") else f"{group}s"
+
+
+def _list_groups(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("group", style="bold", no_wrap=True)
+    table.add_column("how many", justify="right")
+    table.add_column("names", overflow="fold")
+    for group in groups:
+        names = group_options(group, config_dirs)
+        table.add_row(_plural(group), str(len(names)), ", ".join(names))
+    console = wide_console()
+    console.print(table)
+    console.print("cloakbench list GROUP says more of each", style="dim")
+    return 0
+
+
+def _columns(describe: Describe, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    """The columns of a config, or why there are none."""
+    try:
+        return describe(name, group, config_dirs)
+    except Exception as problem:  # a class of somebody's own may raise anything
+        return {_NOTE: f"cannot be used: {problem}"}
+
+
+def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[str]]:
+    """A table with a row for each name, and the notes below it."""
+    titles = list(dict.fromkeys(title for columns in rows.values() for title in columns if title != _NOTE))
+    notes = [f"{name}: {columns[_NOTE]}" for name, columns in rows.items() if _NOTE in columns]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title, style="bold", no_wrap=True)
+    for column in titles:
+        table.add_column(column, overflow="fold", no_wrap=column not in _WIDE)
+    for name, columns in rows.items():
+        table.add_row(name, *(columns.get(column, "") for column in titles))
+    return table, notes
+
+
 def _method_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
-    from cloakbench.bench.plan import ConfigError, make_protector
+    from cloakbench.bench.plan import make_protector
 
     method = compose_config([f"method={name}"], config_dirs=config_dirs).method
     empty = {"scope": "", "needs": "", "budget": ""}
@@ -100,7 +131,10 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
     from cloakbench.bench.recognisers import build_recogniser
 
     empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
-    config = configs[name]
+    if name in configs:
+        config = configs[name]
+    else:
+        config = compose_config([f"+model@found.{name}={name}"], config_dirs=config_dirs).found[name]
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -142,18 +176,16 @@ def _attribute_model_columns(name: str, group: str, config_dirs: Sequence[str]) 
 
 
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
-    import cloakbench.conf
-
-    for folder in (*config_dirs, *cloakbench.conf.__path__):
-        path = Path(folder) / group / f"{name}.yaml"
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
+    """The first line of the config, which says what it is."""
+    for source in (project(), *sources(config_dirs)):
+        if name in source.names(group):
+            lines = source.text(group, name).splitlines()
             comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
             return {"what": comments[0] if comments else ""}
     return {"what": ""}
 
 
-_DESCRIBED: dict[str, Callable[[str, str, Sequence[str]], dict[str, str]]] = {
+_DESCRIBED: dict[str, Describe] = {
     "method": _method_columns,
     "attribute_model": _attribute_model_columns,
 }

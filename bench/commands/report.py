@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from cloakbench.bench.command_line.flags import is_name
+from cloakbench.bench.command_line.values import file_name
+from cloakbench.bench.composition import compose_config, split_config_dirs
+from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report.screen import Screen
 
-from cloakbench.bench.composition import compose_config
+_KEY = re.compile(r"-[0-9a-f]{8}")
+"""What the folder of a run has behind the run's name."""
+_MOST = 12
+"""Names of runs in a message."""
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench report RUN [RUN ...]``: write the report of a run again, or one report over several runs."""
+    """``cloakbench report RUN [RUN ...] [paths.results=FOLDER]``: write the report of a run again, or one report over
+    several runs.
+
+    Raises:
+        ConfigError: no run is named, one is named twice, or there is none of that name.
+    """
     from cloakbench.bench.archive import load_results, mark_current
     from cloakbench.bench.report.sweep import combine
     from cloakbench.bench.report.terminal import summary
     from cloakbench.bench.report.writer import write_report
 
-    folders = [_run_folder(word) for word in words]
-    if not folders:
-        raise ValueError("name a run: cloakbench report RUN; finished runs are in results/runs")
+    config_dirs, rest = split_config_dirs(words)
+    settings = [word for word in rest if not is_name(word)]
+    if other := [word for word in settings if not word.startswith("paths.")]:
+        raise ConfigError(f"report takes names of runs and paths.results=FOLDER, not {other[0]!r}")
+    runs = Path(compose_config(settings, config_dirs=config_dirs).paths.runs)
+    names = [word for word in rest if is_name(word)]
+    if not names:
+        raise ConfigError(f"name a run: cloakbench report RUN; {_known(runs)}")
+    screen = Screen()
+    folders = [_run_folder(name, runs, screen) for name in names]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ConfigError(f"{' and '.join(names)} name one run twice: {_known(runs)}")
     loaded = [load_results(folder) for folder in folders]
     results = loaded[0] if len(loaded) == 1 else combine(loaded)
     target = (
@@ -28,19 +50,52 @@ def main(words: Sequence[str]) -> int:
     write_report(results, target)
     if len(folders) == 1:
         mark_current(results, target)
-    console = Console()
-    console.print(summary(results))
-    console.print(f"Report written: {target / 'report.md'}", soft_wrap=True, highlight=False)
+    screen.print(summary(results))
+    screen.path(f"Report written: {target / 'report.md'}")
     return 0
 
 
-def _run_folder(word: str) -> Path:
-    """A run given as a folder, as its name in the runs folder, or as the start of that name."""
-    if Path(word).is_dir():
-        return Path(word)
-    runs = Path(compose_config([]).paths.runs)
-    matches = sorted(runs.glob(f"{word}*"), key=lambda path: path.stat().st_mtime) if runs.is_dir() else []
-    if not matches:
-        known = ", ".join(sorted(path.name for path in runs.iterdir())) if runs.is_dir() else "none yet"
-        raise ValueError(f"there is no run {word!r} in {runs} (there are: {known})")
-    return matches[-1]
+def _run_folder(name: str, runs: Path, screen: Screen) -> Path:
+    """A run given as a folder, by the name of its folder, by its own name, or by the start of that.
+
+    Of several the one that finished last is taken, and said so.
+    """
+    for folder in (Path(name), runs / name):
+        if _finished(folder) is not None:
+            return folder
+    start = file_name(name)
+    folders = [folder for folder in _folders(runs) if folder.name.startswith(start)]
+    matches = [folder for folder in folders if _KEY.fullmatch(folder.name.removeprefix(start))] or folders
+    ready = sorted((folder for folder in matches if _finished(folder) is not None), key=lambda one: _finished(one) or 0)
+    if not ready and matches:
+        raise ConfigError(f"the run {matches[0]} is not finished: run its command again")
+    if not ready:
+        raise ConfigError(f"there is no run {name!r}; {_known(runs)}")
+    if len(ready) > 1:
+        others = ", ".join(folder.name for folder in ready[-2::-1])
+        screen.path(f"{name}: the run that finished last is {ready[-1].name}; there are also {others}")
+    elif ready[0].name != name:
+        screen.path(f"{name}: the run is {ready[0].name}")
+    return ready[-1]
+
+
+def _finished(folder: Path) -> int | None:
+    """When a run wrote its results, in nanoseconds; None if it did not."""
+    try:
+        return (folder / "data" / "about.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _folders(runs: Path) -> list[Path]:
+    return sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+
+def _known(runs: Path) -> str:
+    """Which runs there are, the latest first."""
+    ready = sorted((path for path in _folders(runs) if _finished(path)), key=lambda one: _finished(one) or 0)
+    if not ready:
+        return f"there is no finished run in {runs} yet (paths.results=FOLDER names another place)"
+    names = [path.name for path in reversed(ready)]
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"finished runs in {runs}: {', '.join(names[:_MOST])}{more}"

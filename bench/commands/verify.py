@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.table import Table
 
+from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.embeddings import embedding_inputs, stored_embeddings
@@ -151,7 +152,7 @@ def _key(one: OneModel, pairs: LabelledPairs) -> str:
 
 def _write(one: OneModel, pairs: LabelledPairs, rates: pd.DataFrame, scores: np.ndarray) -> Path:
     """The result for people and programs; equal results give equal bytes."""
-    name = f"{one.name}-{one.dataset_name}-{_key(one, pairs)[:8]}"
+    name = f"{file_name(one.name)}-{one.dataset_name}-{_key(one, pairs)[:8]}"
     folder = Path(one.config.paths.results) / "verify" / name
     photo, status = np.array(pairs.photo, dtype=object), np.array(pairs.status, dtype=object)
     each = pd.DataFrame(

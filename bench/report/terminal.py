@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from cloakbench.bench.report.flags import self_checks
 from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import budget_name, method_name, scenario_name
 from cloakbench.bench.report.measured import Estimate, Measured, is_control
 from cloakbench.bench.report.poisoning import PSR, Poisoned
+from cloakbench.bench.report.screen import plain
 from cloakbench.bench.report.table import GAP
 from cloakbench.bench.report.tables_facts import failures_table
 
@@ -21,7 +20,7 @@ def summary(results: Results) -> Group:
     measured = Measured(results)
     rule = measured.rule
     table = Table(
-        title=f"{escape(results.name)} on {escape(results.dataset)}: protection success rate ({rule.upper()}), %",
+        title=plain(f"{results.name} on {results.dataset}: protection success rate ({rule.upper()}), %", "table.title"),
         caption=(
             f"means over {len(measured.surrogates)} surrogates and {len(measured.targets)} targets, white-box left out "
             "of black-box; ± half of the 95 % interval; – no value"
@@ -39,7 +38,7 @@ def summary(results: Results) -> Group:
         white = measured.white_box_overall(f"psr_{rule}_top1", run)
         following = measured.runs[position + 1] if position + 1 < len(measured.runs) else run
         table.add_row(
-            escape(method_name(run.method)),
+            plain(method_name(run.method)),
             "" if run.epsilon_255 is None else budget_name(run.epsilon_255),
             _percent(top1, interval=True),
             _percent(top5, interval=True),
@@ -48,10 +47,10 @@ def summary(results: Results) -> Group:
             str(top1.n) if top1.ok else GAP,
             end_section=is_control(run) and not is_control(following),
         )
-    warnings = [Text(f"warning: {flag}", style="yellow") for flag in self_checks(measured)]
+    warnings = [plain(f"warning: {flag}", "yellow") for flag in self_checks(measured)]
     failures = failures_table(measured)
     if failures:
-        warnings.append(Text(f"{len(failures.rows)} entries under Failures in report.md", style="yellow"))
+        warnings.append(plain(f"{len(failures.rows)} entries under Failures in report.md", "yellow"))
     shown = [table] if measured.runs else []
     if poisoned := _poisoning(results):
         shown.append(poisoned)
@@ -65,7 +64,7 @@ def _poisoning(results: Results) -> Table | None:
         return None
     scenario = scenario_name(poisoned.scenarios[0]).lower()
     table = Table(
-        title=f"{escape(results.name)}: poisoning, protection success rate, %",
+        title=plain(f"{results.name}: poisoning, protection success rate, %", "table.title"),
         caption=f"{scenario}, mean over {len(poisoned.attackers)} attackers; ± half of the 95 % interval; – no value",
         title_justify="left",
         caption_justify="left",
@@ -76,7 +75,7 @@ def _poisoning(results: Results) -> Table | None:
     for row in poisoned.rows:
         rate = poisoned.headline(PSR, row)
         table.add_row(
-            escape(row.label),
+            plain(row.label),
             "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
             _percent(rate, interval=True),
             _plain(poisoned.quality("ssim", row), 3),
