@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted: finished work is kept, run the same command again to continue")
         return INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as problem:
+    except (ValueError, OSError, RuntimeError, MemoryError) as problem:
         if os.environ.get("CLOAKBENCH_DEBUG"):
             raise
         _say(_one_line(problem))
@@ -148,16 +148,18 @@ def _sweep_job(config: Any) -> None:
     """One job of a sweep; an error is recorded, so that the others still run."""
     from hydra.core.hydra_config import HydraConfig
 
+    from cloakbench.bench.given import note_given
     from cloakbench.bench.run import run
     from cloakbench.bench.sweep import record_error, record_run
 
     hydra_config = HydraConfig.get()
     config.method_key = hydra_config.runtime.choices.get("method")
+    note_given(config, hydra_config.overrides.task)
     job_folder = Path(hydra_config.runtime.output_dir)
     log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
     try:
         outcome = run(config)
-    except (ValueError, OSError, RuntimeError) as problem:
+    except (ValueError, OSError, RuntimeError, MemoryError) as problem:
         _say(_one_line(problem))
         record_error(job_folder, _one_line(problem))
         return
@@ -198,6 +200,8 @@ def _say(line: str) -> None:
 
 
 def _one_line(problem: BaseException) -> str:
+    if isinstance(problem, MemoryError):
+        return "out of memory: take fewer workers (runtime.workers=1) or smaller chunks (plan.chunk_identities=5)"
     if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
         return " ".join(problem.strerror.split())  # without the number in front
     return " ".join(str(problem).split()) or type(problem).__name__

@@ -15,7 +15,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.given import note_given
+from cloakbench.bench.reasons import ConfigError
 
 CONFIG_MODULE = "cloakbench.conf"
 
@@ -62,6 +63,7 @@ def compose_config(
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if "method_key" in config:
                 config.method_key = method
+            note_given(config, overrides)
             return config
         except (HydraException, OmegaConfBaseException) as problem:
             raise ConfigError(explain(problem, config_name, overrides)) from problem

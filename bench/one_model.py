@@ -11,8 +11,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.composition import compose_config, missing_settings, split_config_dirs
-from cloakbench.bench.experiment import build_dataset
 from cloakbench.bench.memory import keep_freed_memory
+from cloakbench.bench.parts import build_dataset
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.store import Store

@@ -1,0 +1,92 @@
+"""Every setting of an experiment is looked at before any work: its own, and those of the parts it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cloakbench.bench.annotations import check_part
+from cloakbench.bench.kinds import KINDS, NAMES, check_kinds
+from cloakbench.bench.quality import quality_metrics
+from cloakbench.bench.reasons import ConfigError
+
+_MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
+"""Lists that ``~NAME`` may take out of an experiment as a whole."""
+_REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
+_PARTS = (
+    "dataset",
+    "method",
+    "surrogate",
+    "target",
+    "methods.*",
+    "controls.*",
+    "surrogates.*",
+    "targets.*",
+    "transforms.*",
+    "protocols.*",
+    "logger.*",
+    "poisoning.methods.*",
+    "poisoning.attackers.*",
+    "poisoning.regimes.*",
+)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Hold every setting of an experiment against what it must be; nothing is built, read or rendered.
+
+    Lists that were taken out as a whole become empty ones, in place.
+
+    Raises:
+        ConfigError: one is wrong, or has no value; one line with its dotted name.
+    """
+    with open_dict(config):
+        for name in _MAY_BE_EMPTY:
+            if config.get(name) is None:
+                config[name] = {}
+    plain = resolved(config)
+    for key in KINDS:
+        if "*" not in key and not key.startswith("poisoning.") and _absent(plain, key):
+            raise ConfigError(f"the experiment has no {key}, which it needs: leave ~{key} out")
+    check_kinds(plain)
+    known = [metric.name for metric in quality_metrics()]
+    if not set(plain["quality"]["metrics"]) <= set(known):
+        raise ConfigError(NAMES.refusal("quality.metrics", plain["quality"]["metrics"]) + f", of {', '.join(known)}")
+    for where, part in _parts(plain):
+        check_part(part, where)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Plain values of a config; what has none is ``???``.
+
+    Raises:
+        ConfigError: a value refers to one that is not there.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as problem:
+        raise ConfigError(" ".join(str(problem).split())) from problem
+    return plain
+
+
+def _absent(plain: Mapping[str, Any], key: str) -> bool:
+    holder, _, name = key.rpartition(".")
+    node = plain.get(holder) if holder else plain
+    return isinstance(node, Mapping) and name not in node
+
+
+def _parts(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Dotted name and config of every part in use; a list that a single choice replaces is not."""
+    for key in _PARTS:
+        holder = key.removesuffix(".*")
+        if plain.get(_REPLACED_BY.get(holder, "")) is not None:
+            continue
+        node: Any = plain
+        for step in holder.split("."):
+            node = node.get(step) if isinstance(node, Mapping) else None
+        if node is not None and key.endswith(".*"):
+            yield from ((f"{holder}.{name}", part) for name, part in node.items())
+        elif node is not None:
+            yield holder, node
