@@ -12,6 +12,7 @@ import os
 import types
 from collections import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from functools import cache, reduce
 from pathlib import PurePath
@@ -19,8 +20,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from hydra.utils import get_method
 
-from cloakbench.bench.kinds import BLOCK, BOOL, MAPPING, NULL, NUMBER, TEXT, WHOLE, Kind, list_of, mapping_of, row_of
+from cloakbench.bench.kinds import (
+    BLOCK,
+    BOOL,
+    BUDGET,
+    MAPPING,
+    NULL,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Kind,
+    list_of,
+    mapping_of,
+    row_of,
+)
 from cloakbench.bench.reasons import ConfigError
+from cloakbench.datasets.ranges import GREY_LEVELS
 
 _MISSING = "???"
 _SIMPLE: Mapping[Any, Kind] = {
@@ -87,8 +102,18 @@ def _parameters(target: str) -> tuple[tuple[str, ...] | None, Mapping[str, Kind]
         hints = get_type_hints(built.__init__ if inspect.isclass(built) else built, include_extras=True)
     except Exception:  # a name that only type checkers can see
         hints = {}
-    kinds = {name: kind for name in known if (kind := kind_of(hints.get(name, Any))) is not None}
+    kinds = {name: kind for name in known if (kind := _kind_of_setting(name, hints.get(name, Any))) is not None}
     return known, kinds, open_ended
+
+
+def _kind_of_setting(name: str, annotation: Any) -> Kind | None:
+    """The kind of a parameter, whose name says the unit: ``_255`` is grey levels, ``epsilon_255`` a budget."""
+    kind = kind_of(annotation)
+    if name == "epsilon_255":
+        return BUDGET | NULL if kind is None or kind.accepts(None) else BUDGET
+    if kind is not None and name.endswith("_255") and kind.words.startswith(NUMBER.words):
+        return replace(kind, words=kind.words.replace(NUMBER.words, GREY_LEVELS, 1))
+    return kind
 
 
 def kind_of(annotation: Any) -> Kind | None:

@@ -18,7 +18,8 @@ def budgets_of(config: DictConfig, key: str, limited: Sequence[float]) -> list[f
     """Budgets of a method of the experiment in grey levels; None for its own ``epsilon_255``.
 
     A list of the preset, be it for all methods or a limit for this one, is for the methods of the preset: a method
-    chosen with ``method=`` runs at its own budget unless the command line says otherwise.
+    chosen with ``method=`` runs at its own budget unless the command line says otherwise. A limit of the preset keeps a
+    costly method of its list to its budgets whatever the list for all of them.
 
     Args:
         config: the experiment.
@@ -37,7 +38,7 @@ def budgets_of(config: DictConfig, key: str, limited: Sequence[float]) -> list[f
     typed = _typed(config, key, (own, limit, everybody))
     if typed == own or (chosen and not typed):
         return None
-    if typed == everybody or not limited:
+    if not limited or (typed == everybody and chosen):
         return list(config.epsilons_255 or ()) or None
     return list(limited)
 

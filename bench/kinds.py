@@ -37,10 +37,9 @@ def at_least(least: int) -> Kind:
     return Kind(f"a whole number of at least {least}", lambda value: is_whole(value) and value >= least)
 
 
-def list_of(kind: Kind | None, example: str = "", *, once: bool = False, some: bool = False) -> Kind:
-    """A list of values of one kind; with ``once`` no value twice, with ``some`` at least one."""
-    what = "a list" if kind is None else f"a list, each entry {kind.words}"
-    words = what + (f", such as {example}" if example else "") + (", each once" if once else "")
+def list_of(kind: Kind | None, words: str = "", *, once: bool = False, some: bool = False) -> Kind:
+    """A list of values of one kind, in words of its own; with ``once`` no value twice, with ``some`` at least one."""
+    plain = "a list" if kind is None else f"a list, each entry {kind.words}"
 
     def accepts(value: Any) -> bool:
         if not isinstance(value, list | tuple) or (some and not value):
@@ -48,7 +47,7 @@ def list_of(kind: Kind | None, example: str = "", *, once: bool = False, some: b
         sound = kind is None or all(map(kind.accepts, value))
         return sound and not (once and any(one in value[:place] for place, one in enumerate(value)))
 
-    return Kind(words, accepts)
+    return Kind(words or plain, accepts)
 
 
 def row_of(kinds: Sequence[Kind | None]) -> Kind:
@@ -85,8 +84,11 @@ BLOCK = Kind(
     "a block with _target_", lambda value: isinstance(value, Mapping) and isinstance(value.get("_target_"), str)
 )
 SHARE = Kind("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
-BUDGETS = list_of(Kind(GREY_LEVELS, is_grey_levels), "[4,8]", once=True)
-NAMES = list_of(TEXT, "[one,two]", once=True)
+BUDGET = Kind(GREY_LEVELS, is_grey_levels)
+BUDGETS = list_of(
+    BUDGET, "a list of numbers from 0 to 255 in grey levels such as [4,8] (8 for 8/255), each once", once=True
+)
+NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
 NAME = Kind(
     "a name without slashes, for a folder is called after it",
     lambda value: isinstance(value, str) and bool(value.strip(" .")) and not set(value) & set("/\\\0\n"),
@@ -140,9 +142,11 @@ KINDS: Mapping[str, Kind] = {
     "poisoning.more_epsilons_255": MAPPING,
     "poisoning.more_epsilons_255.*": BUDGETS,
     "poisoning.surrogates": NAMES | NULL,
-    "poisoning.clean_shares": list_of(SHARE, "[0.0,0.2]", once=True, some=True),
+    "poisoning.clean_shares": list_of(
+        SHARE, "a list of shares from 0 to below 1 such as [0.0,0.2], each once", once=True, some=True
+    ),
     "poisoning.variants_on": NAMES | NULL,
-    "poisoning.seeds": list_of(at_least(0), "[0,1,2]", once=True, some=True),
+    "poisoning.seeds": list_of(at_least(0), "a list of whole numbers such as [0,1,2], each once", once=True, some=True),
     "poisoning.methods": MAPPING,
     "poisoning.methods.*": BLOCK,
     "poisoning.attackers": MAPPING,

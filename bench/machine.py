@@ -90,6 +90,7 @@ def checked_device(text: object, setting: str = "runtime.device") -> torch.devic
     """
     present = _present()
     refused = f"{setting} is {text}: {{}}; here it can be {', '.join(present)}"
+    refused += " (runtime=cpu)" if setting == "runtime.device" and len(present) == 1 else ""
     try:
         device = torch.device(text)  # type: ignore[arg-type]
     except (RuntimeError, TypeError) as problem:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.annotations import check_part
+from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.kinds import KINDS, NAMES, check_kinds
 from cloakbench.bench.quality import quality_metrics
 from cloakbench.bench.reasons import ConfigError
@@ -46,7 +47,7 @@ def check_settings(config: DictConfig) -> None:
         for name in _MAY_BE_EMPTY:
             if config.get(name) is None:
                 config[name] = {}
-    plain = resolved(config)
+    plain = _resolved(config)
     for key in KINDS:
         if "*" not in key and not key.startswith("poisoning.") and _absent(plain, key):
             raise ConfigError(f"the experiment has no {key}, which it needs: leave ~{key} out")
@@ -58,17 +59,21 @@ def check_settings(config: DictConfig) -> None:
         check_part(part, where)
 
 
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """Plain values of a config; what has none is ``???``.
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """Plain values of a config; what has none is ``???``. A list that a single choice replaces is empty.
 
     Raises:
         ConfigError: a value refers to one that is not there.
     """
+    replaced = [many for many, one in _REPLACED_BY.items() if config.get(one) is not None]
+    used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in replaced])
     try:
-        plain: Any = OmegaConf.to_container(config, resolve=True)
+        plain: Any = OmegaConf.to_container(used, resolve=True)
     except OmegaConfBaseException as problem:
+        if missing := missing_settings(used):
+            raise ConfigError(f"{missing[0]} is not set: {missing[0]}=...") from problem
         raise ConfigError(" ".join(str(problem).split())) from problem
-    return plain
+    return plain | {many: {} for many in replaced}
 
 
 def _absent(plain: Mapping[str, Any], key: str) -> bool:
@@ -78,11 +83,9 @@ def _absent(plain: Mapping[str, Any], key: str) -> bool:
 
 
 def _parts(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Dotted name and config of every part in use; a list that a single choice replaces is not."""
+    """Dotted name and config of every part."""
     for key in _PARTS:
         holder = key.removesuffix(".*")
-        if plain.get(_REPLACED_BY.get(holder, "")) is not None:
-            continue
         node: Any = plain
         for step in holder.split("."):
             node = node.get(step) if isinstance(node, Mapping) else None

@@ -39,7 +39,10 @@ def shown(value: object) -> str:
     """A value as it is typed on a command line: on one line, at most 80 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = " ".join(str(value).split())
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(map(shown, value))}]"
+    else:
+        text = " ".join(str(value).split()) or "''"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
