@@ -1,4 +1,4 @@
-"""What kind of value each of an experiment's own settings takes, so that a wrong one is one line and no traceback.
+"""What kind of value each setting of an experiment or a command takes, so that a wrong one is one line, no traceback.
 
 Settings of methods, models and data sets are held against the annotations of their constructors
 (:mod:`cloakbench.bench.annotations`), which then say what is out of range.
@@ -83,6 +83,7 @@ MAPPING = Kind("a mapping such as {key: value}", lambda value: isinstance(value,
 BLOCK = Kind(
     "a block with _target_", lambda value: isinstance(value, Mapping) and isinstance(value.get("_target_"), str)
 )
+RATE = Kind("a rate above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
 SHARE = Kind("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
 BUDGET = Kind(GREY_LEVELS, is_grey_levels)
 BUDGETS = list_of(
@@ -153,12 +154,31 @@ KINDS: Mapping[str, Kind] = {
     "poisoning.attackers.*": BLOCK,
     "poisoning.regimes": MAPPING,
     "poisoning.regimes.*": BLOCK,
+    # Of the commands beside experiments.
+    "device": TEXT,
+    "model": BLOCK | NULL,
+    "detector": BLOCK,
+    "world": BLOCK,
+    "fars": list_of(RATE, "a list of rates above 0 and below 1 such as [0.1,0.01], each once", once=True, some=True),
+    "pairs": TEXT | NULL,
+    "where": MAPPING | NULL,
+    "drawn_per_fold": at_least(1),
+    "input": TEXT,
+    "output": TEXT,
+    "references": TEXT | NULL,
+    "auxiliary": TEXT | NULL,
+    "landmarks_file": TEXT | NULL,
+    "soften_surrogates": BOOL,
+    "overwrite": BOOL,
+    "max_references": at_least(1),
+    "min_crop_px": at_least(1),
+    "max_megapixels": Kind("a finite number above 0", lambda value: is_number(value) and value > 0),
 }
 """Dotted setting to its kind; a star stands for any one name."""
 
 
 def check_kinds(config: Mapping[str, Any]) -> None:
-    """Hold the settings of a resolved experiment that are there against `KINDS`.
+    """Hold the settings of a resolved config that are there against `KINDS`.
 
     Raises:
         ConfigError: one has a value of another kind, or none.

@@ -17,8 +17,29 @@ from cloakbench.bench.reasons import ConfigError
 _MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
+_NEEDED = (
+    "name",
+    "description",
+    "seed",
+    "dataset",
+    "method",
+    "surrogate",
+    "target",
+    "single_surrogates",
+    "epsilons_255",
+    "poisoning",
+    *(
+        key
+        for key in KINDS
+        if key.split(".")[0] in ("plan", "quality", "statistics", "report", "runtime") and "*" not in key
+    ),
+)
+"""What ``~KEY`` cannot take out of an experiment."""
 _PARTS = (
     "dataset",
+    "model",
+    "detector",
+    "world",
     "method",
     "surrogate",
     "target",
@@ -47,14 +68,26 @@ def check_settings(config: DictConfig) -> None:
         for name in _MAY_BE_EMPTY:
             if config.get(name) is None:
                 config[name] = {}
-    plain = _resolved(config)
-    for key in KINDS:
-        if "*" not in key and not key.startswith("poisoning.") and _absent(plain, key):
+    for key in _NEEDED:
+        block, _, name = key.rpartition(".")
+        holder = config.get(block) if block else config
+        if isinstance(holder, DictConfig) and name not in holder:
             raise ConfigError(f"the experiment has no {key}, which it needs: leave ~{key} out")
-    check_kinds(plain)
+    check_values(config)
     known = [metric.name for metric in quality_metrics()]
-    if not set(plain["quality"]["metrics"]) <= set(known):
-        raise ConfigError(NAMES.refusal("quality.metrics", plain["quality"]["metrics"]) + f", of {', '.join(known)}")
+    if not set(config.quality.metrics) <= set(known):
+        wrong = NAMES.refusal("quality.metrics", list(config.quality.metrics))
+        raise ConfigError(f"{wrong}, of {', '.join(known)}")
+
+
+def check_values(config: DictConfig) -> None:
+    """The same for any config: the settings that are there, and those of its parts.
+
+    Raises:
+        ConfigError: one is wrong, or has no value; one line with its dotted name.
+    """
+    plain = _resolved(config)
+    check_kinds(plain)
     for where, part in _parts(plain):
         check_part(part, where)
 
@@ -74,12 +107,6 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
             raise ConfigError(f"{missing[0]} is not set: {missing[0]}=...") from problem
         raise ConfigError(" ".join(str(problem).split())) from problem
     return plain | {many: {} for many in replaced}
-
-
-def _absent(plain: Mapping[str, Any], key: str) -> bool:
-    holder, _, name = key.rpartition(".")
-    node = plain.get(holder) if holder else plain
-    return isinstance(node, Mapping) and name not in node
 
 
 def _parts(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
