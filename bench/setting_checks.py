@@ -17,6 +17,7 @@ from cloakbench.bench.reasons import ConfigError
 _MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
+_BLOCKS = ("plan", "quality", "statistics", "report", "runtime")
 _NEEDED = (
     "name",
     "description",
@@ -28,11 +29,7 @@ _NEEDED = (
     "single_surrogates",
     "epsilons_255",
     "poisoning",
-    *(
-        key
-        for key in KINDS
-        if key.split(".")[0] in ("plan", "quality", "statistics", "report", "runtime") and "*" not in key
-    ),
+    *(key for key in KINDS if key.split(".")[0] in _BLOCKS and "*" not in key),
 )
 """What ``~KEY`` cannot take out of an experiment."""
 _PARTS = (
@@ -98,7 +95,8 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value refers to one that is not there.
     """
-    replaced = [many for many, one in _REPLACED_BY.items() if config.get(one) is not None]
+    experiment = "protocols" in config  # a command may take the one beside the many
+    replaced = [many for many, one in _REPLACED_BY.items() if experiment and config.get(one) is not None]
     used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in replaced])
     try:
         plain: Any = OmegaConf.to_container(used, resolve=True)
