@@ -80,7 +80,7 @@ def _sizes(experiment: Experiment) -> dict[str, Any]:
         "identities": people,
         "probes_per_identity": len(faces["probe"]) / people,
         "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
-        "distractors": len(faces["distractor"]),
+        "distractors": len(faces["distractor"]) if "distractor" in faces else 0,
         "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
     }
 

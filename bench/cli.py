@@ -209,6 +209,7 @@ def _sweep_job(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from cloakbench.bench.command_line.plug_ins import make_importable
+    from cloakbench.bench.given import note_given
     from cloakbench.bench.run import run
     from cloakbench.bench.sweep import record_error, record_run
 
@@ -221,11 +222,12 @@ def _sweep_job(config: Any) -> None:
         ]
     )
     config.method_key = hydra_config.runtime.choices.get("method")
+    note_given(config, hydra_config.overrides.task)
     job_folder = Path(hydra_config.runtime.output_dir)
     log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
     try:
         outcome = run(config)
-    except (ValueError, OSError, RuntimeError) as problem:
+    except (ValueError, OSError, RuntimeError, MemoryError) as problem:
         _say(_one_line(problem))
         record_error(job_folder, _one_line(problem))
         return
@@ -264,6 +266,8 @@ def _say(line: str) -> None:
 
 
 def _one_line(problem: BaseException) -> str:
+    if isinstance(problem, MemoryError):
+        return "out of memory: take fewer workers (runtime.workers=1) or smaller chunks (plan.chunk_identities=5)"
     if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
         return problem.strerror.strip()  # without the number in front
     lines = [line.strip() for line in str(problem).splitlines()]

@@ -19,7 +19,8 @@ from cloakbench.bench.command_line.flags import UsageError
 from cloakbench.bench.command_line.mistakes import explain
 from cloakbench.bench.command_line.plug_ins import check_targets, project, search_path, sources
 from cloakbench.bench.command_line.values import as_typed, check_values
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.given import note_given
+from cloakbench.bench.reasons import ConfigError
 
 CONFIG_MODULE = "cloakbench.conf"
 
@@ -78,6 +79,7 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if "method_key" in config:
                 config.method_key = method
+            note_given(config, words)
         except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
             raise ConfigError(
                 explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs))

@@ -8,18 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.command_line.values import file_name
+from cloakbench.bench.face_needs import check_given_faces, check_roles
 from cloakbench.bench.keys import content_key
-from cloakbench.bench.kinds import check_kinds
+from cloakbench.bench.loggers import RunLogger
+from cloakbench.bench.parts import build_parts, plain, try_transforms
 from cloakbench.bench.plan import (
     Cell,
     Chunk,
-    ConfigError,
     Unit,
-    build_cells,
     build_chunks,
     measured_target_rows,
     narrow,
@@ -28,18 +27,17 @@ from cloakbench.bench.plan import (
 )
 from cloakbench.bench.poisoning.brief import Poisoning
 from cloakbench.bench.poisoning.plan import plan_poisoning
-from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import build_recogniser, fingerprint
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
-from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics
-from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
+from cloakbench.bench.workshop import Brief
+from cloakbench.datasets.base import FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
 
 _ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
 HARMLESS = frozenset({"unused", "duplicate"})
 """Statuses of files that play no role without anything being wrong with them."""
-_NOT_RESULTS = frozenset({"runtime", "logger", "paths", "hydra", "report", "description"})
+_NOT_RESULTS = frozenset({"runtime", "logger", "paths", "hydra", "report", "description", "given"})
 """Config blocks that cannot change a number and so are no part of a run's name."""
 
 
@@ -60,6 +58,7 @@ class Experiment:
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
         poisoning: the poisoning track, or None without a ``poisoning`` block. An experiment may consist of it alone;
             it then has no target, cell or chunk.
+        loggers: what follows the run.
     """
 
     config: DictConfig
@@ -73,6 +72,7 @@ class Experiment:
     units: tuple[tuple[Unit, dict[str, Any]], ...]
     rejected: tuple[str, ...] = ()
     poisoning: Poisoning | None = None
+    loggers: tuple[RunLogger, ...] = ()
 
     @property
     def surrogates(self) -> tuple[str, ...]:
@@ -118,22 +118,6 @@ class Experiment:
         return measured_target_rows(auxiliary, self.chunks) if auxiliary is not None else {}
 
 
-def single_choices(config: DictConfig) -> None:
-    """Let ``method=``, ``model@surrogate=`` and ``model@target=`` replace the lists of the experiment, in place.
-
-    Ensembles and limits of the experiment name surrogates of its list; with another surrogate they no longer apply.
-    """
-    if config.surrogate is not None:
-        config.ensembles = {}
-        config.single_surrogates = True
-        for limit in (config.plan.limits or {}).values():
-            limit.pop("surrogates", None)
-    for one, many in (("surrogate", "surrogates"), ("target", "targets")):
-        if config[one] is not None:
-            config[many] = {config[one].name: config[one]}
-            config[one] = None
-
-
 def prepare(config: DictConfig) -> Experiment:
     """Build everything that must exist before work starts.
 
@@ -141,16 +125,16 @@ def prepare(config: DictConfig) -> Experiment:
         ConfigError: the experiment asks for something that cannot be.
         ValueError: faces or weights cannot be had; the message says what to do.
     """
-    check_kinds(config)
-    single_choices(config)
-    if not config.targets and config.poisoning is None:
-        raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
+    parts = build_parts(config)
+    models = {key: plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
+    built = {key: build_recogniser(model, key) for key, model in models.items()}
+    fingerprints = {key: fingerprint(models[key], model) for key, model in built.items()}
     store = Store(Path(config.paths.store))
-    dataset = build_dataset(config)
+    dataset, cells = parts.dataset, parts.cells
+    if config.targets:
+        check_roles(config, dataset, parts.protocols.values(), cells)
     wanted = _ROLES if config.targets else ("auxiliary",)
     faces: dict[Role, FaceSet] = {role: dataset.faces(role) for role in wanted if role in dataset.roles()}
-    if config.targets:
-        _check_faces(faces, dataset)
     manifest = dataset.manifest()
     digest = manifest.digest()
     rejected = tuple(
@@ -158,11 +142,6 @@ def prepare(config: DictConfig) -> Experiment:
         for entry in dataset.rejected()
         if entry.status not in HARMLESS
     )
-
-    models = {key: _plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
-    built = {key: build_recogniser(model, key) for key, model in models.items()}
-    fingerprints = {key: fingerprint(models[key], model) for key, model in built.items()}
-    transforms = {UNCHANGED: {}} | {instantiate(value).label: _plain(value) for value in config.transforms.values()}
     brief = Brief(
         store=store.root,
         faces={role: write_faces(store, digest, role, some) for role, some in faces.items()},
@@ -170,15 +149,13 @@ def prepare(config: DictConfig) -> Experiment:
         fingerprints=fingerprints,
         embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
         targets=tuple(config.targets),
-        transforms=transforms,
+        transforms=parts.transforms,
         quality=tuple(config.quality.metrics),
         lpips_alex_path=config.quality.lpips_alex_path,
         seed=config.seed,
         embed_batch=config.plan.embed_batch,
         device=config.runtime.device,
     )
-    wanted_metrics(brief)  # a misspelt metric is found before any work
-    cells = build_cells(config) if config.targets else []
     chunks = (
         build_chunks(
             faces["probe"],
@@ -191,16 +168,19 @@ def prepare(config: DictConfig) -> Experiment:
         if config.targets
         else []
     )
+    check_given_faces(config, dataset, faces, cells, chunks)
+    if config.targets:
+        try_transforms(parts.transforms, faces["probe"])
     by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
     digests: dict[Role, list[str]] = {
         role: [by_id[image_id] for image_id in some.image_id] for role, some in faces.items()
     }
     auxiliary_digest = brief.faces.get("auxiliary", "")
-    limits = read_limits(config, {cell.method for cell in cells})
-    parts = {method: narrow(chunks, faces["probe"], limit) for method, limit in limits.items()}
+    limits = read_limits(config)
+    narrowed = {method: narrow(chunks, faces["probe"], limit) for method, limit in limits.items()}
     units = []
     for cell in cells:
-        for chunk in parts.get(cell.method, chunks):
+        for chunk in narrowed.get(cell.method, chunks):
             key, inputs = unit_key(cell, chunk, faces, digests, fingerprints, auxiliary_digest, config.seed)
             units.append((Unit(cell, chunk, key), inputs))
     cards = {key: model.card for key, model in built.items()}
@@ -208,35 +188,16 @@ def prepare(config: DictConfig) -> Experiment:
         None if config.poisoning is None else plan_poisoning(config, dataset, manifest, store, brief, auxiliary_digest)
     )
     return Experiment(
-        config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected, poisoning
+        config,
+        store,
+        manifest,
+        faces,
+        cards,
+        brief,
+        tuple(cells),
+        tuple(chunks),
+        tuple(units),
+        rejected,
+        poisoning,
+        parts.loggers,
     )
-
-
-def build_dataset(config: DictConfig) -> Dataset:
-    """The data set of a composed config.
-
-    Raises:
-        ConfigError: a setting is missing or wrong.
-    """
-    try:
-        dataset = instantiate(config.dataset)
-    except Exception as problem:
-        raise ConfigError(f"dataset: {cause_of(problem)}") from problem
-    if not isinstance(dataset, Dataset):
-        raise ConfigError(f"dataset: {config.dataset._target_} built a {type(dataset).__name__}, not a Dataset")
-    return dataset
-
-
-def _check_faces(faces: Mapping[Role, FaceSet], dataset: Dataset) -> None:
-    for role in ("probe", "distractor"):
-        if role not in faces or not len(faces[role]):
-            raise ConfigError(f"data set {dataset.name} has no {role} faces, which identification needs")
-    shared = set(faces["probe"].image_id) & set(faces["reference"].image_id) if "reference" in faces else set()
-    if shared:
-        raise ConfigError(f"{min(shared)} is both reference and probe; a mask must never see its probes")
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import pandas as pd
+
+from cloakbench.datasets.ranges import SettingError, one_of
+
+WandbMode = Literal["offline", "online", "disabled"]
 
 
 class RunLogger(Protocol):
@@ -51,17 +56,25 @@ class WandbLogger:
         project: project name.
         mode: ``offline`` (default of the config; files stay in the run folder), ``online`` or ``disabled``.
         group: optional group, e.g. the name of a sweep.
+
+    Raises:
+        ValueError: the package is missing, or a setting is wrong.
     """
 
-    def __init__(self, project: str, mode: str, group: str | None) -> None:
-        self.project, self.mode, self.group = project, mode, group
+    def __init__(self, project: str, mode: WandbMode, group: str | None) -> None:
+        if find_spec("wandb") is None:
+            raise ValueError("package wandb is missing: pip install 'cloakbench[wandb]', or take logger=csv")
+        if not project.strip():
+            raise SettingError("project", project, "a name")
+        self.project, self.group = project, group
+        self.mode: WandbMode = one_of("mode", mode, get_args(WandbMode))
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
         self._run = wandb.init(
             project=self.project,
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=self.mode,
             group=self.group,
             dir=str(folder),
             name=folder.name,

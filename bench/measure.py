@@ -145,7 +145,7 @@ class Measurer:
             clean=clean,
             identity=torch.tensor([identities[name] for name in probes.identity]),
             image_id=probes.image_id,
-            gallery=self._role_embeddings(job.target, "distractor"),
+            gallery=self._role_embeddings(job.target, "distractor") if "distractor" in self.brief.work.faces else None,
             target_embeddings=self._impersonated(job.target),
             thresholds=dict(zip(thresholds["far"], thresholds["threshold"], strict=True)),
             legacy_thresholds=dict(zip(thresholds["far"], thresholds["legacy"], strict=True)),

@@ -11,10 +11,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.composition import compose_config, missing_settings, split_config_dirs
-from cloakbench.bench.experiment import build_dataset
+from cloakbench.bench.machine import checked_device
 from cloakbench.bench.memory import keep_freed_memory
+from cloakbench.bench.parts import build_dataset
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
+from cloakbench.bench.setting_checks import check_values
 from cloakbench.bench.store import Store
 from cloakbench.datasets.base import Dataset
 from cloakbench.models.base import Recogniser
@@ -64,13 +66,15 @@ def compose_one_model(words: Sequence[str], command: str, config_name: str = "re
     config = compose_config(overrides, config_name, config_dirs)
     if missing := missing_settings(config.model):
         raise ConfigError(f"set {', '.join(f'model.{key}=...' for key in missing)}")
+    check_values(config)
+    device = checked_device(config.device, "device")
     plain: Any = OmegaConf.to_container(config.model, resolve=True)
     model = build_recogniser(plain, config.model.name)
     named = [word.partition("=")[2] for word in overrides if word.startswith("dataset=")]
     no_faces = "" if named or is_embedded(plain) else f"no faces at hand: {_FACES}"
     return OneModel(
         config=config,
-        model=model.to(config.device),
+        model=model.to(device),
         fingerprint=fingerprint(plain, model),
         store=Store(Path(config.paths.store)),
         dataset_name=named[0] if named else "synthetic",

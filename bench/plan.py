@@ -6,17 +6,18 @@ which images share a forward pass and is therefore part of the plan, never of th
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.budgets import budgets_of, refuse_idle_budgets
+from cloakbench.bench.building import build
+from cloakbench.bench.given import is_given, is_taken_out
 from cloakbench.bench.keys import content_key
-from cloakbench.bench.reasons import cause_of
+from cloakbench.bench.reasons import ConfigError
 from cloakbench.bench.recognisers import project_modules
 from cloakbench.datasets.base import FaceSet, Role
 from cloakbench.datasets.provenance import code_digest
@@ -24,10 +25,6 @@ from cloakbench.datasets.randomness import stream_seed
 from cloakbench.methods.base import Protector
 
 NO_SURROGATE = ""
-
-
-class ConfigError(ValueError):
-    """The experiment asks for something that cannot be; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -83,33 +80,43 @@ class Unit:
 def build_cells(config: DictConfig) -> list[Cell]:
     """Every cell of an experiment: controls and methods, at each budget, on each surrogate.
 
-    ``epsilons_255`` is an axis for the methods of an experiment; a method chosen on the command line runs at its own
-    ``epsilon_255``. Controls run at every budget that some method runs at.
-
+    At which budgets a method runs, `budgets_of` says. Controls run at every budget that some method runs at.
     ``plan.limits`` keeps a costly method to some budgets and surrogates.
 
     Raises:
-        ConfigError: no method was asked for, a method needs a surrogate and there is none, or a limit fits nothing.
+        ConfigError: no method was asked for, a method needs a surrogate and there is none, a setting of a method is
+            wrong, a limit fits nothing, or a budget on the command line has no effect.
     """
-    chosen = {config.method_key: config.method} if config.method is not None else dict(config.methods)
+    chosen = _chosen_methods(config)
     if not chosen:
         raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
-    axis = list(config.epsilons_255) if config.epsilons_255 and config.method is None else None
     labels = surrogate_labels(config)
 
     cells: list[Cell] = []
-    limits = read_limits(config, {*chosen, *config.controls})
+    limits = read_limits(config)
+    without, at_list = [], False
     for key, method in chosen.items():
         limit = limits.get(key, Limit())
-        cells += cells_of(key, method, limit.epsilons_255 or axis, limit.surrogates or labels)
+        axis = budgets_of(config, key, limit.epsilons_255)
+        where = "method" if config.method is not None else f"methods.{key}"
+        own = list(cells_of(key, method, axis, limit.surrogates or labels, where))
+        without += [key] * math.isnan(own[0].epsilon_255)
+        at_list |= axis == list(config.epsilons_255 or ()) and not math.isnan(own[0].epsilon_255)
+        cells += own
+    refuse_idle_budgets(config, without, at_list)
     budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
     controls = [
         cell
         for key, method in config.controls.items()
         if key not in chosen
-        for cell in cells_of(key, method, budgets or None, labels)
+        for cell in cells_of(key, method, budgets or None, labels, f"controls.{key}")
     ]
     return controls + cells
+
+
+def _chosen_methods(config: DictConfig) -> dict[str, DictConfig]:
+    """The methods of an experiment by key: one chosen with ``method=``, or those of its list."""
+    return {config.method_key: config.method} if config.method is not None else dict(config.methods)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -129,25 +136,33 @@ class Limit:
     surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_limits(config: DictConfig, methods: Collection[str] | None = None) -> dict[str, Limit]:
-    """``plan.limits`` of an experiment by method; ``methods`` are those it has, None where that was checked before.
+def read_limits(config: DictConfig) -> dict[str, Limit]:
+    """``plan.limits`` of the methods that an experiment has, by method.
+
+    What a preset says of methods that were not chosen, or were taken out, does not apply.
 
     Raises:
-        ConfigError: a method or surrogate that the experiment does not have, an unknown key, or a number out of range.
+        ConfigError: a method or surrogate that the experiment does not have, or an unknown key.
     """
     limits = {}
+    methods = {*_chosen_methods(config), *config.controls}
     for method, given in (config.plan.limits or {}).items():
         plain: Any = OmegaConf.to_container(given, resolve=True)
         if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
+        if method not in methods:
+            left_out = config.method is not None or is_taken_out(config, f"methods.{method}")
+            if is_given(config, f"plan.limits.{method}") or not left_out:
+                raise ConfigError(f"plan.limits names {method}, which this experiment does not have")
+            continue
         surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
-        strangers = [key for keys in surrogates.values() for key in keys if key not in config.surrogates]
-        if strangers or (methods is not None and method not in methods):
-            raise ConfigError(f"plan.limits names {(strangers or [method])[0]}, which this experiment does not have")
-        limit = Limit(plain.get("people"), plain.get("photos"), tuple(plain.get("epsilons_255") or ()), surrogates)
-        if any(count is not None and count < 1 for count in (limit.people, limit.photos)):
-            raise ConfigError(f"plan.limits.{method}: people and photos must be at least 1")
-        limits[str(method)] = limit
+        if strangers := [key for keys in surrogates.values() for key in keys if key not in config.surrogates]:
+            raise ConfigError(
+                f"plan.limits names {strangers[0]}, which this experiment does not have: set "
+                f"plan.limits.{method}.surrogates={{LABEL: [KEY]}}, or null for all surrogates"
+            )
+        budgets = tuple(plain.get("epsilons_255") or ())
+        limits[str(method)] = Limit(plain.get("people"), plain.get("photos"), budgets, surrogates)
     return limits
 
 
@@ -162,14 +177,17 @@ def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
 
 
 def cells_of(
-    key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]]
+    key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]], where: str
 ) -> Iterator[Cell]:
-    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
+    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one.
+
+    ``where`` is the method's place on the command line, for errors.
+    """
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
     has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
     for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
-        protector = make_protector(at_budget, key)
+        protector = make_protector(at_budget, key, where)
         if "surrogates" not in protector.needs:
             yield Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, ())
             continue
@@ -179,21 +197,22 @@ def cells_of(
             yield Cell(key, at_budget, float(epsilon_255), label, keys)
 
 
-def make_protector(config: Mapping[str, Any], key: str) -> Protector:
-    """Build a method; a key its constructor does not take is an error that names the ones it does.
+def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:
+    """Build a method.
+
+    Args:
+        config: resolved config.
+        key: of the method in the experiment.
+        where: its place on the command line, for errors; ``methods.KEY`` if left out.
 
     Raises:
-        ConfigError: unknown or missing key, or a value the method refuses.
+        ConfigError: a setting that is unknown or wrong, in the user's spelling.
     """
-    target = str(config["_target_"])
-    signature = inspect.signature(get_method(target) if "." in target else instantiate)
-    known = [name for name in signature.parameters if name != "self"]
-    if unknown := [name for name in config if not name.startswith("_") and name not in known]:
-        raise ConfigError(f"method {key} has no setting {unknown[0]!r}; it has: {', '.join(known)}")
-    try:
-        return instantiate(dict(config), _convert_="all")
-    except Exception as problem:
-        raise ConfigError(f"method {key}: {cause_of(problem)}") from problem
+    where = where or f"methods.{key}"
+    protector = build(config, where, convert="all")
+    if not isinstance(protector, Protector):
+        raise ConfigError(f"{where}: {config['_target_']} built a {type(protector).__name__}, not a Protector")
+    return protector
 
 
 def build_chunks(

@@ -23,23 +23,35 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.reasons import reason_of
+from cloakbench.bench.store import StoreError
+
+_LAST_WORDS_SECONDS = 5
+"""How long the end of a process whose pipe closed is waited for."""
+_KILL = 9
+"""The signal by which the kernel takes back memory."""
+_IN_HERE = "its own words, if any, stand above; runtime.workers=0 works without worker processes"
 
 Job = TypeVar("Job")
 Handler = Callable[[Any], Any]
 
 
-class WorkerDiedError(RuntimeError):
-    """A worker process ended without an answer, most often because memory ran out."""
+class WorkerDiedError(MachineError):
+    """A worker process ended without an answer; the message says how it ended, which tells what to do."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that raised; ``fatal`` problems (a full disk) end the run, others are recorded."""
+    """A job that raised. Where the machine failed (a full disk), ``fatal`` ends the run; others are recorded."""
 
     reason: str
     details: str
-    error: Exception | None = None
+    fatal: StoreError | MachineError | None = None
+
+
+class _Ready:
+    """First word of a worker process: it has started."""
 
 
 class Busy:
@@ -68,6 +80,7 @@ def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: i
         workers: number of processes.
 
     Raises:
+        StoreError, MachineError: the machine failed under a job; everything that was stored is kept.
         WorkerDiedError: a worker process vanished; everything it had stored is kept.
     """
     queue = deque(jobs)
@@ -79,7 +92,7 @@ def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: i
             if isinstance(value, Busy):
                 queue.append(job)
             else:
-                yield Answer(job, value)
+                yield _answer(job, value)
         return
     yield from _parallel(queue, make_handler, min(workers, len(queue)))
 
@@ -88,30 +101,39 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cloakbench.bench.workshop"])
     processes: dict[Connection, Any] = {}
+    starting: set[Connection] = set()
     busy: dict[Connection, Job] = {}
     try:
         for _ in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, make_handler), daemon=True)
-            process.start()
+            _start(process)
             theirs.close()
             processes[ours] = process
-            _hand_out(ours, queue, busy)
+            starting.add(ours)
+            busy[ours] = queue.popleft()
         while busy:
-            for connection in wait(list(busy)):
-                job = busy.pop(connection)  # type: ignore[arg-type]
+            for ready in wait(list(busy)):
+                connection: Connection = ready  # type: ignore[assignment]
                 try:
-                    value = connection.recv()  # type: ignore[union-attr]
-                except (EOFError, ConnectionResetError) as gone:
-                    raise WorkerDiedError(
-                        "a worker process died, most likely for lack of memory: use fewer workers "
-                        "(runtime.workers=1) or smaller chunks (plan.chunk_identities=5) and run again"
-                    ) from gone
+                    value = connection.recv()
+                    if isinstance(value, _Ready):
+                        starting.discard(connection)
+                        connection.send(busy[connection])
+                        continue
+                except (EOFError, ConnectionError) as gone:
+                    raise _died(processes[connection], connection in starting) from gone
+                job = busy.pop(connection)
                 if isinstance(value, Busy):
                     queue.append(job)
-                _hand_out(connection, queue, busy)  # type: ignore[arg-type]
+                if queue:
+                    busy[connection] = queue.popleft()
+                    try:
+                        connection.send(busy[connection])
+                    except ConnectionError as gone:
+                        raise _died(processes[connection], starting=False) from gone
                 if not isinstance(value, Busy):
-                    yield Answer(job, value)
+                    yield _answer(job, value)
     finally:
         for connection, process in processes.items():
             with suppress(OSError):
@@ -121,11 +143,39 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
             process.join()
 
 
-def _hand_out(connection: Connection, queue: deque[Job], busy: dict[Connection, Job]) -> None:
-    if queue:
-        job = queue.popleft()
-        connection.send(job)
-        busy[connection] = job
+def _start(process: Any) -> None:
+    try:
+        process.start()
+    except (OSError, EOFError) as problem:
+        trouble = machine_trouble(problem) or reason_of(problem)
+        raise WorkerDiedError(f"a worker process cannot be started: {trouble}; {_IN_HERE}") from problem
+
+
+def _died(process: Any, starting: bool) -> WorkerDiedError:
+    """What the end of a worker process tells: how it ended, and whether it had begun to work."""
+    process.join(_LAST_WORDS_SECONDS)
+    status = process.exitcode
+    how = (
+        "vanished"
+        if status is None
+        else f"was ended by signal {-status}"
+        if status < 0
+        else f"ended with status {status}"
+    )
+    if starting:
+        return WorkerDiedError(f"a worker process {how} while it started, before any work: {_IN_HERE}")
+    why = "most likely for lack of memory" if status in (None, -_KILL) else "a crash in a library, or lack of memory"
+    return WorkerDiedError(
+        f"a worker process {how} at work ({why}): use fewer workers (runtime.workers=1) or smaller chunks "
+        "(plan.chunk_identities=5) and run again; finished work is kept"
+    )
+
+
+def _answer(job: Job, value: Any) -> Answer[Job]:
+    """An answer, unless the machine failed."""
+    if isinstance(value, Failure) and value.fatal is not None:
+        raise value.fatal
+    return Answer(job, value)
 
 
 def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
@@ -134,6 +184,7 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     handler: Handler | None = None
+    connection.send(_Ready())
     while True:
         try:
             job = connection.recv()
@@ -156,5 +207,12 @@ def _attempt(handler: Handler | None, make_handler: Callable[[], Handler], job: 
         handler = handler or make_handler()
         return handler, handler(job)
     except Exception as error:
-        details = traceback.format_exc()
-        return handler, Failure(reason_of(error), details, error if isinstance(error, OSError) else None)
+        return handler, Failure(reason_of(error), traceback.format_exc(), _fatal(error))
+
+
+def _fatal(error: Exception) -> StoreError | MachineError | None:
+    """What ends the run: the store's own error, or another failure of the machine, in a form that can be pickled."""
+    if isinstance(error, StoreError):
+        return error
+    trouble = machine_trouble(error)
+    return MachineError(trouble) if trouble else None

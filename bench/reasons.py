@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from cloakbench.datasets.ranges import SettingError
+
+
+class ConfigError(ValueError):
+    """The experiment asks for something that cannot be; the message says what to change."""
+
 
 def cause_of(problem: BaseException) -> str:
     """First line of what a constructor said, which Hydra wraps in an error of its own; its type if it said nothing."""
@@ -12,6 +18,26 @@ def cause_of(problem: BaseException) -> str:
 def reason_of(problem: BaseException) -> str:
     """Type and first line: ``ValueError: too few photos``."""
     return f"{type(problem).__name__}: {_first_line(problem)}"
+
+
+def refusal_of(problem: BaseException, where: str) -> str:
+    """Why a part could not be built, with the setting in the user's spelling: ``method.steps is 0: it must be ...``.
+
+    Args:
+        problem: what Hydra raised.
+        where: dotted name of the part.
+    """
+    cause = problem.__cause__ or problem
+    if isinstance(cause, SettingError):
+        return f"{where}{_place_inside(problem)}.{cause}"
+    said = cause_of(problem)
+    return said if said.startswith(f"{where}.") else f"{where}: {said}"
+
+
+def _place_inside(problem: BaseException) -> str:
+    """``.objective`` for a part inside the part, as Hydra names it in the last line of its errors."""
+    _, found, place = str(problem).rpartition("\nfull_key: ")
+    return f".{place}" if found else ""
 
 
 def _first_line(problem: BaseException) -> str:

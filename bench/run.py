@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.archive import is_current, mark_current, save_results
@@ -35,7 +34,6 @@ from cloakbench.bench.poisoning.assemble import Poisoned, assemble_poisoning
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
 from cloakbench.bench.report.inputs import Results
-from cloakbench.bench.store import StoreError
 from cloakbench.bench.workshop import RoleJob, UnitReport, Workshop
 
 log = logging.getLogger(__name__)
@@ -64,21 +62,21 @@ def run(config: DictConfig) -> Outcome:
     Raises:
         ConfigError, ValueError: the experiment cannot start; one line saying what to change.
         StoreError: the store cannot be written (disk full); finished work is kept.
+        MachineError: device, memory or permissions failed; finished work is kept, and the failure is not.
         WorkerDiedError: a worker process vanished; finished work is kept.
     """
     torch.set_num_threads(1)  # thread count changes the order of float sums
     experiment = prepare(config)
     folder = experiment.folder
-    loggers: list[RunLogger] = [instantiate(logger) for logger in config.logger.values()]
     _describe_run(experiment)
     with _logging_to(folder / "run.log"):
-        outcome = _run(experiment, loggers)
+        outcome = _run(experiment)
     experiment.store.remove_leftovers()  # only now: workers of a run that was just killed die when they next can
     return outcome
 
 
-def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
-    config, folder = experiment.config, experiment.folder
+def _run(experiment: Experiment) -> Outcome:
+    config, folder, loggers = experiment.config, experiment.folder, experiment.loggers
     plain: Any = OmegaConf.to_container(config, resolve=True)
     for logger in loggers:
         logger.start(folder, plain)
@@ -125,8 +123,6 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
             report, job = answer.value, answer.job
             label = f"clean {job.role} by {job.model}" if isinstance(job, RoleJob) else job[0].cell.label
             if isinstance(report, Failure):
-                if isinstance(report.error, StoreError):
-                    raise report.error
                 log.debug("%s", report.details)
                 problems.append(f"{label}: {report.reason}")
                 tracker.advance(0, label)
@@ -148,7 +144,8 @@ def _target_problems(experiment: Experiment, inventory: Inventory, results: Resu
     if not experiment.targets:
         return []
     rates = results.measurements
-    rates = rates[rates["metric"] == rates.loc[rates["protocol"] == "identification", "metric"].min()]
+    rates = rates[rates["protocol"] == next(iter(experiment.config.protocols))]  # all count the same lost photos
+    rates = rates[rates["metric"] == rates["metric"].min()]
     planned = {(cell.method, str(cell.epsilon_255), cell.surrogate): inventory.lost(cell) for cell in experiment.cells}
     lost: dict[str, int] = {}
     columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
@@ -208,8 +205,6 @@ def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict
     with track("measuring", len(due)) as tracker:
         for answer in answers(due, functools.partial(Measurer, brief), workers):
             if isinstance(answer.value, Failure):
-                if isinstance(answer.value.error, StoreError):
-                    raise answer.value.error
                 log.debug("%s", answer.value.details)
                 raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}")
             tracker.advance(0, answer.job.target)

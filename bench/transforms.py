@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import SettingError, grey_step, is_whole, positive, whole
 
 _PHOTOS_AT_ONCE = 8  # stays in the cache, and bounds the memory of the float64 copies
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -71,9 +72,9 @@ class Jpeg(Transform):
     """
 
     def __init__(self, quality: int) -> None:
-        if not 1 <= quality <= 95:
-            raise ValueError(f"JPEG quality must be 1 .. 95, got {quality}")
-        self.quality = int(quality)
+        if not (is_whole(quality) and 1 <= quality <= 95):
+            raise SettingError("quality", quality, "a whole number from 1 to 95")
+        self.quality = quality
 
     @property
     def label(self) -> str:
@@ -100,7 +101,7 @@ class GaussianBlur(Transform):
     """
 
     def __init__(self, sigma_px: float) -> None:
-        self.sigma_px = _positive("sigma_px", sigma_px)
+        self.sigma_px = positive("sigma_px", sigma_px)
 
     @property
     def label(self) -> str:
@@ -138,8 +139,8 @@ class GaussianNoise(Transform):
     """
 
     def __init__(self, sigma_255: float, seed: int = 0) -> None:
-        self.sigma_255 = _positive("sigma_255", sigma_255)
-        self.seed = int(seed)
+        self.sigma_255 = grey_step("sigma_255", sigma_255)
+        self.seed = seed
 
     @property
     def label(self) -> str:
@@ -160,7 +161,7 @@ class Brightness(Transform):
     """
 
     def __init__(self, factor: float) -> None:
-        self.factor = _positive("factor", factor)
+        self.factor = positive("factor", factor)
 
     @property
     def label(self) -> str:
@@ -178,7 +179,7 @@ class Contrast(Transform):
     """
 
     def __init__(self, factor: float) -> None:
-        self.factor = _positive("factor", factor)
+        self.factor = positive("factor", factor)
 
     @property
     def label(self) -> str:
@@ -199,7 +200,7 @@ class Resize(Transform):
     """
 
     def __init__(self, size_px: int) -> None:
-        self.size_px = int(_positive("size_px", size_px))
+        self.size_px = whole("size_px", size_px)
 
     @property
     def label(self) -> str:
@@ -212,9 +213,3 @@ class Resize(Transform):
 
 def _round(pixels: Tensor) -> Tensor:
     return pixels.round().clamp(0, 255).to(torch.uint8)
-
-
-def _positive(name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return value

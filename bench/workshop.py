@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cloakbench.bench.embeddings import embedding_inputs, kept
 from cloakbench.bench.keys import content_key, tensor_digest
+from cloakbench.bench.machine import machine_trouble
 from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
@@ -132,9 +133,9 @@ class Workshop:
                 about = self._protect(unit, inputs)
                 if isinstance(about, Busy):
                     return about
-            except (StoreError, MemoryError):
-                raise
             except Exception as problem:  # a method may raise anything; its photos become rows with a status
+                if isinstance(problem, StoreError) or machine_trouble(problem):
+                    raise
                 reason = reason_of(problem)
                 failure = {"status": METHOD_FAILED, "reason": reason, "details": traceback.format_exc()}
                 self.store.write_json("failures", unit.key, failure)
@@ -207,9 +208,9 @@ class Workshop:
             for target in self.brief.targets:
                 try:
                     self.embeddings(target, label, photos, names)
-                except (StoreError, MemoryError):
-                    raise
                 except Exception as problem:  # one target that raises must not keep the others from answering
+                    if isinstance(problem, StoreError) or machine_trouble(problem):
+                        raise
                     refusal = problem
                     refusal.add_note(f"target {target}")
         if refusal is not None:
@@ -277,14 +278,8 @@ def embedding_key(
 
 
 def wanted_metrics(brief: Brief) -> list[QualityMetric]:
-    """The image metrics of the experiment, in its order.
-
-    Raises:
-        ValueError: a name is not a metric.
-    """
+    """The image metrics of the experiment, in its order."""
     known = {metric.name: metric for metric in quality_metrics(brief.lpips_alex_path)}
-    if unknown := [name for name in brief.quality if name not in known]:
-        raise ValueError(f"there is no image metric {unknown[0]!r} (there are: {', '.join(known)})")
     return [known[name] for name in brief.quality]
 
 

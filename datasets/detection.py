@@ -19,12 +19,16 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.datasets.photos import DatasetError, PhotoError
+from cloakbench.datasets.ranges import SettingError, share, whole
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 _HOW_TO_DETECT = (
     "pip install 'cloakbench[detect]', or give aligned crops (dataset.aligned=true) or a dataset.landmarks_file"
 )
+
+_STAGES = 3
+"""Networks of MTCNN, each with a threshold."""
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +114,12 @@ class Mtcnn:
         min_score: float = 0.9,
         max_side: int = 1024,
     ) -> None:
-        self.min_face_px = min_face_px
-        self.thresholds = tuple(float(threshold) for threshold in thresholds)
-        self.min_score = min_score
-        self.max_side = max_side
+        if len(thresholds) != _STAGES:
+            raise SettingError("thresholds", list(thresholds), "a list of three numbers from 0 to 1")
+        self.min_face_px = whole("min_face_px", min_face_px)
+        self.thresholds = tuple(float(share("thresholds", threshold)) for threshold in thresholds)
+        self.min_score = share("min_score", min_score)
+        self.max_side = whole("max_side", max_side)
         self._nets: Any = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.listing import Layout
 from cloakbench.datasets.opened import OpenedPhotos
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.ranges import positive, whole
 from cloakbench.datasets.split_rule import SplitRule, TestSplit
 from cloakbench.datasets.splits import assign_roles
 from cloakbench.datasets.spool import Spool
@@ -112,6 +113,8 @@ class PhotoSet(Dataset):
         workers: int | Literal["auto"] = 0,
         cache: str | Path | None = None,
     ) -> None:
+        positive("max_megapixels", max_megapixels)
+        whole("min_crop_px", min_crop_px, 0)
         if aligned and landmarks_file is not None:
             raise DatasetError("dataset.landmarks_file has no use with dataset.aligned=true: drop one of them")
         self.layout = layout(_path(root))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, positive, whole
 from cloakbench.methods.base import Budget, CountedRecogniser, People, Protector, Scope, Workbench
 from cloakbench.methods.cloud import DRAWS, Enhancer, diversify
 from cloakbench.methods.objectives import input_gradient
@@ -74,17 +75,14 @@ class APF(Protector):
         batch: int = 50,
         learning_rate: float = 1e-4,
     ) -> None:
-        if epsilon_255 < 0 or universal_255 < 0 or min(steps, step_255, width, epochs, batch, learning_rate) <= 0:
-            raise ValueError("apf: budgets must be >= 0 and every other number above 0")
-        if anchor not in ("reference", "own"):
-            raise ValueError(f"apf: anchor must be reference or own, got {anchor!r}")
-        if anchor == "own" and not random_start:
+        if one_of("anchor", anchor, ("reference", "own")) == "own" and not random_start:
             raise ValueError("apf: anchor=own has no gradient at the photo itself; set random_start=true")
-        self.epsilon_255 = epsilon_255
-        self.steps, self.step_255 = steps, step_255
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.steps, self.step_255 = whole("steps", steps), grey_step("step_255", step_255)
         self.anchor, self.random_start = anchor, random_start
-        self.width, self.universal_255 = width, universal_255
-        self.epochs, self.batch, self.learning_rate = epochs, batch, learning_rate
+        self.width, self.universal_255 = whole("width", width), grey_levels("universal_255", universal_255)
+        self.epochs, self.batch = whole("epochs", epochs), whole("batch", batch)
+        self.learning_rate = positive("learning_rate", learning_rate)
         self.budget = Budget("linf", epsilon_255)
         self.needs = frozenset({"surrogates", "auxiliary"}) | ({"references"} if anchor == "reference" else set())
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cloakbench.datasets.ranges import grey_levels
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
 from cloakbench.methods.streams import Streams
 
@@ -38,9 +39,7 @@ class RandomSign(Protector):
     paper: ClassVar[str] = "control"
 
     def __init__(self, epsilon_255: float = 8) -> None:
-        if epsilon_255 < 0:
-            raise ValueError(f"random_sign: epsilon_255 must be >= 0, got {epsilon_255}")
-        self.epsilon_255 = epsilon_255
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
         self.budget = Budget("linf", epsilon_255)
 
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:

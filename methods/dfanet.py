@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from cloakbench.datasets.ranges import at_least, one_of, share_below_one
 from cloakbench.methods.base import CountedRecogniser
 from cloakbench.methods.streams import Streams
 
@@ -35,13 +36,9 @@ class DFANet:
     """
 
     def __init__(self, dropout_rate: float = 0.1, momentum_decay: float = 1.0, norm_axes: NormAxes = "sample") -> None:
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1), got {dropout_rate}")
-        if norm_axes not in ("sample", "column"):
-            raise ValueError(f"norm_axes must be 'sample' or 'column', got {norm_axes!r}")
-        self.dropout_rate = dropout_rate
-        self.momentum_decay = momentum_decay
-        self.norm_axes = norm_axes
+        self.dropout_rate = share_below_one("dropout_rate", dropout_rate)
+        self.momentum_decay = at_least("momentum_decay", momentum_decay)
+        self.norm_axes = one_of("norm_axes", norm_axes, ("sample", "column"))
 
     @contextmanager
     def active(self, surrogates: Sequence[CountedRecogniser], streams: Streams) -> Iterator[None]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.randomness import generator, layers_draw_from
+from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, share, whole
 from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
-from cloakbench.methods.pupil import Lesson, Network, Pupil
+from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
 
 NoiseKind = Literal["class", "sample"]
 Direction = Literal["min", "max"]
@@ -80,30 +81,17 @@ class EM(Protector):
         clip_norm: float = 5.0,
         legacy_positive_only: bool = False,
     ) -> None:
-        for option, value, allowed in (
-            ("noise_kind", noise_kind, get_args(NoiseKind)),
-            ("direction", direction, get_args(Direction)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"em: {option} must be one of {', '.join(allowed)}, got {value!r}")
-        if epsilon_255 < 0 or min(steps, batches_per_round, max_rounds) < 1 or batch_size < 2:
-            raise ValueError("em: epsilon_255 must be >= 0, steps, batches_per_round and max_rounds >= 1, batch_size 2")
         self.network = network
-        self.noise_kind: NoiseKind = noise_kind
-        self.direction: Direction = direction
-        self.epsilon_255 = epsilon_255
-        self.step_255 = epsilon_255 / 10 if step_255 is None else step_255
-        self.steps = steps
-        self.batches_per_round = batches_per_round
-        self.stop_error = stop_error
-        self.max_rounds = max_rounds
-        self.batch_size = batch_size
-        self.sgd = {
-            "learning_rate": learning_rate,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "clip_norm": clip_norm,
-        }
+        self.noise_kind: NoiseKind = one_of("noise_kind", noise_kind, get_args(NoiseKind))
+        self.direction: Direction = one_of("direction", direction, get_args(Direction))
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.step_255 = epsilon_255 / 10 if step_255 is None else grey_step("step_255", step_255)
+        self.steps = whole("steps", steps)
+        self.batches_per_round = whole("batches_per_round", batches_per_round)
+        self.stop_error = None if stop_error is None else share("stop_error", stop_error)
+        self.max_rounds = whole("max_rounds", max_rounds)
+        self.batch_size = whole("batch_size", batch_size, 2)
+        self.sgd = checked_sgd(learning_rate, momentum, weight_decay, clip_norm)
         self.legacy_positive_only = legacy_positive_only
         self.budget = Budget("linf", epsilon_255)
 

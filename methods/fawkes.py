@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import one_of, positive, whole
 from cloakbench.methods.base import Goal, People, Protector, Scope, Workbench
 from cloakbench.methods.dssim import DSSIM, Borders
 from cloakbench.methods.streams import Streams
@@ -53,15 +54,11 @@ class Fawkes(Protector):
     def __init__(
         self, dssim_bound: float, penalty: float, steps: int, learning_rate: float, ssim_borders: Borders
     ) -> None:
-        if ssim_borders not in get_args(Borders):
-            raise ValueError(f"fawkes: ssim_borders must be one of {', '.join(get_args(Borders))}")
-        if dssim_bound <= 0 or penalty <= 0 or learning_rate <= 0 or steps < 2:
-            raise ValueError("fawkes: dssim_bound, penalty and learning_rate must be > 0, and steps at least 2")
-        self.dssim_bound = dssim_bound
-        self.penalty = penalty
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.ssim_borders: Borders = ssim_borders
+        self.dssim_bound = positive("dssim_bound", dssim_bound)
+        self.penalty = positive("penalty", penalty)
+        self.steps = whole("steps", steps, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.ssim_borders: Borders = one_of("ssim_borders", ssim_borders, get_args(Borders))
 
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
         images = people.images
@@ -164,10 +161,8 @@ class FawkesPaper(Fawkes):
         ssim_borders: Borders = "mirrored",
     ) -> None:
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
-        if chosen_from not in get_args(ChosenFrom) or candidates < 1:
-            raise ValueError(f"fawkes: chosen_from must be one of {', '.join(get_args(ChosenFrom))}, candidates >= 1")
-        self.candidates = candidates
-        self.chosen_from: ChosenFrom = chosen_from
+        self.candidates = whole("candidates", candidates)
+        self.chosen_from: ChosenFrom = one_of("chosen_from", chosen_from, get_args(ChosenFrom))
         by_references = {"references"} if chosen_from == "references" else set()
         self.needs = frozenset({"surrogates", "auxiliary"} | by_references)
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cloakbench.datasets.ranges import grey_step
 from cloakbench.methods.base import People, Workbench
 from cloakbench.methods.dssim import Borders
 from cloakbench.methods.fawkes import Balance, Fawkes
@@ -46,9 +47,7 @@ class FawkesTool(Fawkes):
         ssim_borders: Borders = "mirrored",
     ) -> None:
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
-        if max_change_255 <= 0:
-            raise ValueError("fawkes: max_change_255 must be > 0")
-        self.max_change_255 = max_change_255
+        self.max_change_255 = grey_step("max_change_255", max_change_255)
 
     @torch.no_grad()
     def fit(self, people: People, bench: Workbench) -> list[Tensor]:

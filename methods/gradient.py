@@ -13,6 +13,7 @@ from typing import Any, ClassVar, get_args
 import torch
 from torch import Tensor
 
+from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
 from cloakbench.methods.objectives import NEEDS, Anchors, Objective, find_anchors, input_gradient
 from cloakbench.methods.streams import Streams
@@ -49,10 +50,11 @@ class GradientAttack(Protector):
     def __init__(
         self, epsilon_255: float, steps: int, step_255: float | None, objective: Objective, random_start: bool
     ) -> None:
-        if objective not in get_args(Objective):
-            raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}")
-        if epsilon_255 < 0 or steps < 1 or (step_255 is not None and step_255 <= 0):
-            raise ValueError(f"{self.name}: epsilon_255 must be >= 0, steps >= 1 and step_255 > 0")
+        one_of("objective", objective, get_args(Objective))
+        grey_levels("epsilon_255", epsilon_255)
+        whole("steps", steps)
+        if step_255 is not None:
+            grey_step("step_255", step_255)
         if objective == "own" and not random_start and steps > 1:
             raise ValueError(
                 f"{self.name}: objective=own has no gradient at the photo itself; set random_start=true or "
@@ -76,8 +78,8 @@ class GradientAttack(Protector):
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             photos.add_(noise).clamp_(low, high)
         attack = Attack(bench, find_anchors(self.objective, people, bench), streams, self.steps)
-        while attack.steps_left:
-            attack.steps_left -= 1
+        for step_number in range(self.steps):
+            attack.steps_left = self.steps - 1 - step_number
             photos.sub_(self.direction(photos, attack).sign(), alpha=step).clamp_(low, high)
         return photos
 

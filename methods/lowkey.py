@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, odd, positive, whole
 from cloakbench.methods.base import Budget, CountedRecogniser, People, Protector, Scope, Workbench
 from cloakbench.methods.streams import Streams
 
@@ -109,21 +110,15 @@ class LowKey(Protector):
         blur_size: int = 7,
         blur_sigma: float = 3.0,
     ) -> None:
-        if start_255 <= 0:
-            raise ValueError("lowkey: start_255 must be > 0: at the photo itself the unblurred term has no gradient")
-        if (epsilon_255 is not None and epsilon_255 < 0) or steps < 1 or step_255 <= 0 or perceptual_weight < 0:
-            raise ValueError("lowkey: epsilon_255 and perceptual_weight must be >= 0, steps >= 1 and step_255 > 0")
-        if blur_size < 1 or blur_size % 2 == 0 or blur_sigma <= 0:
-            raise ValueError("lowkey: blur_size must be odd and blur_sigma > 0")
         self.perceptual = perceptual
-        self.epsilon_255 = epsilon_255
-        self.steps = steps
-        self.step_255 = step_255
-        self.start_255 = start_255
-        self.perceptual_weight = perceptual_weight
+        self.epsilon_255 = None if epsilon_255 is None else grey_levels("epsilon_255", epsilon_255)
+        self.steps = whole("steps", steps)
+        self.step_255 = grey_step("step_255", step_255)
+        self.start_255 = grey_step("start_255", start_255)  # at the photo itself the unblurred term has no gradient
+        self.perceptual_weight = at_least("perceptual_weight", perceptual_weight)
         self.mirror = mirror
-        self.blur_size = blur_size
-        self.blur_sigma = blur_sigma
+        self.blur_size = odd("blur_size", blur_size)
+        self.blur_sigma = positive("blur_sigma", blur_sigma)
         self.budget = None if epsilon_255 is None else Budget("linf", epsilon_255)
         self.max_change_255 = start_255 + steps * step_255 if epsilon_255 is None else None
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from cloakbench.datasets.ranges import at_least
 from cloakbench.methods.gradient import Attack, GradientAttack, add_momentum
 from cloakbench.methods.objectives import Objective
 
@@ -35,7 +36,7 @@ class MIFGSM(GradientAttack):
         momentum_decay: float = 1.0,
     ) -> None:
         super().__init__(epsilon_255, steps, step_255, objective, random_start)
-        self.momentum_decay = momentum_decay
+        self.momentum_decay = at_least("momentum_decay", momentum_decay)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         return add_momentum(self.gradient(photos, attack), attack, self.momentum_decay)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cloakbench.datasets.ranges import grey_levels, grey_step, whole
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
 from cloakbench.methods.dfanet import DFANet
 from cloakbench.methods.objectives import input_gradient
@@ -58,12 +59,10 @@ class OPOM(Protector):
         steps: int = 16,
         dfanet: DFANet | None = None,
     ) -> None:
-        if epsilon_255 < 0 or step_255 <= 0 or steps < 1:
-            raise ValueError("opom: epsilon_255 must be >= 0, step_255 > 0 and steps >= 1")
         self.objective = objective
-        self.epsilon_255 = epsilon_255
-        self.step_255 = step_255
-        self.steps = steps
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.step_255 = grey_step("step_255", step_255)
+        self.steps = whole("steps", steps)
         self.dfanet = dfanet
         self.budget = Budget("linf", epsilon_255)
 

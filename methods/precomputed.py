@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.datasets.ranges import SettingError
 from cloakbench.methods.base import People, Protector, Scope, Workbench
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Precomputed(Protector):
         folder: where the photos are.
 
     Raises:
-        ValueError: there is no such folder.
+        SettingError: there is no such folder, or no file in it.
     """
 
     name: ClassVar[str] = "precomputed"
@@ -41,8 +42,9 @@ class Precomputed(Protector):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise ValueError(f"precomputed: no folder {self.folder}; set method.folder to where the photos are")
+        if not self.folder.is_dir() or not any(path.is_file() for path in self.folder.rglob("*")):
+            lack = "it holds no file" if self.folder.is_dir() else "there is no such folder"
+            raise SettingError("folder", folder, f"the folder of the protected photos ({lack})")
 
     def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
         digests = {}

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import at_least, positive, share_below_one
 from cloakbench.methods.base import People, Workbench
 
 Network = Callable[..., nn.Module]
@@ -58,6 +59,20 @@ class Lesson:
                 raise ValueError("unlearnable noise needs at least two photos and a batch_size of at least 2")
             yield from whole
             epoch += 1
+
+
+def checked_sgd(learning_rate: float, momentum: float, weight_decay: float, clip_norm: float) -> dict[str, float]:
+    """Settings of a pupil's optimiser by name.
+
+    Raises:
+        SettingError: one is out of range.
+    """
+    return {
+        "learning_rate": positive("learning_rate", learning_rate),
+        "momentum": share_below_one("momentum", momentum),
+        "weight_decay": at_least("weight_decay", weight_decay),
+        "clip_norm": positive("clip_norm", clip_norm),
+    }
 
 
 class Pupil:

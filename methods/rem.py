@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.datasets.randomness import generator, layers_draw_from
+from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
 from cloakbench.methods.em import NoiseKind
-from cloakbench.methods.pupil import Lesson, Network, Pupil
+from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
 
 Views = Callable[[Tensor, torch.Generator], Tensor]
 """Random views of a batch of images in [0, 1], differentiable."""
@@ -87,28 +88,19 @@ class REM(Protector):
         clip_norm: float = 5.0,
         decay_every: int = 160,
     ) -> None:
-        if noise_kind not in get_args(NoiseKind):
-            raise ValueError(f"rem: noise_kind must be one of {', '.join(get_args(NoiseKind))}, got {noise_kind!r}")
-        if epsilon_255 < 0 or min(steps, view_samples, outer_steps, decay_every) < 1 or batch_size < 2:
-            raise ValueError("rem: epsilon_255 must be >= 0, every number of steps >= 1 and batch_size >= 2")
         self.network = network
         self.views = views
         self.adversary = adversary
-        self.noise_kind: NoiseKind = noise_kind
-        self.epsilon_255 = epsilon_255
-        self.step_255 = epsilon_255 / 5 if step_255 is None else step_255
-        self.steps = steps
-        self.view_samples = view_samples
+        self.noise_kind: NoiseKind = one_of("noise_kind", noise_kind, get_args(NoiseKind))
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.step_255 = epsilon_255 / 5 if step_255 is None else grey_step("step_255", step_255)
+        self.steps = whole("steps", steps)
+        self.view_samples = whole("view_samples", view_samples)
         self.random_start = random_start
-        self.outer_steps = outer_steps
-        self.batch_size = batch_size
-        self.sgd = {
-            "learning_rate": learning_rate,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "clip_norm": clip_norm,
-        }
-        self.decay_every = decay_every
+        self.outer_steps = whole("outer_steps", outer_steps)
+        self.batch_size = whole("batch_size", batch_size, 2)
+        self.sgd = checked_sgd(learning_rate, momentum, weight_decay, clip_norm)
+        self.decay_every = whole("decay_every", decay_every)
         self.budget = Budget("linf", epsilon_255)
 
     def fit(self, people: People, bench: Workbench) -> Tensor:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from cloakbench.datasets.ranges import at_least, number, whole
 from cloakbench.methods.hulls import affine_weights, center_weights, combine, convex_weights
 
 _GAP = 1e-7
@@ -86,9 +87,9 @@ class ConvexHull(AwayFromNearest):
     """
 
     def __init__(self, warmup_steps: int = 5, lower: float = 0.0, upper: float = 1.0) -> None:
-        self.warmup_steps = warmup_steps
-        self.lower = lower
-        self.upper = upper
+        self.warmup_steps = whole("warmup_steps", warmup_steps, 0)
+        self.lower = number("lower", lower)
+        self.upper = at_least("upper", upper, lower)
 
     def nearest(self, masked: Tensor, clean: Tensor, step: int) -> Tensor:
         if step < self.warmup_steps:

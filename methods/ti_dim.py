@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cloakbench.datasets.ranges import at_least, odd, share
 from cloakbench.methods.gradient import Attack
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.objectives import Objective, input_gradient
@@ -55,13 +56,9 @@ class TIDIM(MIFGSM):
             random_start=random_start,
             momentum_decay=momentum_decay,
         )
-        if not 0 <= transform_probability <= 1 or resize_rate < 1:
-            raise ValueError("ti_dim: transform_probability must be in [0, 1] and resize_rate at least 1")
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"ti_dim: kernel_size must be odd, got {kernel_size}")
-        self.transform_probability = transform_probability
-        self.resize_rate = resize_rate
-        self.kernel = gaussian_kernel(kernel_size)
+        self.transform_probability = share("transform_probability", transform_probability)
+        self.resize_rate = at_least("resize_rate", resize_rate, 1)
+        self.kernel = gaussian_kernel(odd("kernel_size", kernel_size))
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
         draws = attack.streams.uniform(4)

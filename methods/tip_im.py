@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
 from cloakbench.methods.naturalness import ComparedSets, Naturalness
 from cloakbench.methods.streams import Streams
@@ -89,24 +90,17 @@ class TIPIM(Protector):
         naturalness_weight: float = 0.0,
         naturalness_sets: ComparedSets = "patches",
     ) -> None:
-        if epsilon_255 < 0 or steps < 1 or (step_255 is not None and step_255 <= 0) or targets < 1:
-            raise ValueError("tip_im: epsilon_255 must be >= 0, steps and targets >= 1 and step_255 > 0")
-        for value, options in ((step_norm, StepNorm), (gain, Gain), (naturalness_sets, ComparedSets)):
-            if value not in get_args(options):
-                raise ValueError(f"tip_im: {value!r} must be one of {', '.join(get_args(options))}")
-        if not 0 <= warp_low <= warp_high or naturalness_weight < 0:
-            raise ValueError("tip_im: must have 0 <= warp_low <= warp_high and naturalness_weight >= 0")
-        self.epsilon_255 = epsilon_255
-        self.steps = steps
-        self.step_255 = 1.5 * epsilon_255 / steps if step_255 is None else step_255
-        self.step_norm: StepNorm = step_norm
-        self.momentum_decay = momentum_decay
-        self.targets = targets
-        self.gain: Gain = gain
-        self.warp_low = warp_low
-        self.warp_high = warp_high
-        self.naturalness_weight = naturalness_weight
-        self.naturalness_sets: ComparedSets = naturalness_sets
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.steps = whole("steps", steps)
+        self.step_255 = 1.5 * epsilon_255 / steps if step_255 is None else grey_step("step_255", step_255)
+        self.step_norm: StepNorm = one_of("step_norm", step_norm, get_args(StepNorm))
+        self.momentum_decay = at_least("momentum_decay", momentum_decay)
+        self.targets = whole("targets", targets)
+        self.gain: Gain = one_of("gain", gain, get_args(Gain))
+        self.warp_low = at_least("warp_low", warp_low)
+        self.warp_high = at_least("warp_high", warp_high, warp_low)
+        self.naturalness_weight = at_least("naturalness_weight", naturalness_weight)
+        self.naturalness_sets: ComparedSets = one_of("naturalness_sets", naturalness_sets, get_args(ComparedSets))
         self.budget = Budget("linf", epsilon_255)
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cloakbench.datasets.ranges import at_least, whole
 from cloakbench.methods.gradient import Attack, add_momentum
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.objectives import Objective
@@ -50,10 +51,8 @@ class VMIFGSM(MIFGSM):
             random_start=random_start,
             momentum_decay=momentum_decay,
         )
-        if neighbours < 1 or beta < 0:
-            raise ValueError("vmi_fgsm: neighbours must be at least 1 and beta not negative")
-        self.neighbours = neighbours
-        self.beta = beta
+        self.neighbours = whole("neighbours", neighbours)
+        self.beta = at_least("beta", beta)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         gradient = self.gradient(photos, attack)

@@ -15,18 +15,32 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 ALLOWED = {
     "bench": {"bench", "methods.base", "models.attributes", "models.base", "datasets"},
-    "methods": {"methods", "models.base", "datasets.base", "datasets.checks", "datasets.randomness"},
+    "methods": {
+        "methods",
+        "models.base",
+        "datasets.base",
+        "datasets.checks",
+        "datasets.randomness",
+        "datasets.ranges",
+    },
     "models": {
         "models",
         "datasets.base",
         "datasets.checks",
         "datasets.randomness",
+        "datasets.ranges",
         "datasets.provenance",
         "datasets.whole_file",
     },
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"}
+DATASETS_FOR_BENCH = {
+    "datasets.base",
+    "datasets.checks",
+    "datasets.randomness",
+    "datasets.ranges",
+    "datasets.provenance",
+}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.command_line.flags import nearest
 from cloakbench.bench.command_line.values import quoted
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.reasons import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.command_line.flags import pieces
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.reasons import ConfigError
 
 LONGEST_NAME = 200
 """Bytes of a run's name, to which its folder adds nine; file systems take 255."""

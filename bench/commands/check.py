@@ -41,7 +41,7 @@ def _check_method(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
     config_dirs, overrides = split_config_dirs(words)
     config = compose_config(overrides, config_dirs=config_dirs)
     plain: Any = OmegaConf.to_container(config.method, resolve=True)
-    make_protector(plain, config.method_key)  # a bad setting is one line, not a failed check
+    make_protector(plain, config.method_key, "method")  # a bad setting is one line, not a failed check
     return config.method_key, check_config(plain)
 
 

@@ -10,14 +10,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.budgets import poisoning_budgets_of, refuse_idle_poisoning_budgets
+from cloakbench.bench.building import build
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.kinds import KINDS
-from cloakbench.bench.plan import Cell, Chunk, ConfigError, Unit, cells_of, make_protector, surrogate_labels, unit_key
+from cloakbench.bench.plan import Cell, Chunk, Unit, cells_of, make_protector, surrogate_labels, unit_key
 from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
-from cloakbench.bench.reasons import cause_of
+from cloakbench.bench.reasons import ConfigError
 from cloakbench.bench.recognisers import project_modules
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
@@ -27,7 +28,25 @@ from cloakbench.datasets.provenance import code_digest
 
 QUALITY = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
-_SETTINGS = frozenset(key.removeprefix("poisoning.") for key in KINDS if key.startswith("poisoning."))
+_SETTINGS = frozenset(
+    name for block, _, name in (key.rpartition(".") for key in KINDS) if block == "poisoning" and name != "*"
+)
+
+
+def check_poisoning(config: DictConfig) -> None:
+    """Look at every setting of the ``poisoning`` block before any photo is opened.
+
+    Raises:
+        ConfigError: one is unknown, missing or wrong; an attacker or regime cannot be built.
+    """
+    block = config.poisoning
+    if wrong := sorted(set(block) ^ _SETTINGS):
+        raise ConfigError(f"poisoning has no setting {wrong[0]!r} or lacks it; see conf/poisoning/survey.yaml")
+    _cells(config)
+    for name in ("attackers", "regimes"):
+        for key, one in _plain(block[name]).items():
+            build(one, f"poisoning.{name}.{key}")
+    list(_scenarios(block))
 
 
 def plan_poisoning(
@@ -39,8 +58,6 @@ def plan_poisoning(
         ConfigError: the block or the data set lacks something; the message says what.
     """
     block = config.poisoning
-    if wrong := sorted(set(block) ^ _SETTINGS):
-        raise ConfigError(f"poisoning has no setting {wrong[0]!r} or lacks it; see conf/poisoning/survey.yaml")
     train, test, others = _faces(dataset, block.identities, block.other_identities)
     digest = manifest.digest()
     names = train.identities()
@@ -76,7 +93,7 @@ def plan_poisoning(
             if chunk.probes not in originals:
                 originals[chunk.probes] = tensor_digest(train.images[list(chunk.probes)])
         planned.append(CellUnits(tuple(units), tuple(originals[unit.chunk.probes] for unit, _ in units)))
-    attackers, regimes = _buildable(block.attackers, "attacker"), _buildable(block.regimes, "regime")
+    attackers, regimes = _plain(block.attackers), _plain(block.regimes)
     number = {name: place for place, name in enumerate([*names, *others.identities()])}
     more = len(number) - len(names)
     return Poisoning(
@@ -152,18 +169,19 @@ def _cells(config: DictConfig) -> list[Cell]:
     if missing := [key for key in more if key not in methods]:
         raise ConfigError(f"poisoning.more_epsilons_255 names {missing[0]}, which is not among poisoning.methods")
     cells: list[Cell] = []
+    refuse_idle_poisoning_budgets(config, chosen=chosen)
     for key, method in methods.items():
-        axis = [] if chosen or block.epsilons_255 is None else list(block.epsilons_255)
+        axis = poisoning_budgets_of(config, str(key), chosen=chosen) or []
         if key in more:
             axis = axis or [method.epsilon_255]
             axis += [value for value in more[key] if value not in axis]
-        cells += cells_of(str(key), method, axis or None, labels)
+        cells += cells_of(str(key), method, axis or None, labels, "method" if chosen else f"poisoning.methods.{key}")
     budgets = sorted({cell.epsilon_255 for cell in cells if cell.epsilon_255 == cell.epsilon_255})
     controls = [
         cell
         for key, method in config.controls.items()
         if key not in methods
-        for cell in cells_of(str(key), method, budgets or None, labels)
+        for cell in cells_of(str(key), method, budgets or None, labels, f"controls.{key}")
     ]
     return controls + cells
 
@@ -192,8 +210,6 @@ def _scenarios(block: DictConfig) -> Iterator[Scenario]:
     regimes, shares = list(block.regimes), list(block.clean_shares)
     if not block.attackers or not regimes or not shares or not block.seeds:
         raise ConfigError("poisoning needs at least one attacker, regime, clean share and seed")
-    if not all(0 <= share < 1 for share in shares):
-        raise ConfigError(f"poisoning.clean_shares must lie in [0, 1), got {shares}")
     varied = list(block.attackers) if block.variants_on is None else list(block.variants_on)
     if missing := [key for key in varied if key not in block.attackers]:
         raise ConfigError(f"poisoning.variants_on names {missing[0]}, which is not among the attackers")
@@ -206,12 +222,7 @@ def _scenarios(block: DictConfig) -> Iterator[Scenario]:
             yield Scenario(attacker, regimes[0], share)
 
 
-def _buildable(configs: DictConfig, kind: str) -> dict[str, Any]:
-    """Plain configs by key, each of which can be built: a wrong one would fail after hours of protecting."""
+def _plain(configs: DictConfig) -> dict[str, Any]:
+    """Plain configs by key."""
     plain: Any = OmegaConf.to_container(configs, resolve=True)
-    for key, config in plain.items():
-        try:
-            instantiate(config)
-        except Exception as problem:
-            raise ConfigError(f"{kind} {key}: {cause_of(problem)}") from problem
     return {str(key): config for key, config in plain.items()}

@@ -9,7 +9,7 @@ from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, Poisoning, at
 from cloakbench.bench.poisoning.workshop import ATTACKS, Job, PoisoningWorkshop, Published, published
 from cloakbench.bench.pool import Failure, answers
 from cloakbench.bench.progress import track
-from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.store import Store
 from cloakbench.bench.workshop import UnitReport, quality_key
 from cloakbench.datasets.base import OK
 
@@ -28,8 +28,6 @@ def work(plan: Poisoning, store: Store, workers: int, *, retry_failed: bool) -> 
         for answer in answers(jobs, functools.partial(PoisoningWorkshop, plan.brief), workers):
             report, label = answer.value, _label(plan, answer.job)
             if isinstance(report, Failure):
-                if isinstance(report.error, StoreError):
-                    raise report.error
                 log.debug("%s", report.details)
                 problems.append(f"{label}: {report.reason}")
             tracker.advance(report.photos if isinstance(report, UnitReport) else 0, label)

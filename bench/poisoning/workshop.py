@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cloakbench.bench.machine import machine_trouble
 from cloakbench.bench.plan import Unit
 from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, PoisoningBrief, attack_key
 from cloakbench.bench.poisoning.training import train_and_answer, unprotected_rows
@@ -104,9 +105,9 @@ class PoisoningWorkshop:
                 f"{self.brief.work.seed}-{job.seed}",
                 torch.device(self.brief.work.device),
             )
-        except (StoreError, MemoryError):
-            raise
         except Exception as problem:  # an attacker may raise anything; its answers become rows with a status
+            if isinstance(problem, StoreError) or machine_trouble(problem):
+                raise
             reason = reason_of(problem)
             failure = {"status": TARGET_FAILED, "reason": reason, "details": traceback.format_exc()}
             self.store.write_json("failures", key, failure)

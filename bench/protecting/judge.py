@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.protecting.faces import Face, FaceFinder
 from cloakbench.bench.quality import ssim
 from cloakbench.datasets.paste import crop_box
@@ -109,6 +110,8 @@ def _similarity(model: Recogniser, key: str, crops: Tensor, device: torch.device
     try:
         embeddings = model.embed(crops.to(device=device, dtype=torch.float32) / 255)
     except Exception as problem:  # a judge that raises is a gap; the copy is as good without it
+        if trouble := machine_trouble(problem):
+            raise MachineError(trouble) from problem
         log.warning("%s gave no answer: %s", key, problem)
         return Similarity(None, None)
     cosines = [float(value) for value in embeddings[1:] @ embeddings[0]]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.progress import track
 from cloakbench.bench.protecting.collect import Photo, check_folders, clashing, collect
 from cloakbench.bench.protecting.faces import Found, read
@@ -147,9 +148,11 @@ def _work(
     names = [name if number == 0 else f"{name}#{number + 1}" for name, number, _ in faces]
     try:
         protected = protect_faces(settings, company, names, [face for *_, face in faces])
-    except (MissingNeedError, MemoryError):
+    except MissingNeedError:
         raise
     except Exception as problem:  # a method may raise anything; its photos become rows with a status
+        if trouble := machine_trouble(problem):
+            raise MachineError(trouble) from problem
         reason = reason_of(problem)
         log.debug("%s raised", settings.method, exc_info=True)
         for task in tasks:

@@ -14,9 +14,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.composition import missing_settings
+from cloakbench.bench.machine import checked_device
 from cloakbench.bench.plan import ConfigError, make_protector
 from cloakbench.bench.protecting.faces import FaceFinder, Which
 from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
+from cloakbench.bench.setting_checks import check_values
 from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.metadata import Format, Policy
 from cloakbench.datasets.provenance import code_digest
@@ -123,17 +125,16 @@ def read_settings(config: DictConfig) -> Settings:
     for name, kind in _CHOICES.items():
         if config[name] not in get_args(kind):
             raise ConfigError(f"{name} must be {' or '.join(get_args(kind))}, got {config[name]!r}")
-    if config.max_references < 1 or config.min_crop_px < 1 or config.max_megapixels <= 0:
-        raise ConfigError("max_references and min_crop_px must be >= 1 and max_megapixels > 0")
+    check_values(config)
+    device = checked_device(config.device, "device")
     surrogate_configs = _models(config.surrogate, config.surrogates)
     judge_configs = _models(config.target, config.targets)
     method_config = _plain(config.method)
-    uses_surrogates = "surrogates" in make_protector(method_config, config.method_key).needs
+    uses_surrogates = "surrogates" in make_protector(method_config, config.method_key, "method").needs
     built = {
         key: build_recogniser(model, key)
         for key, model in ({**surrogate_configs, **judge_configs} if uses_surrogates else judge_configs).items()
     }
-    device = torch.device(config.device)
     settings = Settings(
         source=_path(config.input),
         output=_path(config.output),

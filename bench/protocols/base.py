@@ -112,6 +112,11 @@ class Protocol(ABC):
     version: str
     """Part of every cache key: raised whenever the same responses would give other records or rates."""
 
+    needs: frozenset[str] = frozenset()
+    """Roles of faces without which nothing can be measured."""
+    gaps_without: frozenset[str] = frozenset()
+    """Roles of faces without which some rates are gaps."""
+
     @abstractmethod
     def records(self, responses: Responses) -> pd.DataFrame:
         """One row per probe, in the order of ``responses``; numbers are null where ``status`` is not ``ok``."""

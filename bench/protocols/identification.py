@@ -40,6 +40,7 @@ from cloakbench.bench.protocols.base import (
     cosine,
     count_rows,
 )
+from cloakbench.datasets.ranges import SettingError, is_whole
 
 _PROBE_CHUNK = 512
 _GALLERY_CHUNK = 8192
@@ -57,16 +58,18 @@ class Identification(Protocol):
         ks: depths of the candidate list at which the attacker may find the person.
 
     Raises:
-        ValueError: a depth below 1, or none.
+        SettingError: a depth below 1 or that is no whole number, one twice, or none.
     """
 
     name = "identification"
     version = "1"
+    needs = frozenset({"distractor"})
 
     def __init__(self, ks: Iterable[int] = (1, 5, 10)) -> None:
-        self.ks = tuple(sorted({int(k) for k in ks}))
-        if not self.ks or self.ks[0] < 1:
-            raise ValueError(f"ks must be depths of 1 or more, got {list(self.ks)}")
+        given = list(ks)
+        if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
+            raise SettingError("ks", given, "a list of whole numbers of at least 1, each once")
+        self.ks = tuple(sorted(given))
 
     def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
         """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""

@@ -35,6 +35,7 @@ from cloakbench.bench.protocols.base import (
     count_rows,
 )
 from cloakbench.bench.protocols.calibration import FARS
+from cloakbench.datasets.ranges import SettingError, is_number, one_of
 
 _NO_THRESHOLD = {
     "calibrated": "no threshold: too few impostor pairs for this false accept rate",
@@ -58,7 +59,7 @@ class Verification(Protocol):
             that used them; they rarely have the rate they are named after.
 
     Raises:
-        ValueError: a rate outside (0, 1), or none; another kind of threshold.
+        SettingError: a rate outside (0, 1), two of one name, or none; another kind of threshold.
     """
 
     name = "verification"
@@ -67,12 +68,13 @@ class Verification(Protocol):
     def __init__(
         self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy"] = "calibrated"
     ) -> None:
-        self.fars = tuple(sorted({float(far) for far in fars}, reverse=True))
-        if not self.fars or not all(0 < far < 1 for far in self.fars):
-            raise ValueError(f"fars must be rates between 0 and 1, got {list(self.fars)}")
-        if thresholds not in _NO_THRESHOLD:
-            raise ValueError(f"thresholds must be calibrated or legacy, got {thresholds!r}")
-        self.thresholds = thresholds
+        given = list(fars)
+        sound = bool(given) and all(is_number(far) and 0 < far < 1 for far in given)
+        if not sound or len({far_label(far) for far in given}) < len(given):
+            raise SettingError("fars", given, "a list of rates above 0 and below 1, each once")
+        self.fars = tuple(sorted(map(float, given), reverse=True))
+        self.thresholds = one_of("thresholds", thresholds, tuple(_NO_THRESHOLD))
+        self.gaps_without = frozenset({"impostor"} if thresholds == "calibrated" else ())
 
     def _metrics(self) -> Iterator[tuple[str, str, str]]:
         """Name, kind and rate label of every metric in order."""

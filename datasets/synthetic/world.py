@@ -13,6 +13,7 @@ import torch
 
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 from cloakbench.datasets.randomness import generator
+from cloakbench.datasets.ranges import at_least, positive, share, whole
 from cloakbench.datasets.synthetic.album import Album, renderer_version
 from cloakbench.datasets.synthetic.darkroom import Progress, develop_album
 
@@ -63,7 +64,21 @@ class SyntheticWorld(Dataset):
         nuisance_scale: float = 1.0,
         cache: str | Path | None = None,
     ) -> None:
-        tests = round(poison_test_share * poison_images)
+        counts = {
+            "identities": identities,
+            "references_per_identity": references_per_identity,
+            "probes_per_identity": probes_per_identity,
+            "distractors": distractors,
+            "auxiliary_identities": auxiliary_identities,
+            "auxiliary_images": auxiliary_images,
+            "impostor_identities": impostor_identities,
+            "impostor_images": impostor_images,
+            "poison_identities": poison_identities,
+            "poison_images": poison_images,
+        }
+        for name, count in counts.items():
+            whole(name, count, 0)
+        tests = round(share("poison_test_share", poison_test_share) * poison_images)
         if poison_identities and not 0 < tests < poison_images:
             raise ValueError(
                 f"poison_test_share={poison_test_share:g} of {poison_images} photos leaves no photo to train on or to "
@@ -79,9 +94,6 @@ class SyntheticWorld(Dataset):
             "test": ("poisoner", poison_identities, tests),
         }
         self._poison_images = poison_images
-        for role, (_, people, photos) in self._plan.items():
-            if people < 0 or photos < 0:
-                raise ValueError(f"the synthetic world cannot have {people} x {photos} {role} photos; use 0 for none")
         self._prefix = f"synthetic/s{seed}"
         self._scales = _checked_scales(identity_scale, nuisance_scale)
         self._cache = cache
@@ -160,6 +172,4 @@ def _album(names: list[str], role: str, photos: int, identity_scale: float, nuis
 
 
 def _checked_scales(identity_scale: float, nuisance_scale: float) -> tuple[float, float]:
-    if identity_scale <= 0 or nuisance_scale < 0:
-        raise ValueError(f"need identity_scale > 0 and nuisance_scale >= 0, got {identity_scale} and {nuisance_scale}")
-    return identity_scale, nuisance_scale
+    return positive("identity_scale", identity_scale), at_least("nuisance_scale", nuisance_scale)

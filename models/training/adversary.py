@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cloakbench.datasets.ranges import grey_levels, whole
+
 
 class Ascent:
     """Projected gradient ascent on the cross-entropy, Linf ball, uniform random start (Madry et al., ICLR 2018).
@@ -21,9 +23,8 @@ class Ascent:
     """
 
     def __init__(self, radius_255: float, step_255: float, steps: int, random_start: bool = True) -> None:
-        if radius_255 < 0 or step_255 < 0 or steps < 0:
-            raise ValueError("adversary: radius_255, step_255 and steps must not be negative")
-        self.radius_255, self.step_255, self.steps, self.random_start = radius_255, step_255, steps, random_start
+        self.radius_255, self.step_255 = grey_levels("radius_255", radius_255), grey_levels("step_255", step_255)
+        self.steps, self.random_start = whole("steps", steps, 0), random_start
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, draws: torch.Generator) -> Tensor:
         """Images in [0, 1] that the network, in the mode it is in, finds harder; no gradient reaches the input."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.datasets.randomness import generator, layers_draw_from
+from cloakbench.datasets.ranges import at_least, positive, share, share_below_one, whole
 from cloakbench.models.base import Attacker, BatchRule
 
 
@@ -53,13 +54,14 @@ class ScratchAttacker(Attacker):
         decay: float,
         clip_norm: float,
     ) -> None:
-        if epochs < 1 or batch_size < 2 or learning_rate <= 0 or not all(0 <= share <= 1 for share in milestones):
-            raise ValueError("attacker: need epochs >= 1, batch_size >= 2, learning_rate > 0, milestones in [0, 1]")
         self.network = network
         self.family = family
-        self.epochs, self.batch_size = epochs, batch_size
-        self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
-        self.milestones, self.decay, self.clip_norm = tuple(milestones), decay, clip_norm
+        self.epochs, self.batch_size = whole("epochs", epochs), whole("batch_size", batch_size, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.momentum = share_below_one("momentum", momentum)
+        self.weight_decay = at_least("weight_decay", weight_decay)
+        self.milestones = tuple(share("milestones", milestone) for milestone in milestones)
+        self.decay, self.clip_norm = positive("decay", decay), positive("clip_norm", clip_norm)
 
     def train(
         self, photos: Tensor, labels: Tensor, classes: int, regime: BatchRule, seed: object, device: torch.device

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cloakbench.datasets.ranges import share, whole
+
 
 class Flip:
     """Mirror each image with probability one half."""
@@ -27,9 +29,7 @@ class FlipCrop:
     """
 
     def __init__(self, padding_px: int) -> None:
-        if padding_px < 0:
-            raise ValueError(f"views: padding_px must be >= 0, got {padding_px}")
-        self.padding_px = padding_px
+        self.padding_px = whole("padding_px", padding_px, 0)
         self.flip = Flip()
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
@@ -55,10 +55,8 @@ class StrongViews:
     """
 
     def __init__(self, padding_px: int, colour: float, cutout_px: int) -> None:
-        if not 0 <= colour <= 1 or cutout_px < 0:
-            raise ValueError(f"views: need 0 <= colour <= 1 and cutout_px >= 0, got {colour} and {cutout_px}")
         self.crop = FlipCrop(padding_px)
-        self.colour, self.cutout_px = colour, cutout_px
+        self.colour, self.cutout_px = share("colour", colour), whole("cutout_px", cutout_px, 0)
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
         images = self.crop(images, draws)

@@ -34,7 +34,7 @@ def commands(document: str) -> list[Command]:
             continue
         first = text.count("\n", 0, fence.start(2)) + 1
         lines = fence[2].splitlines()
-        for number, line in enumerate(lines):
+        for number in range(len(lines)):
             if number and lines[number - 1].endswith("\\"):
                 continue
             rest = "\n".join(lines[number:])
