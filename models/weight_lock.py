@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from cloakbench.datasets.whole_file import whole_file
-from cloakbench.models.exclusive import exclusive
+from cloakbench.datasets.exclusive import exclusive
 
 LOCK_NAME = "weights.lock.json"
 

@@ -22,11 +22,12 @@ ALLOWED = {
         "datasets.checks",
         "datasets.randomness",
         "datasets.provenance",
+        "datasets.exclusive",
         "datasets.whole_file",
     },
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"}
+DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance", "datasets.seal"}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
