@@ -1,8 +1,8 @@
 """One photo file in, one aligned face crop or the reason for its absence out.
 
 A crop depends on the photo's bytes, on the options and on nothing else. Because of that it can be kept: with a cache
-folder, a photo is decoded and its face is looked for once. Kept crops are sealed and checked when they are read, so they
-need not be forced to disk: what a crash of the machine spoils is made again.
+folder, a photo is decoded and its face is looked for once. Kept crops are sealed and checked when they are read, so
+they need not be forced to disk: what a crash of the machine spoils is made again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,15 @@ ALLOWED = {
     },
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance", "datasets.seal"}
+DATASETS_FOR_BENCH = {
+    "datasets.base",
+    "datasets.checks",
+    "datasets.randomness",
+    "datasets.provenance",
+    "datasets.seal",
+    "datasets.storage",
+    "datasets.whole_file",
+}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},
