@@ -16,7 +16,7 @@ from cloakbench.bench.plan import Cell, Unit, make_protector, read_limits
 from cloakbench.bench.poisoning.assemble import Poisoned
 from cloakbench.bench.quality import QualityMetric, quality_measurements
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
-from cloakbench.bench.store import StoreError
+from cloakbench.bench.store import EntryGoneError
 from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
 from cloakbench.methods.base import METHOD_FAILED
@@ -25,7 +25,11 @@ from cloakbench.methods.base import METHOD_FAILED
 def assemble(
     experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
 ) -> Results:
-    """Results of an experiment from the store alone."""
+    """Results of an experiment from the store alone.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
+    """
     frames = [_rates(experiment, job, key) for job, key in measured.items()]
     costs = _costs(experiment, inventory)
     if experiment.cells:
@@ -133,7 +137,7 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
         rows: tensor_digest(probes.images[list(rows)]) for rows in {unit.chunk.probes for unit in inventory.units}
     }
     metrics = wanted_metrics(experiment.brief)
-    frames = []
+    frames, gone = [], []
     for cell in experiment.cells:
         records = []
         for unit in inventory.of(cell):
@@ -141,6 +145,8 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
             if about := inventory.about.get(unit.key):
                 key = quality_key(experiment.brief, originals[unit.chunk.probes], about["pixels"], about["status"])
                 stored = experiment.store.read_frame("quality", key)
+                if stored is None and unit.key not in inventory.unfinished:
+                    gone.append(key)
             records.append(_lost_quality(experiment, unit, metrics) if stored is None else stored)
         rates = quality_measurements(
             metrics,
@@ -160,6 +166,8 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
                 same_family=False,
             )
         )
+    if gone:
+        raise EntryGoneError(f"image metrics {gone[0]} are gone from {experiment.store.root}")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -241,16 +249,22 @@ def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ..
     probes = experiment.faces["probe"]
     first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
     protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
+    gone = []
     for cell in _shown_cells(experiment):
         for unit in inventory.of(cell):
             shown = [row for row in first.values() if row in unit.chunk.probes]
             if not shown or unit.key not in inventory.about:
                 continue
             stored = experiment.store.read_photos("protected", unit.key)
-            for row in shown if stored else []:
+            if stored is None:
+                gone.append(unit.cell.label)
+                continue
+            for row in shown:
                 place = unit.chunk.probes.index(row)
-                if stored and stored[1]["status"][place] == OK:
+                if stored[1]["status"][place] == OK:
                     protected[row][cell.method_label] = stored[0][place]
+    if gone:
+        raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
     return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
 
 
@@ -267,5 +281,5 @@ def _shown_cells(experiment: Experiment) -> list[Cell]:
 def _read(experiment: Experiment, kind: str, key: str) -> pd.DataFrame:
     frame = experiment.store.read_frame(kind, key)
     if frame is None:
-        raise StoreError(f"{kind} {key} are gone from the store; run the same command again")
+        raise EntryGoneError(f"{kind} {key} are gone from {experiment.store.root}")
     return frame

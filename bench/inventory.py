@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from cloakbench.bench.experiment import Experiment
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.measure import CellPhotos, MeasureBrief
 from cloakbench.bench.plan import Cell, Unit
+from cloakbench.bench.store import EntryGoneError
 from cloakbench.bench.workshop import UNCHANGED, RoleJob, embedding_key, quality_key
 from cloakbench.datasets.base import OK, Role
 from cloakbench.methods.base import METHOD_FAILED
@@ -28,11 +29,13 @@ class Inventory:
         about: unit key to what is stored about its photos, for units that were protected.
         failures: unit key to ``{"status", "reason"}``, for units whose method raised.
         units: every unit of the experiment.
+        unfinished: keys of units whose job ended in an error, so that anything of theirs may be missing.
     """
 
     about: Mapping[str, dict[str, Any]]
     failures: Mapping[str, dict[str, str]]
     units: tuple[Unit, ...]
+    unfinished: frozenset[str] = frozenset()
 
     def of(self, cell: Cell) -> list[Unit]:
         """The units of a cell in chunk order."""
@@ -72,17 +75,35 @@ class Inventory:
         return list(dict.fromkeys(lines))
 
 
-def take_stock(experiment: Experiment) -> Inventory:
-    """Look every unit up."""
-    about, failures = {}, {}
+def job_name(job: Job) -> Hashable:
+    """What tells a job from all others."""
+    return job if isinstance(job, RoleJob) else job[0].key
+
+
+def take_stock(experiment: Experiment, unfinished: Collection[Hashable] = ()) -> Inventory:
+    """Look every unit up.
+
+    Args:
+        experiment: what was worked on.
+        unfinished: names of the jobs that ended in an error (`job_name`).
+
+    Raises:
+        EntryGoneError: nothing is stored of a unit whose job went through.
+    """
+    about, failures, gone = {}, {}, []
     for unit, _ in experiment.units:
         known = experiment.store.read_about("protected", unit.key)
         if known is not None:
             about[unit.key] = known
-        else:
-            failure = experiment.store.read_json("failures", unit.key)
-            failures[unit.key] = failure or {"status": METHOD_FAILED, "reason": "not finished"}
-    return Inventory(about, failures, tuple(unit for unit, _ in experiment.units))
+            continue
+        failure = experiment.store.read_json("failures", unit.key)
+        failures[unit.key] = failure or {"status": METHOD_FAILED, "reason": "not finished"}
+        if failure is None and unit.key not in unfinished:
+            gone.append(unit.cell.label)
+    if gone:
+        raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
+    units = tuple(unit for unit, _ in experiment.units)
+    return Inventory(about, failures, units, frozenset(unit.key for unit in units if unit.key in unfinished))
 
 
 def count_jobs(experiment: Experiment) -> int:
@@ -91,7 +112,10 @@ def count_jobs(experiment: Experiment) -> int:
 
 
 def due_jobs(experiment: Experiment) -> list[Job]:
-    """Jobs with anything missing from the store, clean embeddings first. Recorded failures are not due."""
+    """Jobs with anything missing from the store or damaged, clean embeddings first. Recorded failures are not due.
+
+    Embeddings and photos are many: that they exist is enough here, and their content is checked when it is used.
+    """
     if not experiment.targets:
         return []
     store, brief = experiment.store, experiment.brief
@@ -102,14 +126,14 @@ def due_jobs(experiment: Experiment) -> list[Job]:
         return tensor_digest(probes.images[list(rows)])
 
     def unit_is_done(unit: Unit) -> bool:
-        if store.path("failures", unit.key, ".json").exists():
+        if store.read_json("failures", unit.key) is not None:
             return True
         about = store.read_about("protected", unit.key)
         if about is None:
             return False
         names = [probes.image_id[row] for row in unit.chunk.probes]
         quality = quality_key(brief, original_digest(unit.chunk.probes), about["pixels"], about["status"])
-        return store.has_frame("quality", quality) and all(
+        return store.is_whole("quality", quality, ".parquet") and all(
             store.has_tensors("embeddings", embedding_key(brief, target, label, about["pixels"], names)[0])
             for label in brief.transforms
             for target in brief.targets
@@ -138,11 +162,13 @@ def clean_pixels(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     return whole | {"probe": tuple(tensor_digest(probes[list(chunk.probes)]) for chunk in experiment.chunks)}
 
 
-def missing_embeddings(experiment: Experiment, inventory: Inventory, target: str, label: str) -> list[str]:
-    """Keys of what a target should have embedded and has not, because it raised."""
+def missing_embeddings(
+    experiment: Experiment, inventory: Inventory, clean: Mapping[str, Collection[str]], target: str, label: str
+) -> list[str]:
+    """Keys of what a target should have embedded and has not, because it raised; ``clean`` is from `clean_pixels`."""
     brief, probes = experiment.brief, experiment.faces["probe"]
     wanted: list[tuple[str, str, tuple[str, ...]]] = [
-        (UNCHANGED, pixels, ()) for group in clean_pixels(experiment).values() for pixels in group
+        (UNCHANGED, pixels, ()) for group in clean.values() for pixels in group
     ]
     for unit in inventory.units:
         if unit.key in inventory.about:

@@ -15,7 +15,7 @@ Inputs = Mapping[str, Any]
 
 _CHUNK_BYTES = 1 << 22
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the stored formats; part of every key."""
 
 

@@ -6,7 +6,7 @@ without recomputing anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.protocols.base import Protocol, Responses
 from cloakbench.bench.protocols.calibration import add_legacy, calibrate
-from cloakbench.bench.store import Store
+from cloakbench.bench.store import EntryGoneError, Store
 from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.thresholds import Calibration, stored_thresholds
 from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
@@ -64,6 +64,7 @@ class MeasureBrief:
         legacy: target to the legacy thresholds of its card.
         protocols: key to resolved protocol config.
         resamples: bootstrap draws.
+        missing: keys of the embeddings that targets have not given, because they raised; no others may be absent.
     """
 
     work: Brief
@@ -74,6 +75,17 @@ class MeasureBrief:
     legacy: Mapping[str, tuple[float, float, float] | None]
     protocols: Mapping[str, Mapping[str, Any]]
     resamples: int
+    missing: frozenset[str] = frozenset()
+
+
+_ENTRIES = ("thresholds", "records", "measurements")
+"""Kinds of the three tables that answer a job, in the order in which they are written."""
+
+
+def is_answered(store: Store, key: str) -> bool:
+    """Whether a job is done: all of its tables are there and undamaged."""
+    whole = [store.is_whole(kind, key, ".parquet") for kind in _ENTRIES]  # each is looked at
+    return all(whole)
 
 
 def measure_key(brief: MeasureBrief, target: str, transform: str, missing: Sequence[str]) -> str:
@@ -108,9 +120,21 @@ class Measurer:
         self._faces: dict[str, FaceSet] = {}
 
     def __call__(self, job: MeasureJob) -> str:
-        key = job.key
-        if self.store.has_frame("measurements", key):
-            return key
+        """Answer a job.
+
+        Raises:
+            EntryGoneError: embeddings were damaged, or have gone since the job was planned. All such are found at once.
+        """
+        if not is_answered(self.store, job.key):
+            try:
+                self._answer(job)
+            except EntryGoneError:
+                for key in self._wanted(job):
+                    self.store.is_whole("embeddings", key, ".safetensors")
+                raise
+        return job.key
+
+    def _answer(self, job: MeasureJob) -> None:
         thresholds = self._thresholds(job.target)
         records, measurements = [], []
         for number in range(len(self.brief.cells)):
@@ -121,11 +145,21 @@ class Measurer:
                 rates = protocol.measurements(found, self.brief.resamples, self.brief.work.seed)
                 records.append(found.assign(cell=number, protocol=name))
                 measurements.append(rates.assign(cell=number, protocol=name))
-        self.store.write_frame("thresholds", key, thresholds)
-        self.store.write_frame("records", key, pd.concat(records, ignore_index=True))
-        rates = pd.concat(measurements, ignore_index=True)
-        self.store.write_frame("measurements", key, rates)  # last: its presence says that the job is done
-        return key
+        answer = (thresholds, pd.concat(records, ignore_index=True), pd.concat(measurements, ignore_index=True))
+        for kind, table in zip(_ENTRIES, answer, strict=True):
+            self.store.write_frame(kind, job.key, table)
+
+    def _wanted(self, job: MeasureJob) -> Iterator[str]:
+        """Keys of all embeddings that a job may read."""
+        probes, work = self.faces("probe"), self.brief.work
+        for group in self.brief.clean_pixels.values():
+            for pixels in group:
+                yield embedding_key(work, job.target, UNCHANGED, pixels, ())[0]
+        for cell in self.brief.cells:
+            for pixels, rows in zip(cell.pixels, cell.rows, strict=True):
+                if pixels:
+                    names = [probes.image_id[row] for row in rows]
+                    yield embedding_key(work, job.target, job.transform, pixels, names)[0]
 
     def _responses(self, job: MeasureJob, number: int, thresholds: pd.DataFrame) -> Responses:
         probes = self.faces("probe")
@@ -202,9 +236,12 @@ class Measurer:
     def _embeddings(self, model: str, transform: str, pixels: str, names: Sequence[str]) -> Tensor:
         key, _ = embedding_key(self.brief.work, model, transform, pixels, names)
         stored = self.store.read_tensors("embeddings", key)
-        if stored is None:  # the target raised: its photos failed, and the next run asks it again
-            return torch.full((len(names), self.brief.work.embedding_sizes[model]), torch.nan)
-        return stored[0]["embeddings"]
+        if stored is not None:
+            return stored[0]["embeddings"]
+        if key not in self.brief.missing:
+            raise EntryGoneError(f"embeddings {key} by {model} are gone from {self.store.root}")
+        # The target raised: its photos failed, and the next run asks it again.
+        return torch.full((len(names), self.brief.work.embedding_sizes[model]), torch.nan)
 
     def faces(self, role: str) -> FaceSet:
         """The stored faces of a role, read once per process."""

@@ -25,7 +25,7 @@ import torch
 
 from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.reasons import reason_of
-from cloakbench.bench.store import StoreError
+from cloakbench.bench.store import EntryGoneError, StoreError
 
 _LAST_WORDS_SECONDS = 5
 """How long the end of a process whose pipe closed is waited for."""
@@ -43,7 +43,8 @@ class WorkerDiedError(MachineError):
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that raised. Where the machine failed (a full disk), ``fatal`` ends the run; others are recorded."""
+    """A job that raised. Where the machine failed (a full disk), ``fatal`` ends the run or, where an entry is gone, the
+    round; others are recorded."""
 
     reason: str
     details: str
@@ -172,8 +173,8 @@ def _died(process: Any, starting: bool) -> WorkerDiedError:
 
 
 def _answer(job: Job, value: Any) -> Answer[Job]:
-    """An answer, unless the machine failed."""
-    if isinstance(value, Failure) and value.fatal is not None:
+    """An answer, unless the machine failed. An entry that is gone does not end the rest of the round."""
+    if isinstance(value, Failure) and value.fatal is not None and not isinstance(value.fatal, EntryGoneError):
         raise value.fatal
     return Answer(job, value)
 

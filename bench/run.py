@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.archive import is_current, mark_current, save_results
+from cloakbench.bench.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.assemble import assemble, read_records
 from cloakbench.bench.environment import describe
 from cloakbench.bench.experiment import Experiment, prepare
@@ -23,20 +26,27 @@ from cloakbench.bench.inventory import (
     Inventory,
     count_jobs,
     due_jobs,
+    job_name,
     measure_brief,
     missing_embeddings,
     take_stock,
 )
 from cloakbench.bench.loggers import RunLogger
-from cloakbench.bench.measure import MeasureJob, Measurer, measure_key
+from cloakbench.bench.measure import MeasureJob, Measurer, is_answered, measure_key
 from cloakbench.bench.poisoning import work as poisoning
 from cloakbench.bench.poisoning.assemble import Poisoned, assemble_poisoning
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
 from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.store import EntryGoneError, StoreError, explained
 from cloakbench.bench.workshop import RoleJob, UnitReport, Workshop
+from cloakbench.datasets.whole_file import whole_file
 
 log = logging.getLogger(__name__)
+
+_ROUNDS = 10
+"""How often a run may find that something is gone from the store before it gives up. Damage shows layer by layer:
+tables first, then the embeddings they are made from, then the photos that those are made from."""
 
 
 @dataclass
@@ -61,82 +71,129 @@ def run(config: DictConfig) -> Outcome:
 
     Raises:
         ConfigError, ValueError: the experiment cannot start; one line saying what to change.
-        StoreError: the store cannot be written (disk full); finished work is kept.
+        StoreError: the store or the run folder cannot be read or written (disk full); finished work is kept.
         MachineError: device, memory or permissions failed; finished work is kept, and the failure is not.
         WorkerDiedError: a worker process vanished; finished work is kept.
     """
     torch.set_num_threads(1)  # thread count changes the order of float sums
-    experiment = prepare(config)
-    folder = experiment.folder
-    _describe_run(experiment)
-    with _logging_to(folder / "run.log"):
-        outcome = _run(experiment)
+    experiment = prepare(deepcopy(config))  # which settles choices in place
+    folder, loggers = experiment.folder, experiment.loggers
+    with ExitStack() as stack:
+        try:
+            with explained(folder, "paths.runs"):
+                _describe_run(experiment)
+                stack.enter_context(_logging_to(folder / "run.log"))
+        except StoreError:
+            if not is_finished(folder):  # what is finished can be shown from a folder that nobody may write to
+                raise
+        plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
+        for logger in loggers:
+            logger.start(folder, plain)
+        if config.runtime.retry_failed:
+            _forget_failures(experiment)
+        outcome = _run(config, experiment, loggers)
     experiment.store.remove_leftovers()  # only now: workers of a run that was just killed die when they next can
     return outcome
 
 
-def _run(experiment: Experiment) -> Outcome:
-    config, folder, loggers = experiment.config, experiment.folder, experiment.loggers
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    for logger in loggers:
-        logger.start(folder, plain)
+def _run(config: DictConfig, experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
+    """Work and report, again from the start when something turns out to be gone from the store or damaged."""
+    for _ in range(_ROUNDS):
+        try:
+            return _attempt(experiment, loggers)
+        except EntryGoneError as gone:
+            log.info("%s: they are made again", gone.strerror)
+            experiment = prepare(deepcopy(config))  # stores faces again where they are gone
+    raise StoreError(
+        f"entries of {experiment.store.root} keep vanishing or reading back wrong: check the disk, and that nothing "
+        "deletes files there, then run the same command again"
+    )
 
+
+def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
+    """Work and report.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged; the report is not written.
+    """
+    config, folder = experiment.config, experiment.folder
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
-    problems = _work(experiment, workers, loggers)
+    problems, unfinished = _work(experiment, workers, loggers)
+    untrained: set[Hashable] = set()
     if experiment.poisoning is not None:
-        retry_failed = config.runtime.retry_failed
-        problems += poisoning.work(experiment.poisoning, experiment.store, workers, retry_failed=retry_failed)
-    inventory = take_stock(experiment)
+        more, untrained = poisoning.work(experiment.poisoning, experiment.store, workers)
+        problems += more
+    inventory = take_stock(experiment, unfinished)
     for details in inventory.details():
         log.debug("%s", details)
     problems += [*inventory.problems(), *experiment.rejected]
-    measured = _measure(experiment, inventory, workers)
-    poisoned = _assemble_poisoning(experiment)
+    measured = _measure(experiment, inventory, workers, unfinished)
+    poisoned = _assemble_poisoning(experiment, untrained)
     results = assemble(experiment, inventory, measured, poisoned)
     problems += _target_problems(experiment, inventory, results)
     problems += poisoned.problems if poisoned else []
-    for logger in loggers:
-        logger.finish(results.measurements)
 
     reused = is_current(results, folder) and not config.runtime.force_report
     if not reused:
-        from cloakbench.bench.report.writer import write_report
-
         save_results(results, read_records(experiment, measured, poisoned), folder)
-        write_report(results, folder)
-        mark_current(results, folder)
+        publish(results, folder)
+    for logger in loggers:
+        logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
 
 
-def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) -> list[str]:
-    """Do every job whose result is not in the store; returns what went wrong, a line each."""
-    if experiment.config.runtime.retry_failed:
-        for unit, _ in experiment.units:
-            experiment.store.remove("failures", unit.key, ".json")
+def _forget_failures(experiment: Experiment) -> None:
+    for unit, _ in experiment.units:
+        experiment.store.remove("failures", unit.key, ".json")
+    if experiment.poisoning is not None:
+        poisoning.forget_failures(experiment.poisoning, experiment.store)
+
+
+def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) -> tuple[list[str], set[Hashable]]:
+    """Do every job whose result is not in the store.
+
+    Returns:
+        What went wrong, a line each, and the names of the jobs that ended in an error.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged: look again at what is due.
+    """
     jobs = due_jobs(experiment)
     if jobs:
         log.info("%s: %d of %d pieces of work to do", experiment.config.name, len(jobs), count_jobs(experiment))
-    problems = []
+    problems: list[str] = []
+    unfinished: set[Hashable] = set()
+    gone = None
     make_workshop = functools.partial(Workshop, experiment.brief)
     with track("protecting and embedding", len(jobs)) as tracker:
         for answer in answers(jobs, make_workshop, workers):
             report, job = answer.value, answer.job
             label = f"clean {job.role} by {job.model}" if isinstance(job, RoleJob) else job[0].cell.label
             if isinstance(report, Failure):
-                log.debug("%s", report.details)
-                problems.append(f"{label}: {report.reason}")
+                if isinstance(report.fatal, EntryGoneError):
+                    gone = report.fatal
+                else:
+                    log.debug("%s", report.details)
+                    problems.append(f"{label}: {report.reason}")
+                    unfinished.add(job_name(job))
                 tracker.advance(0, label)
                 continue
             tracker.advance(report.photos, label)
             if not isinstance(job, RoleJob):
-                _log_unit(loggers, job[0], report)
-    return problems
+                with explained(experiment.folder, "paths.runs"):
+                    _log_unit(loggers, job[0], report)
+    if gone is not None:
+        raise gone
+    if jobs and any(job_name(job) not in unfinished for job in due_jobs(experiment)):
+        raise EntryGoneError(f"results that were just stored are gone from {experiment.store.root}")
+    return problems, unfinished
 
 
-def _assemble_poisoning(experiment: Experiment) -> Poisoned | None:
+def _assemble_poisoning(experiment: Experiment, unfinished: set[Hashable]) -> Poisoned | None:
     if experiment.poisoning is None:
         return None
-    return assemble_poisoning(experiment.poisoning, experiment.store, experiment.config.statistics.resamples)
+    resamples = experiment.config.statistics.resamples
+    return assemble_poisoning(experiment.poisoning, experiment.store, resamples, unfinished)
 
 
 def _target_problems(experiment: Experiment, inventory: Inventory, results: Results) -> list[str]:
@@ -162,7 +219,7 @@ def _target_problems(experiment: Experiment, inventory: Inventory, results: Resu
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Everything that is logged, details of failures included, goes to a file too."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     project = logging.getLogger("cloakbench")
     level = project.level
@@ -174,6 +231,14 @@ def _logging_to(path: Path) -> Iterator[None]:
         project.removeHandler(handler)
         project.setLevel(level)
         handler.close()
+
+
+class _RunLog(logging.FileHandler):
+    """A log that a full disk cuts short without a word: what needs the disk more says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is logging's)
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> None:
@@ -191,34 +256,56 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> No
         )
 
 
-def _measure(experiment: Experiment, inventory: Inventory, workers: int) -> dict[MeasureJob, str]:
-    """Judge everything that is stored; returns the keys of the answers."""
+def _measure(
+    experiment: Experiment, inventory: Inventory, workers: int, unfinished: set[Hashable]
+) -> dict[MeasureJob, str]:
+    """Judge everything that is stored; returns the keys of the answers.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged.
+    """
     if not experiment.targets:
         return {}
     brief = measure_brief(experiment, inventory)
     keys: dict[MeasureJob, str] = {}
+    missing: set[str] = set()
     for label in experiment.brief.transforms:
         for target in experiment.targets:
-            key = measure_key(brief, target, label, missing_embeddings(experiment, inventory, target, label))
+            absent = missing_embeddings(experiment, inventory, brief.clean_pixels, target, label)
+            key = measure_key(brief, target, label, absent)
             keys[MeasureJob(target, label, key)] = key
-    due = [job for job in keys if not experiment.store.has_frame("measurements", keys[job])]
+            missing.update(absent)
+    if missing and any(job_name(job) not in unfinished for job in due_jobs(experiment)):
+        raise EntryGoneError(f"embeddings that were just stored are gone from {experiment.store.root}")
+    brief = replace(brief, missing=frozenset(missing))
+    due = [job for job in keys if not is_answered(experiment.store, job.key)]
+    gone = None
     with track("measuring", len(due)) as tracker:
         for answer in answers(due, functools.partial(Measurer, brief), workers):
             if isinstance(answer.value, Failure):
-                log.debug("%s", answer.value.details)
-                raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}")
+                if isinstance(answer.value.fatal, EntryGoneError):
+                    gone = answer.value.fatal
+                else:
+                    log.debug("%s", answer.value.details)
+                    raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}")
             tracker.advance(0, answer.job.target)
+    if gone is not None:
+        raise gone
     return keys
 
 
 def _describe_run(experiment: Experiment) -> None:
     """Config, environment and manifest, readable beside the results."""
     folder = experiment.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(experiment.config, resolve=True), encoding="utf-8")
-    environment = json.dumps(describe(experiment.brief.device), indent=1)
-    (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["image_id", "identity", "role", "sha256", "status", "note"])
-        writer.writerows(astuple(entry) for entry in experiment.manifest.entries)
+    manifest = io.StringIO()
+    writer = csv.writer(manifest, lineterminator="\n")
+    writer.writerow(["image_id", "identity", "role", "sha256", "status", "note"])
+    writer.writerows(astuple(entry) for entry in experiment.manifest.entries)
+    texts = {
+        "config.yaml": OmegaConf.to_yaml(experiment.config, resolve=True),
+        "environment.json": json.dumps(describe(experiment.brief.device), indent=1) + "\n",
+        "manifest.csv": manifest.getvalue(),
+    }
+    for name, content in texts.items():
+        with whole_file(folder / name) as file:
+            file.write(content.encode())

@@ -1,55 +1,54 @@
 """The result store: a folder of entries named by content, shared by any number of runs and processes.
 
 An entry is written under a temporary name, flushed to disk and renamed, so it is either absent or whole: a run
-killed anywhere leaves at most a temporary file, which the next run removes. Work on an entry is claimed with an
-advisory lock that the operating system drops when its holder dies.
+killed anywhere leaves at most a temporary file, which the next run removes. Each carries a seal over its bytes and its
+name (`cloakbench.datasets.seal`), which is checked whenever it is read. Work on an entry is claimed with an advisory
+lock that the operating system drops when its holder dies.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import io
 import json
 import logging
 import os
 import secrets
 import socket
-import struct
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.lib import format as npy
-from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from cloakbench.bench.keys import Inputs, byte_chunks, canonical_json, tensor_digest
+from cloakbench.bench import entries
+from cloakbench.bench.keys import Inputs, byte_chunks
+from cloakbench.datasets.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_stream
+from cloakbench.datasets.storage import map_npy
 
 log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Modification time of zip members: the same photos give the same bytes."""
 
 
 class StoreError(OSError):
-    """The store cannot be written or holds something it should not; the message says what to do."""
+    """The store cannot be read or written, or holds something it should not; the message says what to do."""
+
+
+class EntryGoneError(StoreError):
+    """An entry that was there is absent, or was damaged and has been removed: it has to be made again."""
 
 
 class Store:
-    """Entries under ``root``: tensors as safetensors or npy, photos as a zip of PNG files, failures as JSON.
+    """Entries under ``root``: tensors as safetensors or npy, photos as a zip of PNG files, tables as Parquet, facts as
+    JSON.
 
-    Every reader checks what it reads and treats a damaged entry as absent, after a warning; every writer may run
-    beside another writer of the same entry, since both write the same content and rename is atomic.
+    Every reader checks the seal of what it reads. Content that does not match is removed, after a warning, and counts
+    as absent; a file that cannot be read is left alone and is a `StoreError`. Every writer may run beside another
+    writer of the same entry, since both write the same content and rename is atomic.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,142 +58,102 @@ class Store:
         """Where an entry lies, whether or not it exists."""
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
+    def is_whole(self, kind: str, key: str, suffix: str) -> bool:
+        """Whether an entry is there and matches its seal; where only the content decides whether work is done."""
+        return self._read(kind, key, suffix) is not None
+
     # Tensors ---------------------------------------------------------------------------------------------------------
 
     def has_tensors(self, kind: str, key: str) -> bool:
         """Whether the entry exists; its content is checked when it is read."""
-        return self.path(kind, key, ".safetensors").exists()
+        return self._exists(self.path(kind, key, ".safetensors"))
 
     def write_tensors(
         self, kind: str, key: str, tensors: Mapping[str, Tensor], inputs: Inputs, note: Any = None
     ) -> None:
         """Store named tensors with what they were made from; ``note`` is any JSON value to keep beside them."""
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        metadata = {
-            "inputs": canonical_json(inputs),
-            "digests": canonical_json({name: tensor_digest(tensor) for name, tensor in whole.items()}),
-            "note": json.dumps(note),
-        }
-        self._write(self.path(kind, key, ".safetensors"), save(whole, metadata))
+        self._seal(kind, key, ".safetensors", entries.pack_tensors(tensors, inputs, note))
 
     def read_tensors(self, kind: str, key: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and note of an entry, or None when it is absent or damaged."""
-        path = self.path(kind, key, ".safetensors")
-        try:
-            with safe_open(path, "pt") as entry:
-                metadata = entry.metadata()
-                tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 (not a dict)
-            digests = json.loads(metadata["digests"])
-            if digests != {name: tensor_digest(tensor) for name, tensor in tensors.items()}:
-                raise ValueError("content does not match its digest")
-            return tensors, json.loads(metadata["note"])
-        except FileNotFoundError:
-            return None
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as damage:
-            return self._discard(path, damage)
+        content = self._read(kind, key, ".safetensors")
+        return None if content is None else entries.unpack_tensors(content)
 
     # Arrays ----------------------------------------------------------------------------------------------------------
 
     def has_array(self, kind: str, key: str) -> bool:
-        """Whether the entry exists."""
-        return self.path(kind, key, ".npy").exists()
+        """Whether the entry exists; its content is checked when it is mapped."""
+        return self._exists(self.path(kind, key, ".npy"))
 
     def write_array(self, kind: str, key: str, tensor: Tensor) -> None:
         """Store one tensor that may be larger than memory, as an uncompressed ``.npy``."""
-        header = io.BytesIO()
-        description = {"descr": tensor[:0].numpy().dtype.str, "fortran_order": False, "shape": tuple(tensor.shape)}
-        npy.write_array_header_1_0(header, description)
-        self._write(self.path(kind, key, ".npy"), chain([header.getvalue()], byte_chunks(tensor)))
+        parts = entries.array_parts(tensor, byte_chunks(tensor))
+        self._write(self.path(kind, key, ".npy"), sealed_stream(parts, _name(kind, key, ".npy")))
 
     def map_array(self, kind: str, key: str) -> Tensor | None:
         """A stored tensor mapped from disk, or None when it is absent or damaged; changes stay in memory.
 
-        Its pixels are not checked: it is for large entries that a process of this run has just written or seen.
+        The whole file is read once to check it.
         """
         path = self.path(kind, key, ".npy")
-        try:
-            return torch.from_numpy(np.load(path, mmap_mode="c"))
-        except FileNotFoundError:
-            return None
-        except (ValueError, OSError) as damage:
-            return self._discard(path, damage)
+        with self._opened(path) as file:
+            if file is None:
+                return None
+            try:
+                check_stream(file, os.fstat(file.fileno()).st_size, _name(kind, key, ".npy"))
+            except DamagedError as damage:
+                return self._discard(path, file, damage)
+            file.seek(0)
+            return torch.from_numpy(map_npy(file))
 
     # Photos ----------------------------------------------------------------------------------------------------------
 
     def write_photos(self, kind: str, key: str, images: Tensor, names: Sequence[str], about: Mapping[str, Any]) -> None:
         """Store uint8 photos ``[N, 3, H, W]`` as PNG files in one zip, with ``about.json`` beside them."""
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo("about.json", _EPOCH), json.dumps(about, sort_keys=True))
-            for row, (image, name) in enumerate(zip(images, names, strict=True)):
-                png = io.BytesIO()
-                Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG", compress_level=1)
-                archive.writestr(zipfile.ZipInfo(_member_name(row, name), _EPOCH), png.getvalue())
-        self._write(self.path(kind, key, ".zip"), buffer.getvalue())
+        self._seal(kind, key, ".zip", entries.pack_photos(images, names, about, _name(kind, key, ".zip")))
 
     def read_photos(self, kind: str, key: str) -> tuple[Tensor, dict[str, Any]] | None:
         """The photos as they would be downloaded, uint8 ``[N, 3, H, W]``, and what is known about them; None when
         absent or damaged."""
-        path = self.path(kind, key, ".zip")
-        try:
-            with zipfile.ZipFile(path) as archive:
-                about = json.loads(archive.read("about.json"))
-                members = sorted(name for name in archive.namelist() if name.endswith(".png"))
-                photos = [np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in members]
-            return torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).contiguous(), about
-        except FileNotFoundError:
-            return None
-        except (zipfile.BadZipFile, ValueError, KeyError, OSError, struct.error) as damage:
-            return self._discard(path, damage)
+        content = self._read(kind, key, ".zip")
+        return None if content is None else entries.unpack_photos(content, _name(kind, key, ".zip"))
 
     def read_about(self, kind: str, key: str) -> dict[str, Any] | None:
-        """Only what is known about stored photos; None when absent or damaged."""
+        """Only what is known about stored photos, which has a seal of its own; None when absent or damaged."""
         path = self.path(kind, key, ".zip")
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("about.json"))
-        except FileNotFoundError:
-            return None
-        except (zipfile.BadZipFile, ValueError, KeyError, OSError, struct.error) as damage:
-            return self._discard(path, damage)
+        with self._opened(path) as file:
+            if file is None:
+                return None
+            try:
+                return entries.read_about(file, _name(kind, key, ".zip"))
+            except DamagedError as damage:
+                return self._discard(path, file, damage)
 
     # Text ------------------------------------------------------------------------------------------------------------
 
     def write_json(self, kind: str, key: str, value: Any) -> None:
         """Store a JSON value."""
-        self._write(self.path(kind, key, ".json"), json.dumps(value, sort_keys=True, indent=1).encode())
+        self._seal(kind, key, ".json", entries.pack_json(value))
 
     def read_json(self, kind: str, key: str) -> Any | None:
         """A stored JSON value, or None when absent or damaged."""
-        path = self.path(kind, key, ".json")
-        try:
-            return json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (ValueError, OSError) as damage:
-            return self._discard(path, damage)
+        content = self._read(kind, key, ".json")
+        return None if content is None else json.loads(content)["value"]
 
     # Frames ----------------------------------------------------------------------------------------------------------
 
     def has_frame(self, kind: str, key: str) -> bool:
         """Whether the entry exists; its content is checked when it is read."""
-        return self.path(kind, key, ".parquet").exists()
+        return self._exists(self.path(kind, key, ".parquet"))
 
     def write_frame(self, kind: str, key: str, frame: pd.DataFrame) -> None:
         """Store a table as Parquet."""
-        buffer = io.BytesIO()
-        frame.to_parquet(buffer, index=False)
-        self._write(self.path(kind, key, ".parquet"), buffer.getvalue())
+        self._seal(kind, key, ".parquet", entries.pack_frame(frame))
 
     def read_frame(self, kind: str, key: str) -> pd.DataFrame | None:
         """A stored table, or None when absent or damaged."""
-        path = self.path(kind, key, ".parquet")
-        try:
-            return pd.read_parquet(path)
-        except FileNotFoundError:
-            return None
-        except (ValueError, OSError) as damage:  # pyarrow's errors derive from these
-            return self._discard(path, damage)
+        content = self._read(kind, key, ".parquet")
+        return None if content is None else entries.unpack_frame(content)
 
     def remove(self, kind: str, key: str, suffix: str) -> None:
         """Forget an entry; nothing happens when it is absent."""
@@ -210,8 +169,10 @@ class Store:
         bounded and avoids the race of removing a lock that somebody is opening.
         """
         path = self.root / "locks" / key[:3]
-        self._make_folder(path.parent)
-        with path.open("wb") as handle:
+        with explained(self.root, "paths.store"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("ab")
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -221,51 +182,124 @@ class Store:
 
     def remove_leftovers(self) -> int:
         """Delete temporary files whose writer on this host is gone; returns how many."""
-        removed = 0
-        for path in self.root.glob(f"*/*/{_TEMPORARY}*"):
-            host, pid, _ = path.name.removeprefix(_TEMPORARY).rsplit("-", 2)
-            if host == socket.gethostname() and not _alive(int(pid)):
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        return sum(_remove_leftover(path) for path in self.root.glob(f"*/*/{_TEMPORARY}*"))
 
-    def _write(self, path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
-        self._make_folder(path.parent)
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    def _seal(self, kind: str, key: str, suffix: str, content: bytes) -> None:
+        self._write(self.path(kind, key, suffix), seal(content, _name(kind, key, suffix)))
+
+    def _write(self, path: Path, parts: Iterable[Bytes]) -> None:
         temporary = path.parent / f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with temporary.open("wb") as handle:
-                for part in [content] if isinstance(content, bytes) else content:
-                    handle.write(part)
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.replace(path)
-        except OSError as problem:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise self._explained(problem) from problem
+        with explained(self.root, "paths.store"):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as handle:
+                    fcntl.flock(handle, fcntl.LOCK_EX)  # tells those who remove leftovers that the writer lives
+                    handle.writelines(parts)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+                    temporary.replace(path)
+            except OSError:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
 
-    def _make_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise self._explained(problem) from problem
+    def _read(self, kind: str, key: str, suffix: str) -> bytes | None:
+        """The content of an entry with its seal checked; None when it is absent or damaged."""
+        path = self.path(kind, key, suffix)
+        with self._opened(path) as file:
+            if file is None:
+                return None
+            content = file.read()
+            try:
+                check_seal(content, _name(kind, key, suffix))
+            except DamagedError as damage:
+                return self._discard(path, file, damage)
+            return content
 
-    def _explained(self, problem: OSError) -> StoreError:
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[IO[bytes] | None]:
+        """The file of an entry, None when there is none. Only what was read can be damaged: a file that cannot be
+        opened or read stays."""
+        try:
+            file = _open(path)
+            with file or nullcontext():
+                yield file
+        except StoreError:
+            raise
+        except OSError as problem:
+            raise _unreadable(path, problem) from problem
+
+    def _exists(self, path: Path) -> bool:
+        try:
+            return path.exists()
+        except OSError as problem:
+            raise _unreadable(path, problem) from problem
+
+    def _discard(self, path: Path, file: IO[bytes], damage: DamagedError) -> None:
+        log.warning("%s is damaged (%s); it will be made again", path, damage)
+        try:
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):  # or another process has made it again already
+                path.unlink()
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            raise StoreError(
+                problem.errno,
+                f"{path} is damaged and cannot be removed ({problem.strerror or problem}): remove it by hand",
+            ) from problem
+
+
+@contextmanager
+def explained(folder: Path, setting: str) -> Iterator[None]:
+    """Whatever fails on disk inside ends in one line: that ``folder``, which ``setting`` names, cannot be written.
+
+    Raises:
+        StoreError: instead of any other ``OSError``.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "the disk is full: free some space and run the same command again, finished work is kept"
         else:
-            advice = f"{problem.strerror or problem}: check the folder or choose another with paths.store=FOLDER"
-        return StoreError(problem.errno, f"cannot write to {self.root}: {advice}")
-
-    def _discard(self, path: Path, damage: Exception) -> None:
-        log.warning("%s is damaged (%s); it will be made again", path, damage)
-        path.unlink(missing_ok=True)
+            advice = f"{problem.strerror or problem}: check the folder or choose another with {setting}=FOLDER"
+        raise StoreError(problem.errno, f"cannot write to {folder}: {advice}") from problem
 
 
-def _member_name(row: int, image_id: str) -> str:
-    """File name inside the zip: the row keeps the order, the id tells a person which photo it is."""
-    readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in image_id)
-    return f"{row:05d}-{readable[-80:]}.png"
+def _name(kind: str, key: str, suffix: str) -> str:
+    """What an entry's seal says it is."""
+    return f"{kind}/{key}{suffix}"
+
+
+def _open(path: Path) -> IO[bytes] | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def _unreadable(path: Path, problem: OSError) -> StoreError:
+    return StoreError(
+        problem.errno,
+        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable and run the "
+        "same command again",
+    )
+
+
+def _remove_leftover(path: Path) -> bool:
+    """Delete a temporary file if its writer is gone: no such process on this host, and nobody holds its lock."""
+    host, _, rest = path.name.removeprefix(_TEMPORARY).rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdecimal() or _alive(int(rest)):
+        return False
+    with suppress(OSError), path.open("rb") as file:  # another's file, or one that has just gone, is none of ours
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+        return True
+    return False
 
 
 def _alive(pid: int) -> bool:
@@ -273,6 +307,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloakbench.bench.keys import content_key
-from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.store import EntryGoneError, Store
 from cloakbench.datasets.base import FaceSet
 
 _LABELS = "face_labels"
@@ -38,11 +38,11 @@ def read_faces(store: Store, key: str) -> FaceSet:
     """Faces stored by `write_faces`, mapped from disk.
 
     Raises:
-        StoreError: they are gone or damaged.
+        EntryGoneError: they are gone or damaged; `write_faces` makes them again.
     """
     images, stored = store.map_array("faces", key), store.read_tensors(_LABELS, key)
     if images is None or stored is None:
-        raise StoreError(f"stored faces {key} are gone from {store.root}; run the same command again")
+        raise EntryGoneError(f"stored faces {key} are gone from {store.root}; run the same command again")
     tensors, note = stored
     attributes = {
         name.removeprefix("attribute "): values for name, values in tensors.items() if name.startswith("attribute ")

@@ -127,8 +127,8 @@ class Workshop:
         return Busy()
 
     def _work(self, unit: Unit, inputs: dict[str, Any]) -> UnitReport | Busy:
-        about = self.store.read_about("protected", unit.key)
-        if about is None:
+        stored = self.store.read_photos("protected", unit.key)
+        if stored is None:
             try:
                 about = self._protect(unit, inputs)
                 if isinstance(about, Busy):
@@ -140,7 +140,11 @@ class Workshop:
                 failure = {"status": METHOD_FAILED, "reason": reason, "details": traceback.format_exc()}
                 self.store.write_json("failures", unit.key, failure)
                 return UnitReport(0.0, len(unit.chunk.probes), len(unit.chunk.probes))
-        self._respond(unit)
+            stored = self.store.read_photos("protected", unit.key)
+            if stored is None:
+                raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
+        photos, about = stored
+        self._respond(unit, photos, about)
         failed = sum(status != "ok" for status in about["status"])
         return UnitReport(about["cost"]["seconds"], len(about["status"]), failed)
 
@@ -186,18 +190,14 @@ class Workshop:
             self.store.write_tensors("learnt", key, learnt.tensors, shared, vars(learnt.cost))
             return learnt
 
-    def _respond(self, unit: Unit) -> None:
+    def _respond(self, unit: Unit, photos: Tensor, about: Mapping[str, Any]) -> None:
         """Measure the saved photos and embed them with every target after every transform."""
-        stored = self.store.read_photos("protected", unit.key)
-        if stored is None:
-            raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
-        photos, about = stored
         probes = self.faces("probe")
         names = tuple(probes.image_id[row] for row in unit.chunk.probes)
         identity = [probes.identity[row] for row in unit.chunk.probes]
         original = probes.images[list(unit.chunk.probes)]
         key = quality_key(self.brief, tensor_digest(original), tensor_digest(photos), about["status"])
-        if not self.store.has_frame("quality", key):
+        if not self.store.is_whole("quality", key, ".parquet"):
             records = quality_records(
                 wanted_metrics(self.brief), original, photos, image_id=names, identity=identity, status=about["status"]
             )

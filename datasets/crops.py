@@ -1,15 +1,15 @@
 """One photo file in, one aligned face crop or the reason for its absence out.
 
 A crop depends on the photo's bytes, on the options and on nothing else. Because of that it can be kept: with a cache
-folder, a photo is decoded and its face is looked for once. Kept crops carry the digest of their pixels and are checked
-when they are read, so they need not be forced to disk: what a crash of the machine spoils is made again.
+folder, a photo is decoded and its face is looked for once. Kept crops are sealed and checked when they are read, so
+they need not be forced to disk: what a crash of the machine spoils is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,10 @@ from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
 from cloakbench.datasets.provenance import code_digest
+from cloakbench.datasets.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.datasets.whole_file import whole_file
+
+log = logging.getLogger(__name__)
 
 _NOT_KEPT = {"detector_failed", "too_large"}  # may be for want of memory, not the file's fault
 _TEXTS = ("status", "note", "file_sha256", "pixels_sha256", "image_sha256")
@@ -68,7 +71,7 @@ class Crop:
     def pack(self) -> bytes:
         """The crop as a safetensors file, for the cache and for the way between processes."""
         tensors = {name: getattr(self, name) for name in _TENSORS if getattr(self, name) is not None}
-        return save(tensors, {name: getattr(self, name) for name in _TEXTS})
+        return save(tensors, {name: getattr(self, name) for name in _TEXTS} | {"seal": BLANK})
 
     @classmethod
     def unpack(cls, content: bytes) -> Crop:
@@ -80,12 +83,10 @@ class Crop:
         try:
             length = int.from_bytes(content[:8], "little")
             kept: dict[str, Any] = json.loads(content[8 : 8 + length])["__metadata__"] | load(content)
-            crop = cls(**kept)
+            kept.pop("seal")
+            return cls(**kept)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a crop: {error}") from error
-        if crop.image is not None and _digest(crop.image) != crop.image_sha256:
-            raise ValueError("the pixels do not match their digest")
-        return crop
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Cropper:
         """The crop of one photo; ``landmarks`` ``[5, 2]``, in pixels of the upright photo, win over detection.
 
         Raises:
-            DatasetError: the detector's package is missing or the cache cannot be written.
+            DatasetError: the detector's package is missing or the cache cannot be read or written.
         """
         try:
             content = _read_photo(place)
@@ -120,11 +121,12 @@ class Cropper:
         if self.cache is None:
             return self._make(content, digest, landmarks)
         file = self.cache / "crops" / digest[:2] / f"{self._key(digest, landmarks)}.safetensors"
-        with suppress(OSError, ValueError):  # absent or damaged: it is made again
-            return Crop.unpack(file.read_bytes())
+        kept = _read(file)
+        if kept is not None:
+            return kept
         crop = self._make(content, digest, landmarks)
         if crop.status not in _NOT_KEPT:
-            _write(file, crop.pack())
+            _write(file, crop)
         return crop
 
     def _make(self, content: bytes, digest: str, landmarks: Tensor | None) -> Crop:
@@ -223,10 +225,28 @@ def _digest(image: Tensor) -> str:
     return hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
 
 
-def _write(file: Path, content: bytes) -> None:
+def _read(file: Path) -> Crop | None:
+    """A kept crop, or None when it is absent or, with a warning, damaged."""
     try:
-        with whole_file(file, durable=False) as stream:  # a crop carries its digest
-            stream.write(content)
+        content = file.read_bytes()
+        check_seal(content, file.name)
+        return Crop.unpack(content)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except DamagedError:
+        log.warning("%s is damaged; it will be made again", file)
+        return None
+    except OSError as error:
+        raise DatasetError(
+            f"cannot read the kept crop {file} ({error.strerror}): make it readable, or set dataset.cache to another "
+            "folder or to null"
+        ) from error
+
+
+def _write(file: Path, crop: Crop) -> None:
+    try:
+        with whole_file(file, durable=False) as stream:  # a crop carries its seal
+            stream.writelines(seal(crop.pack(), file.name))
     except OSError as error:
         raise DatasetError(
             f"cannot write the crop cache {file.parent} ({error.strerror}): free space, or set dataset.cache to "

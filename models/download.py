@@ -13,8 +13,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cloakbench.datasets.exclusive import exclusive
 from cloakbench.models.archive_member import ArchiveError, extract_member
-from cloakbench.models.exclusive import exclusive
 from cloakbench.models.transfer import NOT_A_FILE, DiskError, DownloadError, Part, fetch
 
 __all__ = ["DiskError", "DownloadError", "OfflineError", "download", "file_sha256", "offline_switch"]

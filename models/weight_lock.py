@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from cloakbench.datasets.exclusive import exclusive
 from cloakbench.datasets.whole_file import whole_file
-from cloakbench.models.exclusive import exclusive
 
 LOCK_NAME = "weights.lock.json"
 

@@ -30,6 +30,7 @@ ALLOWED = {
         "datasets.randomness",
         "datasets.ranges",
         "datasets.provenance",
+        "datasets.exclusive",
         "datasets.whole_file",
     },
     "datasets": {"datasets"},
@@ -40,6 +41,9 @@ DATASETS_FOR_BENCH = {
     "datasets.randomness",
     "datasets.ranges",
     "datasets.provenance",
+    "datasets.seal",
+    "datasets.storage",
+    "datasets.whole_file",
 }
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 from cloakbench.bench.command_line.flags import is_name
 from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.composition import compose_config, split_config_dirs
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.reasons import ConfigError
+from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.screen import Screen
+from cloakbench.bench.store import StoreError
 
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _KEY = re.compile(r"-[0-9a-f]{8}")
 """What the folder of a run has behind the run's name."""
 _MOST = 12
@@ -25,10 +29,9 @@ def main(words: Sequence[str]) -> int:
     Raises:
         ConfigError: no run is named, one is named twice, or there is none of that name.
     """
-    from cloakbench.bench.archive import load_results, mark_current
+    from cloakbench.bench.archive import load_results
     from cloakbench.bench.report.sweep import combine
     from cloakbench.bench.report.terminal import summary
-    from cloakbench.bench.report.writer import write_report
 
     config_dirs, rest = split_config_dirs(words)
     settings = [word for word in rest if not is_name(word)]
@@ -47,12 +50,36 @@ def main(words: Sequence[str]) -> int:
     target = (
         folders[0] if len(folders) == 1 else folders[0].parent / ("+".join(folder.name for folder in folders))[:120]
     )
-    write_report(results, target)
-    if len(folders) == 1:
-        mark_current(results, target)
     screen.print(summary(results))
-    screen.path(f"Report written: {target / 'report.md'}")
+    screen.path(_write(results, target, runs, is_run=len(folders) == 1))
     return 0
+
+
+def _write(results: Results, target: Path, runs: Path, *, is_run: bool) -> str:
+    """Write a report, into ``runs`` where ``target`` lies elsewhere and is read-only; returns what was done.
+
+    Raises:
+        StoreError: neither can be written to, and there is no current report.
+    """
+    from cloakbench.bench.archive import is_current, publish
+    from cloakbench.bench.report.writer import write_report
+
+    try:
+        if is_run:
+            publish(results, target)
+        else:
+            write_report(results, target)
+        return f"Report written: {target / 'report.md'}"
+    except StoreError as problem:
+        if problem.errno not in _READ_ONLY:
+            raise
+        if is_run and is_current(results, target):
+            return f"Report unchanged: {target / 'report.md'} ({target} cannot be written to)"
+        elsewhere = runs / target.name
+        if elsewhere.resolve() == target.resolve():
+            raise
+        write_report(results, elsewhere)
+        return f"Report written: {elsewhere / 'report.md'} ({target} cannot be written to)"
 
 
 def _run_folder(name: str, runs: Path, screen: Screen) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from cloakbench.bench.poisoning.workshop import ATTACKS, Published, published
 from cloakbench.bench.protocols.base import TARGET_FAILED
 from cloakbench.bench.protocols.poisoning import Answer, poisoning_measurements, poisoning_records
 from cloakbench.bench.quality import quality_measurements
-from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.store import EntryGoneError, Store
 from cloakbench.bench.workshop import UNCHANGED, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
 from cloakbench.methods.base import METHOD_FAILED
@@ -43,22 +44,36 @@ class Poisoned:
     problems: list[str]
 
 
-def assemble_poisoning(track: Poisoning, store: Store, resamples: int) -> Poisoned:
-    """The results of the track, from the store alone."""
+def assemble_poisoning(
+    track: Poisoning, store: Store, resamples: int, unfinished: AbstractSet[Hashable] = frozenset()
+) -> Poisoned:
+    """The results of the track, from the store alone.
+
+    Args:
+        track, store: what was worked on, and where its results lie.
+        resamples: bootstrap draws.
+        unfinished: names of the jobs that ended in an error, so that anything of theirs may be missing.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
+    """
     measurements, records, costs, problems = [], [], [], []
     seed = track.brief.work.seed
     for number, (cell, units) in enumerate(zip(track.cells, track.brief.cells, strict=True)):
         axes = {"method": cell.method, "epsilon_255": cell.epsilon_255, "surrogate": cell.surrogate}
         state = published(store, units)
         if not state.status:
+            if unfinished.isdisjoint(unit.key for unit, _ in units.units):
+                raise EntryGoneError(f"protected photos of {cell.label} are gone from {store.root}")
             state = Published((), METHOD_FAILED, "not finished")
         if state.status != OK:
             problems.append(f"{cell.label}: {state.note}")
-        quality = _quality(track, store, units, state, resamples)
+        quality = _quality(track, store, units, state, resamples, unfinished)
         shared = axes | {"protocol": PROTOCOL, "white_box": False, "same_family": False}
         measurements.append(quality.assign(target="", transform=UNCHANGED, **shared))
         for scenario in track.scenarios:
-            answers = {one: _answer(track, store, state, AttackJob(number, scenario, one)) for one in track.seeds}
+            jobs = {one: AttackJob(number, scenario, one) for one in track.seeds}
+            answers = {one: _answer(track, store, state, job, unfinished) for one, job in jobs.items()}
             found = poisoning_records(answers, track.brief.test_labels, track.test.image_id, track.test.identity)
             rates = poisoning_measurements(found, [a.train_accuracy for a in answers.values()], resamples, seed)
             place = axes | {"target": scenario.attacker, "transform": scenario.label}
@@ -87,35 +102,50 @@ def assemble_poisoning(track: Poisoning, store: Store, resamples: int) -> Poison
     )
 
 
-def _answer(track: Poisoning, store: Store, state: Published, job: AttackJob) -> Answer:
+def _answer(
+    track: Poisoning, store: Store, state: Published, job: AttackJob, unfinished: AbstractSet[Hashable]
+) -> Answer:
     if state.status != OK:
         return Answer((), status=state.status, note=state.note)
     key, _ = attack_key(track.brief, job, state.pixels)
     stored = store.read_tensors(ATTACKS, key)
     if stored is None:
-        failure = store.read_json("failures", key) or {"status": TARGET_FAILED, "reason": "not finished"}
+        failure = store.read_json("failures", key)
+        if failure is None and job not in unfinished:
+            raise EntryGoneError(f"answers {key} of {job.scenario.attacker} are gone from {store.root}")
+        failure = failure or {"status": TARGET_FAILED, "reason": "not finished"}
         return Answer((), status=failure["status"], note=failure["reason"])
     tensors, note = stored
     return Answer(tensors["predicted"].tolist(), note["train_accuracy"])
 
 
-def _quality(track: Poisoning, store: Store, cell: CellUnits, state: Published, resamples: int) -> pd.DataFrame:
+def _quality(
+    track: Poisoning,
+    store: Store,
+    cell: CellUnits,
+    state: Published,
+    resamples: int,
+    unfinished: AbstractSet[Hashable],
+) -> pd.DataFrame:
     """Image metrics over all published photos of a cell."""
     metrics = wanted_metrics(track.brief.work)
-    if state.status != OK:
-        lost = pd.DataFrame({"identity": list(track.train.identity), "status": state.status})
+    keys = quality_keys(track, cell, state) if state.status == OK else []
+    frames = [frame for frame in (store.read_frame("quality", key) for key in keys) if frame is not None]
+    if len(frames) < len(keys) and unfinished.isdisjoint(unit.key for unit, _ in cell.units):
+        raise EntryGoneError(f"image metrics of published photos are gone from {store.root}")
+    if not keys or len(frames) < len(keys):
+        status = METHOD_FAILED if state.status == OK else state.status
+        lost = pd.DataFrame({"identity": list(track.train.identity), "status": status})
         frames = [lost.assign(**{metric.name: np.nan for metric in metrics})]
-    else:
-        frames = [store.read_frame("quality", key) for key in quality_keys(track, cell, state)]
-        if any(frame is None for frame in frames):
-            raise StoreError("image metrics of published photos are gone from the store; run the same command again")
-    whole = pd.concat(frames, ignore_index=True)  # type: ignore[arg-type]
+    whole = pd.concat(frames, ignore_index=True)
     return quality_measurements(metrics, whole, resamples, track.brief.work.seed)
 
 
 def _cost(store: Store, cell: CellUnits, state: Published, config: Mapping[str, Any], method: str) -> dict[str, Any]:
     """Cost per published photo, and what the method reports of its own search."""
     abouts = [store.read_about("protected", unit.key) for unit, _ in cell.units] if state.status == OK else []
+    if None in abouts:
+        raise EntryGoneError(f"protected photos of {method} are gone from {store.root}")
     known = [about for about in abouts if about is not None]
     photos = sum(len(about["status"]) for about in known)
 

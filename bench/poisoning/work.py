@@ -4,44 +4,67 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Hashable
 
 from cloakbench.bench.poisoning.brief import AttackJob, CellUnits, Poisoning, attack_key
-from cloakbench.bench.poisoning.workshop import ATTACKS, Job, PoisoningWorkshop, Published, published
+from cloakbench.bench.poisoning.workshop import Job, PoisoningWorkshop, Published, is_answered, published
 from cloakbench.bench.pool import Failure, answers
 from cloakbench.bench.progress import track
-from cloakbench.bench.store import Store
+from cloakbench.bench.store import EntryGoneError, Store
 from cloakbench.bench.workshop import UnitReport, quality_key
 from cloakbench.datasets.base import OK
 
 log = logging.getLogger(__name__)
 
 
-def work(plan: Poisoning, store: Store, workers: int, *, retry_failed: bool) -> list[str]:
-    """Do every protection and training whose result is not in the store; returns what went wrong, a line each."""
-    if retry_failed:
-        forget_failures(plan, store)
+def work(plan: Poisoning, store: Store, workers: int) -> tuple[list[str], set[Hashable]]:
+    """Do every protection and training whose result is not in the store.
+
+    Returns:
+        What went wrong, a line each, and the names of the jobs that ended in an error (`job_name`).
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged: look again at what is due.
+    """
     jobs = due_jobs(plan, store)
     if jobs:
         log.info("poisoning: %d of %d pieces of work to do", len(jobs), count_jobs(plan))
-    problems = []
+    problems: list[str] = []
+    unfinished: set[Hashable] = set()
+    gone = None
     with track("protecting and training", len(jobs)) as tracker:
         for answer in answers(jobs, functools.partial(PoisoningWorkshop, plan.brief), workers):
             report, label = answer.value, _label(plan, answer.job)
             if isinstance(report, Failure):
-                log.debug("%s", report.details)
-                problems.append(f"{label}: {report.reason}")
+                if isinstance(report.fatal, EntryGoneError):
+                    gone = report.fatal
+                else:
+                    log.debug("%s", report.details)
+                    problems.append(f"{label}: {report.reason}")
+                    unfinished.add(job_name(answer.job))
             tracker.advance(report.photos if isinstance(report, UnitReport) else 0, label)
-    return problems
+    if gone is not None:
+        raise gone
+    return problems, unfinished
+
+
+def job_name(job: Job) -> Hashable:
+    """What tells a job from all others."""
+    return job if isinstance(job, AttackJob) else job[0].key
 
 
 def due_jobs(plan: Poisoning, store: Store) -> list[Job]:
-    """Protections and trainings that are missing from the store. Recorded failures are not due."""
+    """Protections and trainings that are missing from the store or damaged. Recorded failures are not due."""
     states = [published(store, cell) for cell in plan.brief.cells]
     due: list[Job] = []
     for cell, state in zip(plan.brief.cells, states, strict=True):
         if state.status == OK:
             keys = quality_keys(plan, cell, state)
-            due += [unit for unit, key in zip(cell.units, keys, strict=True) if not store.has_frame("quality", key)]
+            due += [
+                unit
+                for unit, key in zip(cell.units, keys, strict=True)
+                if not store.is_whole("quality", key, ".parquet")
+            ]
         elif not state.status:
             due += cell.units
     for job in plan.jobs():
@@ -50,7 +73,7 @@ def due_jobs(plan: Poisoning, store: Store) -> list[Job]:
             due.append(job)
         elif state.status == OK:
             key, _ = attack_key(plan.brief, job, state.pixels)
-            if not (store.has_tensors(ATTACKS, key) or store.path("failures", key, ".json").exists()):
+            if not is_answered(store, key):
                 due.append(job)
     return due
 

@@ -17,7 +17,7 @@ from cloakbench.bench.poisoning.training import train_and_answer, unprotected_ro
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.protocols.base import TARGET_FAILED
 from cloakbench.bench.reasons import reason_of
-from cloakbench.bench.store import Store, StoreError
+from cloakbench.bench.store import EntryGoneError, Store, StoreError
 from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.workshop import UnitReport, Workshop
 from cloakbench.datasets.base import OK
@@ -58,6 +58,11 @@ def published(store: Store, cell: CellUnits) -> Published:
     return Published(tuple(pixels), OK)
 
 
+def is_answered(store: Store, key: str) -> bool:
+    """Whether a training is done: its answers are there and undamaged, or its failure is recorded."""
+    return store.is_whole(ATTACKS, key, ".safetensors") or store.read_json("failures", key) is not None
+
+
 class PoisoningWorkshop:
     """Handler of a worker process: answers `AttackJob` and ``(Unit, inputs)`` jobs.
 
@@ -69,6 +74,7 @@ class PoisoningWorkshop:
         self.protecting = Workshop(brief.work)
         self.store = self.protecting.store
         self._photos: tuple[int, Tensor] | None = None
+        self._read: dict[str, Tensor] = {}
 
     def __call__(self, job: Job) -> UnitReport | Busy:
         if not isinstance(job, AttackJob):
@@ -91,7 +97,7 @@ class PoisoningWorkshop:
         return Busy()
 
     def _attack(self, job: AttackJob, key: str, inputs: dict[str, Any]) -> UnitReport:
-        if self.store.has_tensors(ATTACKS, key) or self.store.path("failures", key, ".json").exists():
+        if is_answered(self.store, key):
             return UnitReport(0.0, 0, 0)  # another cell has the same photos
         begun = time.perf_counter()
         photos = self._training_photos(job)
@@ -101,7 +107,7 @@ class PoisoningWorkshop:
                 self.brief.regimes[job.scenario.regime],
                 photos,
                 torch.tensor(self.brief.labels + self.brief.other_labels),
-                read_faces(self.store, self.brief.test).images,
+                self._images(self.brief.test),
                 f"{self.brief.work.seed}-{job.seed}",
                 torch.device(self.brief.work.device),
             )
@@ -123,7 +129,7 @@ class PoisoningWorkshop:
             for unit, _ in self.brief.cells[job.cell].units:
                 stored = self.store.read_photos("protected", unit.key)
                 if stored is None:
-                    raise StoreError(f"{unit.cell.label}: protected photos are gone from the store; run again")
+                    raise EntryGoneError(f"protected photos of {unit.cell.label} are gone from {self.store.root}")
                 whole[list(unit.chunk.probes)] = stored[0]
             self._photos = (job.cell, whole)
         photos = self._photos[1]
@@ -132,5 +138,11 @@ class PoisoningWorkshop:
             photos = photos.clone()
             photos[rows] = originals.images[rows]
         if self.brief.others:
-            photos = torch.cat([photos, read_faces(self.store, self.brief.others).images])
+            photos = torch.cat([photos, self._images(self.brief.others)])
         return photos
+
+    def _images(self, key: str) -> Tensor:
+        """Stored photos, read once per process."""
+        if key not in self._read:
+            self._read[key] = read_faces(self.store, key).images
+        return self._read[key]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib.style
 import numpy as np
@@ -53,11 +53,16 @@ def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]
     return wrapper
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write PNG (200 dpi) or PDF (vector, fonts embedded) without dates, so that equal figures give equal bytes."""
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+def figure_bytes(figure: Figure, suffix: str) -> bytes:
+    """A figure as PNG (200 dpi) or PDF (vector, fonts embedded) without dates: equal figures give equal bytes.
+
+    It is drawn in memory: on a full disk matplotlib would raise errors of its own that say nothing.
+    """
+    metadata = {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
+    buffer = io.BytesIO()
     with _paper_style():
-        figure.savefig(path, metadata=metadata)
+        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=metadata)
+    return buffer.getvalue()
 
 
 class Styles:

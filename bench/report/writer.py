@@ -6,8 +6,7 @@ table and nowhere else. Files are written under a temporary name and renamed, so
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,12 @@ from cloakbench.bench.report.flags import self_checks
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.measured import Measured, text
-from cloakbench.bench.report.plotting import Skipped, save_figure
+from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import cost_table
+from cloakbench.bench.store import explained
+from cloakbench.datasets.whole_file import whole_file
 
 _ONLY_LINKED = ("_given_clean", "reported_differences")
 """Tables that the report links but does not print: variants of printed ones, and long ones made for computing."""
@@ -153,24 +154,20 @@ def _write_figures(measured: Measured, folder: Path) -> tuple[list[Path], dict[s
             continue
         for suffix in (".png", ".pdf"):
             path = folder / f"{name}{suffix}"
-            _replace(path, lambda temporary, figure=drawing: save_figure(figure, temporary))
+            _replace(path, figure_bytes(drawing, suffix))
             paths.append(path)
     return paths, skipped
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace a file as a whole: it is the old one or the new one, never half of either."""
-    _replace(path, lambda temporary: temporary.write_bytes(content.encode()))
+    """Replace a file as a whole: it is the old one or the new one, never half of either.
+
+    Raises:
+        StoreError: it cannot be written; one line saying why.
+    """
+    _replace(path, content.encode())
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary neighbour with the same suffix, flush to disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _replace(path: Path, content: bytes) -> None:
+    with explained(path.parent, "paths.results"), whole_file(path) as file:
+        file.write(content)

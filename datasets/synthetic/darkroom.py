@@ -1,4 +1,7 @@
-"""Renders albums once and keeps them: in shards, so that a killed rendering continues, and in parallel."""
+"""Renders albums once and keeps them: in shards, so that a killed rendering continues, and in parallel.
+
+One process at a time draws an album and clears its shards; others that want it wait and read what it drew.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 import torch
 
 from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.exclusive import exclusive
 from cloakbench.datasets.storage import read_array, write_array
 from cloakbench.datasets.synthetic.album import ATTRIBUTES, Album, Sheet
 
@@ -39,17 +43,27 @@ def develop_album(
         arrays = {part: torch.cat([getattr(shard, part) for shard in shards]).numpy() for part in PARTS}
         return _face_set(album, arrays)
     folder = Path(cache) / "synthetic" / album.digest()
-    arrays = _read(folder)
+    arrays = _read(folder, album)
     if arrays is None:
-        _draw_shards(album, folder / "shards", workers, progress)
-        for part, dtype in PARTS.items():
-            shape = (len(album), *ROW_SHAPES[part])
-            write_array(folder / f"{part}.npy", shape, dtype, _shard_parts(album, folder, part))
-        arrays = _read(folder)
-        if arrays is None:
-            raise OSError(f"{folder} cannot be read back right after writing: check the disk")
-        shutil.rmtree(folder / "shards", ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder.with_name(f"{folder.name}.lock"), "drawing the same faces"):
+            arrays = _read(folder, album)
+            if arrays is None:  # nobody drew it while this process waited
+                arrays = _draw(album, folder, workers, progress)
     return _face_set(album, arrays)
+
+
+def _draw(album: Album, folder: Path, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
+    """Draws what is missing and joins it; the caller holds the album's lock."""
+    _draw_shards(album, folder / "shards", workers, progress)
+    for part, dtype in PARTS.items():
+        shape = (len(album), *ROW_SHAPES[part])
+        write_array(folder / f"{part}.npy", _name(album, part), shape, dtype, _shard_parts(album, folder, part))
+    arrays = _read(folder, album)
+    if arrays is None:
+        raise OSError(f"{folder} cannot be read back right after writing: check the disk")
+    shutil.rmtree(folder / "shards", ignore_errors=True)
+    return arrays
 
 
 def _report(starts: range, progress: Progress | None) -> Iterator[int]:
@@ -70,11 +84,15 @@ def _face_set(album: Album, arrays: dict[str, np.ndarray]) -> FaceSet:
     )
 
 
-def _read(folder: Path) -> dict[str, np.ndarray] | None:
+def _read(folder: Path, album: Album) -> dict[str, np.ndarray] | None:
     """All parts in ``folder``, or ``None`` when one is missing or damaged."""
-    arrays = {part: read_array(folder / f"{part}.npy") for part in PARTS}
+    arrays = {part: read_array(folder / f"{part}.npy", _name(album, part)) for part in PARTS}
     whole = {part: array for part, array in arrays.items() if array is not None}
     return whole if len(whole) == len(PARTS) else None
+
+
+def _name(album: Album, part: str) -> str:
+    return f"{album.digest()}/{part}"
 
 
 def _shard_folder(shards: Path, start: int) -> Path:
@@ -83,17 +101,18 @@ def _shard_folder(shards: Path, start: int) -> Path:
 
 def _shard_parts(album: Album, folder: Path, part: str) -> Iterator[np.ndarray]:
     for start in range(0, len(album), SHARD):
-        array = read_array(_shard_folder(folder / "shards", start) / f"{part}.npy")
-        if array is None:  # another process finished the same album and cleared its shards
-            array = getattr(album.part(start, start + SHARD).render(), part).numpy()
+        shard = album.part(start, start + SHARD)
+        array = read_array(_shard_folder(folder / "shards", start) / f"{part}.npy", _name(shard, part))
+        if array is None:  # gone or damaged since it was drawn
+            array = getattr(shard.render(), part).numpy()
         yield array
 
 
 def _draw_shards(album: Album, shards: Path, workers: int, progress: Progress | None) -> None:
     """Draws the shards that are not on disk yet."""
     starts = range(0, len(album), SHARD)
-    missing = [start for start in starts if _read(_shard_folder(shards, start)) is None]
-    jobs = [(album.part(start, start + SHARD), _shard_folder(shards, start)) for start in missing]
+    parts = [(album.part(start, start + SHARD), _shard_folder(shards, start)) for start in starts]
+    jobs = [(part, folder) for part, folder in parts if _read(folder, part) is None]
     done = len(album) - sum(len(part) for part, _ in jobs)
 
     def advance(count: int) -> None:
@@ -116,5 +135,5 @@ def _draw_shard(part: Album, folder: Path) -> int:
     sheet: Sheet = part.render()
     for name, dtype in PARTS.items():
         array = getattr(sheet, name).numpy()
-        write_array(folder / f"{name}.npy", array.shape, dtype, [array])
+        write_array(folder / f"{name}.npy", _name(part, name), array.shape, dtype, [array])
     return len(part)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloakbench.bench.report import writer
 from cloakbench.bench.report.writer import write_report
+from cloakbench.bench.store import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +103,15 @@ def test_measurements_carry_their_interval_and_status(folder, run):
     assert lines[0].startswith("protocol,metric,method,epsilon_255,surrogate,target,transform,value,low,high,n,")
 
 
-def test_failed_write_keeps_the_old_file_and_no_rest(small, tmp_path):
+def test_failed_write_keeps_the_old_file_and_no_rest(small, tmp_path, monkeypatch):
     write_report(small, tmp_path)
     before = contents(tmp_path)
 
-    def full_disk(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
+    def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
-        writer._replace(tmp_path / "report.md", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StoreError, match="the disk is full: free some space") as caught:
+        write_report(replace(small, name="another"), tmp_path)
+    assert "\n" not in str(caught.value)
     assert contents(tmp_path) == before
