@@ -19,6 +19,7 @@ from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store import StoreError
 from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
+from cloakbench.datasets.redaction import without_secret_settings
 from cloakbench.methods.base import METHOD_FAILED
 
 
@@ -230,7 +231,7 @@ def _models(experiment: Experiment) -> pd.DataFrame:
     rows = []
     for key, card in experiment.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
-        rows.append({**vars(card), "name": key, "roles": ", ".join(roles)})
+        rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
     return pd.DataFrame(rows)
 
 

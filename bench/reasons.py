@@ -1,6 +1,9 @@
-"""What went wrong, in one line: the form of errors that end a call, and of failures that become rows."""
+"""What went wrong, in one line and without secrets: the form of errors that end a call, and of failures that become
+rows."""
 
 from __future__ import annotations
+
+from cloakbench.datasets.redaction import without_secrets
 
 
 def cause_of(problem: BaseException) -> str:
@@ -15,4 +18,4 @@ def reason_of(problem: BaseException) -> str:
 
 
 def _first_line(problem: BaseException) -> str:
-    return next(iter(str(problem).strip().splitlines()), "")
+    return without_secrets(next(iter(str(problem).strip().splitlines()), ""))

@@ -33,6 +33,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cloakbench.bench.keys import Inputs, byte_chunks, canonical_json, tensor_digest
+from cloakbench.datasets.redaction import without_secret_settings
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Store:
         """Store named tensors with what they were made from; ``note`` is any JSON value to keep beside them."""
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {
-            "inputs": canonical_json(inputs),
+            "inputs": canonical_json(without_secret_settings(inputs)),
             "digests": canonical_json({name: tensor_digest(tensor) for name, tensor in whole.items()}),
             "note": json.dumps(note),
         }
@@ -125,7 +126,8 @@ class Store:
         """Store uint8 photos ``[N, 3, H, W]`` as PNG files in one zip, with ``about.json`` beside them."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo("about.json", _EPOCH), json.dumps(about, sort_keys=True))
+            known = {**about, "inputs": without_secret_settings(about.get("inputs"))}
+            archive.writestr(zipfile.ZipInfo("about.json", _EPOCH), json.dumps(known, sort_keys=True))
             for row, (image, name) in enumerate(zip(images, names, strict=True)):
                 png = io.BytesIO()
                 Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG", compress_level=1)
@@ -161,8 +163,9 @@ class Store:
     # Text ------------------------------------------------------------------------------------------------------------
 
     def write_json(self, kind: str, key: str, value: Any) -> None:
-        """Store a JSON value."""
-        self._write(self.path(kind, key, ".json"), json.dumps(value, sort_keys=True, indent=1).encode())
+        """Store a JSON value without the secrets in it."""
+        text = json.dumps(without_secret_settings(value), sort_keys=True, indent=1)
+        self._write(self.path(kind, key, ".json"), text.encode())
 
     def read_json(self, kind: str, key: str) -> Any | None:
         """A stored JSON value, or None when absent or damaged."""

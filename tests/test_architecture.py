@@ -22,11 +22,14 @@ ALLOWED = {
         "datasets.checks",
         "datasets.randomness",
         "datasets.provenance",
+        "datasets.redaction",
+        "datasets.regular_file",
         "datasets.whole_file",
     },
     "datasets": {"datasets"},
 }
-DATASETS_FOR_BENCH = {"datasets.base", "datasets.checks", "datasets.randomness", "datasets.provenance"}
+DATASETS_FOR_BENCH = {f"datasets.{name}" for name in ("base", "checks", "randomness", "provenance", "redaction")}
+DATASETS_FOR_BENCH |= {"datasets.regular_file"}
 COMMANDS = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli.py": {"models.training.command"},

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, group_options, missing_settings, split_config_dirs
+from cloakbench.datasets.redaction import without_secrets
 
 _GROUPS = {
     "methods": "method",
@@ -90,7 +91,7 @@ def _absent_file(config: Mapping[str, Any]) -> str:
     """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
     for part in (config.get("weights"), config.get("symbol")):
         if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
-            page = config["card"].get("page") or "its publisher"
+            page = without_secrets(config["card"].get("page") or "its publisher")
             how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
             return f"{part['path']} is {how} {page}"
     return ""

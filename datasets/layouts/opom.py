@@ -21,6 +21,7 @@ The archives are on file-sharing services, behind pages and not behind addresses
 
 from __future__ import annotations
 
+import os.path
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -75,7 +76,7 @@ class _Opom(Layout):
             else:
                 names.add(name)
                 rows.append((name, person, "distractor"))
-        found = [(self.root / name).is_file() for name, _, _ in rows]
+        found = [os.path.isfile(self.root / name) for name, _, _ in rows]
         kept = [row for row, there in zip(rows, found, strict=True) if there]
         gone = [row for row, there in zip(rows, found, strict=True) if not there]
         rejected += [rejection(name, "missing", "listed, but there is no such file", who) for name, who, _ in gone]
