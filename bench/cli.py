@@ -29,6 +29,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from cloakbench.datasets.redaction import without_secrets
+
 log = logging.getLogger("cloakbench")
 
 INTERRUPTED = 130
@@ -121,8 +123,10 @@ def _experiments(words: list[str]) -> int:
     hydra.main(version_base="1.3", config_path="pkg://cloakbench.conf", config_name="config")(_sweep_job)()
     if folder is None:
         return 0
+    from cloakbench.bench.kept_config import strip_kept_sweep
     from cloakbench.bench.sweep import combine_sweep
 
+    strip_kept_sweep(folder)
     return combine_sweep(folder)
 
 
@@ -154,7 +158,7 @@ def _sweep_job(config: Any) -> None:
     hydra_config = HydraConfig.get()
     config.method_key = hydra_config.runtime.choices.get("method")
     job_folder = Path(hydra_config.runtime.output_dir)
-    log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
+    log.info("sweep job %s: %s", hydra_config.job.num, without_secrets(", ".join(hydra_config.overrides.task)))
     try:
         outcome = run(config)
     except (ValueError, OSError, RuntimeError) as problem:
@@ -194,7 +198,7 @@ def _start_logging() -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"error: {line}\n")
+    sys.stderr.write(f"error: {without_secrets(line)}\n")
 
 
 def _one_line(problem: BaseException) -> str:

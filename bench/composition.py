@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.plan import ConfigError
+from cloakbench.datasets.regular_file import NotRegularError, require_regular
 
 CONFIG_MODULE = "cloakbench.conf"
 
@@ -26,6 +27,13 @@ def hydra_ready(config_dirs: Sequence[str] = ()) -> Iterator[None]:
     for folder in config_dirs:
         if not Path(folder).is_dir():
             raise ConfigError(f"--config-dir {folder}: there is no such folder")
+        for path in sorted(Path(folder).rglob("*.yaml")):
+            try:
+                require_regular(path)
+            except NotRegularError as problem:
+                raise ConfigError(f"--config-dir {folder}: {path}: {problem.strerror}: remove it") from problem
+            except OSError:  # a link to nowhere: Hydra says so when it is asked for
+                continue
     GlobalHydra.instance().clear()
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         yield

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from cloakbench.bench.report.escape import csv as csv_text
+
 
 class RunLogger(Protocol):
     """Something that follows a run."""
@@ -38,7 +40,7 @@ class CsvLogger:
             writer = csv.DictWriter(handle, list(row))
             if new:
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow({name: csv_text(value) if isinstance(value, str) else value for name, value in row.items()})
 
     def finish(self, measurements: pd.DataFrame) -> None:
         """Nothing: the report writes the tables."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cloakbench.bench.archive import is_current, mark_current, save_results
 from cloakbench.bench.assemble import assemble, read_records
@@ -28,12 +28,15 @@ from cloakbench.bench.inventory import (
     missing_embeddings,
     take_stock,
 )
+from cloakbench.bench.kept_config import as_yaml, kept_settings
+from cloakbench.bench.log_file import LogFileFormatter
 from cloakbench.bench.loggers import RunLogger
 from cloakbench.bench.measure import MeasureJob, Measurer, measure_key
 from cloakbench.bench.poisoning import work as poisoning
 from cloakbench.bench.poisoning.assemble import Poisoned, assemble_poisoning
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
+from cloakbench.bench.report.escape import csv as csv_text
 from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.store import StoreError
 from cloakbench.bench.workshop import RoleJob, UnitReport, Workshop
@@ -79,9 +82,9 @@ def run(config: DictConfig) -> Outcome:
 
 def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     config, folder = experiment.config, experiment.folder
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    kept = kept_settings(config)
     for logger in loggers:
-        logger.start(folder, plain)
+        logger.start(folder, kept)
 
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
     problems = _work(experiment, workers, loggers)
@@ -165,8 +168,8 @@ def _target_problems(experiment: Experiment, inventory: Inventory, results: Resu
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Everything that is logged, details of failures included, goes to a file too."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LogFileFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     project = logging.getLogger("cloakbench")
     level = project.level
     project.addHandler(handler)
@@ -220,10 +223,11 @@ def _describe_run(experiment: Experiment) -> None:
     """Config, environment and manifest, readable beside the results."""
     folder = experiment.folder
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(experiment.config, resolve=True), encoding="utf-8")
+    config = as_yaml(kept_settings(experiment.config))
+    (folder / "config.yaml").write_text(config, encoding="utf-8", errors="backslashreplace")
     environment = json.dumps(describe(experiment.brief.device), indent=1)
     (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["image_id", "identity", "role", "sha256", "status", "note"])
-        writer.writerows(astuple(entry) for entry in experiment.manifest.entries)
+        writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.manifest.entries)

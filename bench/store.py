@@ -126,7 +126,7 @@ class Store:
         """Store uint8 photos ``[N, 3, H, W]`` as PNG files in one zip, with ``about.json`` beside them."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            known = {**about, "inputs": without_secret_settings(about.get("inputs"))}
+            known = {name: without_secret_settings(fact) if name == "inputs" else fact for name, fact in about.items()}
             archive.writestr(zipfile.ZipInfo("about.json", _EPOCH), json.dumps(known, sort_keys=True))
             for row, (image, name) in enumerate(zip(images, names, strict=True)):
                 png = io.BytesIO()

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.datasets.photos import DatasetError, PhotoError
+from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -182,7 +183,7 @@ def read_landmarks(file: Path, root: Path) -> dict[Path, Tensor]:
     missing = 0
     for line, row in _rows(file):
         places = (folder / row["file"] for folder in (file.parent, root))
-        path = next((path for path in places if os.path.exists(path) and not os.path.isdir(path)), None)
+        path = next((path for path in places if os.path.lexists(path) and not leads_to_folder(path)), None)
         if path is None:
             missing += 1
             continue

@@ -14,7 +14,6 @@ A pair says something about a recogniser once, and only if it says one thing: `s
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, quoted, read_text, shown, split_lines, whole_number
 
 LFW_FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled")
@@ -86,7 +86,12 @@ def sound_pairs(pairs: Pairs) -> tuple[Pairs, tuple[LeftOut, ...]]:
     left_out: list[LeftOut] = []
     seen: set[frozenset[str]] = set()
     for row, key in enumerate(keys):
-        why = WITH_ITSELF if len(key) == 1 else CONTRADICTORY if len(labels[key]) > 1 else REPEATED if key in seen else ""
+        if len(key) == 1:
+            why = WITH_ITSELF
+        elif len(labels[key]) > 1:
+            why = CONTRADICTORY
+        else:
+            why = REPEATED if key in seen else ""
         seen.add(key)
         if why:
             left_out.append(LeftOut(pairs.left[row], pairs.right[row], bool(pairs.same[row]), why))
@@ -118,7 +123,9 @@ def read_pairs(file: Path, root: Path, where: Mapping[str, str] | None = None) -
     try:
         text = read_text(file, "the pair list")
     except OSError as error:
-        raise DatasetError(f"cannot read the pair list {file}: {error.strerror}: name a file with pairs=FILE") from error
+        raise DatasetError(
+            f"cannot read the pair list {file}: {error.strerror}: name a file with pairs=FILE"
+        ) from error
     lines = split_lines(text)
     if not lines or not lines[0].strip():
         raise DatasetError(f"{file}, line 1: empty; expected a CSV header or LFW's number of folds and pairs")
@@ -175,9 +182,9 @@ def _is_name(text: str) -> bool:
 
 def _people_folder(root: Path, person: str) -> str:
     """What ids start with: the one of ``LFW_FOLDERS`` that holds this person's folder, or nothing."""
-    if os.path.isdir(root / person):
+    if leads_to_folder(root / person):
         return ""
-    return next((f"{folder}/" for folder in LFW_FOLDERS if os.path.isdir(root / folder / person)), "")
+    return next((f"{folder}/" for folder in LFW_FOLDERS if leads_to_folder(root / folder / person)), "")
 
 
 def _csv_rows(file: Path, text: str, where: Mapping[str, str]) -> Iterator[_Row]:

@@ -17,6 +17,7 @@ LEFT_OUT = "(left out)"
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _ADDRESS = re.compile(rf"({_SCHEME})([^\s\"'<>]+?)(?=,{_SCHEME}|[\s\"'<>]|$)")
+_ONE_ADDRESS = re.compile(rf"{_SCHEME}(?:(?!://).)*", re.DOTALL)
 _WHOLE_ADDRESS = re.compile(rf"({_SCHEME})(\S+)")
 _HOST = re.compile(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?[\]),.;:]*")
 
@@ -30,14 +31,20 @@ _SHORTEST = 8  # shorter values of variables are words such as "true", which may
 def without_secrets(text: str) -> str:
     """A text without the secret parts of the addresses in it, without the values of settings that are secrets, and
     without the values of environment variables that are."""
-    if whole := _WHOLE_ADDRESS.fullmatch(text):
-        return whole[1] + _bare(whole[2])
+    if _WHOLE_ADDRESS.fullmatch(text):
+        return bare_address(text)
     text = _ADDRESS.sub(lambda found: found[1] + _bare(found[2]), text)
     text = _ASSIGNED.sub(lambda found: found[1] + LEFT_OUT, text)
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and value in text and _SECRET_VARIABLE.search(_snake(name)):
             text = text.replace(value, LEFT_OUT)
     return text
+
+
+def bare_address(address: str) -> str:
+    """An address without user, password, query and fragment, whatever signs are in it."""
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}{mark}{_bare(rest)}" if mark else without_secrets(address)
 
 
 def without_secret_settings(value: Any) -> Any:
@@ -49,7 +56,9 @@ def without_secret_settings(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [without_secret_settings(item) for item in value]
-    return without_secrets(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return without_secrets(bare_address(value) if _ONE_ADDRESS.fullmatch(value) else value)
 
 
 def is_secret_name(name: str) -> bool:

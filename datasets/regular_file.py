@@ -67,17 +67,17 @@ def _require(facts: os.stat_result, path: str | Path) -> None:
         raise NotRegularError(errno.EINVAL, f"it is {kind} and not a plain file", str(path))
 
 
-def leads_to_file(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder's entry is a plain file or a link to one; a link that leads nowhere or in a circle is not."""
+def leads_to_file(place: os.DirEntry[str] | Path) -> bool:
+    """Whether it is a plain file or a link to one; what leads nowhere or in a circle, or cannot exist, is not."""
     try:
-        return entry.is_file()
+        return place.is_file()
     except OSError:
         return False
 
 
-def leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder's entry is a folder or a link to one; a link that leads nowhere or in a circle is not."""
+def leads_to_folder(place: os.DirEntry[str] | Path) -> bool:
+    """Whether it is a folder or a link to one; what leads nowhere or in a circle, or cannot exist, is not."""
     try:
-        return entry.is_dir()
+        return place.is_dir()
     except OSError:
         return False

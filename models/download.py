@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloakbench.datasets.redaction import without_secrets
+from cloakbench.datasets.redaction import bare_address
 from cloakbench.datasets.regular_file import open_regular
 from cloakbench.models.archive_member import ArchiveError, extract_member
 from cloakbench.models.exclusive import exclusive
@@ -77,7 +77,7 @@ def file_sha256(path: Path) -> str:
 def _from_first_that_works(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> None:
     reasons: list[str] = []
     for url in addresses:
-        log.info("fetching %s", without_secrets(url))
+        log.info("fetching %s", bare_address(url))
         try:
             _from_one(url, target, sha256, member)
             return
@@ -112,7 +112,7 @@ def _publish(url: str, part: Part, target: Path, sha256: str | None, member: str
         _check(unpacked, sha256)
     except (ArchiveError, _WrongBytesError) as error:
         part.discard()
-        raise DownloadError(f"{without_secrets(url)}: {error}") from error
+        raise DownloadError(f"{bare_address(url)}: {error}") from error
     else:
         with unpacked.open("rb") as file:
             os.fsync(file.fileno())
@@ -138,7 +138,7 @@ def _check(path: Path, sha256: str | None) -> None:
 
 
 def _by_hand(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> str:
-    source = without_secrets(addresses[0])
+    source = bare_address(addresses[0])
     what = f"{member} of {source}" if member is not None else source
     return f"put {what} at {target} (sha256 {sha256 or 'not published'})"
 

@@ -31,7 +31,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from cloakbench.datasets.redaction import LEFT_OUT, without_secrets
+from cloakbench.datasets.redaction import LEFT_OUT, bare_address, without_secrets
 from cloakbench.datasets.regular_file import read_regular
 
 ATTEMPTS = 3
@@ -132,7 +132,7 @@ def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
         DownloadError: another scheme, a final HTTP error, a web page, or ``ATTEMPTS`` tries in a row without progress.
         DiskError: the disk is full or cannot be written to.
     """
-    shown = without_secrets(url)
+    shown = bare_address(url)
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{shown}: only http and https addresses are fetched")
     most, tries = 0, 0
@@ -153,7 +153,7 @@ def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
 def _fetch_once(url: str, part: Part, digest_known: bool) -> bool:
     """One connection; returns whether it went on from bytes that were there."""
     origin = part.origin()
-    if origin is None or origin.url != without_secrets(url) or not (origin.validator or digest_known):
+    if origin is None or origin.url != bare_address(url) or not (origin.validator or digest_known):
         part.discard()
     done = part.size()
     headers = {"User-Agent": "cloakbench"}
@@ -165,11 +165,11 @@ def _fetch_once(url: str, part: Part, digest_known: bool) -> bool:
             headers["If-Range"] = origin.validator
     try:
         with _OPENER.open(_request(url, headers), timeout=TIMEOUT_SECONDS) as reply:
-            return _receive(reply, without_secrets(url), part, digest_known)
+            return _receive(reply, bare_address(url), part, digest_known)
     except HTTPError as error:
         raise _judged(error, url, part) from error
     except (ValueError, http.client.InvalidURL) as error:
-        raise DownloadError(f"{without_secrets(url)}: {_NO_ADDRESS}") from error
+        raise DownloadError(f"{bare_address(url)}: {_NO_ADDRESS}") from error
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise DiskError(f"{part.path.parent}: {error.strerror} (what has arrived is kept)") from error
@@ -188,6 +188,8 @@ def _request(url: str, headers: Mapping[str, str]) -> Request:
     """
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
+    if any(character.isspace() for character in login):
+        raise ValueError("a blank in user or password")
     request = Request(urlunsplit(parts._replace(netloc=host)), headers=dict(headers))
     if login:
         user, _, password = login.partition(":")
@@ -206,7 +208,8 @@ class _Redirections(HTTPRedirectHandler):
         if found is None:
             return None
         if not newurl.startswith(("http://", "https://")):
-            raise DownloadError(f"it redirects to {without_secrets(newurl)}, which is no web address")
+            goal = bare_address(newurl)
+            raise DownloadError(f"{bare_address(req.full_url)}: it redirects to {goal}, which is no web address")
         request = _request(newurl, found.headers)
         login = req.unredirected_hdrs.get("Authorization")
         if login and (req.type, req.host) == (request.type, request.host):
@@ -272,7 +275,7 @@ def _validator(reply: http.client.HTTPResponse) -> str:
 
 def _judged(error: HTTPError, url: str, part: Part) -> Exception:
     """What an HTTP error means: final, or worth another try."""
-    shown, reason = without_secrets(url), f"HTTP {error.code} {_cleaned(str(error.reason), url)}".strip()
+    shown, reason = bare_address(url), f"HTTP {error.code} {_cleaned(str(error.reason), url)}".strip()
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.discard()
         return _BrokenError(reason)

@@ -20,6 +20,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.report.escape import figure
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
 from cloakbench.bench.report.measured import Estimate, Measured, Run
 
@@ -53,11 +54,11 @@ def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]
     return wrapper
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(drawing: Figure, path: Path) -> None:
     """Write PNG (200 dpi) or PDF (vector, fonts embedded) without dates, so that equal figures give equal bytes."""
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
     with _paper_style():
-        figure.savefig(path, metadata=metadata)
+        drawing.savefig(path, metadata=metadata)
 
 
 class Styles:
@@ -118,7 +119,14 @@ class Styles:
     def method_handles(self, methods: Iterable[str]) -> list[Line2D]:
         """Legend entries of the methods that are drawn."""
         return [
-            Line2D([], [], color=self._looks[m][0], marker=self._looks[m][1], linestyle="none", label=method_name(m))
+            Line2D(
+                [],
+                [],
+                color=self._looks[m][0],
+                marker=self._looks[m][1],
+                linestyle="none",
+                label=figure(method_name(m)),
+            )
             for m in method_order(methods)
         ]
 

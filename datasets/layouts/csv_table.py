@@ -24,6 +24,7 @@ from cloakbench.datasets.detection import LANDMARK_COLUMNS
 from cloakbench.datasets.layouts.reading import read_label_file, rejection
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, quoted, shown, whole_number
 
 _LARGEST = int(np.iinfo(np.int16).max)
@@ -99,12 +100,14 @@ class CsvTable(Layout):
             if str(path) in names:
                 raise self._wrong(line, f"{shown(str(path))} was listed in line {names[str(path)]}: remove one")
             names[str(path)] = line
-            if not os.path.lexists(self.root / path) or os.path.isdir(self.root / path):
+            if not os.path.lexists(self.root / path) or leads_to_folder(self.root / path):
                 missing.append(line)
         if missing:
             name = next(name for name, line in names.items() if line == missing[0])
             where = f"{self.root}/{shown(name)}"
-            raise self._wrong(missing[0], f"there is no file {where} ({len(missing)} files are missing): correct the path")
+            raise self._wrong(
+                missing[0], f"there is no file {where} ({len(missing)} files are missing): correct the path"
+            )
         return list(names)
 
     def _role(self, line: int, role: str) -> Role | None:
@@ -129,7 +132,9 @@ class CsvTable(Layout):
             return UNKNOWN
         label = whole_number(text, _LARGEST)
         if label is None:
-            raise self._wrong(line, f"{name} is {quoted(text)}, it must be a whole number from 0 to {_LARGEST}, or empty")
+            raise self._wrong(
+                line, f"{name} is {quoted(text)}, it must be a whole number from 0 to {_LARGEST}, or empty"
+            )
         return label
 
     def _wrong(self, line: int, reason: str) -> DatasetError:
