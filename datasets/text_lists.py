@@ -111,8 +111,11 @@ def whole_number(text: str, most: int) -> int | None:
 
 
 def shown(text: str) -> str:
-    """A piece of a file as it stands in a message: short, whatever was in the file."""
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
+    """A piece of a file as it stands in a message: short and in one line, whatever was in the file."""
+    piece = "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text[:_LONGEST_SHOWN]
+    )
+    return piece if len(text) <= _LONGEST_SHOWN else f"{piece}... ({len(text)} characters)"
 
 
 def quoted(text: str) -> str:

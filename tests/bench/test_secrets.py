@@ -4,6 +4,7 @@ that they print or leave holds one of them."""
 from __future__ import annotations
 
 import base64
+import logging
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ SECRETS += ("plantedawssecret", "plantedsetting")
 
 
 @pytest.fixture(autouse=True)
-def _planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def _planted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, "werkzeug")  # the server of the test logs what it was asked
     monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.0)
     for switch in ("CLOAKBENCH_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(switch, raising=False)
@@ -71,7 +73,9 @@ def leaks(folder: Path, *texts: str) -> list[str]:
     """Where a secret stands: in which file or in which printed text."""
     found = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     found |= {f"text {place}": text.encode() for place, text in enumerate(texts)}
-    return [f"{secret} in {name}" for name, content in found.items() for secret in SECRETS if secret.encode() in content]
+    return [
+        f"{secret} in {name}" for name, content in found.items() for secret in SECRETS if secret.encode() in content
+    ]
 
 
 def test_a_run_leaves_and_prints_no_secret(
@@ -96,7 +100,11 @@ def test_errors_and_diagnoses_print_no_secret(
     assert main([*words, "--config-dir", str(SUPPORT)]) == 1
     assert main(["fetch", "model=checkpoint", *(word.replace("target.", "model.") for word in words[3:10])]) == 1
     assert main([*words, "model.hf_token=plantedsetting"]) == 1
-    planted = ["target.weights.path=/nowhere/x.pth", *words[:2], *(word for word in words[2:] if "weights.path" not in word)]
+    planted = [
+        "target.weights.path=/nowhere/x.pth",
+        *words[:2],
+        *(word for word in words[2:] if "weights.path" not in word),
+    ]
     config = compose_config(planted, config_dirs=[str(SUPPORT)])
     [missing] = [str(lack) for lack in lacks(config, Presets((), ())) if "mine" in str(lack)]
     assert f"the run fetches http://{httpserver.host}" in missing
@@ -119,7 +127,9 @@ def test_the_store_keeps_inputs_without_secrets(tmp_path: Path) -> None:
 
 def test_what_hydra_keeps_of_a_sweep_is_stripped(tmp_path: Path) -> None:
     kept = tmp_path / "multirun.yaml"
-    kept.write_text("a: {token: plantedsetting}\nb: http://planteduser:plantedpassword@h/x\nc: ${a}\n", encoding="utf-8")
+    kept.write_text(
+        "a: {token: plantedsetting}\nb: http://planteduser:plantedpassword@h/x\nc: ${a}\n", encoding="utf-8"
+    )
     strip_kept_sweep(tmp_path)
     assert leaks(tmp_path) == []
     assert "http://h/x" in kept.read_text(encoding="utf-8")
