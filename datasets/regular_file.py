@@ -9,10 +9,10 @@ is an act already; the opening itself never waits (``O_NONBLOCK``); and what was
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -27,7 +27,7 @@ class NotRegularError(OSError):
     """A path leads to something other than a plain file; ``strerror`` says to what."""
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> io.BufferedReader:
     """A plain file, or a link to one, opened to be read as bytes.
 
     Raises:

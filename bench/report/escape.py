@@ -18,6 +18,7 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _MARKDOWN_ANYWHERE = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.|@(?=\w)")
 _MARKDOWN_FIRST = re.compile(r"^(?=[#+=-])|^(\d+)(?=[.)])")
 _ENTITY = re.compile(r"&(?=#|\w+;)")
+_LONGEST_LABEL = 80
 _FORMULA = tuple("=+-@\t\r")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -92,9 +93,12 @@ def csv(text: str) -> str:
 
 
 def figure(text: str) -> str:
-    """A label of a figure: no mathematics, and code points in place of characters that the figures' font lacks."""
-    known = _glyphs()
-    plain = (character if ord(character) in known else _code(character) for character in terminal(text))
+    """A label of a figure: no mathematics, code points in place of characters that the figures' font lacks, and short
+    enough to leave room for the figure."""
+    known, visible = _glyphs(), terminal(text)
+    if len(visible) > _LONGEST_LABEL:
+        visible = f"{visible[:_LONGEST_LABEL]}…"
+    plain = (character if ord(character) in known else _code(character) for character in visible)
     return "".join(plain).replace("$", r"\$")
 
 

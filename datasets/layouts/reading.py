@@ -19,7 +19,7 @@ from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.regular_file import NotRegularError, leads_to_file
-from cloakbench.datasets.text_lists import quoted, read_text, shown, split_lines, whole_number
+from cloakbench.datasets.text_lists import read_text, shown, split_lines, whole_number
 
 _MOST_ROWS = 10**9
 
@@ -147,7 +147,7 @@ def read_table(
                 "file is cut off or damaged"
             )
         if words[0] in names:
-            raise DatasetError(f"{path}, line {number}: {quoted(words[0])} occurs twice")
+            raise DatasetError(f"{path}, line {number}: {shown(words[0])} occurs twice: remove one")
         names[words[0]] = None
     values = read_numbers(path, lines, range(1, columns + 1), dtype, first)
     if allowed is not None:

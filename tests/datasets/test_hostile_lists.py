@@ -161,7 +161,7 @@ def test_a_table_of_photos(tmp_path: Path, text: str, message: str) -> None:
         (f"1\nA B\nx 1 {HUGE}", r"line 3: .*correct the line"),
         ("1\nA B\nx 1 1e400", r"line 3: "),
         ("1\nA B\n\n\n", r"0 rows, but its first line announces 1"),
-        ("2\nA B\nx 1 2\nx 1 2", r"line 4: 'x' occurs twice"),
+        ("2\nA B\nx 1 2\nx 1 2", r"line 4: x occurs twice"),
     ],
 )
 def test_a_label_table(tmp_path: Path, text: str, message: str) -> None:

@@ -91,10 +91,10 @@ def test_what_takes_the_place_of_a_file_after_it_was_looked_at_is_refused(
 ) -> None:
     os.mkfifo(tmp_path / "x")
     monkeypatch.setattr("cloakbench.datasets.regular_file.require_regular", lambda path: None)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(NotRegularError):
         open_regular(tmp_path / "x")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def _cropped(path: Path) -> None:
