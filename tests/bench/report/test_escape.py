@@ -21,7 +21,7 @@ from cloakbench.bench.report import escape
 from cloakbench.bench.report.figures import FIGURES
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.terminal import summary
-from cloakbench.bench.report.writer import write_report
+from cloakbench.bench.report.writer import write_report, write_text
 
 from .conftest import build_small
 
@@ -157,6 +157,12 @@ def test_figures_show_the_literal_and_warn_of_no_glyph(small, kind, tmp_path):
     known = escape._glyphs()
     literal = "".join(sign if ord(sign) in known else escape._code(sign) for sign in escape.terminal(f"{name} other"))
     assert literal in {text for text, _ in shown}
+
+
+def test_half_a_character_does_not_stop_a_file(tmp_path):
+    """A name from a command line in another encoding; what is written is UTF-8 whatever the locale."""
+    write_text(tmp_path / "x", "a\udcff é")
+    assert (tmp_path / "x").read_bytes() == b"a\\udcff \xc3\xa9"
 
 
 def test_a_label_has_an_end() -> None:
