@@ -19,6 +19,7 @@ from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store import EntryGoneError
 from cloakbench.bench.workshop import UNCHANGED, quality_key, training_cost, wanted_metrics
 from cloakbench.datasets.base import OK
+from cloakbench.datasets.redaction import without_secret_settings, without_secrets
 from cloakbench.methods.base import METHOD_FAILED
 
 
@@ -38,6 +39,7 @@ def assemble(
         frames.append(poisoned.measurements)
         costs = pd.concat([costs, poisoned.costs], ignore_index=True)
     measurements = pd.concat(frames, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
+    measurements["note"] = [without_secrets(note) if isinstance(note, str) else note for note in measurements["note"]]
     thresholds = [
         _read(experiment, "thresholds", key).assign(target=job.target)
         for job, key in measured.items()
@@ -54,7 +56,7 @@ def assemble(
         thresholds=pd.concat(thresholds, ignore_index=True) if thresholds else _NO_THRESHOLDS,
         examples=_examples(experiment, inventory),
         setup={
-            "description": experiment.config.description,
+            "description": without_secrets(experiment.config.description),
             **(_sizes(experiment) if experiment.targets else {}),
             **_subsets(experiment),
             **(poisoned.setup if poisoned is not None else {}),
@@ -238,7 +240,7 @@ def _models(experiment: Experiment) -> pd.DataFrame:
     rows = []
     for key, card in experiment.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
-        rows.append({**vars(card), "name": key, "roles": ", ".join(roles)})
+        rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
     return pd.DataFrame(rows)
 
 

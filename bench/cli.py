@@ -45,6 +45,8 @@ from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every
 if TYPE_CHECKING:
     from cloakbench.bench.run import Outcome
 
+from cloakbench.datasets.redaction import without_secrets
+
 log = logging.getLogger("cloakbench")
 
 INTERRUPTED = 130
@@ -181,8 +183,10 @@ def _experiments(line: CommandLine) -> int:
     folder = Path(compose_config(first).paths.results) / "sweeps" / time.strftime("%Y-%m-%d_%H-%M-%S")
     where = quoted(str(folder).replace("${", "\\${"))
     call_hydra(["--multirun", *words, f"hydra.sweep.dir={where}"], line.config_dirs, "config", _sweep_job)
+    from cloakbench.bench.kept_config import strip_kept_sweep
     from cloakbench.bench.sweep import combine_sweep
 
+    strip_kept_sweep(folder)
     return combine_sweep(folder)
 
 
@@ -224,7 +228,7 @@ def _sweep_job(config: Any) -> None:
     config.method_key = hydra_config.runtime.choices.get("method")
     note_given(config, hydra_config.overrides.task)
     job_folder = Path(hydra_config.runtime.output_dir)
-    log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
+    log.info("sweep job %s: %s", hydra_config.job.num, without_secrets(", ".join(hydra_config.overrides.task)))
     try:
         outcome = run(config)
     except (ValueError, OSError, RuntimeError, MemoryError) as problem:
@@ -262,7 +266,7 @@ def _reader_gone() -> int:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"error: {shown(line)}\n")
+    sys.stderr.write(f"error: {shown(without_secrets(line))}\n")
 
 
 def _one_line(problem: BaseException) -> str:

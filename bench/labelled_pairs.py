@@ -32,6 +32,7 @@ class LabelledPairs:
         fold: the fold of each pair, ``[P]``.
         left_person, right_person: the people, as integers, ``[P]``.
         how: where the pairs and their folds come from, for the reader of a result.
+        left_out: pairs of the list that are not among the P, as ``(photo, photo, same, why)``.
     """
 
     photo: tuple[str, ...]
@@ -45,6 +46,7 @@ class LabelledPairs:
     left_person: Ints
     right_person: Ints
     how: str
+    left_out: tuple[tuple[str, str, bool, str], ...] = ()
 
     def scored(self, embeddings: Tensor) -> ScoredPairs:
         """The pairs with the cosines of ``embeddings`` ``[K, D]``; NaN where a photo has no face or no embedding."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import pandas as pd
 
+from cloakbench.bench.report.escape import csv as csv_text
 from cloakbench.datasets.ranges import SettingError, one_of
 
 WandbMode = Literal["offline", "online", "disabled"]
@@ -43,7 +44,7 @@ class CsvLogger:
             writer = csv.DictWriter(handle, list(row))
             if new:
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow({name: csv_text(value) if isinstance(value, str) else value for name, value in row.items()})
 
     def finish(self, measurements: pd.DataFrame) -> None:
         """Nothing: the report writes the tables."""

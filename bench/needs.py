@@ -20,6 +20,7 @@ from cloakbench.bench.forecast import disk_bytes
 from cloakbench.bench.plan import ConfigError, build_cells
 from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import is_embedded
+from cloakbench.datasets.redaction import bare_address
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
@@ -135,12 +136,12 @@ def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Preset
     switch = offline_switch()
     if not weights.urls or switch:
         why = f" (offline: {switch} is set)" if weights.urls else ""
-        source = page or next(iter(weights.urls), "")
+        source = bare_address(page or next(iter(weights.urls), ""))
         yield Lack(f"weights of {name}{why}", f"put them at {place}" + (f", from {source}" if source else ""))
     elif name in presets.models:
         yield Lack(f"weights of {name}", f"cloakbench fetch model={name}")
     else:
-        yield Lack(f"weights of {name}", f"the run fetches {weights.urls[0]}", blocking=False)
+        yield Lack(f"weights of {name}", f"the run fetches {bare_address(weights.urls[0])}", blocking=False)
 
 
 def _dataset_lacks(dataset: DictConfig, presets: Presets) -> Iterator[Lack]:

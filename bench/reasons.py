@@ -1,8 +1,10 @@
-"""What went wrong, in one line: the form of errors that end a call, and of failures that become rows."""
+"""What went wrong, in one line and without secrets: the form of errors that end a call, and of failures that become
+rows."""
 
 from __future__ import annotations
 
 from cloakbench.datasets.ranges import SettingError
+from cloakbench.datasets.redaction import without_secrets
 
 
 class ConfigError(ValueError):
@@ -41,4 +43,4 @@ def _place_inside(problem: BaseException) -> str:
 
 
 def _first_line(problem: BaseException) -> str:
-    return next(iter(str(problem).strip().splitlines()), "")
+    return without_secrets(next(iter(str(problem).strip().splitlines()), ""))

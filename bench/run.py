@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cloakbench.bench.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.assemble import assemble, read_records
@@ -31,12 +31,15 @@ from cloakbench.bench.inventory import (
     missing_embeddings,
     take_stock,
 )
+from cloakbench.bench.kept_config import as_yaml, kept_settings
+from cloakbench.bench.log_file import LogFileFormatter
 from cloakbench.bench.loggers import RunLogger
 from cloakbench.bench.measure import MeasureJob, Measurer, is_answered, measure_key
 from cloakbench.bench.poisoning import work as poisoning
 from cloakbench.bench.poisoning.assemble import Poisoned, assemble_poisoning
 from cloakbench.bench.pool import Failure, answers, available_cores
 from cloakbench.bench.progress import track
+from cloakbench.bench.report.escape import csv as csv_text
 from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.store import EntryGoneError, StoreError, explained
 from cloakbench.bench.workshop import RoleJob, UnitReport, Workshop
@@ -86,9 +89,9 @@ def run(config: DictConfig) -> Outcome:
         except StoreError:
             if not is_finished(folder):  # what is finished can be shown from a folder that nobody may write to
                 raise
-        plain: Any = OmegaConf.to_container(experiment.config, resolve=True)
+        kept = kept_settings(experiment.config)
         for logger in loggers:
-            logger.start(folder, plain)
+            logger.start(folder, kept)
         if config.runtime.retry_failed:
             _forget_failures(experiment)
         outcome = _run(config, experiment, loggers)
@@ -219,8 +222,8 @@ def _target_problems(experiment: Experiment, inventory: Inventory, results: Resu
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Everything that is logged, details of failures included, goes to a file too."""
-    handler = _RunLog(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = _RunLog(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LogFileFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     project = logging.getLogger("cloakbench")
     level = project.level
     project.addHandler(handler)
@@ -300,12 +303,12 @@ def _describe_run(experiment: Experiment) -> None:
     manifest = io.StringIO()
     writer = csv.writer(manifest, lineterminator="\n")
     writer.writerow(["image_id", "identity", "role", "sha256", "status", "note"])
-    writer.writerows(astuple(entry) for entry in experiment.manifest.entries)
+    writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.manifest.entries)
     texts = {
-        "config.yaml": OmegaConf.to_yaml(experiment.config, resolve=True),
+        "config.yaml": as_yaml(kept_settings(experiment.config)),
         "environment.json": json.dumps(describe(experiment.brief.device), indent=1) + "\n",
         "manifest.csv": manifest.getvalue(),
     }
     for name, content in texts.items():
         with whole_file(folder / name) as file:
-            file.write(content.encode())
+            file.write(content.encode("utf-8", "backslashreplace"))

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from cloakbench.bench import entries
 from cloakbench.bench.keys import Inputs, byte_chunks
+from cloakbench.datasets.redaction import without_secret_settings
 from cloakbench.datasets.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_stream
 from cloakbench.datasets.storage import map_npy
 
@@ -72,7 +73,7 @@ class Store:
         self, kind: str, key: str, tensors: Mapping[str, Tensor], inputs: Inputs, note: Any = None
     ) -> None:
         """Store named tensors with what they were made from; ``note`` is any JSON value to keep beside them."""
-        self._seal(kind, key, ".safetensors", entries.pack_tensors(tensors, inputs, note))
+        self._seal(kind, key, ".safetensors", entries.pack_tensors(tensors, without_secret_settings(inputs), note))
 
     def read_tensors(self, kind: str, key: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and note of an entry, or None when it is absent or damaged."""
@@ -110,7 +111,8 @@ class Store:
 
     def write_photos(self, kind: str, key: str, images: Tensor, names: Sequence[str], about: Mapping[str, Any]) -> None:
         """Store uint8 photos ``[N, 3, H, W]`` as PNG files in one zip, with ``about.json`` beside them."""
-        self._seal(kind, key, ".zip", entries.pack_photos(images, names, about, _name(kind, key, ".zip")))
+        known = {name: without_secret_settings(fact) if name == "inputs" else fact for name, fact in about.items()}
+        self._seal(kind, key, ".zip", entries.pack_photos(images, names, known, _name(kind, key, ".zip")))
 
     def read_photos(self, kind: str, key: str) -> tuple[Tensor, dict[str, Any]] | None:
         """The photos as they would be downloaded, uint8 ``[N, 3, H, W]``, and what is known about them; None when
@@ -132,8 +134,8 @@ class Store:
     # Text ------------------------------------------------------------------------------------------------------------
 
     def write_json(self, kind: str, key: str, value: Any) -> None:
-        """Store a JSON value."""
-        self._seal(kind, key, ".json", entries.pack_json(value))
+        """Store a JSON value without the secrets in it."""
+        self._seal(kind, key, ".json", entries.pack_json(without_secret_settings(value)))
 
     def read_json(self, kind: str, key: str) -> Any | None:
         """A stored JSON value, or None when absent or damaged."""

@@ -18,6 +18,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import NotRegularError, require_regular
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, LZMAError, EOFError, NotImplementedError)
 _CHUNK_BYTES = 1 << 20
@@ -45,6 +46,10 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> None:
             Nothing has changed in ``folder``.
         OSError: the disk is full or not writable.
     """
+    try:
+        require_regular(archive)
+    except NotRegularError as error:
+        raise ArchiveError(f"{archive}: {error.strerror}: put the archive itself there") from error
     staging = _staging(archive, folder)
     if staging.exists():
         shutil.rmtree(staging)

@@ -32,9 +32,11 @@ from cloakbench.datasets.alignment import (
 )
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
+from cloakbench.datasets.given_points import sound_points
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
 from cloakbench.datasets.provenance import code_digest
+from cloakbench.datasets.regular_file import NotRegularError, open_regular, read_regular
 from cloakbench.datasets.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.datasets.whole_file import whole_file
 
@@ -115,8 +117,10 @@ class Cropper:
         """
         try:
             content = _read_photo(place)
-        except OSError as error:
-            return Crop("unreadable", f"{error.strerror or error}: make the file readable")
+        except NotRegularError as error:
+            return Crop("unreadable", f"{error.strerror}: put the photo itself there")
+        except (OSError, ValueError) as error:  # ValueError: no file may be called so
+            return Crop("unreadable", f"{getattr(error, 'strerror', None) or error}: make the file readable")
         digest = hashlib.sha256(content).hexdigest()
         if self.cache is None:
             return self._make(content, digest, landmarks)
@@ -136,7 +140,7 @@ class Cropper:
             pixels = _pixels_digest(photo)
             if self.aligned:
                 return self._resized(photo, digest, pixels)
-            points = self._find(photo) if landmarks is None else landmarks
+            points = self._find(photo) if landmarks is None else sound_points(landmarks, *photo.shape[1:])
             return self._aligned(photo, points, digest, pixels)
         except PhotoError as error:
             return Crop(error.status, str(error), digest, pixels)
@@ -205,8 +209,8 @@ def align(photo: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _read_photo(place: Place) -> bytes:
     if not isinstance(place, Segment):
-        return Path(place).read_bytes()
-    with Path(place.path).open("rb") as file:
+        return read_regular(place)
+    with open_regular(place.path) as file:
         file.seek(place.offset)
         content = file.read(place.length)
     if len(content) < place.length:

@@ -5,9 +5,9 @@ A detector sees each photo on its own, so what it finds does not depend on the p
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Sequence
+import os.path
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,8 @@ from torch import Tensor
 
 from cloakbench.datasets.photos import DatasetError, PhotoError
 from cloakbench.datasets.ranges import SettingError, share, whole
+from cloakbench.datasets.regular_file import leads_to_folder
+from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
@@ -181,20 +183,20 @@ def read_landmarks(file: Path, root: Path) -> dict[Path, Tensor]:
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, has a row that is not numbers, or names no existing file.
+            Numbers that cannot be a face are that photo's own matter: `cloakbench.datasets.given_points`.
     """
     points: dict[Path, Tensor] = {}
     missing = 0
-    for line, row in enumerate(_rows(file), start=2):
-        path = next(
-            (path for path in (folder / (row["file"] or "") for folder in (file.parent, root)) if path.is_file()), None
-        )
+    for line, row in _rows(file):
+        places = (folder / row["file"] for folder in (file.parent, root))
+        path = next((path for path in places if os.path.lexists(path) and not leads_to_folder(path)), None)
         if path is None:
             missing += 1
             continue
         try:
             values = torch.tensor([float(row[name]) for name in LANDMARK_COLUMNS], dtype=torch.float64)
-        except (TypeError, ValueError) as error:
-            raise DatasetError(f"landmarks file {file}, row {line}: {error}; correct the row") from error
+        except ValueError as error:
+            raise DatasetError(f"landmarks file {file}, line {line}: {shown(str(error))}; correct the row") from error
         points[path.resolve()] = values.view(5, 2)
     if not points:
         raise DatasetError(f"landmarks file {file} names no existing photo: paths start in its folder or in {root}")
@@ -202,16 +204,12 @@ def read_landmarks(file: Path, root: Path) -> dict[Path, Tensor]:
     return points
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows with their line numbers."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            absent = [name for name in ("file", *LANDMARK_COLUMNS) if name not in (reader.fieldnames or ())]
-            rows = list(reader)
+        text = read_text(file, "landmarks file")
     except OSError as error:
-        raise DatasetError(f"cannot read dataset.landmarks_file {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"landmarks file {file} is not a CSV table in UTF-8: {error}") from error
-    if absent:
-        raise DatasetError(f"landmarks file {file} lacks the columns {', '.join(absent)}")
-    return rows
+        raise DatasetError(
+            f"cannot read dataset.landmarks_file {file}: {error.strerror}: name a CSV table, or null for none"
+        ) from error
+    return csv_rows(text, f"landmarks file {file}", ("file", *LANDMARK_COLUMNS))[1]

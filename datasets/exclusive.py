@@ -24,7 +24,9 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
         OSError: the folder cannot be written to.
     """
     while True:
-        with path.open("a") as file:
+        # A named pipe in its place is an error at once and never waited for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags, 0o666), "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -25,6 +25,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from cloakbench.datasets.regular_file import leads_to_folder, open_regular
+
 _NOT_OPENED = {"EPS", "WMF"}  # EPS runs Ghostscript, WMF the Windows renderer
 _NOT_OPENED |= {"BUFR", "GRIB", "HDF5", "MPEG"}  # recognised by Pillow but never decoded
 _UNSUPPORTED_PHOTOS = {".heic", ".heif", ".jxl"}  # photos that Pillow cannot read: reported, not taken for side files
@@ -95,13 +97,14 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def is_photo(entry: os.DirEntry[str]) -> bool:
     """Whether a file is, or claims to be, a photo: by suffix, so that a damaged photo is reported and not passed over;
-    files with other suffixes by their content. Hidden files are none; a link to nowhere may be a lost photo."""
-    if entry.name.startswith(".") or not (entry.is_file() or _leads_nowhere(entry)):
+    files with other suffixes by their content. Hidden files are none. A link to nowhere may be a lost photo, and a pipe
+    or device that is called like a photo is reported as one; only plain files are opened."""
+    if entry.name.startswith(".") or leads_to_folder(entry):
         return False
     if Path(entry.name).suffix.lower() in _photo_suffixes():
         return True
     try:
-        with _pixel_limit(None), Image.open(entry.path, formats=_formats()):
+        with open_regular(entry.path) as file, _pixel_limit(None), Image.open(file, formats=_formats()):
             return True
     except Exception:  # as in decode
         return False
@@ -111,10 +114,6 @@ def portable_name(name: str) -> str:
     """A file name as text that can be written anywhere: undecodable bytes become ``\\xNN``, accents are composed."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
-
-
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 @cache

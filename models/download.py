@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloakbench.datasets.exclusive import exclusive
+from cloakbench.datasets.redaction import bare_address
+from cloakbench.datasets.regular_file import open_regular
 from cloakbench.models.archive_member import ArchiveError, extract_member
 from cloakbench.models.transfer import NOT_A_FILE, DiskError, DownloadError, Part, fetch
 
@@ -67,15 +69,15 @@ def offline_switch() -> str | None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    with path.open("rb") as file:
+    """Hexadecimal digest of a plain file; raises ``OSError`` for anything else."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_first_that_works(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> None:
     reasons: list[str] = []
     for url in addresses:
-        log.info("fetching %s", url)
+        log.info("fetching %s", bare_address(url))
         try:
             _from_one(url, target, sha256, member)
             return
@@ -110,7 +112,7 @@ def _publish(url: str, part: Part, target: Path, sha256: str | None, member: str
         _check(unpacked, sha256)
     except (ArchiveError, _WrongBytesError) as error:
         part.discard()
-        raise DownloadError(f"{url}: {error}") from error
+        raise DownloadError(f"{bare_address(url)}: {error}") from error
     else:
         with unpacked.open("rb") as file:
             os.fsync(file.fileno())
@@ -136,7 +138,8 @@ def _check(path: Path, sha256: str | None) -> None:
 
 
 def _by_hand(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> str:
-    what = f"{member} of {addresses[0]}" if member is not None else addresses[0]
+    source = bare_address(addresses[0])
+    what = f"{member} of {source}" if member is not None else source
     return f"put {what} at {target} (sha256 {sha256 or 'not published'})"
 
 

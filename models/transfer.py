@@ -4,10 +4,14 @@ Beside ``FILE.part`` lies ``FILE.part.json``: the address, the size and the vali
 ``Last-Modified``) of what is arriving. The rest is asked for with ``Range`` and ``If-Range`` (RFC 9110, section
 13.1.5), so a server whose file has changed sends the new one from the start, and two versions are never joined.
 ``torch.hub`` and ``urllib`` accept a body that ends too early and begin again after every break, hence this module.
+
+User and password of an address are sent to its own host and nowhere else, and no message or note on disk repeats them,
+nor the query (:mod:`cloakbench.datasets.redaction`).
 """
 
 from __future__ import annotations
 
+import base64
 import errno
 import http.client
 import json
@@ -16,14 +20,19 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from cloakbench.datasets.redaction import LEFT_OUT, bare_address, without_secrets
+from cloakbench.datasets.regular_file import read_regular
 
 ATTEMPTS = 3
 """Tries in a row that bring no new byte before an address is given up."""
@@ -38,7 +47,10 @@ PROGRESS_BYTES = 20_000_000
 
 NOT_A_FILE = "it is a web page, not a weight file"
 
+_NO_ADDRESS = "no valid address: signs such as / ? # @ in user and password have to be percent-encoded"
+
 _CHUNK_BYTES = 1 << 20
+_SHORTEST_SECRET = 4  # shorter parts of an address may be parts of any message
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
@@ -63,7 +75,8 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Origin:
-    """What the bytes of a part are: their address, and the validator and size the server gave the whole file."""
+    """What the bytes of a part are: their address without its secrets, and the validator and size the server gave the
+    whole file."""
 
     url: str
     validator: str
@@ -88,7 +101,7 @@ class Part:
     def origin(self) -> Origin | None:
         """Where the bytes come from; None when that is not known."""
         try:
-            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
+            return Origin(**json.loads(read_regular(self._note)))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -119,8 +132,9 @@ def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
         DownloadError: another scheme, a final HTTP error, a web page, or ``ATTEMPTS`` tries in a row without progress.
         DiskError: the disk is full or cannot be written to.
     """
+    shown = bare_address(url)
     if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"{url}: only http and https addresses are fetched")
+        raise DownloadError(f"{shown}: only http and https addresses are fetched")
     most, tries = 0, 0
     while True:
         try:
@@ -130,16 +144,16 @@ def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
             tries = 1 if size > most else tries + 1
             most = max(most, size)
             if tries >= ATTEMPTS:
-                raise DownloadError(f"{url}: {problem} ({ATTEMPTS} attempts)") from problem
+                raise DownloadError(f"{shown}: {problem} ({ATTEMPTS} attempts)") from problem
             pause = PAUSE_SECONDS * 2 ** (tries - 1) if problem.wait_seconds is None else problem.wait_seconds
-            log.info("%s: %s; trying again in %.0f s", url, problem, pause)
+            log.info("%s: %s; trying again in %.0f s", shown, problem, pause)
             time.sleep(pause)
 
 
 def _fetch_once(url: str, part: Part, digest_known: bool) -> bool:
     """One connection; returns whether it went on from bytes that were there."""
     origin = part.origin()
-    if origin is None or origin.url != url or not (origin.validator or digest_known):
+    if origin is None or origin.url != bare_address(url) or not (origin.validator or digest_known):
         part.discard()
     done = part.size()
     headers = {"User-Agent": "cloakbench"}
@@ -150,30 +164,87 @@ def _fetch_once(url: str, part: Part, digest_known: bool) -> bool:
         if origin.validator:
             headers["If-Range"] = origin.validator
     try:
-        with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as reply:
-            return _receive(reply, url, part, digest_known)
+        with _OPENER.open(_request(url, headers), timeout=TIMEOUT_SECONDS) as reply:
+            return _receive(reply, bare_address(url), part, digest_known)
     except HTTPError as error:
         raise _judged(error, url, part) from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise DownloadError(f"{bare_address(url)}: {_NO_ADDRESS}") from error
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise DiskError(f"{part.path.parent}: {error.strerror} (what has arrived is kept)") from error
         if isinstance(error, DownloadError):
             raise
-        raise _BrokenError(str(error) or type(error).__name__) from error
+        raise _BrokenError(_cleaned(str(error), url) or type(error).__name__) from error
     except http.client.HTTPException as error:
-        raise _BrokenError(str(error) or type(error).__name__) from error
+        raise _BrokenError(_cleaned(str(error), url) or type(error).__name__) from error
 
 
-def _receive(reply: http.client.HTTPResponse, url: str, part: Part, digest_known: bool) -> bool:
-    """Appends a reply's body to ``part``, or begins it anew with a reply that is the whole file."""
+def _request(url: str, headers: Mapping[str, str]) -> Request:
+    """The request for an address, whose user and password become a header that no redirection passes on.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    if any(character.isspace() for character in login):
+        raise ValueError("a blank in user or password")
+    request = Request(urlunsplit(parts._replace(netloc=host)), headers=dict(headers))
+    if login:
+        user, _, password = login.partition(":")
+        pair = f"{unquote(user)}:{unquote(password)}".encode()
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+    return request
+
+
+class _Redirections(HTTPRedirectHandler):
+    """Follows redirections to web addresses; user and password go along only within one host, scheme and port."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> Request | None:
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is None:
+            return None
+        if not newurl.startswith(("http://", "https://")):
+            goal = bare_address(newurl)
+            raise DownloadError(f"{bare_address(req.full_url)}: it redirects to {goal}, which is no web address")
+        request = _request(newurl, found.headers)
+        login = req.unredirected_hdrs.get("Authorization")
+        if login and (req.type, req.host) == (request.type, request.host):
+            request.add_unredirected_header("Authorization", login)
+        return request
+
+
+_OPENER = build_opener(_Redirections)
+
+
+def _cleaned(text: str, url: str) -> str:
+    """What a server or library said, in one line, without what the address holds of secrets."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    secrets = {login, *login.split(":"), parts.query, parts.fragment, *(value for _, value in parse_qsl(parts.query))}
+    secrets |= {unquote(secret) for secret in secrets}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, LEFT_OUT)
+    return " ".join(without_secrets(text).split())
+
+
+def _receive(reply: http.client.HTTPResponse, shown: str, part: Part, digest_known: bool) -> bool:
+    """Appends a reply's body to ``part``, or begins it anew with a reply that is the whole file.
+
+    ``shown`` is the address without its secrets.
+    """
     if not digest_known and reply.headers.get_content_type() == "text/html":
-        raise DownloadError(f"{url}: {NOT_A_FILE}")
+        raise DownloadError(f"{shown}: {NOT_A_FILE}")
     continued = reply.status == http.HTTPStatus.PARTIAL_CONTENT
     if continued:
         total_bytes = _checked_total(reply, part)
     else:
         total_bytes = reply.length
-        part.begin(Origin(url, _validator(reply), total_bytes))
+        part.begin(Origin(shown, _validator(reply), total_bytes))
     done = part.size()
     _check_space(part.path.parent, (total_bytes or 0) - done)
     with _progress(part.path.name.removesuffix(".part"), done, total_bytes) as advance, part.path.open("ab") as file:
@@ -204,15 +275,15 @@ def _validator(reply: http.client.HTTPResponse) -> str:
 
 def _judged(error: HTTPError, url: str, part: Part) -> Exception:
     """What an HTTP error means: final, or worth another try."""
-    reason = f"HTTP {error.code} {error.reason}"
+    shown, reason = bare_address(url), f"HTTP {error.code} {_cleaned(str(error.reason), url)}".strip()
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.discard()
         return _BrokenError(reason)
     if error.code not in _RETRIED:
-        return DownloadError(f"{url}: {reason}")
+        return DownloadError(f"{shown}: {reason}")
     wait_seconds = _retry_after_seconds(error.headers.get("Retry-After", ""))
     if wait_seconds is not None and wait_seconds > LONGEST_WAIT_SECONDS:
-        return DownloadError(f"{url}: {reason}, and asks to wait {wait_seconds:.0f} s")
+        return DownloadError(f"{shown}: {reason}, and asks to wait {wait_seconds:.0f} s")
     return _BrokenError(reason, wait_seconds)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeGuard
@@ -43,7 +43,7 @@ class WeightFile:
     """
 
     path: str | None = None
-    urls: Sequence[str] = ()
+    urls: Sequence[str] = field(default=(), repr=False)  # may hold passwords
     member: str | None = None
     sha256: str | None = None
     state_key: str | None = None

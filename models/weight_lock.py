@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from cloakbench.datasets.exclusive import exclusive
+from cloakbench.datasets.regular_file import read_regular
 from cloakbench.datasets.whole_file import whole_file
 
 LOCK_NAME = "weights.lock.json"
@@ -74,11 +75,13 @@ def _compare(lock: Path, entry: str, known: Mapping[str, str], path: Path, sha25
 
 def _read(lock: Path) -> dict[str, str]:
     try:
-        known = json.loads(lock.read_text(encoding="utf-8"))
+        known = json.loads(read_regular(lock))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise WeightChangedError(f"{lock} is not readable as JSON ({error}): mend it, or delete it") from error
+    if not isinstance(known, dict) or not all(isinstance(digest, str) for digest in known.values()):
+        raise WeightChangedError(f"{lock} is no list of digests by file name: mend it, or delete it")
     return {name: digest for name, digest in known.items() if name != _ABOUT}
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.table import Table
+from rich.text import Text
 
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.embeddings import stored_embeddings
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.one_model import compose_one_model, faces_of
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.report.measured import records
 from cloakbench.bench.thresholds import KIND, Calibration, stored_thresholds
 
@@ -56,7 +58,7 @@ def main(words: Sequence[str]) -> int:
 
 def _show(name: str, dataset: str, photos: int, thresholds: pd.DataFrame) -> Table:
     title = f"Thresholds of {name} on {dataset}, {photos} photos"
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+    table = Table(title=Text(terminal(title)), box=None, title_justify="left", pad_edge=False)
     legacy = bool(thresholds["legacy"].notna().any())
     titles = ["FAR", "threshold", "95 % interval", "pairs", "people"]
     titles += ["legacy threshold", "its real FAR", "95 % interval"] * legacy

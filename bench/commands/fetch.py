@@ -6,6 +6,7 @@ printed, and the exit status is 1 until the data is there.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, missing_settings, split_config_dirs
 from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
-from cloakbench.models.download import DownloadError, download
+from cloakbench.models.download import DownloadError, download, file_sha256
 
 _ROOM = 2
 """An archive may unpack to so many times the disk space that its layout states."""
@@ -74,13 +75,33 @@ def _listed(layout: Layout) -> tuple[Listing | None, str]:
 
 
 def _get(layout: Layout, file: RemoteFile) -> None:
-    """Fetches a file that is not there from the first address that has it."""
+    """Fetches a file that is not there from the first address that has it; one that is there has its digest checked.
+
+    Raises:
+        ValueError: the file that is there is another one, or no plain file.
+        DownloadError: no address has it.
+    """
     target = layout.root / file.name
-    if not target.exists():
+    if os.path.lexists(target):
+        _check(layout, file, target)
+    else:
         try:
             download(file.urls, target, file.sha256)
         except DownloadError as error:
             raise DownloadError(f"{error}; get {file.name} from {layout.page} and put it at {target}") from error
+
+
+def _check(layout: Layout, file: RemoteFile, target: Path) -> None:
+    """A file that somebody put in place has the published digest, where there is one."""
+    try:
+        digest = file_sha256(target)
+    except OSError as error:
+        raise ValueError(f"{target}: {error.strerror}: remove it, and run this again to fetch it") from error
+    if file.sha256 not in (None, digest):
+        raise ValueError(
+            f"{target} has sha256 {digest}, and the publisher's {file.name} has {file.sha256}: remove it, and run this "
+            f"again to fetch it, or get it from {layout.page}"
+        )
 
 
 def _there(layout: Layout, listing: Listing) -> list[str]:

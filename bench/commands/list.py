@@ -15,6 +15,7 @@ from cloakbench.bench.command_line.plug_ins import project, shadowed, sources
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, group_options, missing_settings, split_config_dirs
 from cloakbench.bench.plan import ConfigError
+from cloakbench.datasets.redaction import without_secrets
 
 _NOTE = "note"
 """Column that is printed below the table instead of in it."""
@@ -121,7 +122,7 @@ def _absent_file(config: Mapping[str, Any]) -> str:
     """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
     for part in (config.get("weights"), config.get("symbol")):
         if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
-            page = config["card"].get("page") or "its publisher"
+            page = without_secrets(config["card"].get("page") or "its publisher")
             how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
             return f"{part['path']} is {how} {page}"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.table import Table
+from rich.text import Text
 
 from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.commands.console import wide_console
@@ -26,8 +28,9 @@ from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.pool import available_cores
 from cloakbench.bench.progress import track
 from cloakbench.bench.protocols.pairs import pair_rates
+from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.report.measured import records
-from cloakbench.bench.report.writer import write_text
+from cloakbench.bench.report.writer import frame_csv, write_text
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.provenance import code_digest
 
@@ -42,10 +45,19 @@ _NAMES = {
     "eer": "equal error rate",
 }
 
+_LEFT_OUT = {
+    "contradictory": "listed as the same person and as two people",
+    "with_itself": "a photo with itself",
+    "repeated": "listed before",
+}
+
 
 def main(words: Sequence[str]) -> int:
     """``cloakbench verify model=NAME dataset=NAME [pairs=FILE] [where={COLUMN: VALUE}]``: a table, and JSON and CSV
-    files under ``results/verify``. Exit status 1 when a photo of a listed pair could not be used."""
+    files under ``results/verify``. Exit status 1 when a photo of a listed pair could not be used.
+
+    Pairs that the list contradicts itself on, pairs of a photo with itself and repeated ones are left out, counted and
+    named."""
     one = compose_one_model(words, "verify", "verify")
     pairs = _pairs(one)
     rates, scores = _judge(one, pairs)
@@ -53,6 +65,8 @@ def main(words: Sequence[str]) -> int:
     failed = Counter(status for status in pairs.status if status != OK)
     console = wide_console()
     console.print(_show(one, pairs, rates))
+    for line in _left_out(pairs):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if failed:
         console.print(f"Photos that could not be used: {dict(failed)}; see {folder / 'photos.csv'}", soft_wrap=True)
     console.print(f"Written: {folder / 'verification.json'}", soft_wrap=True, highlight=False)
@@ -78,7 +92,7 @@ def _listed(config: Any) -> LabelledPairs:
     from cloakbench.datasets.crop_reader import CropReader
     from cloakbench.datasets.crops import Cropper
     from cloakbench.datasets.detection import read_landmarks
-    from cloakbench.datasets.pairs import read_pairs
+    from cloakbench.datasets.pairs import read_pairs, sound_pairs
 
     dataset = config.dataset
     root = Path(dataset.root).expanduser()
@@ -86,7 +100,7 @@ def _listed(config: Any) -> LabelledPairs:
     if not config.pairs and not file.exists():
         raise ConfigError(f"there is no {file}: name a list with pairs=FILE, or draw pairs with pairs={DRAWN}")
     where: Any = OmegaConf.to_container(config.where) if config.where else {}
-    listed = read_pairs(file, root, {key: str(value) for key, value in where.items()})
+    listed, left_out = sound_pairs(read_pairs(file, root, {key: str(value) for key, value in where.items()}))
     points = read_landmarks(Path(dataset.landmarks_file).expanduser(), root) if dataset.landmarks_file else {}
     cropper = Cropper(
         detector=instantiate(dataset.detector),
@@ -109,7 +123,20 @@ def _listed(config: Any) -> LabelledPairs:
     finally:
         reader.close()
     how = file.name + "".join(f", {column} {value}" for column, value in where.items())
-    return listed_pairs(listed.left, listed.right, listed.same, listed.fold, faces, how)
+    pairs = listed_pairs(listed.left, listed.right, listed.same, listed.fold, faces, how)
+    return replace(pairs, left_out=tuple((one.left, one.right, one.same, one.why) for one in left_out))
+
+
+def _left_out(pairs: LabelledPairs) -> list[str]:
+    """A line for each reason why pairs of the list are not used, with the first of them."""
+    lines = []
+    for why, words in _LEFT_OUT.items():
+        some = [(left, right) for left, right, _, reason in pairs.left_out if reason == why]
+        if some:
+            lines.append(
+                f"Left out, {words}: {len(some)}, the first is {some[0][0]} and {some[0][1]}; see left_out.csv"
+            )
+    return [terminal(line) for line in lines]
 
 
 def _judge(one: OneModel, pairs: LabelledPairs) -> tuple[pd.DataFrame, np.ndarray]:
@@ -167,14 +194,17 @@ def _write(one: OneModel, pairs: LabelledPairs, rates: pd.DataFrame, scores: np.
         }
     )
     photos = pd.DataFrame({"photo": photo, "status": status, "note": pairs.note})
-    for stem, frame in (("rates", rates), ("pairs", each), ("photos", photos[photos["status"] != OK])):
-        write_text(folder / f"{stem}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    left_out = pd.DataFrame(pairs.left_out, columns=["left", "right", "same", "why"]).astype({"same": int})
+    frames = {"rates": rates, "pairs": each, "photos": photos[photos["status"] != OK], "left_out": left_out}
+    for stem, frame in frames.items():
+        write_text(folder / f"{stem}.csv", frame_csv(frame))
     about = {
         "model": one.name,
         "weights_sha256": one.model.card.weights_sha256,
         "dataset": one.dataset_name,
         "pairs": pairs.how,
         "n_pairs": len(scores),
+        "n_pairs_left_out": {why: sum(reason == why for *_, reason in pairs.left_out) for why in _LEFT_OUT},
         "n_pairs_without_score": int(np.isnan(scores).sum()),
         "photos": dict(sorted(Counter(pairs.status).items())),
         "rates": [{key: _plain(value) for key, value in row.items()} for row in records(rates)],
@@ -190,7 +220,7 @@ def _plain(value: Any) -> Any:
 
 def _show(one: OneModel, pairs: LabelledPairs, rates: pd.DataFrame) -> Table:
     title = f"Verification by {one.name}: {len(pairs.same)} pairs of {one.dataset_name}, {pairs.how}"
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+    table = Table(title=Text(terminal(title)), box=None, title_justify="left", pad_edge=False)
     for column in ("rate", "value", "standard error", "95 % interval", "pairs", "failed", "people", "note"):
         table.add_column(column, justify="left" if column in ("rate", "note") else "right")
     for row in records(rates):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloakbench.bench.quality import ssim
+from cloakbench.bench.report import escape
 from cloakbench.bench.report.inputs import Example
 from cloakbench.bench.report.labels import CLEAN, method_name
 from cloakbench.bench.report.measured import Measured
@@ -83,7 +84,7 @@ def _two_lines(label: str) -> str:
     """``pgd 8/255`` to the printed name over the budget; remarks in brackets are left out."""
     method, _, budget = label.partition(" ")
     name = method_name(method).partition(" (")[0]
-    return f"{name}\n{budget}".strip()
+    return f"{escape.figure(name)}\n{escape.figure(budget)}".strip()
 
 
 def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:

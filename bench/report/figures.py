@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from cloakbench.bench.report import escape
 from cloakbench.bench.report.figure_faces import image_grid
 from cloakbench.bench.report.labels import (
     CLEAN,
@@ -108,7 +109,7 @@ def psr_bars(measured: Measured) -> Drawing:
         panel.grid(visible=False, axis="y")
     left.set_xlim(0, 100)
     right.set_xlim(0, 1)
-    names = [f"{method_name(run.method)}, n {rate.n}" for run, rate, _ in bars]
+    names = [escape.figure(f"{method_name(run.method)}, n {rate.n}") for run, rate, _ in bars]
     left.set_yticks(places, names)
     left.invert_yaxis()
     return figure
@@ -141,11 +142,10 @@ def transfer_heat_map(measured: Measured) -> Drawing:
         rates = np.array([[100 * cell.value for cell in line] for line in cells])
         image = panel.imshow(rates, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         _annotate(panel, cells)
-        panel.set_title(f"Surrogate: {surrogate}", pad=3)
-        panel.set_yticks(range(len(runs)), [method_name(run.method) for run in runs])
-        panel.set_xticks(
-            range(len(measured.targets)), measured.targets, rotation=40, ha="right", rotation_mode="anchor"
-        )
+        panel.set_title(escape.figure(f"Surrogate: {surrogate}"), pad=3)
+        panel.set_yticks(range(len(runs)), [escape.figure(method_name(run.method)) for run in runs])
+        names = [escape.figure(target) for target in measured.targets]
+        panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         panel.tick_params(length=0, pad=2)
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
@@ -185,10 +185,11 @@ def robustness_curves(measured: Measured) -> Drawing:
         for position, run in enumerate(runs):
             rates = [measured.black_box_overall(metric, run, transform) for transform in members]
             styles.line(panel, run.method, np.arange(len(members)) + dodge(position, len(runs), 1.0), rates)
-        panel.set_xticks(range(len(members)), ["as is" if m == UNTRANSFORMED else strength_name(m) for m in members])
+        strengths = ["as is" if m == UNTRANSFORMED else escape.figure(strength_name(m)) for m in members]
+        panel.set_xticks(range(len(members)), strengths)
         panel.set_xlim(-0.4, len(members) - 0.6)
         described = transform_family(family)
-        panel.set(title=described.label, xlabel=described.strength)
+        panel.set(title=escape.figure(described.label), xlabel=described.strength)
         percent_axis(panel)
     for line in panels:
         line[0].set_ylabel(f"Black-box PSR Top-1 ({measured.rule.upper()}), %")

@@ -20,6 +20,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.report.escape import figure
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
 from cloakbench.bench.report.measured import Estimate, Measured, Run
 
@@ -123,7 +124,14 @@ class Styles:
     def method_handles(self, methods: Iterable[str]) -> list[Line2D]:
         """Legend entries of the methods that are drawn."""
         return [
-            Line2D([], [], color=self._looks[m][0], marker=self._looks[m][1], linestyle="none", label=method_name(m))
+            Line2D(
+                [],
+                [],
+                color=self._looks[m][0],
+                marker=self._looks[m][1],
+                linestyle="none",
+                label=figure(method_name(m)),
+            )
             for m in method_order(methods)
         ]
 

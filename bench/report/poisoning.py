@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.protocols.poisoning import PSR, SEED_SD, TRAIN_ACCURACY, chance_psr
+from cloakbench.bench.report import escape
 from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.labels import CLEAN, budget_name, method_name, method_order, scenario_name
 from cloakbench.bench.report.measured import (
@@ -204,7 +205,7 @@ def poisoning_figure(measured: Measured) -> Drawing:
             )
             offset = (4, 3 if place % 2 else -8)
             scatter.annotate(str(place + 1), (ssim.value, 100 * mean.value), offset, textcoords="offset points")
-    bars.set_xticks(np.arange(len(shown)), [f"{i + 1} {_tick(row)}" for i, row in enumerate(shown)])
+    bars.set_xticks(np.arange(len(shown)), [f"{i + 1} {escape.figure(_tick(row))}" for i, row in enumerate(shown)])
     bars.tick_params(axis="x", rotation=38, labelsize=6.5)
     for label in bars.get_xticklabels():
         label.set_ha("right")
@@ -214,10 +215,10 @@ def poisoning_figure(measured: Measured) -> Drawing:
         if guessing:
             panel.axhline(guessing, color=CONTROL_COLOUR, linestyle="--", linewidth=0.8)
         percent_axis(panel)
-    bars.set_ylabel(f"PSR, {scenario_name(poisoned.scenarios[0]).lower()}, %")
+    bars.set_ylabel(escape.figure(f"PSR, {scenario_name(poisoned.scenarios[0]).lower()}, %"))
     scatter.set_xlabel("SSIM to the original")
     handles = [
-        Line2D([], [], color="0.15", marker=MARKERS[number], linestyle="none", label=attacker)
+        Line2D([], [], color="0.15", marker=MARKERS[number], linestyle="none", label=escape.figure(attacker))
         for number, attacker in enumerate(poisoned.attackers)
     ]
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=0.8, label="guessing"))

@@ -15,6 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from cloakbench.datasets.redaction import without_secrets
+
 _JOINERS = "\u200c\u200d"
 """Invisible, and part of how words of some languages and many pictograms are written."""
 _PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "†": "+", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"'}
@@ -55,10 +57,10 @@ class Screen(Console):
 
 
 class ScreenFormatter(logging.Formatter):
-    """Log lines for a terminal."""
+    """Log lines for a terminal, without secrets."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in logging
-        return shown(super().formatMessage(record), keep="\n\t")
+        return shown(without_secrets(super().formatMessage(record)), keep="\n\t")
 
 
 def accept_every_sign() -> None:

@@ -1,4 +1,7 @@
-"""A table as data, and its Markdown, CSV and LaTeX (booktabs) text. Equal tables give equal bytes."""
+"""A table as data, and its Markdown, CSV and LaTeX (booktabs) text. Equal tables give equal bytes.
+
+A table holds plain text; what a medium would read as its own is escaped here, when the table is written.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cloakbench.bench.report import escape
+from cloakbench.bench.report.escape import latex, markdown
+
 GAP = "–"
 WHITE_BOX = "†"
 SAME_FAMILY = "‡"
@@ -20,29 +26,6 @@ MARK_MEANINGS = {
     SOME_FAILED: "some planned photos failed and are not in n; see Failures",
 }
 _MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed"}
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "†": r"$^{\dagger}$",
-    "‡": r"$^{\ddagger}$",
-    "§": r"\S{}",
-    "–": "--",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "∞": r"$\infty$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-}
 
 
 @dataclass(frozen=True)
@@ -133,23 +116,26 @@ def to_markdown(table: Table) -> str:
     groups = _groups(table.columns)
     shared = _shared_labels(groups)
     header = [table.stub, *(_markdown_header(group, shared) for group in groups)]
-    lines = [header]
+    lines = [list(map(markdown, header))]
     section = ""
     for row in table.rows:
         if row.section and row.section != section:
-            lines.append([f"**{row.section}**", *([""] * len(groups))])
+            lines.append([f"**{markdown(row.section)}**", *([""] * len(groups))])
         section = row.section
         cells = iter(row.cells)
         lines.append(
-            [row.label, *(_markdown_cell(group, list(itertools.islice(cells, len(group)))) for group in groups)]
+            [
+                markdown(row.label),
+                *(_markdown_cell(group, list(itertools.islice(cells, len(group)))) for group in groups),
+            ]
         )
-    lines = [[text.replace("|", r"\|") for text in line] for line in lines]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
     right = [False, *(any(_is_numeric(table, table.columns.index(column)) for column in group) for group in groups)]
     rule = ["-" * (width - 1) + (":" if number else "-") for width, number in zip(widths, right, strict=True)]
     text = ["| " + " | ".join(_pad(line, widths, right)) + " |" for line in [lines[0], rule, *lines[1:]]]
-    notes = [f"- {note}" for note in table.notes]
-    caption = f"**{table.title}.** {table.caption}" + (f" Each cell: {shared}." if shared else "")
+    notes = [f"- {markdown(note)}" for note in table.notes]
+    caption = f"**{markdown(table.title)}.** {markdown(table.caption)}"
+    caption += f" Each cell: {markdown(shared)}." if shared else ""
     return "\n".join([caption, "", *text, "", *notes]).rstrip() + "\n"
 
 
@@ -164,12 +150,12 @@ def to_csv(table: Table) -> str:
         header += [f"{column.key}_mark"] * has_marks
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(escape.csv, header))
     for row in table.rows:
-        line = [row.section] * sections + [row.label]
+        line = [escape.csv(text) for text in [row.section] * sections + [row.label]]
         for column, has_marks, cell in zip(table.columns, marked, row.cells, strict=True):
             number = cell if isinstance(cell, Number) else None
-            line += [_csv_number(number.value, number.digits) if number else str(cell)]
+            line += [_csv_number(number.value, number.digits) if number else escape.csv(str(cell))]
             if column.interval != "none":
                 line += [_csv_number(end, number.digits) if number else "" for end in _ends(number)]
             if has_marks:
@@ -184,7 +170,7 @@ def to_latex(table: Table) -> str:
     span = len(table.columns) + 1
     body = []
     if any(group[0].group for group in groups):
-        spans = [rf"\multicolumn{{{len(group)}}}{{c}}{{{escape_latex(group[0].group)}}}" for group in groups]
+        spans = [rf"\multicolumn{{{len(group)}}}{{c}}{{{latex(group[0].group)}}}" for group in groups]
         starts = itertools.accumulate((len(group) for group in groups), initial=2)
         rules = [
             rf"\cmidrule(lr){{{start}-{start + len(group) - 1}}}"
@@ -192,24 +178,24 @@ def to_latex(table: Table) -> str:
             if group[0].group
         ]
         body += [" & ".join(["", *spans]) + r" \\", " ".join(rules)]
-    body += [" & ".join(escape_latex(text) for text in [table.stub, *(c.label for c in table.columns)]) + r" \\"]
+    body += [" & ".join(latex(text) for text in [table.stub, *(c.label for c in table.columns)]) + r" \\"]
     section = ""
     for position, row in enumerate(table.rows):
         if position == 0 or row.section != section:
             body.append(r"\midrule")
             if row.section:
-                body.append(rf"\multicolumn{{{span}}}{{l}}{{\textit{{{escape_latex(row.section)}}}}} \\")
+                body.append(rf"\multicolumn{{{span}}}{{l}}{{\textit{{{latex(row.section)}}}}} \\")
         section = row.section
         cells = [_latex_cell(column, cell) for column, cell in zip(table.columns, row.cells, strict=True)]
-        body.append(" & ".join([escape_latex(row.label), *cells]) + r" \\")
+        body.append(" & ".join([latex(row.label), *cells]) + r" \\")
     alignment = "l" + "".join("r" if _is_numeric(table, position) else "l" for position in range(len(table.columns)))
-    notes = [rf"\\ {escape_latex(note)}" for note in table.notes]
+    notes = [rf"\\ {latex(note)}" for note in table.notes]
     return "\n".join(
         [
             r"% Needs \usepackage{booktabs} and \usepackage{adjustbox}.",
             r"\begin{table*}[t]",
             r"\centering",
-            rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
+            rf"\caption{{{latex(table.title)}. {latex(table.caption)}}}",
             rf"\label{{tab:{table.name}}}",
             r"\begin{adjustbox}{max width=\textwidth}",
             rf"\begin{{tabular}}{{{alignment}}}",
@@ -226,11 +212,6 @@ def to_latex(table: Table) -> str:
             "",
         ]
     )
-
-
-def escape_latex(text: str) -> str:
-    """Text safe inside LaTeX, symbols of this module included."""
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _groups(columns: Sequence[Column]) -> list[list[Column]]:
@@ -253,7 +234,7 @@ def _markdown_header(group: list[Column], shared: str) -> str:
 def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
     numbers = [cell for cell in cells if isinstance(cell, Number)]
     if len(numbers) != len(cells):
-        return " / ".join(cell if isinstance(cell, str) else cell.text for cell in cells)
+        return " / ".join(markdown(cell) if isinstance(cell, str) else cell.text for cell in cells)
     if all(math.isnan(number.value) for number in numbers):
         return GAP
     shared = {number.marks for number in numbers if not math.isnan(number.value)}
@@ -266,10 +247,10 @@ def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
 
 def _latex_cell(column: Column, cell: Cell) -> str:
     if isinstance(cell, str):
-        return escape_latex(cell)
-    width = rf"{{\tiny {escape_latex(cell.half_width)}}}" if column.interval == "always" and cell.half_width else ""
-    marks = escape_latex(cell.marks) if not math.isnan(cell.value) else ""
-    return escape_latex(cell.text) + width + marks
+        return latex(cell)
+    width = rf"{{\tiny {latex(cell.half_width)}}}" if column.interval == "always" and cell.half_width else ""
+    marks = latex(cell.marks) if not math.isnan(cell.value) else ""
+    return latex(cell.text) + width + marks
 
 
 def _pad(line: list[str], widths: list[int], right: list[bool]) -> list[str]:

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from cloakbench.bench.report.escape import csv, markdown
 from cloakbench.bench.report.figures import FIGURES
 from cloakbench.bench.report.flags import self_checks
 from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
@@ -80,7 +83,7 @@ def write_report(results: Results, folder: Path) -> ReportFiles:
 
 def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str], *, has_cost: bool) -> str:
     results = measured.results
-    lines = [f"# {results.name}", "", *_setup(results), "", "## Warnings", "", *_warnings(measured), ""]
+    lines = [f"# {markdown(results.name)}", "", *_setup(results), "", "## Warnings", "", *_warnings(measured), ""]
     for section, prefixes in _SECTIONS.items():
         shown = [table for table in tables if table.name.startswith(prefixes)]
         figures = _FIGURES_OF.get(section, ())
@@ -88,13 +91,13 @@ def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str]
             continue
         lines += [f"## {section}", ""]
         for name in figures:
-            lines += [f"Figure {name} left out: {skipped[name]}." if name in skipped else _figure(name), ""]
+            lines += [f"Figure {name} left out: {markdown(skipped[name])}." if name in skipped else _figure(name), ""]
         linked = [table for table in shown if any(part in table.name for part in _ONLY_LINKED)]
         for table in shown:
             if table not in linked:
                 lines += [to_markdown(table), _links(table), ""]
         if linked:
-            lines += ["Also measured:", "", *(f"- {table.title}. {_links(table)}" for table in linked), ""]
+            lines += ["Also measured:", "", *(f"- {markdown(table.title)}. {_links(table)}" for table in linked), ""]
         if section == "Cost" and has_cost:
             lines += ["Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv).", ""]
     if not any(table.name == "failures" for table in tables):
@@ -106,7 +109,11 @@ def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str]
 
 def _setup(results: Results) -> list[str]:
     facts = {"data": results.dataset, "manifest": results.manifest_sha256[:16], **results.setup}
-    return ["## Setup", "", *(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items())]
+    return [
+        "## Setup",
+        "",
+        *(f"- {markdown(key.replace('_', ' '))}: {markdown(str(value))}" for key, value in facts.items()),
+    ]
 
 
 def _warnings(measured: Measured) -> list[str]:
@@ -116,7 +123,7 @@ def _warnings(measured: Measured) -> list[str]:
     of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
     of_cells = zip(frame["method"], frame["note"], strict=True)
     notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
-    lines = [f"- {line}." for line in (*self_checks(measured), *sorted(notes))]
+    lines = [f"- {markdown(line)}." for line in (*self_checks(measured), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 
 
@@ -132,7 +139,13 @@ def _measurements_csv(results: Results) -> str:
     """All rows in a fixed order, whatever order the store gave them in."""
     frame = results.measurements.loc[:, list(MEASUREMENT_COLUMNS)]
     frame = frame.sort_values(["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"])
-    return frame.to_csv(index=False, lineterminator="\n")
+    return frame_csv(frame)
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV in which no text is a formula to a spreadsheet."""
+    texts = frame.map(lambda value: csv(value) if isinstance(value, str) else value)
+    return texts.to_csv(index=False, lineterminator="\n")
 
 
 def _write_table(table: Table, folder: Path) -> list[Path]:
@@ -165,7 +178,7 @@ def write_text(path: Path, content: str) -> None:
     Raises:
         StoreError: it cannot be written; one line saying why.
     """
-    _replace(path, content.encode())
+    _replace(path, content.encode("utf-8", "backslashreplace"))
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -18,8 +18,10 @@ from cloakbench.datasets.layouts.impersonation import Impersonation
 from cloakbench.datasets.layouts.reading import read_lines
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.text_lists import quoted, whole_number
 
 _MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
+_MOST = 10**9
 
 
 class CelebAHq(Layout):
@@ -59,7 +61,8 @@ class CelebAHq(Layout):
         found = {}
         for number, line in enumerate(lines[1:], start=2):
             words = line.split()
-            if len(words) != 3 or not words[0].isdecimal():
-                raise DatasetError(f"{path}, line {number}: {line!r}; expected two numbers and a file")
-            found[f"{int(words[0])}.jpg"] = words[2]
+            number_of = whole_number(words[0], _MOST) if len(words) == 3 else None
+            if number_of is None:
+                raise DatasetError(f"{path}, line {number}: {quoted(line)}; expected two numbers and a file")
+            found[f"{number_of}.jpg"] = words[2]
         return found

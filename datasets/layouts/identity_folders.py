@@ -18,6 +18,7 @@ from typing import ClassVar
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import Layout, Listing
 from cloakbench.datasets.photos import DatasetError, is_photo, portable_name
+from cloakbench.datasets.regular_file import leads_to_folder
 
 
 class IdentityFolders(Layout):
@@ -79,7 +80,7 @@ class IdentityFolders(Layout):
                 f"cannot list the photo folder {self.root} ({error.strerror}): set dataset.{self.option} to a folder "
                 "that holds one folder of photos per person"
             ) from error
-        folders = [entry for entry in found if entry.is_dir() and not entry.name.startswith(".")]
+        folders = [entry for entry in found if leads_to_folder(entry) and not entry.name.startswith(".")]
         if not folders:
             raise DatasetError(f"{self.root} has no identity folders: put each person's photos in {self.root}/<name>/")
         return folders, len(found) - len(folders)

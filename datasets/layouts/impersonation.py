@@ -22,6 +22,7 @@ from cloakbench.datasets.base import Role
 from cloakbench.datasets.listing import Listing
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.randomness import stream_seed
+from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 from cloakbench.datasets.whole_file import whole_file
 
 _COLUMNS = ("image_id", "identity", "role", "group")
@@ -144,23 +145,24 @@ class Impersonation:
     def _read(self, path: Path, listing: Listing) -> list[_Row]:
         """A list that is there, checked against the data and against the numbers asked for."""
         try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream, strict=True)
-                if tuple(reader.fieldnames or ()) != _COLUMNS:
-                    raise DatasetError(f"{path}, line 1: the columns must be {','.join(_COLUMNS)}")
-                content = [(reader.line_num, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"cannot read the impersonation list {path}: {error}") from error
+            text = read_text(path, "the impersonation list")
+        except OSError as error:
+            raise DatasetError(
+                f"cannot read the impersonation list {path}: {error.strerror}: move it away to have one drawn"
+            ) from error
+        columns, content = csv_rows(text, str(path), ())
+        if columns != _COLUMNS:
+            raise DatasetError(f"{path}, line 1: the columns must be {','.join(_COLUMNS)}")
         people = dict(zip(listing.image_id, listing.identity, strict=True))
         rows: list[_Row] = []
         for number, row in content:
-            if len(row) != len(_COLUMNS) or None in row.values() or row["role"] not in ("probe", "auxiliary"):
+            if row["role"] not in ("probe", "auxiliary"):
                 raise DatasetError(f"{path}, line {number}: expected image, person, probe or auxiliary, group")
             if people.get(row["image_id"]) != row["identity"]:
                 known = people.get(row["image_id"], "nobody: there is no such photo")
                 raise DatasetError(
-                    f"{path}, line {number}: {row['image_id']} shows {known}, the list says {row['identity']}; the "
-                    "list belongs to other data: move it away to have one drawn"
+                    f"{path}, line {number}: {shown(row['image_id'])} shows {known}, the list says "
+                    f"{shown(row['identity'])}; the list belongs to other data: move it away to have one drawn"
                 )
             rows.append(_Row(**row))
         self._check(path, rows)

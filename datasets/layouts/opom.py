@@ -30,6 +30,7 @@ from cloakbench.datasets.base import ManifestEntry, Role
 from cloakbench.datasets.layouts.reading import read_lines, rejection
 from cloakbench.datasets.listing import Layout, Listing
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import leads_to_file
 
 _TRAIN_PER_PERSON = 10
 
@@ -75,7 +76,7 @@ class _Opom(Layout):
             else:
                 names.add(name)
                 rows.append((name, person, "distractor"))
-        found = [(self.root / name).is_file() for name, _, _ in rows]
+        found = [leads_to_file(self.root / name) for name, _, _ in rows]
         kept = [row for row, there in zip(rows, found, strict=True) if there]
         gone = [row for row, there in zip(rows, found, strict=True) if not there]
         rejected += [rejection(name, "missing", "listed, but there is no such file", who) for name, who, _ in gone]

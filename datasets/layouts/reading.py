@@ -18,6 +18,10 @@ from numpy.typing import DTypeLike
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import NotRegularError, leads_to_file
+from cloakbench.datasets.text_lists import read_text, shown, split_lines, whole_number
+
+_MOST_ROWS = 10**9
 
 
 def absent(layout: Layout, path: Path, reason: str = "does not exist") -> DatasetError:
@@ -40,7 +44,7 @@ def files_in(layout: Layout, folder: Path) -> set[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()}
+            return {entry.name for entry in entries if not entry.name.startswith(".") and leads_to_file(entry)}
     except OSError as error:
         raise absent(layout, folder) from error
 
@@ -51,17 +55,27 @@ def read_lines(layout: Layout, path: Path) -> list[str]:
     Raises:
         DatasetError: the file is missing, empty or not text.
     """
+    lines = split_lines(read_label_file(layout, path))
+    while not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def read_label_file(layout: Layout, path: Path) -> str:
+    """The text of a label file or table.
+
+    Raises:
+        DatasetError: the file is missing, blank, no plain file or not text.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = read_text(path, layout.name)
+    except NotRegularError as error:
+        raise DatasetError(f"{layout.name}: {path}: {error.strerror}: put the file itself there") from error
     except OSError as error:
         raise absent(layout, path) from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not text in UTF-8: {error}") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
+    if not text.strip():
         raise DatasetError(f"{path} is empty: fetch it again")
-    return lines
+    return text
 
 
 @dataclass(frozen=True)
@@ -118,10 +132,11 @@ def read_table(
     first = 1
     if titled:
         titles = tuple(lines[1].split()) if len(lines) > 1 else ()
-        if not lines[0].strip().isdecimal() or len(titles) != columns:
+        announced = whole_number(lines[0].strip(), _MOST_ROWS)
+        if announced is None or len(titles) != columns:
             raise DatasetError(f"{path}: the first two lines must be the number of rows and {columns} column names")
-        if len(lines) - 2 != int(lines[0]):
-            raise DatasetError(f"{path}: {len(lines) - 2} rows, but its first line announces {lines[0].strip()}")
+        if len(lines) - 2 != announced:
+            raise DatasetError(f"{path}: {len(lines) - 2} rows, but its first line announces {announced}")
         first, lines = 3, lines[2:]
     names: dict[str, None] = {}
     for number, line in enumerate(lines, start=first):
@@ -132,7 +147,7 @@ def read_table(
                 "file is cut off or damaged"
             )
         if words[0] in names:
-            raise DatasetError(f"{path}, line {number}: {words[0]} occurs twice")
+            raise DatasetError(f"{path}, line {number}: {shown(words[0])} occurs twice: remove one")
         names[words[0]] = None
     values = read_numbers(path, lines, range(1, columns + 1), dtype, first)
     if allowed is not None:
@@ -150,10 +165,10 @@ def read_numbers(path: Path, lines: list[str], columns: range, dtype: DTypeLike,
     """
     try:
         return np.loadtxt(lines, dtype, comments=None, usecols=columns, ndmin=2).reshape(len(lines), len(columns))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as problem:
         for number, line in enumerate(lines, start=first):
             try:
                 np.array(line.split()[columns.start : columns.stop]).astype(dtype)
             except (ValueError, OverflowError) as error:
-                raise DatasetError(f"{path}, line {number}: {error}") from None
-        raise
+                raise DatasetError(f"{path}, line {number}: {shown(str(error))}: correct the line") from None
+        raise DatasetError(f"{path} is not a table of numbers ({shown(str(problem))}): fetch it again") from problem

@@ -20,6 +20,8 @@ import numpy as np
 from cloakbench.datasets.layouts.reading import absent, read_lines, read_numbers
 from cloakbench.datasets.listing import Layout, Segment
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.regular_file import NotRegularError, require_regular
+from cloakbench.datasets.text_lists import quoted
 
 MAGIC = 0xCED7230A
 _LENGTH_BITS = 29
@@ -53,8 +55,11 @@ def read_records(layout: Layout, record_file: Path, index_file: Path) -> Records
     """
     keys, offsets = _read_index(layout, index_file)
     try:
+        require_regular(record_file)
         size = record_file.stat().st_size
         words = np.memmap(record_file, dtype="<u4", mode="r", shape=(size // 4,)) if size >= 4 else np.empty(0, "<u4")
+    except NotRegularError as error:
+        raise DatasetError(f"{layout.name}: {record_file}: {error.strerror}: put the file itself there") from error
     except OSError as error:
         raise absent(layout, record_file) from error
     header = _Headers(record_file, words, size, keys, offsets)
@@ -120,7 +125,7 @@ def _read_index(layout: Layout, path: Path) -> tuple[np.ndarray, np.ndarray]:
     lines = read_lines(layout, path)
     for number, line in enumerate(lines, start=1):
         if len(line.split()) != 2:
-            raise DatasetError(f"{path}, line {number}: {line!r}; expected a key and an offset")
+            raise DatasetError(f"{path}, line {number}: {quoted(line)}; expected a key and an offset")
     table = read_numbers(path, lines, range(2), np.int64)
     table = table[np.argsort(table[:, 0], kind="stable")]
     if (np.diff(table[:, 0]) == 0).any():

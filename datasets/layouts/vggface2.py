@@ -9,8 +9,9 @@ photos, which belong to their owners.
 from __future__ import annotations
 
 import csv
+import os.path
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from cloakbench.datasets.layouts.people import list_people
 from cloakbench.datasets.layouts.reading import read_lines
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.text_lists import quoted
 
 _META = "identity_meta.csv"
 _CODES = {"m": 0, "f": 1}
@@ -49,7 +51,7 @@ class VggFace2(Layout):
     def listing(self) -> Listing:
         people = list_people(self, self.root / self.split)
         meta = self.root / _META
-        if not meta.is_file():
+        if not os.path.lexists(meta):
             return people
         gender = self._genders(meta)
         codes = np.array([gender.get(person, UNKNOWN) for person in people.identity], dtype=np.int16)
@@ -65,7 +67,13 @@ class VggFace2(Layout):
     def _genders(self, path: Path) -> dict[str, int]:
         """Rows ``Class_ID, Name, Sample_Num, Flag, Gender``; the published file has spaces behind its commas."""
         rows = csv.reader(read_lines(self, path), skipinitialspace=True)
-        header = [title.strip() for title in next(rows)]
+        try:
+            return self._read_genders(path, rows)
+        except csv.Error as error:
+            raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}): fetch it again") from error
+
+    def _read_genders(self, path: Path, rows: Any) -> dict[str, int]:
+        header = [title.strip() for title in next(rows, ())]
         if "Class_ID" not in header or "Gender" not in header:
             raise DatasetError(f"{path}, line 1: there is no column Class_ID or Gender")
         person, gender = header.index("Class_ID"), header.index("Gender")
@@ -73,6 +81,6 @@ class VggFace2(Layout):
         for row in rows:
             code = row[gender].strip() if len(row) > max(person, gender) else ""
             if code not in _CODES:
-                raise DatasetError(f"{path}, line {rows.line_num}: Gender is {code!r}, it must be m or f")
+                raise DatasetError(f"{path}, line {rows.line_num}: Gender is {quoted(code)}, it must be m or f")
             found[row[person].strip()] = _CODES[code]
         return found

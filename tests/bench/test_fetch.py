@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -90,6 +91,29 @@ def test_hostile_archive_is_one_line(
     assert main(["fetch", "dataset=lfw", f"dataset.root={tmp_path / 'lfw'}"]) == 1
     assert "'link' is neither a plain file nor a folder; nothing was unpacked" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "lfw").iterdir()] == ["bad.tgz"]
+
+
+def test_what_was_put_in_place_by_hand_is_checked(
+    tmp_path: Path, published: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "lfw"
+    root.mkdir()
+    words = ["fetch", "dataset=lfw", f"dataset.root={root}"]
+    (root / "lfw.tgz").write_bytes(archive(tmp_path / "source", "lfw")[:-30])
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert f"{root}/lfw.tgz has sha256 " in said
+    assert "remove it, and run this again" in said
+    assert [path.name for path in root.iterdir()] == ["lfw.tgz"], "nothing was unpacked"
+    (root / "lfw.tgz").unlink()
+    os.mkfifo(root / "lfw.tgz")
+    assert main(words) == 1
+    assert "lfw.tgz: it is a named pipe and not a plain file: remove it" in capsys.readouterr().err
+    (root / "lfw.tgz").unlink()
+    assert main(words) == 0
+    (root / "pairs.txt").write_text("1\nx 1 2\n", encoding="utf-8")
+    assert main(words) == 1
+    assert "pairs.txt has sha256" in capsys.readouterr().err
 
 
 def test_nobody_has_the_file(tmp_path: Path, published: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

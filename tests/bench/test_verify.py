@@ -110,6 +110,24 @@ def test_photos_that_fail_are_counted_and_never_a_number(
     assert "'unreadable': 2" in capsys.readouterr().out
 
 
+def test_pairs_that_say_nothing_are_left_out_counted_and_named(
+    words: list[str], photos: Path, tmp_path: Path, capsys: Any
+) -> None:
+    table = photos / "pairs.csv"
+    more = ["p00/0.png,p00/0.png,1,even", "p00/1.png,p00/0.png,1,even", "p00/2.png,p00/1.png,0,even"]
+    table.write_text(table.read_text(encoding="utf-8") + "\n".join(more) + "\n", encoding="utf-8")
+    assert verify.main(words) == 0
+    about, folder = result(tmp_path)
+    assert about["n_pairs"] == 131, "one of 132 is contradicted"
+    assert about["n_pairs_left_out"] == {"contradictory": 2, "with_itself": 1, "repeated": 1}
+    named = pd.read_csv(folder / "left_out.csv")
+    assert named["why"].tolist() == ["contradictory", "with_itself", "repeated", "contradictory"]
+    said = capsys.readouterr().out
+    assert "Left out, listed as the same person and as two people: 2, the first is p00/1.png and p00/2.png" in said
+    assert "Left out, a photo with itself: 1, the first is p00/0.png and p00/0.png" in said
+    assert "Left out, listed before: 1" in said
+
+
 def test_the_second_call_embeds_nothing_and_writes_the_same_bytes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

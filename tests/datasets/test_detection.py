@@ -72,11 +72,11 @@ def test_landmarks_are_found_beside_the_file_or_in_the_root(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("file,left_eye_x\n", "lacks the columns left_eye_y"),
-        (f"{HEADER}\nann/1.png,1,2,three,4,5,6,7,8,9,10\n", "row 2: .*three"),
-        (f"{HEADER}\nann/1.png,1,2\n", "row 2"),
+        ("file,left_eye_x\n", "line 1: there is no column left_eye_y"),
+        (f"{HEADER}\nann/1.png,1,2,three,4,5,6,7,8,9,10\n", "line 2: .*three"),
+        (f"{HEADER}\nann/1.png,1,2\n", "line 2: 11 values"),
         (f"{HEADER}\nann/9.png,1,2,3,4,5,6,7,8,9,10\n", "names no existing photo"),
-        ("\x00\x01", "lacks the columns"),
+        ("\x00\x01", "line 1: a NUL character"),
     ],
 )
 def test_landmarks_file_with_a_fault(tmp_path: Path, text: str, reason: str):

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from cloakbench.bench.report.escape import latex
 from cloakbench.bench.report.measured import Measured
-from cloakbench.bench.report.table import Column, Number, Row, Table, escape_latex, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table import Column, Number, Row, Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import thresholds_table
 from cloakbench.bench.report.tables_rates import identification_tables
@@ -119,7 +120,7 @@ def test_row_of_the_wrong_length_is_refused():
 
 
 def test_latex_specials_are_escaped():
-    assert escape_latex("a_b & 5 % † §") == r"a\_b \& 5 \% $^{\dagger}$ \S{}"
+    assert latex("a_b & 5 % † §") == r"a\_b \& 5 \% $^{\dagger}$ \S{}"
 
 
 def test_legacy_thresholds_stand_beside_the_calibrated_ones(results):

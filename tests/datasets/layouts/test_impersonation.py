@@ -99,7 +99,7 @@ def test_a_list_that_is_cut_off(tmp_path: Path) -> None:
     SMALL.applied(crowd(20), tmp_path)
     content = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(content[: content.rindex("probe")])
-    with pytest.raises(DatasetError, match="line 9: expected image, person"):
+    with pytest.raises(DatasetError, match="line 9: 4 values are needed, one per column, and there are 3"):
         SMALL.applied(crowd(20), tmp_path)
 
 

@@ -333,7 +333,7 @@ def test_csv_table_that_is_wrong(tmp_path: Path, rows: list[str], message: str) 
         CsvTable(tmp_path, attributes=["age"]).listing()
 
 
-@pytest.mark.parametrize("text", ["1,2,3,4,5,6,7,8,9,x", "1,2,3,4,5,6,7,8,9,", "1,2,3,4,5,6,7,8,9,inf"])
+@pytest.mark.parametrize("text", ["1,2,3,4,5,6,7,8,9,x", "1,2,3,4,5,6,7,8,9,"])
 def test_csv_landmarks_are_ten_numbers_or_none(tmp_path: Path, text: str) -> None:
     planted.csv(tmp_path)
     lines = (tmp_path / "photos.csv").read_text().splitlines()
