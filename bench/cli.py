@@ -40,7 +40,8 @@ from typing import TYPE_CHECKING, Any
 from cloakbench.bench.command_line import flags
 from cloakbench.bench.command_line.environment import read_environment
 from cloakbench.bench.command_line.flags import CommandLine, read_command_line
-from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign, shown
+from cloakbench.bench.report.escape import terminal
+from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign
 
 if TYPE_CHECKING:
     from cloakbench.bench.run import Outcome
@@ -138,7 +139,9 @@ def _help(line: CommandLine) -> str:
 
         config = compose_config(line.words, _config_of(line), line.config_dirs)
         usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
-        return f"{shown(usage)}\n\nIts settings, each of which can be set as KEY=VALUE:\n\n{OmegaConf.to_yaml(config)}"
+        return (
+            f"{terminal(usage)}\n\nIts settings, each of which can be set as KEY=VALUE:\n\n{OmegaConf.to_yaml(config)}"
+        )
     if verb in ("", "help"):
         return f"{__doc__}\n"
     usage = "\n".join(row for row in str(__doc__).splitlines() if row.startswith(f"cloakbench {verb} "))
@@ -266,7 +269,7 @@ def _reader_gone() -> int:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"error: {shown(without_secrets(line))}\n")
+    sys.stderr.write(f"error: {terminal(without_secrets(line))}\n")
 
 
 def _one_line(problem: BaseException) -> str:

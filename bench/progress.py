@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from cloakbench.bench.report.screen import Screen, shown
+from cloakbench.bench.report.escape import terminal
+from cloakbench.bench.report.screen import Screen
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def track(title: str, steps: int) -> Iterator[Tracker]:
                 nonlocal seen
                 seen += photos
                 rate = seen / max(time.monotonic() - begun, 1e-9)
-                progress.update(task, advance=1, rate=rate, current=shown(current))
+                progress.update(task, advance=1, rate=rate, current=terminal(current))
 
         yield _Live()
 

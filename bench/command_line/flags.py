@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cloakbench.bench.report.screen import shown
+from cloakbench.bench.report.escape import terminal
 
 
 class UsageError(ValueError):
@@ -159,8 +159,8 @@ def _check_text(place: int, word: str) -> None:
         word.encode("utf-8")
     except UnicodeEncodeError as problem:
         raise UsageError(
-            f"word {place} of the command line is not UTF-8 ({shown(word)}): give the file or folder a name that is, "
-            "or a link with such a name"
+            f"word {place} of the command line is not UTF-8 ({terminal(word)}): give the file or folder a name that "
+            "is, or a link with such a name"
         ) from problem
 
 

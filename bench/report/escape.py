@@ -48,12 +48,13 @@ _LATEX = {
 }
 
 
-def terminal(text: str) -> str:
-    """One line for a terminal or log: control characters, changes of direction and other invisible ones spelt out.
+def terminal(text: str, keep: str = "") -> str:
+    """Text for a terminal or log: control characters, changes of direction and other invisible ones are spelt out,
+    but for those in ``keep``.
 
     Rich reads markup in plain strings: give it the result as ``rich.text.Text``.
     """
-    return text if text.isprintable() else "".join(map(_visible, text))
+    return text if text.isprintable() else "".join(sign if sign in keep else _visible(sign) for sign in text)
 
 
 def html(text: str) -> str:
@@ -98,17 +99,17 @@ def figure(text: str) -> str:
     known, visible = _glyphs(), terminal(text)
     if len(visible) > _LONGEST_LABEL:
         visible = f"{visible[:_LONGEST_LABEL]}…"
-    plain = (character if ord(character) in known else _code(character) for character in visible)
+    plain = (character if ord(character) in known else code_point(character) for character in visible)
     return "".join(plain).replace("$", r"\$")
 
 
 def _visible(character: str) -> str:
     spelt_out = not character.isprintable() and character not in _JOINERS and unicodedata.category(character) != "Zs"
-    return _code(character) if spelt_out else character
+    return code_point(character) if spelt_out else character
 
 
-def _code(character: str) -> str:
-    """``\\n``, ``\\x1b``, ``\\u202e``."""
+def code_point(character: str) -> str:
+    """A character as its escape: ``\\n``, ``\\x1b``, ``\\u202e``."""
     return character.encode("unicode_escape").decode()
 
 

@@ -154,8 +154,10 @@ def test_figures_show_the_literal_and_warn_of_no_glyph(small, kind, tmp_path):
     texts = [text for text in drawing.findobj(matplotlib.text.Text) if isinstance(text, matplotlib.text.Text)]
     shown = {text._preprocess_math(text.get_text()) for text in texts}  # what matplotlib makes of it
     assert not any(mathematics for _, mathematics in shown)
-    known = escape._glyphs()
-    literal = "".join(sign if ord(sign) in known else escape._code(sign) for sign in escape.terminal(f"{name} other"))
+    known, whole = escape._glyphs(), escape.terminal(f"{name} other")
+    literal = "".join(
+        sign if ord(sign) in known else escape.code_point(sign) for sign in escape.terminal(f"{name} other")
+    )
     assert literal in {text for text, _ in shown}
 
 
