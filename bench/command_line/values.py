@@ -179,7 +179,7 @@ def check_values(config: DictConfig, words: Mapping[str, str]) -> None:
         block = settings.get(key, {})
         if block is None and key in _NEEDED:
             raise ConfigError(f"{key} is null, and its settings are needed: leave {key}=null out")
-        if block not in (None, "???") and not isinstance(block, dict):
+        if not isinstance(block, dict) and block not in (None, "???"):
             raise ConfigError(f"{key} is {block}: it holds settings of its own, such as {key}.KEY=VALUE")
     for key, value in _leaves(settings, ""):
         kind = kind_of(key)

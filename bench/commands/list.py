@@ -21,8 +21,8 @@ _NOTE = "note"
 """Column that is printed below the table instead of in it."""
 _WIDE = ("paper", "what")
 
-Describe = Callable[[str, str, Sequence[str]], dict[str, str]]
-"""Columns of a config: its name, its group, the folders of ``--config-dir``."""
+Describe = Callable[..., dict[str, str]]
+"""Columns of a config by its name, its group and the folders of ``--config-dir``."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,10 +39,11 @@ def main(words: Sequence[str]) -> int:
         plurals = [_plural(one) for one in groups]
         raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
     names = group_options(group, config_dirs)
-    describe = _DESCRIBED.get(group, _plain_columns)
-    if group == "model":  # composed together: one at a time they would take half a minute
+    describe: Describe = _DESCRIBED.get(group, _plain_columns)
+    if group in ("model", "method"):  # composed together: one at a time they would take half a minute
         own = sorted(project().names(group))
-        describe = partial(_model_columns, compose_config([f"+model@found.{name}={name}" for name in own]).found)
+        found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
+        describe = partial(describe, found)
     table, notes = _table(_plural(group), {name: _columns(describe, name, group, config_dirs) for name in names})
     console = wide_console()
     console.print(table)
@@ -90,10 +91,10 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
     return table, notes
 
 
-def _method_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.plan import make_protector
 
-    method = compose_config([f"method={name}"], config_dirs=config_dirs).method
+    method = _config(configs, name, group, config_dirs)
     empty = {"scope": "", "needs": "", "budget": ""}
     if missing := missing_settings(method):
         return {**empty, "paper": "a template", _NOTE: f"set {', '.join(missing)}"}
@@ -109,6 +110,13 @@ def _method_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[s
         "budget": f"{budget.norm} {budget.size_255:g}/255" if budget else "-",
         "paper": _short_citation(protector.paper),
     }
+
+
+def _config(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> DictConfig:
+    """One of the project's configs, or else somebody's own, which may not compose."""
+    if name in configs:
+        return configs[name]
+    return compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
 
 
 def _short_citation(paper: str) -> str:
@@ -132,10 +140,7 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
     from cloakbench.bench.recognisers import build_recogniser
 
     empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
-    if name in configs:
-        config = configs[name]
-    else:
-        config = compose_config([f"+model@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    config = _config(configs, name, group, config_dirs)
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -187,6 +192,7 @@ def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[st
 
 
 _DESCRIBED: dict[str, Describe] = {
+    "model": _model_columns,
     "method": _method_columns,
     "attribute_model": _attribute_model_columns,
 }

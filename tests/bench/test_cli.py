@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.cli import main
+from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report.screen import Screen
 
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,8 +44,35 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
         (["dataset=folder", "dataset.root=nowhere"], "nowhere"),
         (["-m", "method=pgd,fgsmm"], "there is no method called 'fgsmm'; did you mean 'fgsm'?"),
         (["frobnicate"], "there is no command 'frobnicate'"),
-        (["report", "no-such-run"], "there is no run 'no-such-run'"),
+        (["lst"], "there is no command 'lst'; did you mean 'list'?"),
+        (["--nope"], "there is no flag '--nope'"),
+        (["experiment=smoke", "--workers=3"], "there is no flag '--workers'"),
+        (["experiment=smoke", "--config-dir"], "--config-dir needs a folder"),
+        (["--"], "there is no flag '--'"),
+        (["seed="], "'seed=' has no value"),
+        (["-m", "seed=0,,1"], "'seed=0,,1' has an empty value between its commas"),
+        (["-m", "seed=range(0,0)"], "has no values to sweep over"),
+        (["-m", "seed=interval(0,1)"], "cannot sweep over"),
+        (["-m", "method=glob(zz*)"], "has no values to sweep over"),
+        (["seed=0,1"], "add -m"),
+        (["hydra.run.dir=x"], "hydra.run.dir does nothing here: set paths.results=FOLDER"),
+        (["hydra.verbose=true"], "CLOAKBENCH_LOG=DEBUG"),
+        (["hydra/launcher=joblib"], "it is for sweeps"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=x"], "hydra.sweep.dir does nothing here"),
+        (["experiment=null"], "a config is chosen by its name"),
+        (["report.examples=é"], "\"report.examples='é'\""),
+        (["method=[pgd"], "cannot read 'method=[pgd'"),
+        (["name=null"], "name is null"),
+        (["paths.results=''"], "paths.results is empty"),
+        (["method._target_=no_such_module.X", "method=pgd"], "module no_such_module cannot be imported"),
+        (["report"], "name a run"),
+        (["report", "no-such-run"], "there is no run 'no-such-run'; there is no finished run in {results}/runs"),
+        (["report", "x", "seed=1"], "paths.results=FOLDER, not 'seed=1'"),
+        (["report", "x", "paths.results=elsewhere"], "elsewhere/runs"),
         (["list", "things"], "say what to list"),
+        (["list", "--cfg=job"], "has no config to show"),
+        (["perf", "people=x"], "people is x"),
+        (["perf", "peple=5"], "did you mean 'people'?"),
         (["check"], "cloakbench check method=NAME"),
         (["check", "model=arcface_irr"], "there is no model called 'arcface_irr'; did you mean 'arcface_ir'?"),
         (["check", "model=onnx"], "set model.card.family=..."),
@@ -52,11 +83,83 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
     ],
 )
 def test_a_mistake_is_one_line_with_the_remedy(
-    cloakbench: Cloakbench, words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CLOAKBENCH_RESULTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLOAKBENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path / "weights"))
-    assert expected in one_error(cloakbench(*words, plugins=False))
+    status = main(words)
+    shown = capfd.readouterr()
+    done = subprocess.CompletedProcess(words, status, shown.out, shown.err)
+    assert expected.format(results=tmp_path / "results") in one_error(done)
+    assert not list((tmp_path).rglob("runs")), "no work"
+
+
+def test_the_level_of_the_log_is_checked_and_empty_variables_are_none(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_LOG", "junk")
+    assert main(["list"]) == 1
+    assert "CLOAKBENCH_LOG=junk is no level" in capfd.readouterr().err
+    monkeypatch.setenv("CLOAKBENCH_LOG", "")
+    for name in ("CLOAKBENCH_RESULTS", "CLOAKBENCH_DATA", "CLOAKBENCH_WEIGHTS"):
+        monkeypatch.setenv(name, " " if name.endswith("DATA") else "")
+    words = ["experiment=smoke", "--resolve", "--cfg", "job", "dataset=lfw", "model@target=ir152"]
+    assert main(words) == 0
+    shown = capfd.readouterr().out
+    assert "store: results/store" in shown
+    assert "root: data/lfw" in shown
+    assert "path: weights/ir152.pth" in shown
+    monkeypatch.setenv("CLOAKBENCH_RESULTS", "~/r é,1")
+    assert main(["experiment=smoke", "--resolve", "--cfg", "job"]) == 0
+    assert f"store: {Path.home()}/r é,1/store" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=smoke", "--cfg", "job", "seed=7"],
+        ["--cfg=job", "experiment=smoke", "seed=7"],
+        ["experiment=smoke", "seed=7", "-c", "job"],
+        ["experiment=smoke", "seed=7", "--help"],
+        ["-h", "experiment=smoke", "seed=7"],
+    ],
+)
+def test_the_settings_of_a_run_can_be_shown_with_flags_anywhere(
+    capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(words) == 0
+    shown = capfd.readouterr().out
+    assert "seed: 7" in shown
+    assert "name: smoke" in shown
+
+
+def test_where_a_config_comes_from_and_the_version_can_be_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment=smoke", "--info=searchpath"]) == 0
+    assert "pkg://cloakbench.conf" in capfd.readouterr().out
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"cloakbench \d+\.\d+\S*\n", capfd.readouterr().out)
+    assert main(["protect", "-c", "job", "input=été", "output=2025", "method=pgd"]) == 0
+    shown = capfd.readouterr().out
+    assert "input: été" in shown
+    assert "output: '2025'" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cloakbench pro", "protect"),
+        ("cloakbench experiment=sm", "experiment=smoke"),
+        ("cloakbench protect metad", "metadata="),
+    ],
+)
+def test_a_shell_completes_verbs_and_settings(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, expected: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    assert main(["-sc", "query=bash"]) == 0
+    assert expected in capfd.readouterr().out.split()
 
 
 @pytest.mark.parametrize(
@@ -71,6 +174,7 @@ def test_a_mistake_is_one_line_with_the_remedy(
         ("fetch", "dataset=NAME"),
         ("protect", "soften_surrogates"),
         ("zoo", "recipe@members"),
+        ("perf", "repeats"),
     ],
 )
 def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str, setting: str) -> None:
@@ -167,6 +271,58 @@ def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
     assert (sweep / "report.md").exists()
 
 
+@pytest.mark.parametrize("name", ["a[/b]", "2024"])
+def test_a_run_keeps_its_name_on_a_terminal_of_few_signs(
+    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Results in a folder with signs, a name with markup and a slash, and a terminal that takes ASCII only."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    results = tmp_path / "old [2]" / "[bold]r,1"
+    words = [*tiny_overrides, f"paths.results={results}", "methods.pgd.steps=1", f"name={name}"]
+    done = cloakbench(*words)
+    assert done.returncode == 0, done.stderr
+    assert f"{name} on " in done.stdout
+    [run] = (results / "runs").iterdir()
+    assert f"Report written: {run}/report.md" in done.stdout
+    assert (run / "report.md").exists()
+    done = cloakbench("report", name, f"paths.results={results}", plugins=False)
+    assert done.returncode == 0, done.stderr
+    assert run.name in done.stdout.splitlines()[0]
+
+
+def finished(runs: Path, name: str, age: int) -> Path:
+    """What is left of a run, as far as its name goes."""
+    about = runs / name / "data" / "about.json"
+    about.parent.mkdir(parents=True)
+    about.write_text("{}")
+    os.utime(about, (time.time() - age, time.time() - age))
+    return runs / name
+
+
+def test_report_says_which_of_several_runs_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cloakbench.bench.commands.report import _run_folder
+
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "runs"
+    old, new = finished(runs, "bench-00000001", 99), finished(runs, "bench-00000002", 9)
+    finished(runs, "bench2-00000003", 1)
+    (runs / "bench-00000004").mkdir()
+    (tmp_path / "bench").mkdir()  # a folder that is no run, as in a clone of this project
+    screen = Screen(file=io.StringIO(), width=200)
+    assert _run_folder("bench", runs, screen) == new
+    said = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert new.name in said
+    assert f"there are also {old.name}" in said
+    assert "bench2" not in said
+    assert _run_folder("bench2", runs, screen).name == "bench2-00000003"
+    assert _run_folder(old.name, runs, screen) == old
+    assert _run_folder(str(old), runs, screen) == old
+    with pytest.raises(ConfigError, match=r"no run 'x'; finished runs in .*/runs: bench2-00000003, bench-00000002"):
+        _run_folder("x", runs, screen)
+    with pytest.raises(ConfigError, match="is not finished"):
+        _run_folder("bench-00000004", runs, screen)
+
+
 def test_the_report_of_a_run_can_be_written_again(
     cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,13 +354,20 @@ def test_ctrl_c_is_one_line_and_the_next_run_continues(tmp_path: Path, tiny_over
 
 
 @pytest.mark.parametrize(
-    "group", ["methods", "models", "attribute_models", "datasets", "experiments", "transforms", "protocols"]
+    "group", ["methods", "models", "attribute_models", "dataset", "experiments", "runtime", "loggers"]
 )
-def test_list_names_every_file_of_the_group(cloakbench: Cloakbench, group: str) -> None:
-    done = cloakbench("list", group, plugins=False)
-    assert done.returncode == 0, done.stderr
+def test_list_names_every_file_of_the_group(capsys: pytest.CaptureFixture[str], group: str) -> None:
+    assert main(["list", group]) == 0
+    shown = capsys.readouterr().out
     for path in (Path(__file__).parents[2] / "conf" / group.removesuffix("s")).glob("*.yaml"):
-        assert path.stem in done.stdout
+        assert path.stem in shown
+
+
+def test_list_alone_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for folder in (Path(__file__).parents[2] / "conf").iterdir():
+        assert not folder.is_dir() or folder.name == "__pycache__" or folder.name in shown
 
 
 def test_doctor_says_what_each_experiment_lacks(
