@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
+from cloakbench.bench.machine import MachineError
 from cloakbench.bench.pool import Busy, Failure, WorkerDiedError, answers
 
 
@@ -17,6 +19,8 @@ class Squares:
             raise ValueError("three is not allowed\nsecond line")
         if job == 99:
             os._exit(1)
+        if job == 98:
+            os.kill(os.getpid(), signal.SIGKILL)
         return job * job
 
 
@@ -43,6 +47,22 @@ class MakeBusy:
 
     def __call__(self) -> BusyTwice:
         return BusyTwice(self.folder)
+
+
+class OutOfMemory:
+    """Fails on one job as a machine does."""
+
+    def __call__(self, job: int) -> int:
+        if job == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nMore words")
+        return job
+
+
+class NotImportable:
+    """A factory that a worker cannot take up: the process ends before it has said a word."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return (os._exit, (7,))
 
 
 def broken_factory() -> Squares:
@@ -74,6 +94,26 @@ def test_workers_use_one_thread() -> None:
 def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(WorkerDiedError, match=r"runtime\.workers=1"):
         list(answers([99], Squares, 1))
+
+
+def test_what_ended_a_worker_at_work_is_told() -> None:
+    with pytest.raises(WorkerDiedError, match=r"ended with status 1 at work"):
+        list(answers([99], Squares, 1))
+    with pytest.raises(WorkerDiedError, match=r"ended by signal 9 at work \(most likely for lack of memory\)"):
+        list(answers([98], Squares, 1))
+
+
+def test_a_worker_that_dies_while_it_starts_is_not_called_lack_of_memory() -> None:
+    with pytest.raises(WorkerDiedError, match=r"ended with status 7 while it started.*runtime\.workers=0") as caught:
+        list(answers([1], NotImportable(), 1))  # type: ignore[arg-type]
+    assert "memory" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failure_of_the_machine_ends_it_all_with_one_line(workers: int) -> None:
+    with pytest.raises(MachineError, match=r"CUDA out of memory\.?: free memory") as caught:
+        list(answers(range(4), OutOfMemory, workers))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -28,5 +28,5 @@ def test_first_lines_and_types() -> None:
 
 def test_a_method_that_raises_without_a_word_is_still_one_line() -> None:
     assert cause_of(AssertionError()) == "AssertionError"
-    with pytest.raises(ConfigError, match="method silent: AssertionError"):
+    with pytest.raises(ConfigError, match=r"methods\.silent: AssertionError"):
         make_protector({"_target_": f"{__name__}.SaysNothing"}, "silent")

@@ -266,14 +266,14 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("~model@targets.tiny1", "~model@targets.tiny2"), "the experiment has no target"),
         (("~model@surrogates.tiny1",), "pgd needs a surrogate"),
         (("+ensembles.x=[nobody]",), "ensemble x names nobody"),
-        (("+methods.pgd.stepz=3",), "method pgd has no setting 'stepz'"),
-        (("methods.pgd.steps=-5",), "method pgd: .*steps"),
+        (("+methods.pgd.stepz=3",), "methods.pgd has no setting 'stepz'"),
+        (("methods.pgd.steps=-5",), "methods.pgd.steps is -5: it must be"),
         (("dataset.distractors=0",), "has no distractor faces"),
         (("+plan.limits.nobody={people: 3}",), "plan.limits names nobody"),
         (("+plan.limits.pgd={persons: 3}",), "plan.limits.pgd has no setting 'persons'"),
-        (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd: people and photos must be at least 1"),
+        (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd.people is 0: it must be"),
         (("+plan.limits.pgd={surrogates: {x: [nobody]}}",), "plan.limits names nobody"),
-        (("quality.metrics=[beauty]",), "there is no image metric 'beauty'"),
+        (("quality.metrics=[beauty]",), r"quality.metrics is \[beauty\]: it must be .* of ssim"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tiny_overrides: list[str], more: tuple[str, ...], message: str) -> None:

@@ -153,11 +153,11 @@ def test_there_is_a_config_for_every_transform() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Jpeg(0), "1 .. 95"),
-        (lambda: GaussianBlur(0), "sigma_px must be"),
-        (lambda: GaussianNoise(-1), "sigma_255 must be"),
-        (lambda: Brightness(float("inf")), "factor must be"),
-        (lambda: Resize(0), "size_px must be"),
+        (lambda: Jpeg(0), "quality is 0: it must be a whole number from 1 to 95"),
+        (lambda: GaussianBlur(0), "sigma_px is 0: it must be"),
+        (lambda: GaussianNoise(-1), "sigma_255 is -1: it must be"),
+        (lambda: Brightness(float("inf")), "factor is inf: it must be"),
+        (lambda: Resize(0), "size_px is 0: it must be"),
         (lambda: GaussianBlur(30)(torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ["a"]), "too large"),
         (lambda: Unchanged()(torch.zeros(1, 3, 8, 8), ["a"]), "must be uint8"),
         (lambda: Unchanged()(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), []), "0 image ids for 1 images"),

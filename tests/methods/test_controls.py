@@ -52,7 +52,7 @@ def test_precomputed_fails_photo_by_photo(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_precomputed_needs_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"set method\.folder"):
+    with pytest.raises(ValueError, match=r"folder is .*there is no such folder"):
         Precomputed(tmp_path / "nowhere")
 
 

@@ -145,7 +145,7 @@ def test_what_stands_in_for_lpips_is_said() -> None:
 
 
 def test_a_random_start_is_mandatory() -> None:
-    with pytest.raises(ValueError, match="start_255 must be > 0"):
+    with pytest.raises(ValueError, match="start_255 is 0: it must be"):
         lowkey(start_255=0)
 
 

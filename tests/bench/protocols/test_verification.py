@@ -131,11 +131,11 @@ def test_every_metric_has_a_card_in_order() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match="fars must be"):
+    with pytest.raises(ValueError, match=r"fars is .*: it must be"):
         Verification([0.1, 1.0])
     with pytest.raises(ValueError, match="calibrate with the same rates"):
         Verification([0.1, 0.05]).records(responses(6, [2, 2], THRESHOLDS))
-    with pytest.raises(ValueError, match="calibrated or legacy"):
+    with pytest.raises(ValueError, match="thresholds is copied: it must be one of calibrated, legacy"):
         Verification(thresholds="copied")  # type: ignore[arg-type]
 
 
