@@ -98,7 +98,7 @@ def test_results_are_never_read_from_damaged_files(folder: Path, name: str, dama
     content[len(content) // 3] ^= 1
     path.write_bytes(content) if damage == "flip" else path.unlink()
     kinds = (ValueError, FileNotFoundError)
-    with pytest.raises(kinds, match="run the experiment again|holds no finished run") as caught:
+    with pytest.raises(kinds, match=r"run the experiment again|holds no finished run") as caught:
         load_results(folder)
     assert "\n" not in str(caught.value)
 
