@@ -235,6 +235,25 @@ def test_another_users_entries_stay(tiny: Finished, tmp_path: Path) -> None:
     assert [p.name for p in entries(results / "store")] == [p.name for p in entries(tiny.store)]
 
 
+def test_a_finished_run_that_nobody_may_write_to_is_shown_again(tiny: Finished, tmp_path: Path) -> None:
+    tiny.assert_as_before()
+    results = tmp_path / "results"
+    shutil.copytree(tiny.store, results / "store")
+    shutil.copytree(tiny.folder, results / "runs" / tiny.folder.name)
+    places = [results, *results.rglob("*")]
+    before = {path: path.read_bytes() for path in places if path.is_file()}
+    for path in places:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    command = [sys.executable, "-m", "cloakbench.bench.cli", *tiny.overrides, f"paths.results={results}"]
+    command += ["--config-dir", str(CONFIG_DIR)]
+    done = subprocess.run(powerless(*command), capture_output=True, text=True, check=False, timeout=300)
+    for path in places:
+        path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert f"Report unchanged: {results}/runs/{tiny.folder.name}/report.md" in done.stdout
+    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
+
+
 def test_a_store_that_forgets_what_is_written_is_one_line_and_no_hang(
     tiny: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:

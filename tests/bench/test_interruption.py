@@ -87,11 +87,12 @@ def _session_members(session: int) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.strip() and "Z" not in line]
 
 
-def test_two_processes_on_one_store_share_the_work(tmp_path: Path, faces_cache: Path) -> None:
+def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> None:
+    """Not even the faces are drawn."""
     results = tmp_path / "results"
     processes = [
         subprocess.Popen(
-            [*command(results, faces_cache, workers=1), f"paths.runs={tmp_path}/runs{number}"],
+            [*command(results, tmp_path / "cache", workers=1), f"paths.runs={tmp_path}/runs{number}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -50,6 +50,40 @@ def test_damaged_cache_entry_is_made_again(tmp_path: Path):
     assert detector.seen == 4
 
 
+def test_every_byte_of_a_kept_crop_counts_and_so_does_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Points, texts and pixels; one crop in another's place is another's face."""
+    root, cache = people(tmp_path / "faces", ann=4), tmp_path / "cache"
+    data = PhotoSet(root, detector=StubDetector(), cache=cache)
+    digest, points = data.manifest().digest(), data.faces("probe").landmarks
+    assert points is not None
+    kept = sorted(cache.rglob("*.safetensors"))
+    contents = [path.read_bytes() for path in kept]
+    length = int.from_bytes(contents[0][:8], "little")
+    for place in (3, 40, length - 20, length + 9, len(contents[0]) - 1, len(contents[0]) // 2):
+        kept[0].write_bytes(contents[0][:place] + bytes([contents[0][place] ^ 1]) + contents[0][place + 1 :])
+        again = PhotoSet(root, detector=StubDetector(), cache=cache)
+        assert again.manifest().digest() == digest
+        found = again.faces("probe").landmarks
+        assert found is not None and torch.equal(found, points)
+        assert f"{kept[0]} is damaged" in caplog.text
+        caplog.clear()
+    kept[0].write_bytes(contents[1])
+    kept[1].write_bytes(contents[0])
+    assert PhotoSet(root, detector=StubDetector(), cache=cache).manifest().digest() == digest
+    assert caplog.text.count("is damaged") == 2
+
+
+def test_kept_crop_that_cannot_be_read_is_left_alone(tmp_path: Path):
+    root, cache = people(tmp_path / "faces", ann=4), tmp_path / "cache"
+    PhotoSet(root, detector=StubDetector(), cache=cache).roles()
+    path = min(cache.rglob("*.safetensors"))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DatasetError, match=r"cannot read the kept crop .* \(Is a directory\)"):
+        PhotoSet(root, detector=StubDetector(), cache=cache).roles()
+    assert path.is_dir()
+
+
 def test_cache_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     data = PhotoSet(people(tmp_path / "faces", ann=4), detector=StubDetector(), cache=tmp_path / "cache")

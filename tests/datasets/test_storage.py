@@ -27,6 +27,20 @@ def test_writing_to_a_mapped_array_leaves_the_file_alone(tmp_path: Path) -> None
     assert again is not None and not again.any()
 
 
+def test_an_array_is_read_under_its_own_name_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_array(tmp_path / "a.npy", "album a/images", (4,), np.dtype(np.uint8), [np.zeros(4, np.uint8)])
+    assert read_array(tmp_path / "a.npy", "album b/images") is None
+    assert "damaged" in caplog.text
+    assert (tmp_path / "a.npy").exists()
+
+
+def test_what_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").mkdir()
+    with pytest.raises(OSError, match=r"cannot read .*a\.npy \(Is a directory\)") as caught:
+        read_array(tmp_path / "a.npy", "a")
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_files_are_none_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert read_array(tmp_path / "none.npy", "a") is None
     assert not caplog.text

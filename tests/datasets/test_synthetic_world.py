@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,31 @@ def test_a_killed_rendering_continues(tmp_path: Path, monkeypatch: pytest.Monkey
         training_faces(identities=200, images_per_identity=4, cache=tmp_path)
     assert drawn == [f"{4 * len(finished):07d}"], "the first unfinished shard comes next"
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+ROUNDS = 3
+
+
+def _draw_at_once(cache: Path, barrier: Any, answers: Any) -> None:
+    torch.set_num_threads(1)
+    for number in range(ROUNDS):
+        world = SyntheticWorld(**SMALL, seed=number, cache=cache / str(number))
+        barrier.wait(120)
+        try:
+            answers.put(world.manifest().digest())
+        except Exception as problem:
+            answers.put(f"{type(problem).__name__}: {problem}")
+
+
+def test_processes_that_want_the_same_faces_at_once_all_get_them(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=_draw_at_once, args=(tmp_path, barrier, answers)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=240) for _ in range(2 * ROUNDS)]
+    for process in processes:
+        process.join()
+    assert Counter(found) == {SyntheticWorld(**SMALL, seed=number).manifest().digest(): 2 for number in range(ROUNDS)}
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("shards",) or path.suffix == ".lock"]
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {f"{part}.npy" for part in darkroom.PARTS}

@@ -1,0 +1,171 @@
+"""What a run leaves on disk: current only while all of it is there, checked when read, reported from where it lies."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cloakbench.bench import archive
+from cloakbench.bench.archive import is_current, is_finished, load_results, publish, save_results
+from cloakbench.bench.commands import report as command
+from cloakbench.bench.report import writer
+from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.plotting import Skipped
+from cloakbench.bench.store import StoreError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_figure() -> Iterator[None]:
+    """Drawing all of them takes seconds and shows nothing here."""
+    others = {name: (lambda _: Skipped("not tested here"), caption) for name, (_, caption) in writer.FIGURES.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "FIGURES", others | {"psr_bars": writer.FIGURES["psr_bars"]})
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(make_results) -> Results:
+    return make_results()
+
+
+@pytest.fixture(scope="module")
+def finished(small: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    save_results(small, {"identification": pd.DataFrame({"x": [1]})}, folder)
+    publish(small, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "small-1"))
+
+
+def test_a_report_is_current_only_while_every_file_is_as_it_was_written(small: Results, folder: Path) -> None:
+    assert is_current(small, folder)
+    assert not is_current(replace(small, name="another"), folder)
+    for path in [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "digest.txt"]:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1])
+        assert not is_finished(folder), f"{path.name} is cut"
+        path.write_bytes(content[:-1] + b"?")
+        assert not is_finished(folder), f"{path.name} is changed"
+        path.unlink()
+        assert not is_finished(folder), f"{path.name} is gone"
+        path.write_bytes(content)
+        assert is_finished(folder)
+    (folder / "report.md").unlink()
+    assert not is_current(small, folder)
+
+
+def test_the_mark_itself_may_be_anything(small: Results, folder: Path) -> None:
+    mark = folder / "data" / "digest.txt"
+    whole = mark.read_bytes()
+    for content in (b"", whole.splitlines()[0], whole[: len(whole) // 2], whole[:70] + b"\xff" + whole[71:]):
+        mark.write_bytes(content)
+        assert not is_finished(folder)
+
+
+def test_a_report_that_is_interrupted_is_not_current(
+    small: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert not is_finished(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cloakbench.bench.report.writer.write_report", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish(small, folder)
+    assert not is_finished(folder)
+    with pytest.raises(KeyboardInterrupt):
+        command.main([str(folder)])
+    assert not is_finished(folder)
+
+
+@pytest.mark.parametrize("name", ["about.json", "measurements.parquet", "costs.parquet", "examples.zip"])
+@pytest.mark.parametrize("damage", ["flip", "gone"])
+def test_results_are_never_read_from_damaged_files(folder: Path, name: str, damage: str) -> None:
+    path = folder / "data" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content) if damage == "flip" else path.unlink()
+    kinds = (ValueError, FileNotFoundError)
+    with pytest.raises(kinds, match=r"run the experiment again|holds no finished run") as caught:
+        load_results(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_results_of_a_version_without_digests_can_be_read(small: Results, folder: Path) -> None:
+    path = folder / "data" / "about.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({k: about[k] for k in ("name", "dataset", "manifest_sha256", "setup")}))
+    assert load_results(folder).name == small.name
+
+
+def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing and deleting below ``folder`` fails as on a file system that is mounted read-only."""
+    write, unlink = archive.whole_file, Path.unlink
+
+    def refuse(path: Path) -> None:
+        if path.is_relative_to(folder):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def whole_file(path: Path, **options: bool):
+        refuse(path)
+        return write(path, **options)
+
+    def checked(path: Path, missing_ok: bool = False) -> None:
+        refuse(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(archive, "whole_file", whole_file)
+    monkeypatch.setattr("cloakbench.bench.report.writer.whole_file", whole_file)
+    monkeypatch.setattr(Path, "unlink", checked)
+
+
+def test_a_read_only_run_can_be_reported(
+    small: Results, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    read_only(folder, monkeypatch)
+    assert command.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.rstrip().endswith(f"Report unchanged: {folder}/report.md ({folder} cannot be written to)")
+    monkeypatch.undo()
+    (folder / "report.md").unlink()
+    del before[folder / "report.md"]
+    monkeypatch.chdir(tmp_path)
+    read_only(folder, monkeypatch)
+    assert command.main([str(folder)]) == 0
+    elsewhere = Path("results/runs/small-1/report.md")
+    assert f"Report written: {elsewhere} ({folder} cannot be written to)" in capsys.readouterr().out
+    assert elsewhere.exists()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("file", ["psr_bars.pdf", "report.md", "models.parquet"])
+def test_a_full_disk_is_one_line_and_the_report_is_not_current(
+    small: Results, folder: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace_file(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StoreError, match=f"cannot write to {folder}.*: the disk is full: free some space") as caught:
+        save_results(small, {}, folder)
+        publish(small, folder)
+    assert "\n" not in str(caught.value)
+    assert not is_finished(folder)
