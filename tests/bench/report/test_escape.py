@@ -155,9 +155,7 @@ def test_figures_show_the_literal_and_warn_of_no_glyph(small, kind, tmp_path):
     shown = {text._preprocess_math(text.get_text()) for text in texts}  # what matplotlib makes of it
     assert not any(mathematics for _, mathematics in shown)
     known, whole = escape._glyphs(), escape.terminal(f"{name} other")
-    literal = "".join(
-        sign if ord(sign) in known else escape.code_point(sign) for sign in escape.terminal(f"{name} other")
-    )
+    literal = "".join(sign if ord(sign) in known else escape.code_point(sign) for sign in whole)
     assert literal in {text for text, _ in shown}
 
 
