@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.kinds import check_kinds
+from cloakbench.bench.nodes import node_settings
 from cloakbench.bench.plan import (
     Cell,
     Chunk,
@@ -34,6 +35,7 @@ from cloakbench.bench.stored_faces import write_faces
 from cloakbench.bench.workshop import UNCHANGED, Brief, wanted_metrics
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
+from cloakbench.models.same_weights import same_weights
 
 _ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
 HARMLESS = frozenset({"unused", "duplicate"})
@@ -56,6 +58,8 @@ class Experiment:
         cells: methods at budgets on surrogates, controls first.
         chunks: the people, split.
         units: ``(unit, inputs of its key)`` in the order they are handed out.
+        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
+            them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
         poisoning: the poisoning track, or None without a ``poisoning`` block. An experiment may consist of it alone;
             it then has no target, cell or chunk.
@@ -70,6 +74,7 @@ class Experiment:
     cells: tuple[Cell, ...]
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[Unit, dict[str, Any]], ...]
+    same_weights: Mapping[str, frozenset[str]]
     rejected: tuple[str, ...] = ()
     poisoning: Poisoning | None = None
 
@@ -92,7 +97,7 @@ class Experiment:
         settings["dataset"] = None  # the manifest says what its settings came to
         models = {role: [self.brief.fingerprints[k] for k in keys] for role, keys in self.roles.items()}
         units = [unit.key for unit, _ in self.units]
-        inputs = {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units}
+        inputs = {"config": node_settings(settings), "models": models, "manifest": self.manifest_digest, "units": units}
         if self.poisoning is not None:
             inputs["poisoning"] = self.poisoning.keys()
         return content_key("run", inputs)
@@ -207,7 +212,18 @@ def prepare(config: DictConfig) -> Experiment:
         None if config.poisoning is None else plan_poisoning(config, dataset, manifest, store, brief, auxiliary_digest)
     )
     return Experiment(
-        config, store, manifest, faces, cards, brief, tuple(cells), tuple(chunks), tuple(units), rejected, poisoning
+        config,
+        store,
+        manifest,
+        faces,
+        cards,
+        brief,
+        tuple(cells),
+        tuple(chunks),
+        tuple(units),
+        same_weights(built),
+        rejected,
+        poisoning,
     )
 
 

@@ -171,10 +171,10 @@ class _Spelling:
     def _write_constant(self, value: object) -> None:
         module = self.resolve(value) if isinstance(value, str) and value.startswith("cloakbench.") else None
         if module is not None and isinstance(value, str):  # a module named in a string, such as a ``_target_``
-            self.parts.append(f"Constant({self._token(module)}{ascii(value.removeprefix(module))})")
+            self.parts.append(f"Constant({self._token(module)}{value.removeprefix(module)!a})")
         else:
             # ascii(): which characters repr() prints as they are depends on the Unicode version of a Python.
-            self.parts.append(f"Constant({ascii(value)})")
+            self.parts.append(f"Constant({value!a})")
 
     def _token(self, module: str) -> str:
         return f"@{self._tokens.setdefault(module, len(self._tokens))}"

@@ -15,15 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.kinds import KINDS
+from cloakbench.bench.nodes import node_code
 from cloakbench.bench.plan import Cell, Chunk, ConfigError, Unit, cells_of, make_protector, surrogate_labels, unit_key
 from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
 from cloakbench.bench.reasons import cause_of
-from cloakbench.bench.recognisers import project_modules
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
 from cloakbench.bench.workshop import UNCHANGED, Brief
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest
-from cloakbench.datasets.provenance import code_digest
 
 QUALITY = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
@@ -87,7 +86,7 @@ def plan_poisoning(
             attackers=attackers,
             regimes=regimes,
             code={
-                key: code_digest("cloakbench.models.base", *sorted(project_modules(value)))
+                key: node_code(value, base=("cloakbench.models.base",))
                 for key, value in {**attackers, **regimes}.items()
             },
             labels=tuple(number[name] for name in train.identity),
