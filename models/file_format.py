@@ -14,15 +14,15 @@ from pathlib import Path
 
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--", b"<script", b"<error")
 _LFS_START = b"version https://git-lfs"
-_PACKED = {
-    b"\x1f\x8b": "packed with gzip",
-    b"BZh": "packed with bzip2",
-    b"\xfd7zXZ\x00": "packed with xz",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"7z\xbc\xaf'\x1c": "a 7z archive",
-    b"Rar!": "a RAR archive",
-}
+_UNPACK = "unpack it first"
 _OTHER = {
+    b"\x1f\x8b": ("packed with gzip", _UNPACK),
+    b"BZh": ("packed with bzip2", _UNPACK),
+    b"\xfd7zXZ\x00": ("packed with xz", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("packed with zstd", _UNPACK),
+    b"7z\xbc\xaf'\x1c": ("a 7z archive", _UNPACK),
+    b"Rar!": ("a RAR archive", _UNPACK),
+    b"ustar": ("a tar archive", f"{_UNPACK}, or let the torch before 0.2 that wrote it save it again"),
     b"\x89HDF": ("an HDF5 file, as Keras writes them", "convert it to PyTorch or ONNX"),
     b"\x93NUMPY": ("one numpy array", "save all parameters by name (numpy.savez)"),
     b"%PDF": ("a PDF document", ""),
@@ -35,6 +35,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+_TAR_OFFSET = 257  # of the name of the format
 _HEAD_BYTES = 1024
 _JSON_BYTES = 1 << 24
 _WEIGHT_SUFFIXES = frozenset({".bin", ".ckpt", ".npz", ".onnx", ".params", ".pt", ".pth", ".safetensors"})
@@ -74,19 +75,26 @@ def not_weights(path: Path) -> str | None:
         return f"{kind}, not weights: {_FETCH}"
     if kind is not None:
         return f"{kind}, not weights: run git lfs pull where it was cloned, or {_FETCH}"
-    for start, what in _PACKED.items():
-        if head.startswith(start):
-            return f"{what}, not weights: unpack it first"
     for start, (what, remedy) in _OTHER.items():
-        if head.startswith(start):
+        if head[_TAR_OFFSET if start == b"ustar" else 0 :].startswith(start):
             return f"{what}, not weights: {remedy or _FETCH}"
-    if head[257:262] == b"ustar":
-        return "a tar archive, not weights: unpack it first, or load it with the torch that wrote it and save it again"
     if head.startswith(b"PK"):
         return _odd_zip(path)
-    if path.suffix == ".json":
+    return None if path.suffix == ".json" else _json_text(path, head)
+
+
+def plain_text(path: Path) -> str | None:
+    """What a file is that holds words where tensors should be; binary formats have bytes that no text has."""
+    head = _head(path)
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:
+            return None
+        text = head[: error.start].decode("utf-8")
+    if len(text) < 8 or any(ord(sign) < 32 and sign not in "\t\n\r\f" for sign in text):
         return None
-    return _json_text(path, head) or _plain_text(head)
+    return f"a text that begins {printable(text.strip(), 40)!r}, not weights: fetch it again"
 
 
 def is_torch_script(path: Path) -> bool:
@@ -167,16 +175,3 @@ def _json_text(path: Path, head: bytes) -> str | None:
     words = [value[key] for key in ("error", "message", "detail") if isinstance(value, Mapping) and key in value]
     said = f" that says {printable(str(words[0]))!r}" if words else ""
     return f"a JSON text{said}, not weights: {_FETCH}"
-
-
-def _plain_text(head: bytes) -> str | None:
-    """A text of some other kind; binary formats have bytes among their first that no text has."""
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            return None
-        text = head[: error.start].decode("utf-8")
-    if len(text) < 8 or any(ord(sign) < 32 and sign not in "\t\n\r\f" for sign in text):
-        return None
-    return f"a text that begins {printable(text.strip(), 40)!r}, not weights: {_FETCH}"

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cloakbench.models.file_format import is_npz, is_safetensors, is_torch_script, is_zip, listed, printable
+from cloakbench.models.file_format import is_npz, is_safetensors, is_torch_script, is_zip, listed, plain_text, printable
 from cloakbench.models.torch_file import RefusedError, load_data
 from cloakbench.models.weight_file import WeightError
 
@@ -88,6 +88,8 @@ def _content(path: Path) -> Any:
         )
     if path.suffix == ".onnx":
         raise WeightError(f"{path} is an ONNX file, which brings its own network: use model=onnx without a network")
+    if odd := plain_text(path):
+        raise WeightError(f"{path} is {odd}")
     return _read_npz(path) if is_npz(path) else _read_torch(path)
 
 
@@ -113,8 +115,8 @@ def _read_torch(path: Path) -> Any:
         what = printable(error.what)
         if what.startswith("torch.nn."):
             raise WeightError(
-                f"{path} holds a whole network, which would run code ({what}); nothing was run: where you trust it, save "
-                f"its weights alone: torch.save(torch.load({path.name!r}, weights_only=False).state_dict(), "
+                f"{path} holds a whole network, which would run code ({what}); nothing was run: where you trust it, "
+                f"save its weights alone: torch.save(torch.load({path.name!r}, weights_only=False).state_dict(), "
                 "'weights.pth'), or get it as .safetensors"
             ) from error
         raise WeightError(
@@ -171,12 +173,16 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _state_dicts(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[int, str]]:
-    """Number of tensors and dotted path of every state dict below ``content``."""
-    for name, value in _children(content) if depth < _DEPTH else ():
+    """Number of tensors and dotted path of every state dict below ``content``.
+
+    Entries that a mapping numbers are an optimiser's, not a network's.
+    """
+    numbered = isinstance(content, Mapping) and any(isinstance(key, int) for key in content)
+    for name, value in _children(content) if depth < _DEPTH and not numbered else ():
         place = f"{path}.{name}" if path else name
-        if count := sum(isinstance(item, Tensor | np.ndarray) for _, item in _children(value)):
-            if isinstance(value, Mapping):
-                yield count, place
+        count = sum(isinstance(item, Tensor | np.ndarray) for _, item in _children(value))
+        if count and isinstance(value, Mapping):
+            yield count, place
         yield from _state_dicts(value, place, depth + 1)
 
 
