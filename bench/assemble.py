@@ -108,9 +108,8 @@ def read_records(
 
 def _rates(experiment: Experiment, job: MeasureJob, key: str) -> pd.DataFrame:
     rates = _name_cells(experiment, _read(experiment, "measurements", key), job)
-    fingerprints, cards = experiment.brief.fingerprints, experiment.cards
-    judge = fingerprints[job.target]
-    white_box = [judge in {fingerprints[key] for key in cell.surrogates} for cell in experiment.cells]
+    cards, attacked_with = experiment.cards, experiment.same_weights[job.target]
+    white_box = [not attacked_with.isdisjoint(cell.surrogates) for cell in experiment.cells]
     same_family = [
         not white and any(cards[key].family == cards[job.target].family for key in cell.surrogates)
         for white, cell in zip(white_box, experiment.cells, strict=True)

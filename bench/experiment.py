@@ -14,6 +14,7 @@ from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.face_needs import check_given_faces, check_roles
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.loggers import RunLogger
+from cloakbench.bench.nodes import node_settings
 from cloakbench.bench.parts import build_parts, plain, try_transforms
 from cloakbench.bench.plan import (
     Cell,
@@ -33,6 +34,7 @@ from cloakbench.bench.stored_faces import write_faces
 from cloakbench.bench.workshop import Brief
 from cloakbench.datasets.base import FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard
+from cloakbench.models.same_weights import same_weights
 
 _ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
 HARMLESS = frozenset({"unused", "duplicate"})
@@ -55,6 +57,8 @@ class Experiment:
         cells: methods at budgets on surrogates, controls first.
         chunks: the people, split.
         units: ``(unit, inputs of its key)`` in the order they are handed out.
+        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
+            them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
         poisoning: the poisoning track, or None without a ``poisoning`` block. An experiment may consist of it alone;
             it then has no target, cell or chunk.
@@ -70,6 +74,7 @@ class Experiment:
     cells: tuple[Cell, ...]
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[Unit, dict[str, Any]], ...]
+    same_weights: Mapping[str, frozenset[str]]
     rejected: tuple[str, ...] = ()
     poisoning: Poisoning | None = None
     loggers: tuple[RunLogger, ...] = ()
@@ -93,7 +98,7 @@ class Experiment:
         settings["dataset"] = None  # the manifest says what its settings came to
         models = {role: [self.brief.fingerprints[k] for k in keys] for role, keys in self.roles.items()}
         units = [unit.key for unit, _ in self.units]
-        inputs = {"config": settings, "models": models, "manifest": self.manifest_digest, "units": units}
+        inputs = {"config": node_settings(settings), "models": models, "manifest": self.manifest_digest, "units": units}
         if self.poisoning is not None:
             inputs["poisoning"] = self.poisoning.keys()
         return content_key("run", inputs)
@@ -197,6 +202,7 @@ def prepare(config: DictConfig) -> Experiment:
         tuple(cells),
         tuple(chunks),
         tuple(units),
+        same_weights(built),
         rejected,
         poisoning,
         parts.loggers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,12 @@ def tensor_digest(tensor: Tensor) -> str:
     for chunk in byte_chunks(tensor):
         digest.update(chunk)
     return digest.hexdigest()[:32]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def byte_chunks(tensor: Tensor) -> Iterator[memoryview]:

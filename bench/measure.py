@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.protocols.base import Protocol, Responses
 from cloakbench.bench.protocols.calibration import add_legacy, calibrate
 from cloakbench.bench.store import EntryGoneError, Store
@@ -23,7 +24,6 @@ from cloakbench.bench.stored_faces import read_faces
 from cloakbench.bench.thresholds import Calibration, stored_thresholds
 from cloakbench.bench.workshop import UNCHANGED, Brief, embedding_key
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.provenance import code_digest
 
 _NOT_PLANNED = "not planned"
 """Status of a probe that a cell was never meant to protect; such rows become neither records nor failures."""
@@ -90,21 +90,20 @@ def is_answered(store: Store, key: str) -> bool:
 
 def measure_key(brief: MeasureBrief, target: str, transform: str, missing: Sequence[str]) -> str:
     """Name of the stored answer to a job; ``missing`` are keys of embeddings that the target has not given yet."""
-    modules = sorted({str(config["_target_"]).rpartition(".")[0] for config in brief.protocols.values()})
     inputs = {
         "target": brief.work.fingerprints[target],
-        "transform": dict(brief.work.transforms[transform]),
+        "transform": node_settings(brief.work.transforms[transform]),
         "cells": [[cell.pixels, cell.status] for cell in brief.cells],
         "clean": {role: list(pixels) for role, pixels in brief.clean_pixels.items()},
         "target_rows": dict(brief.target_rows),
         "faces": dict(brief.work.faces),
         "legacy": brief.legacy[target],
-        "protocols": {key: dict(config) for key, config in brief.protocols.items()},
+        "protocols": node_settings(brief.protocols),
         "resamples": brief.resamples,
         "seed": brief.work.seed,
         "batch": brief.work.embed_batch,
         "missing": list(missing),
-        "code": code_digest("cloakbench.bench.measure", *modules),
+        "code": node_code(brief.protocols, base=("cloakbench.bench.measure",)),
     }
     return content_key("measurements", inputs)
 

@@ -17,10 +17,9 @@ from cloakbench.bench.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.building import build
 from cloakbench.bench.given import is_given, is_taken_out
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.reasons import ConfigError
-from cloakbench.bench.recognisers import project_modules
 from cloakbench.datasets.base import FaceSet, Role
-from cloakbench.datasets.provenance import code_digest
 from cloakbench.datasets.randomness import stream_seed
 from cloakbench.methods.base import Protector
 
@@ -310,8 +309,8 @@ def unit_key(
     protector = make_protector(cell.config, cell.method)
     sees_references = "references" in protector.needs
     inputs: dict[str, Any] = {
-        "method": dict(cell.config),
-        "code": code_digest(type(protector).__module__, *sorted(project_modules(cell.config))),
+        "method": node_settings(cell.config),
+        "code": node_code(cell.config, base=("cloakbench.methods.base", type(protector).__module__)),
         "surrogates": [fingerprints[key] for key in cell.surrogates],
         "seed": seed,
         "people": list(chunk.identities),

@@ -9,18 +9,29 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.reasons import cause_of
-from cloakbench.datasets.provenance import code_digest
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 
 Model = TypeVar("Model", Recogniser, AttributeModel)
 
-_PLACES = frozenset({"path", "urls", "member", "cache", "sha256", "name", "card"})
-"""Settings that say where weights lie or what they are called; the digest of the weights says what they are."""
+_PROJECT = "cloakbench."
+_LABELS = frozenset({"name", "card"})
+"""Settings of this project's loaders that say what a model is called, and that no pixel passes through."""
+_WEIGHT_FILE = "cloakbench.models.weight_file.WeightFile"
+_LAYOUT = frozenset({"state_key", "strip_prefix", "ignore"})
+"""What counts of a weight file: which of its tensors are taken. Where it lies does not; its digest says what it is."""
 
 _EMBEDDED = "cloakbench.models.zoo.load_embedded"
-_TRANSPORT = frozenset({"cloakbench.models.download", "cloakbench.models.weight_lock"})
+_TRANSPORT = frozenset(
+    {
+        "cloakbench.models.download",
+        "cloakbench.models.file_format",
+        "cloakbench.models.weight_file",
+        "cloakbench.models.weight_lock",
+    }
+)
 """Code that brings weights; what it brought has a digest."""
 
 
@@ -59,27 +70,25 @@ def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:
 
 def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
     """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
-    settings = _without_places(config)
-    modules = sorted({"cloakbench.models.base", *project_modules(settings)})
-    code = code_digest(*modules, without=_TRANSPORT)
-    inputs = {"settings": settings, "weights": model.card.weights_sha256, "code": code}
+    counted = _counted(config)
+    inputs = {
+        "settings": node_settings(counted, _TRANSPORT),
+        "weights": model.card.weights_sha256,
+        "code": node_code(counted, base=("cloakbench.models.base",), without=_TRANSPORT),
+    }
     return content_key("model", inputs)
 
 
-def _without_places(value: Any) -> Any:
+def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's config without what cannot change an embedding."""
+    ours = str(config.get("_target_", "")).startswith(_PROJECT)
+    return {str(key): _layout_only(item) for key, item in config.items() if not (ours and key in _LABELS)}
+
+
+def _layout_only(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _without_places(item) for key, item in value.items() if key not in _PLACES}
+        whole = value.get("_target_") != _WEIGHT_FILE
+        return {str(key): _layout_only(item) for key, item in value.items() if whole or key in _LAYOUT}
     if isinstance(value, list | tuple):
-        return [_without_places(item) for item in value]
+        return [_layout_only(item) for item in value]
     return value
-
-
-def project_modules(value: Any) -> set[str]:
-    """Modules of this project named by any ``_target_``."""
-    if isinstance(value, Mapping):
-        found = set().union(*(project_modules(item) for item in value.values())) if value else set()
-        target = str(value.get("_target_", ""))
-        return found | ({target.rpartition(".")[0]} if target.startswith("cloakbench.") else set())
-    if isinstance(value, list):
-        return set().union(*(project_modules(item) for item in value)) if value else set()
-    return set()

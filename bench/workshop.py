@@ -22,6 +22,7 @@ from cloakbench.bench.embeddings import embedding_inputs, kept
 from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.machine import machine_trouble
 from cloakbench.bench.memory import keep_freed_memory
+from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
@@ -272,8 +273,9 @@ def embedding_key(
     """
     inputs = embedding_inputs(brief.fingerprints[model], pixels, brief.embed_batch)
     if label != UNCHANGED:
-        inputs |= {"transform": dict(brief.transforms[label]), "names": list(names)}
-        inputs["code"] = code_digest("cloakbench.bench.transforms")
+        transform = brief.transforms[label]
+        inputs |= {"transform": node_settings(transform), "names": list(names)}
+        inputs["code"] = node_code(transform, base=("cloakbench.bench.transforms",))
     return content_key("embeddings", inputs), inputs
 
 

@@ -6,8 +6,9 @@ And the contract of somebody who has no recogniser yet and trains a classifier o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,22 @@ class InputSpec:
         mean = images.new_tensor(self.mean).view(-1, 1, 1)
         std = images.new_tensor(self.std).view(-1, 1, 1)
         return (images - mean) / std
+
+    def settings(self) -> dict[str, Any]:
+        """The rule as plain values, equal for all spellings of it: a number for three channels is three numbers, and
+        each is the float32 that pixels meet, so that 0, 0.0 and [0, 0, 0] are one setting."""
+        return {
+            "size": [int(side) for side in self.size],
+            "mean": _three(self.mean),
+            "std": _three(self.std),
+            "channel_order": self.channel_order,
+            "crop": None if self.crop is None else [int(side) for side in self.crop],
+        }
+
+
+def _three(value: float | Sequence[float]) -> list[float]:
+    given = list(value) if isinstance(value, Sequence) else [value] * 3
+    return (torch.tensor(given, dtype=torch.float32) + 0.0).tolist()  # and -0.0 is 0.0
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from cloakbench.datasets.exclusive import exclusive
 from cloakbench.datasets.redaction import bare_address
 from cloakbench.datasets.regular_file import open_regular
 from cloakbench.models.archive_member import ArchiveError, extract_member
-from cloakbench.models.transfer import NOT_A_FILE, DiskError, DownloadError, Part, fetch
+from cloakbench.models.file_format import page_or_pointer
+from cloakbench.models.transfer import DiskError, DownloadError, Part, fetch
 
 __all__ = ["DiskError", "DownloadError", "OfflineError", "download", "file_sha256", "offline_switch"]
 
 _OFFLINE_SWITCHES = ("CLOAKBENCH_OFFLINE", "HF_HUB_OFFLINE")
 _OFF = {"", "0", "false", "no", "off"}
-_PAGE_STARTS = (b"<!doctype html", b"<html")
 
 log = logging.getLogger(__name__)
 
@@ -128,13 +128,12 @@ class _WrongBytesError(ValueError):
 
 
 def _check(path: Path, sha256: str | None) -> None:
-    with path.open("rb") as file:
-        is_page = file.read(64).lstrip().lower().startswith(_PAGE_STARTS)
+    instead = page_or_pointer(path)
     if sha256 is None:
-        if is_page:
-            raise _WrongBytesError(NOT_A_FILE)
+        if instead:
+            raise _WrongBytesError(f"it is {instead}, not a weight file")
     elif (digest := file_sha256(path)) != sha256:
-        raise _WrongBytesError(f"sha256 is {digest}, expected {sha256}" + (" (it is a web page)" if is_page else ""))
+        raise _WrongBytesError(f"sha256 is {digest}, expected {sha256}" + (f" (it is {instead})" if instead else ""))
 
 
 def _by_hand(addresses: Sequence[str], target: Path, sha256: str | None, member: str | None) -> str:

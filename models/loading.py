@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 from cloakbench.models.onnx_network import load_onnx
-from cloakbench.models.weight_file import WeightError, WeightFile, read_state_dict
+from cloakbench.models.state_dict import read_state_dict
+from cloakbench.models.weight_file import WeightError, WeightFile
 
 
 def load_recogniser(
@@ -76,13 +77,14 @@ def load_network(weights: WeightFile, network: Callable[[], nn.Module] | None, p
     Raises:
         WeightError: the file is missing, corrupt, not the one asked for, would run code, or does not fit the network.
     """
-    path, digest = weights.resolve(page)
+    path, digest = weights.resolve(page, remember=False)
     if network is not None:
-        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix), path)
-    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix:
+        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore), path)
+    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix and not weights.ignore:
         module = load_onnx(path)
     else:
         raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+    weights.keep_to(path, digest)
     return module.requires_grad_(False).eval(), digest
 
 
@@ -95,34 +97,78 @@ def noise_images() -> Tensor:
 def fill(network: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The network with exactly the tensors of ``state``; it is built without memory, so no weight is drawn first.
 
-    Batch norm's ``num_batches_tracked`` may be absent (files from before torch 0.4.1); it plays no part in inference.
+    Batch norm's ``num_batches_tracked`` may be absent or left over; it plays no part in inference.
 
     Raises:
-        WeightError: a key is missing, unexpected or has another shape; ``path`` names the file in the message.
+        WeightError: a key is missing, unexpected, has another shape or no values; ``path`` names the file in the
+            message, which says what to set.
     """
-    with torch.device("meta"):
-        module = network()
-    own = {key: tensor.shape for key, tensor in module.state_dict().items()}
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
+    module = _built(network)
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not _is_counter(key)]
+    unexpected = [key for key in state if key not in own and not _is_counter(key)]
     misshapen = [
-        f"{key} ({list(state[key].shape)} in the file, {list(shape)} in the network)"
-        for key, shape in own.items()
-        if key in state and state[key].shape != shape
+        f"{key} ({list(state[key].shape)} in the file, {list(tensor.shape)} in the network)"
+        for key, tensor in own.items()
+        if key in state and state[key].shape != tensor.shape and not _is_counter(key)
     ]
-    if missing or unexpected or misshapen:
-        lists = {"missing": missing, "unexpected": unexpected, "wrong shape": misshapen}
+    wrong_kind = [
+        f"{key} ({state[key].dtype} in the file, {tensor.dtype} in the network)"
+        for key, tensor in own.items()
+        if key in state and tensor.is_floating_point() and not state[key].is_floating_point()
+    ]
+    empty = [key for key in own if key in state and state[key].is_meta]
+    lists = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "wrong shape": misshapen,
+        "wrong kind": wrong_kind,
+        "without values": empty,
+    }
+    if any(lists.values()):
         found = "; ".join(f"{what}: {_first(keys)}" for what, keys in lists.items() if keys)
-        raise WeightError(
-            f"{path} does not fit {type(module).__name__}: {found}: check network, state_key and strip_prefix"
-        )
-    module.load_state_dict(dict(state), strict=True, assign=True)
+        advice = _advice(missing, unexpected, state)
+        raise WeightError(f"{path} does not fit {type(module).__name__}: {found}: {advice}")
+    # A counter keeps the network's own shape and kind, whatever a file made of it.
+    used = {key: tensor for key, tensor in state.items() if not _is_counter(key)}
+    used |= {key: torch.zeros((), dtype=torch.long) for key in own if _is_counter(key)}
+    module.load_state_dict(used, strict=True, assign=True)
     if any(tensor.is_meta for tensor in chain(module.parameters(), module.buffers())):
         # Tensors outside the state dict, such as the position tables of a Swin transformer, are computed on building.
         with torch.random.fork_rng(devices=[]):
             module = network()
-        module.load_state_dict(dict(state), strict=True, assign=True)
+        module.load_state_dict(used, strict=True, assign=True)
     return module
+
+
+def _built(network: Callable[[], nn.Module]) -> nn.Module:
+    """A network without memory where it can be built so; one that computes with its numbers is built as usual."""
+    try:
+        with torch.device("meta"):
+            return network()
+    except (RuntimeError, NotImplementedError):  # such as .item() of a depth rule
+        with torch.random.fork_rng(devices=[]):
+            return network()
+
+
+def _is_counter(key: str) -> bool:
+    return key.rpartition(".")[2] == "num_batches_tracked"
+
+
+def _advice(missing: Sequence[str], unexpected: Sequence[str], state: Mapping[str, Tensor]) -> str:
+    """What to set so that a state dict fits, as far as its names tell."""
+    if missing:
+        ends = [key.removesuffix(missing[0]) for key in unexpected if key.endswith(f".{missing[0]}")]
+        prefix = next((end for end in ends if all(f"{end}{key}" in state for key in missing)), None)
+        if prefix is not None:
+            return f"set weights.strip_prefix={prefix}"
+    elif unexpected:
+        heads = sorted({f"{key.partition('.')[0]}." if "." in key else key for key in unexpected})
+        return (
+            f"leave out what the network does not have with weights.ignore=[{','.join(heads)}], or check network, "
+            "state_key and strip_prefix"
+        )
+    return "check network, state_key and strip_prefix"
 
 
 def _first(keys: Sequence[str], limit: int = 3) -> str:

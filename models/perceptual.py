@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from cloakbench.datasets.provenance import code_digest
 from cloakbench.models.base import Recogniser
-from cloakbench.models.weight_file import WeightError, WeightFile, read_state_dict
+from cloakbench.models.state_dict import read_state_dict
+from cloakbench.models.weight_file import WeightError, WeightFile
 
 ALEXNET_SHA256_PREFIX = "7be5be79"
 """Start of the digest of torchvision's AlexNet file, as its name ``alexnet-owt-7be5be79.pth`` has it."""

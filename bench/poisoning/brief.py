@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.keys import content_key
+from cloakbench.bench.nodes import node_settings
 from cloakbench.bench.plan import Cell, Unit
 from cloakbench.bench.workshop import Brief
 from cloakbench.datasets.base import FaceSet
@@ -120,8 +121,8 @@ def attack_key(brief: PoisoningBrief, job: AttackJob, pixels: Sequence[str]) -> 
     cell, scenario = brief.cells[job.cell], job.scenario
     mixed = scenario.clean_share and tuple(pixels) != cell.originals
     inputs: dict[str, Any] = {
-        "attacker": dict(brief.attackers[scenario.attacker]),
-        "regime": dict(brief.regimes[scenario.regime]),
+        "attacker": node_settings(brief.attackers[scenario.attacker]),
+        "regime": node_settings(brief.regimes[scenario.regime]),
         "code": [
             brief.code[scenario.attacker],
             brief.code[scenario.regime],

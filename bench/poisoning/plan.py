@@ -16,15 +16,14 @@ from cloakbench.bench.budgets import poisoning_budgets_of, refuse_idle_poisoning
 from cloakbench.bench.building import build
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.kinds import KINDS
+from cloakbench.bench.nodes import node_code
 from cloakbench.bench.plan import Cell, Chunk, Unit, cells_of, make_protector, surrogate_labels, unit_key
 from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
 from cloakbench.bench.reasons import ConfigError
-from cloakbench.bench.recognisers import project_modules
 from cloakbench.bench.store import Store
 from cloakbench.bench.stored_faces import write_faces
 from cloakbench.bench.workshop import UNCHANGED, Brief
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest
-from cloakbench.datasets.provenance import code_digest
 
 QUALITY = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
@@ -104,7 +103,7 @@ def plan_poisoning(
             attackers=attackers,
             regimes=regimes,
             code={
-                key: code_digest("cloakbench.models.base", *sorted(project_modules(value)))
+                key: node_code(value, base=("cloakbench.models.base",))
                 for key, value in {**attackers, **regimes}.items()
             },
             labels=tuple(number[name] for name in train.identity),

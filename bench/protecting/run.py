@@ -28,6 +28,7 @@ from cloakbench.datasets.metadata import SUFFIXES, encode, read_metadata
 from cloakbench.datasets.paste import paste
 from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import METHOD_FAILED, MissingNeedError
+from cloakbench.models.same_weights import same_weights
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,10 @@ def _finish(settings: Settings, ledger: Ledger, table: list[Row], reused: int, *
         )
     if settings.format == "jpeg":
         warnings.append("JPEG changes every pixel a little, also outside the face and beyond the budget.")
-    labels = {key: f"{key} (surrogate)" if key in settings.surrogates else key for key in settings.models}
+    alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
+    labels = {
+        key: key if alike[key].isdisjoint(settings.surrogates) else f"{key} (surrogate)" for key in settings.models
+    }
     shown = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
     text = to_markdown(shown, list(labels.values()), settings_in_words(settings), warnings)
     ledger.write(settings.output / "report.csv", to_csv(table, list(settings.models)))

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.machine import checked_device
+from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.plan import ConfigError, make_protector
 from cloakbench.bench.protecting.faces import FaceFinder, Which
 from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.setting_checks import check_values
 from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.metadata import Format, Policy
-from cloakbench.datasets.provenance import code_digest
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
 
@@ -97,8 +97,10 @@ class Settings:
     def inputs(self) -> dict[str, Any]:
         """What the bytes of every copy depend on, besides the photo and the other people's faces."""
         return {
-            "method": dict(self.method_config),
-            "code": code_digest(type(self.protector).__module__, "cloakbench.bench.protecting.run"),
+            "method": node_settings(self.method_config),
+            "code": node_code(
+                self.method_config, base=(type(self.protector).__module__, "cloakbench.bench.protecting.run")
+            ),
             "surrogates": [self.fingerprints[key] for key in self.surrogates],
             "seed": self.seed,
             "soften": self.soften,

@@ -8,15 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
 
 from cloakbench.bench.archive import load_results
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.experiment import prepare
 from cloakbench.bench.inventory import due_jobs
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.run import Outcome, run
 from cloakbench.bench.store import Store
+from cloakbench.models.zoo import WEIGHTS
 
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
 
@@ -252,6 +255,41 @@ def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(tiny_overrid
     found = rates(outcome).query("method == 'pgd'")
     assert set(found["surrogate"]) == {"both"}
     assert found.set_index("target")["white_box"].groupby(level=0).first().to_dict() == {"tiny1": True, "tiny2": False}
+
+
+def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
+    tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    """A member of an ensemble, saved again by somebody who calls it otherwise and scales its pixels otherwise."""
+    state = load_file(WEIGHTS / "cosface_ir.safetensors")
+    torch.save({"net": {f"module.{key}": value.float() for key, value in state.items()}}, tmp_path / "mine.pth")
+    preset = OmegaConf.load(Path(__file__).parents[2] / "conf" / "model" / "cosface_ir.yaml")
+    network = {key: value for key, value in preset["network"].items() if not key.startswith("_")}
+    outcome = run(
+        compose(
+            tiny_overrides,
+            "method=fgsm",
+            "+model@surrogates.cosface_ir=cosface_ir",
+            "+ensembles.both=[tiny1,cosface_ir]",
+            "single_surrogates=false",
+            "model@target=checkpoint",
+            "target.name=mine",
+            f"target.weights.path={tmp_path / 'mine.pth'}",
+            "target.weights.state_key=net",
+            "target.weights.strip_prefix=module.",
+            "target.card.family=another",
+            "target.inputs.mean=0.48",
+            "target.inputs.std=0.52",
+            f"target.network._target_={preset['network']['_target_']}",
+            *(f"+target.network.{key}={value}".replace(" ", "") for key, value in network.items()),
+        )
+    )
+    found = rates(outcome).query("method == 'fgsm'")
+    assert set(found["target"]) == {"mine"}
+    assert found["white_box"].all()
+    headline = Measured(outcome.results)
+    (row,) = [row for row in headline.runs if row.method == "fgsm"]
+    assert not headline.black_box_overall("psr_p2_top1", row).ok
 
 
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(tiny_overrides: list[str]) -> None:

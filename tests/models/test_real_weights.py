@@ -23,7 +23,8 @@ from torch import Tensor
 from cloakbench.models.base import Recogniser, embed_in_batches
 from cloakbench.models.loading import fill
 from cloakbench.models.onnx_network import OnnxNetwork, load_onnx
-from cloakbench.models.weight_file import WeightFile, read_state_dict
+from cloakbench.models.state_dict import read_state_dict
+from cloakbench.models.weight_file import WeightFile
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,8 @@ from pytest_httpserver import HTTPServer
 from safetensors.torch import save_file
 from torch import nn
 
-from cloakbench.models.weight_file import WeightError, WeightFile, read_state_dict
+from cloakbench.models.state_dict import read_state_dict
+from cloakbench.models.weight_file import WeightError, WeightFile
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1.0, 2.0])}
 
