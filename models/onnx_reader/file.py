@@ -74,7 +74,7 @@ def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model without functions of its own, and standard operators that are not known here in terms of others."""
-    from onnx import defs, inliner
+    from onnx import defs, helper, inliner
 
     try:
         if model.functions:
@@ -83,6 +83,10 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         schemas = [defs.get_schema(name) for name in sorted(used) if defs.has(name)]
         compound = [("", form.name) for form in schemas if _has_body(form)]
         if compound:
+            known = [
+                helper.make_tensor_value_info(part.name, part.data_type, part.dims) for part in model.graph.initializer
+            ]
+            model.graph.value_info.extend(known)  # some functions are written by the types of what they are given
             model = inliner.inline_selected_functions(model, compound, inline_schema_functions=True)
     except Exception as error:  # a function that is not there, or of another opset
         raise WeightError(

@@ -107,8 +107,8 @@ class Program:
         return tuple(values[name] for name in self.outputs)  # pyright: ignore[reportReturnType]
 
     def _add(self, node: onnx.NodeProto, place: str, wanted: Collection[str]) -> None:
-        kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        label = printable(f"{kind} of opset {self._opset} ({place})")
+        kind = ".".join(printable(part) for part in (node.domain, node.op_type) if part)
+        label = f"{kind} of opset {self._opset} ({printable(place)})"
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
             self.constants[node.output[0]] = self._constant(node, label)
             return
@@ -330,6 +330,7 @@ def one_line(error: BaseException) -> str:
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0].strip())
 
 
-def printable(text: str) -> str:
-    """Text of a file on one line, without signs that steer a terminal."""
+def printable(text: str | bytes) -> str:
+    """Text of a file on one line, without signs that steer a terminal; bytes are what protobuf gives of damaged text."""
+    text = text.decode(errors="replace") if isinstance(text, bytes) else text
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -94,6 +94,14 @@ def _elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
     return F.elu(x, alpha)
 
 
+def _selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Tensor:
+    return gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
+
+
+def _thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return torch.where(x > alpha, x, torch.zeros_like(x))
+
+
 def _is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
     nothing = torch.zeros_like(x, dtype=torch.bool)
     return (x.isposinf() if detect_positive else nothing) | (x.isneginf() if detect_negative else nothing)
@@ -147,16 +155,19 @@ ELEMENTWISE: dict[str, Operator] = {
     "Reciprocal": torch.reciprocal,
     "Relu": torch.relu,
     "Round": torch.round,
+    "Selu": _selu,
     "Sigmoid": torch.sigmoid,
     "Sign": torch.sign,
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Softplus": F.softplus,
+    "Softsign": F.softsign,
     "Sqrt": torch.sqrt,
     "Sub": _pairwise(torch.sub),
     "Sum": _folded(torch.add),
     "Tan": torch.tan,
     "Tanh": torch.tanh,
+    "ThresholdedRelu": _thresholded_relu,
     "Where": _where,
     "Xor": _pairwise(torch.logical_xor),
 }
