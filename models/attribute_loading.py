@@ -63,8 +63,8 @@ def _check(model: AttributeModel) -> None:
     except (RuntimeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightError(
-            f"attribute model {name} does not take two images of size {list(model.inputs.size)}: check inputs.size, or "
-            f"export with a free batch axis ({reason})"
+            f"attribute model {name} does not take two images of size {list(model.inputs.size)}: check inputs.size and "
+            f"the network ({reason})"
         ) from error
     parts = (raw,) if isinstance(raw, Tensor) else tuple(raw)
     if len(parts) != len(model.outputs):
@@ -87,7 +87,7 @@ def _check_output(name: str, output: AttributeOutput, part: Tensor) -> None:
     if part.shape != (2, width):
         raise WeightError(
             f"attribute model {name}: {output.name} is {list(part.shape)} for two images, not [2, {width}]: correct "
-            "the classes or the order of outputs, or export with a free batch axis"
+            "the classes or the order of outputs"
         )
     if not part.isfinite().all():
         raise WeightError(f"attribute model {name}: {output.name} is not finite: check the weights and the input scale")

@@ -152,15 +152,14 @@ def _checked_embedding_size(name: str, module: nn.Module, inputs: InputSpec) -> 
     except (RuntimeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightError(
-            f"model {name} does not take two images of size {list(inputs.size)}: check inputs.size, or export with a "
-            f"free batch axis ({reason})"
+            f"model {name} does not take two images of size {list(inputs.size)}: check inputs.size and the network "
+            f"({reason})"
         ) from error
     if not isinstance(output, Tensor):
         raise WeightError(f"model {name} has {len(output)} outputs; a recogniser has one, its embedding")
     if output.ndim < 2 or len(output) != len(images) or output[0].numel() != output.shape[1]:
         raise WeightError(
-            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that the file is a recogniser, "
-            "exported with a free batch axis"
+            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that it is a recogniser"
         )
     if not output.isfinite().all():
         raise WeightError(f"model {name} gives values that are not finite: check the weights and the input scale")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloakbench.models.onnx_reader.graph import one_line
 from cloakbench.models.onnx_reader.operators import NEWEST, OLDEST, OPERATORS
+from cloakbench.models.onnx_reader.wording import one_line
 from cloakbench.models.weight_file import WeightError
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cloakbench.models.onnx_reader.operators import OPERATORS, operator_of
 from cloakbench.models.onnx_reader.operators.elementwise import Operator
 from cloakbench.models.onnx_reader.operators.quantised import ROUNDING
 from cloakbench.models.onnx_reader.tensors import from_proto, from_sparse
+from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
 
 if TYPE_CHECKING:
@@ -228,46 +229,6 @@ class Program:
             ) from error
 
 
-class OnnxNetwork(nn.Module):
-    """A graph as a module: prepared images to the outputs asked for, a tensor for one and a tuple for several.
-
-    Floating-point constants are buffers, so they move with the module; whole numbers are shapes and stay on the CPU.
-
-    Args:
-        graph: the main graph of a file.
-        opset: version of the standard operators.
-        image: name of its one input.
-        outputs: names of the outputs wanted.
-        source: what to call the file in errors.
-
-    Raises:
-        WeightError: see `Program`.
-    """
-
-    def __init__(self, graph: onnx.GraphProto, opset: int, image: str, outputs: Sequence[str], source: str) -> None:
-        super().__init__()
-        self._program = Program(graph, opset, outputs, {}, source)
-        unknown = sorted(self._program.reads - {image})
-        if unknown:
-            raise WeightError(f"{source}: nothing gives {unknown[0]!r} before it is used: export it again")
-        self._image = image
-        self._small: Values = {"": None}
-        self._buffer_of: dict[str, str] = {}
-        for name, tensor in self._program.constants.items():
-            if tensor.is_floating_point() and tensor.ndim:
-                self._buffer_of[name] = f"tensor_{len(self._buffer_of)}"  # ONNX names hold dots, which buffers may not
-                self.register_buffer(self._buffer_of[name], tensor)
-            else:  # a number goes with tensors of every device
-                self._small[name] = tensor
-        self._program.constants = {}
-
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        values: Values = {**self._small, self._image: images}
-        values.update({name: self._buffers[buffer] for name, buffer in self._buffer_of.items()})
-        results = self._program.run(values)
-        return results[0] if len(results) == 1 else results
-
-
 def _ancestors(graph: onnx.GraphProto, outputs: Sequence[str]) -> set[str]:
     """Names of all values that the outputs depend on, themselves included."""
     maker = {name: node for node in graph.node for name in node.output if name}
@@ -323,14 +284,3 @@ def _why_unknown(node: onnx.NodeProto) -> str:
     if node.op_type in ("Loop", "Scan"):
         return "which repeats a part of the graph: export it with a fixed number of steps, so that it is written out"
     return "which it does not know: export it without that operator, or load the checkpoint it was made from"
-
-
-def one_line(error: BaseException) -> str:
-    """The first line an error has to say."""
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].strip())
-
-
-def printable(text: str | bytes) -> str:
-    """Text of a file on one line, without signs that steer a terminal; bytes are what protobuf gives of damaged text."""
-    text = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

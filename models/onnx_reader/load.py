@@ -14,8 +14,9 @@ from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec
 from cloakbench.models.onnx_reader.batching import Outputs, for_any_batch
 from cloakbench.models.onnx_reader.file import read_model
-from cloakbench.models.onnx_reader.graph import OnnxNetwork, one_line, printable
+from cloakbench.models.onnx_reader.network import OnnxNetwork
 from cloakbench.models.onnx_reader.tensors import FLOATING, type_name
+from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
 
 if TYPE_CHECKING:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from cloakbench.models.base import InputSpec
 from cloakbench.models.onnx_reader.load import Wanted, load_onnx
+from cloakbench.models.weight_file import WeightError
 
 SIZE = 32
 INPUTS = InputSpec(size=(SIZE, SIZE), mean=0.5, std=0.5)
@@ -44,6 +46,9 @@ LAST = node("Gemm", ["f", "w3"], ["embedding"], transB=1)
 """``f`` ``[N, 16]`` to ``embedding`` ``[N, 16]``."""
 END = [node("Flatten", ["e"], ["f"]), LAST]
 RELU = node("Relu", ["a"], ["b"])
+BODY = [FIRST, RELU, *MIDDLE]
+PLAIN = [*BODY, *END]
+"""``input`` to ``e``, and to ``embedding``."""
 
 
 def model(
@@ -117,6 +122,15 @@ def saved(made: Any, folder: Path, name: str = "net.onnx") -> Path:
 
 def loaded(made: Any, folder: Path, wanted: Wanted | None = None, inputs: InputSpec = INPUTS) -> nn.Module:
     return load_onnx(saved(made, folder), inputs, wanted or Wanted("output", 1))
+
+
+def refusal(made: Any, folder: Path, wanted: Wanted | None = None, inputs: InputSpec = INPUTS) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(WeightError) as error:
+        loaded(made, folder, wanted, inputs)
+    told = str(error.value)
+    assert "\n" not in told
+    return told
 
 
 def assert_like_onnxruntime(
