@@ -30,7 +30,6 @@ _PACKAGE_OF = {
     "cloakbench.models.frbench.load_frbench": ("frbench", "frbench"),
 }
 """What is imported only when it is used: target to package and to the extra that brings it."""
-_ONNX_PACKAGES = ("onnx", "onnx2torch")
 _LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 """torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 
@@ -122,8 +121,8 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
 
 def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Presets) -> Iterator[Lack]:
     name, place = str(model.get("name", "a network")), weights.place
-    if place.suffix == ".onnx" and any(find_spec(package) is None for package in _ONNX_PACKAGES):
-        yield Lack("package onnx2torch", "pip install 'cloakbench[onnx]'")
+    if place.suffix == ".onnx" and find_spec("onnx") is None:
+        yield Lack("package onnx", "pip install 'cloakbench[onnx]'")
     if place.exists():
         if weights.sha256 is not None:  # without one, looking would already be the first use
             try:

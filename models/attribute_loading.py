@@ -13,6 +13,7 @@ from cloakbench.datasets.randomness import generator
 from cloakbench.models.attributes import AttributeCard, AttributeModel, AttributeOutput
 from cloakbench.models.base import InputSpec
 from cloakbench.models.loading import load_network, noise_images
+from cloakbench.models.onnx_reader.load import Wanted
 from cloakbench.models.weight_file import WeightError, WeightFile
 
 
@@ -23,6 +24,7 @@ def load_attribute_model(
     outputs: Sequence[AttributeOutput],
     card: Mapping[str, Any],
     network: Callable[[], nn.Module] | None = None,
+    output_names: Sequence[str] | None = None,
 ) -> AttributeModel:
     """An attribute classifier from a file on disk or at an address.
 
@@ -33,12 +35,14 @@ def load_attribute_model(
         outputs: what the network answers, in the order of its outputs.
         card: the fields of ``AttributeCard`` but name and digest.
         network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
+        output_names: which outputs of an ONNX file those are, by their names in it; None when it has no others.
 
     Raises:
         WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
             or what was loaded does not answer as ``outputs`` says, finitely and with a gradient.
     """
-    module, digest = load_network(weights, network, page=str(card.get("page", "")))
+    wanted = Wanted("output_names", len(outputs), output_names)
+    module, digest = load_network(weights, network, inputs, wanted, page=str(card.get("page", "")))
     try:
         full_card = AttributeCard(name=name, weights_sha256=digest, **card)
     except TypeError as error:
@@ -59,8 +63,8 @@ def _check(model: AttributeModel) -> None:
     except (RuntimeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightError(
-            f"attribute model {name} does not take two images of size {list(model.inputs.size)}: check inputs.size, or "
-            f"export with a free batch axis ({reason})"
+            f"attribute model {name} does not take two images of size {list(model.inputs.size)}: check inputs.size and "
+            f"the network ({reason})"
         ) from error
     parts = (raw,) if isinstance(raw, Tensor) else tuple(raw)
     if len(parts) != len(model.outputs):
@@ -83,7 +87,7 @@ def _check_output(name: str, output: AttributeOutput, part: Tensor) -> None:
     if part.shape != (2, width):
         raise WeightError(
             f"attribute model {name}: {output.name} is {list(part.shape)} for two images, not [2, {width}]: correct "
-            "the classes or the order of outputs, or export with a free batch axis"
+            "the classes or the order of outputs"
         )
     if not part.isfinite().all():
         raise WeightError(f"attribute model {name}: {output.name} is not finite: check the weights and the input scale")

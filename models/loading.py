@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
-from cloakbench.models.onnx_network import load_onnx
+from cloakbench.models.onnx_reader.load import Wanted, load_onnx
 from cloakbench.models.state_dict import read_state_dict
 from cloakbench.models.weight_file import WeightError, WeightFile
 
@@ -24,6 +24,7 @@ def load_recogniser(
     inputs: InputSpec,
     card: Mapping[str, Any],
     network: Callable[[], nn.Module] | None = None,
+    output: str | None = None,
 ) -> Recogniser:
     """A recogniser from a file on disk or at an address.
 
@@ -33,12 +34,14 @@ def load_recogniser(
         inputs: size, normalisation, channel order and crop the network was trained with.
         card: the fields of ``ModelCard`` that cannot be read off the file: all but name, embedding size and digest.
         network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
+        output: name of the embedding among the outputs of an ONNX file; None when there is one.
 
     Raises:
         WeightError: the file is missing, corrupt, not the one asked for or would run code; it does not fit the network;
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
-    module, digest = load_network(weights, network, page=str(card.get("page", "")))
+    wanted = Wanted("output", 1, None if output is None else [output])
+    module, digest = load_network(weights, network, inputs, wanted, page=str(card.get("page", "")))
     return assemble(name, module, digest, inputs, card)
 
 
@@ -66,24 +69,35 @@ def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card:
     return Recogniser(module, inputs, full_card)
 
 
-def load_network(weights: WeightFile, network: Callable[[], nn.Module] | None, page: str = "") -> tuple[nn.Module, str]:
+def load_network(
+    weights: WeightFile, network: Callable[[], nn.Module] | None, inputs: InputSpec, wanted: Wanted, page: str = ""
+) -> tuple[nn.Module, str]:
     """The frozen network of a weight file, and the file's sha256.
 
     Args:
         weights: where the file is, its digest and its layout.
         network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
+        inputs: what the network is given.
+        wanted: which outputs of an ONNX file.
         page: where the file is published; named when it is missing and cannot be fetched.
 
     Raises:
         WeightError: the file is missing, corrupt, not the one asked for, would run code, or does not fit the network.
     """
     path, digest = weights.resolve(page, remember=False)
-    if network is not None:
-        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore), path)
-    elif path.suffix == ".onnx" and weights.state_key is None and not weights.strip_prefix and not weights.ignore:
-        module = load_onnx(path)
+    if network is None:
+        if path.suffix.lower() != ".onnx":
+            raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+        if weights.state_key is not None or weights.strip_prefix or weights.ignore:
+            raise WeightError(
+                f"{path} has no state dict: weights.state_key, weights.strip_prefix and weights.ignore are for "
+                "checkpoints"
+            )
+        module = load_onnx(path, inputs, wanted)
+    elif wanted.names is not None:
+        raise WeightError(f"{wanted.setting} names outputs of an ONNX file, and {path} is a checkpoint: leave it out")
     else:
-        raise WeightError(f"{path} needs a network to load into: set network._target_ (only .onnx brings its own)")
+        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore), path)
     weights.keep_to(path, digest)
     return module.requires_grad_(False).eval(), digest
 
@@ -185,15 +199,14 @@ def _checked_embedding_size(name: str, module: nn.Module, inputs: InputSpec) -> 
     except (RuntimeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightError(
-            f"model {name} does not take two images of size {list(inputs.size)}: check inputs.size, or export with a "
-            f"free batch axis ({reason})"
+            f"model {name} does not take two images of size {list(inputs.size)}: check inputs.size and the network "
+            f"({reason})"
         ) from error
     if not isinstance(output, Tensor):
         raise WeightError(f"model {name} has {len(output)} outputs; a recogniser has one, its embedding")
     if output.ndim < 2 or len(output) != len(images) or output[0].numel() != output.shape[1]:
         raise WeightError(
-            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that the file is a recogniser, "
-            "exported with a free batch axis"
+            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that it is a recogniser"
         )
     if not output.isfinite().all():
         raise WeightError(f"model {name} gives values that are not finite: check the weights and the input scale")

@@ -1,6 +1,6 @@
 """Weight files: from a path or an address to a local file that is what it should be, checked by its digest.
 
-What is in a file is read elsewhere (`cloakbench.models.state_dict`, `cloakbench.models.onnx_network`); what it is that
+What is in a file is read elsewhere (`cloakbench.models.state_dict`, `cloakbench.models.onnx_reader`); what it is that
 holds no weights is said here, before anything remembers its digest.
 """
 

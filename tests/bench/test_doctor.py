@@ -193,7 +193,7 @@ def test_extras_that_are_not_installed_are_named(planted: Planted, monkeypatch: 
     monkeypatch.setattr(needs, "find_spec", lambda name: None)
     planted.experiment("mobilefacenet_y1", "folder")
     lines = planted.blocking()
-    assert "package onnx2torch: pip install 'cloakbench[onnx]'" in lines
+    assert "package onnx: pip install 'cloakbench[onnx]'" in lines
     assert "package facenet_pytorch: pip install 'cloakbench[detect]'" in lines
     planted.experiment(more="extra: {_target_: cloakbench.models.frbench.load_frbench, name: packaged, card: {}}\n")
     assert planted.blocking() == ["package frbench: pip install 'cloakbench[frbench]'"]

@@ -136,7 +136,7 @@ def test_long_lists_of_keys_are_cut() -> None:
     [
         ("pair", "has 2 outputs"),
         ("map", r"not \[2, D\]"),
-        ("one batch", "free batch axis"),
+        ("one batch", "not \\[2, D\\]"),
         ("nan", "not finite"),
         ("constant", "no usable gradient"),
     ],
