@@ -25,9 +25,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from cloakbench.datasets.regular_file import leads_to_file
+
 _NOT_OPENED = {"EPS", "WMF"}  # EPS runs Ghostscript, WMF the Windows renderer
 _NOT_OPENED |= {"BUFR", "GRIB", "HDF5", "MPEG"}  # recognised by Pillow but never decoded
 _UNSUPPORTED_PHOTOS = {".heic", ".heif", ".jxl"}  # photos that Pillow cannot read: reported, not taken for side files
+_LITTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 
 
 class DatasetError(ValueError):
@@ -53,9 +56,9 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     if not content:
         raise PhotoError("unreadable", "the file is empty: copy it again from its source")
     try:
-        with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with opened(content, max_megapixels) as image:
             image.load()
-            _turn_upright(image)
+            turn_upright(image)
             rgb = _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(
@@ -73,8 +76,18 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
-def _turn_upright(image: Image.Image) -> None:
-    """Apply the EXIF orientation; a damaged EXIF block counts as none, as in image viewers."""
+@contextmanager
+def opened(content: bytes, max_megapixels: float | None = None) -> Iterator[Image.Image]:
+    """An image file in one of the formats that are read, before its pixels are; None: of any size.
+
+    Raises whatever Pillow raises.
+    """
+    with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
+        yield image
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation, in place; a damaged EXIF block counts as none, as in image viewers."""
     with suppress(Exception):  # as in decode: a parser of untrusted bytes
         ImageOps.exif_transpose(image, in_place=True)
 
@@ -96,15 +109,31 @@ def _rgb(image: Image.Image) -> Image.Image:
 def is_photo(entry: os.DirEntry[str]) -> bool:
     """Whether a file is, or claims to be, a photo: by suffix, so that a damaged photo is reported and not passed over;
     files with other suffixes by their content. Hidden files are none; a link to nowhere may be a lost photo."""
-    if entry.name.startswith(".") or not (entry.is_file() or _leads_nowhere(entry)):
+    if entry.name.startswith(".") or not (leads_to_file(entry) or _leads_nowhere(entry)):
         return False
-    if Path(entry.name).suffix.lower() in _photo_suffixes():
-        return True
+    return named_like_a_photo(entry.name) or bool(kind_of_photo(Path(entry.path)))
+
+
+def named_like_a_photo(name: str) -> bool:
+    """Whether a file name ends as those of photos do."""
+    return Path(name).suffix.lower() in _photo_suffixes()
+
+
+def kind_of_photo(path: Path) -> str:
+    """Pillow's name of a photo's format, by its content: ``JPEG``; empty for what is no photo or cannot be read.
+
+    The file has to be a plain one (:mod:`cloakbench.datasets.regular_file`).
+    """
     try:
-        with _pixel_limit(None), Image.open(entry.path, formats=_formats()):
-            return True
+        with _pixel_limit(None), Image.open(path, formats=_formats()) as image:
+            return image.format or ""
     except Exception:  # as in decode
-        return False
+        return ""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system or an archiver leaves beside photos."""
+    return name.startswith(".") or name.lower() in _LITTER
 
 
 def portable_name(name: str) -> str:
@@ -114,7 +143,7 @@ def portable_name(name: str) -> str:
 
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not Path(entry.path).exists()
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 (answers for links in a circle, too)
 
 
 @cache

@@ -13,6 +13,7 @@ from cloakbench.datasets.alignment import crop_side, transform_points
 from cloakbench.datasets.crops import align
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.photos import PhotoError, decode
+from cloakbench.datasets.regular_file import read_regular
 
 Which = Literal["main", "all"]
 
@@ -37,6 +38,11 @@ class Face:
     def side_px(self) -> float:
         """Side of the crop in pixels of the photo."""
         return crop_side(self.matrix)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the crop has no colour."""
+        return bool((self.crop == self.crop[:1]).all())
 
     @property
     def landmarks(self) -> Tensor:
@@ -115,7 +121,7 @@ class FaceFinder:
 def read(path: Path) -> bytes:
     """The bytes of a photo file; raises `PhotoError`."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise PhotoError("unreadable", f"{error.strerror or error}: make the file readable") from error
 

@@ -17,7 +17,8 @@ from numpy.typing import DTypeLike
 
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
-from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.photos import DatasetError, is_litter
+from cloakbench.datasets.regular_file import leads_to_file, read_regular
 
 
 def absent(layout: Layout, path: Path, reason: str = "does not exist") -> DatasetError:
@@ -33,14 +34,14 @@ def rejection(image_id: str, status: str, note: str, identity: str = "") -> Mani
 
 
 def files_in(layout: Layout, folder: Path) -> set[str]:
-    """Names of the files in a flat folder, hidden ones left out.
+    """Names of the files in a flat folder, hidden ones and other litter left out.
 
     Raises:
         DatasetError: the folder is missing or cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()}
+            return {entry.name for entry in entries if not is_litter(entry.name) and leads_to_file(entry)}
     except OSError as error:
         raise absent(layout, folder) from error
 
@@ -52,7 +53,7 @@ def read_lines(layout: Layout, path: Path) -> list[str]:
         DatasetError: the file is missing, empty or not text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise absent(layout, path) from error
     except UnicodeDecodeError as error:

@@ -1,0 +1,83 @@
+"""Opening files of others without waiting for them: plain files only.
+
+A named pipe keeps a reader waiting until somebody writes, a device may never end or do something when it is opened.
+Where a file of others is read (a photo, a list, a label table, an archive, weights), it has to be a plain file, or a
+link to one. What a path is may change between asking and opening. So the kind is asked first, because opening a device
+is an act already; the opening itself never waits (``O_NONBLOCK``); and what was really opened is asked once more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+class NotRegularError(OSError):
+    """A path leads to something other than a plain file; ``strerror`` says to what."""
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A plain file, or a link to one, opened to be read as bytes.
+
+    Raises:
+        NotRegularError: it is a named pipe, a socket, a device or a folder.
+        OSError: it does not exist or cannot be read.
+    """
+    require_regular(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _require(os.fstat(descriptor), path)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def require_regular(path: str | Path) -> None:
+    """Refuse what is no plain file and no link to one, for libraries that open a path themselves.
+
+    Raises:
+        NotRegularError: it is a named pipe, a socket, a device or a folder.
+        OSError: it does not exist.
+    """
+    _require(Path(path).stat(), path)
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a plain file; raises as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _require(facts: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
+        raise NotRegularError(errno.EINVAL, f"it is {kind} and not a plain file", str(path))
+
+
+def leads_to_file(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder's entry is a plain file or a link to one; a link that leads nowhere or in a circle is not."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder's entry is a folder or a link to one; a link that leads nowhere or in a circle is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
