@@ -135,7 +135,6 @@ def _style(source: Image.Image, original: bytes) -> dict[str, Any]:
         sampling = JpegImagePlugin.get_sampling(source)
         return {
             "qtables": source.quantization,
-            "quality": 100,  # the tables as they are, in a buffer that is surely long enough
             "subsampling": max(sampling, 0),
             "progressive": bool(source.info.get("progressive")),
             "optimize": True,
@@ -218,5 +217,11 @@ def _carried(written: str, metadata: Metadata) -> tuple[dict[str, Any], tuple[st
 
 def _saved(picture: Image.Image, written: str, options: Mapping[str, Any]) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, written, **options)
+    try:
+        picture.save(stream, written, **options)
+    except OSError:
+        if "qtables" not in options:
+            raise
+        stream = io.BytesIO()  # Pillow's buffer for optimised files is too short for the finest tables
+        picture.save(stream, written, **{**options, "optimize": False, "progressive": False})
     return stream.getvalue()

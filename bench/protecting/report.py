@@ -165,9 +165,9 @@ Changes are in grey levels of 255; they and SSIM are taken over the part of the 
 Under each model's name stands the cosine to the original face, first of the protected crop as the method made it, then
 of the face found again in the saved file, in that file stored once more as JPEG of quality 75, and at half its size: 1
 is the same face, about 0 is another person. The verdict holds these against the recogniser's threshold at FAR 1e-3,
-above which it takes two faces for one person's; other photos of the person are mostly less alike than the original. A model
-marked *surrogate* helped to make the change and says nothing about recognisers that did not. A recogniser that nobody
-tried may still know the face."""
+above which it takes two faces for one person's; other photos of the person are mostly less alike than the original. A
+model marked *surrogate* helped to make the change and says nothing about recognisers that did not. A recogniser that
+nobody tried may still know the face."""
 
 
 def _cell(value: Any) -> Any:

@@ -293,7 +293,7 @@ def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool)
     lossy = {row["file"] for row in table if row.get("exact") == "no"}
     if lossy:
         warnings.append(
-            f"The type of {len(lossy)} copies (JPEG changes every pixel a little, as do others) reaches beyond the face "
-            "and the budget; format=png does not."
+            f"{len(lossy)} copies are of a type that loses something: JPEG changes every pixel a little, also outside "
+            "the face and beyond the budget; format=png does not."
         )
     return warnings

@@ -38,12 +38,12 @@ class Threshold:
 
 def find_thresholds(settings: Settings) -> dict[str, Threshold]:
     """The threshold of every surrogate and judge, by key."""
-    world: Dataset | None = None
+    worlds: list[Dataset] = []  # made when it is needed, once
     found = {}
     for key, model in settings.models.items():
         if key in settings.embedded:
-            world = world or instantiate(dict(settings.world))
-            found[key] = _on_rendered_faces(settings, key, world)
+            worlds = worlds or [instantiate(dict(settings.world))]
+            found[key] = _on_rendered_faces(settings, key, worlds[0])
         elif (known := last_calibration(settings.store, settings.fingerprints[key], FAR)) is not None:
             found[key] = Threshold(known.threshold, f"calibrated on {known.photos} photos of {known.people} people")
         elif model.card.legacy_thresholds is not None:
