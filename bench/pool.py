@@ -3,12 +3,14 @@
 Two processes with one thread each were 13 to 21 % faster than one process with two threads on small networks, and
 threads collapse when the machine is shared; a single thread also fixes the order of float sums.
 
-A worker builds its handler once, from a factory, and then answers one job at a time. It exits when its parent dies,
-so a killed run leaves nothing behind.
+A worker builds its handler once, from a factory, and then answers one job at a time. What it logs as a warning, or as
+something worse, travels with the answer and is logged by the parent, so that it reaches the run's log. It exits when
+its parent dies, so a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -101,12 +104,14 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
             for connection in wait(list(busy)):
                 job = busy.pop(connection)  # type: ignore[arg-type]
                 try:
-                    value = connection.recv()  # type: ignore[union-attr]
+                    value, logged = connection.recv()  # type: ignore[union-attr]
                 except (EOFError, ConnectionResetError) as gone:
                     raise WorkerDiedError(
                         "a worker process died, most likely for lack of memory: use fewer workers "
                         "(runtime.workers=1) or smaller chunks (plan.chunk_identities=5) and run again"
                     ) from gone
+                for record in logged:
+                    logging.getLogger(record.name).handle(record)
                 if isinstance(value, Busy):
                     queue.append(job)
                 _hand_out(connection, queue, busy)  # type: ignore[arg-type]
@@ -133,6 +138,8 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    kept = _Kept()
+    logging.getLogger().addHandler(kept)
     handler: Handler | None = None
     while True:
         try:
@@ -140,7 +147,24 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
         except (EOFError, OSError):
             return
         handler, value = _attempt(handler, make_handler, job)
-        connection.send(value)
+        connection.send((value, kept.taken()))
+
+
+class _Kept(QueueHandler):
+    """Keeps what is logged until it is taken, in the form in which it can be sent: messages and tracebacks as text."""
+
+    def __init__(self) -> None:
+        super().__init__(deque[logging.LogRecord]())
+        self.setLevel(logging.WARNING)
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.append(record)
+
+    def taken(self) -> list[logging.LogRecord]:
+        """What was logged since the last call."""
+        records = list(self.queue)
+        self.queue.clear()
+        return records
 
 
 def _exit_with_parent() -> None:

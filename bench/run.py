@@ -79,6 +79,8 @@ def run(config: DictConfig) -> Outcome:
 
 def _run(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     config, folder = experiment.config, experiment.folder
+    for remark in experiment.remarks:
+        log.warning("%s", remark)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     for logger in loggers:
         logger.start(folder, plain)
