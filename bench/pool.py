@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -139,7 +140,7 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     kept = _Kept()
-    logging.getLogger().addHandler(kept)
+    logging.getLogger().addHandler(kept.handler)
     handler: Handler | None = None
     while True:
         try:
@@ -150,21 +151,17 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
         connection.send((value, kept.taken()))
 
 
-class _Kept(QueueHandler):
-    """Keeps what is logged until it is taken, in the form in which it can be sent: messages and tracebacks as text."""
+class _Kept:
+    """Keeps the warnings that are logged until they are taken, in a form that can be sent: tracebacks are text."""
 
     def __init__(self) -> None:
-        super().__init__(deque[logging.LogRecord]())
-        self.setLevel(logging.WARNING)
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.append(record)
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        self.handler = QueueHandler(self._records)
+        self.handler.setLevel(logging.WARNING)
 
     def taken(self) -> list[logging.LogRecord]:
         """What was logged since the last call."""
-        records = list(self.queue)
-        self.queue.clear()
-        return records
+        return [self._records.get() for _ in range(self._records.qsize())]
 
 
 def _exit_with_parent() -> None:

@@ -218,8 +218,8 @@ def _mistaken(originals: Tensor, protected: Tensor) -> dict[int, int]:
     if not len(read):
         return {}
     block = max(1, originals.shape[-1] // _COARSE_SIDE)
-    coarse = [F.avg_pool2d(images, block, ceil_mode=True).flatten(1) for images in (protected[read], originals)]
-    distance = torch.cdist(*coarse, compute_mode="donot_use_mm_for_euclid_dist")
+    here, there = (F.avg_pool2d(images, block, ceil_mode=True).flatten(1) for images in (protected[read], originals))
+    distance = torch.cdist(here, there, compute_mode="donot_use_mm_for_euclid_dist")
     nearest, other = distance.min(dim=1)
     own = distance[torch.arange(len(read)), read]
     return {int(read[k]): int(other[k]) for k in range(len(read)) if nearest[k] < _MUCH_CLOSER * own[k]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class FaceFinder:
 
     def given(self, path: Path) -> Tensor | None:
         """The points that were given for a photo, ``[5, 2]``."""
-        return self.points.get(path.resolve())
+        return self.points.get(Path(os.path.realpath(path)))  # `resolve` raises for links in a circle
 
     def open(self, path: Path) -> Found:
         """Read, decode and align.

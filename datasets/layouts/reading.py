@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
 from cloakbench.datasets.photos import DatasetError, is_litter
-from cloakbench.datasets.regular_file import leads_to_file, read_regular
+from cloakbench.datasets.regular_file import leads_to_file
 
 
 def absent(layout: Layout, path: Path, reason: str = "does not exist") -> DatasetError:
@@ -53,7 +53,7 @@ def read_lines(layout: Layout, path: Path) -> list[str]:
         DatasetError: the file is missing, empty or not text.
     """
     try:
-        lines = read_regular(path).decode("utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise absent(layout, path) from error
     except UnicodeDecodeError as error:
