@@ -31,7 +31,7 @@ def assemble(
     Raises:
         EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
     """
-    frames = [_rates(experiment, job, key) for job, key in measured.items()]
+    frames = [_rates(experiment, inventory, job, key) for job, key in measured.items()]
     costs = _costs(experiment, inventory)
     if experiment.cells:
         frames.append(_quality(experiment, inventory))
@@ -106,8 +106,9 @@ def read_records(
     }
 
 
-def _rates(experiment: Experiment, job: MeasureJob, key: str) -> pd.DataFrame:
+def _rates(experiment: Experiment, inventory: Inventory, job: MeasureJob, key: str) -> pd.DataFrame:
     rates = _name_cells(experiment, _read(experiment, "measurements", key), job)
+    rates = _with_reasons(rates, np.array([inventory.reasons(cell) for cell in experiment.cells], dtype=object))
     cards, attacked_with = experiment.cards, experiment.same_weights[job.target]
     white_box = [not attacked_with.isdisjoint(cell.surrogates) for cell in experiment.cells]
     same_family = [
@@ -116,6 +117,18 @@ def _rates(experiment: Experiment, job: MeasureJob, key: str) -> pd.DataFrame:
     ]
     place = rates["cell"].to_numpy()
     return rates.assign(white_box=np.array(white_box)[place], same_family=np.array(same_family)[place])
+
+
+def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
+    """Rows from which photos are missing say why, where the method said it; ``reasons`` by number of the cell."""
+    why = reasons[rates["cell"].to_numpy()]
+    failed = (rates["n_failed"].fillna(0) > 0) & rates["status"].isin([OK, METHOD_FAILED])
+    said = np.array([bool(reason) for reason in why]) & failed.to_numpy()
+    notes = [
+        "; ".join(part for part in (note, reason) if isinstance(part, str) and part) if told else note
+        for note, reason, told in zip(rates["note"], why, said, strict=True)
+    ]
+    return rates.assign(note=notes)
 
 
 def _name_cells(experiment: Experiment, frame: pd.DataFrame, job: MeasureJob) -> pd.DataFrame:
@@ -155,6 +168,7 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
             experiment.config.statistics.resamples,
             experiment.config.seed,
         )
+        rates = _with_reasons(rates.assign(cell=0), np.array([inventory.reasons(cell)], dtype=object))
         frames.append(
             rates.assign(
                 protocol="quality",

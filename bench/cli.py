@@ -9,6 +9,7 @@ cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
+cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
 cloakbench doctor [time=true]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
@@ -63,7 +64,7 @@ CONFIGS = {
 }
 """The config of each command that has one of its own."""
 
-_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect")
+_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export")
 """Words with a module of their own in ``bench.commands``."""
 
 _VERBS = (*_COMMANDS, "zoo", "perf", "help")

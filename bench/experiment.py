@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +21,7 @@ from cloakbench.bench.plan import (
     Chunk,
     Unit,
     build_chunks,
+    make_protector,
     measured_target_rows,
     narrow,
     read_limits,
@@ -60,6 +61,7 @@ class Experiment:
         same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
             them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
+        remarks: what does not fit between the photos and the files that a method reads, a line each.
         poisoning: the poisoning track, or None without a ``poisoning`` block. An experiment may consist of it alone;
             it then has no target, cell or chunk.
         loggers: what follows the run.
@@ -76,6 +78,7 @@ class Experiment:
     units: tuple[tuple[Unit, dict[str, Any]], ...]
     same_weights: Mapping[str, frozenset[str]]
     rejected: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     poisoning: Poisoning | None = None
     loggers: tuple[RunLogger, ...] = ()
 
@@ -204,6 +207,34 @@ def prepare(config: DictConfig) -> Experiment:
         tuple(units),
         same_weights(built),
         rejected,
+        _remarks([unit for unit, _ in units], faces),
         poisoning,
         parts.loggers,
     )
+
+
+@runtime_checkable
+class ReviewsFiles(Protocol):
+    """A method that reads files made elsewhere and can hold them against the photos of an experiment."""
+
+    def review(self, wanted: Sequence[str], known: Collection[str]) -> Sequence[str]:
+        """A line for each thing that does not fit.
+
+        Args:
+            wanted: the photos to be protected.
+            known: all photos of the experiment.
+        """
+        ...
+
+
+def _remarks(units: Sequence[Unit], faces: Mapping[Role, FaceSet]) -> tuple[str, ...]:
+    known = {image_id for some in faces.values() for image_id in some.image_id}
+    lines = []
+    for method in dict.fromkeys(unit.cell.method for unit in units):
+        planned = [unit for unit in units if unit.cell.method == method]
+        protector = make_protector(planned[0].cell.config, method)
+        if isinstance(protector, ReviewsFiles):
+            rows = sorted({row for unit in planned for row in unit.chunk.probes})
+            wanted = [faces["probe"].image_id[row] for row in rows]
+            lines += [f"{method}: {line}" for line in protector.review(wanted, known)]
+    return tuple(lines)

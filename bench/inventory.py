@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +17,8 @@ from cloakbench.bench.store import EntryGoneError
 from cloakbench.bench.workshop import UNCHANGED, RoleJob, embedding_key, quality_key
 from cloakbench.datasets.base import OK, Role
 from cloakbench.methods.base import METHOD_FAILED
+
+_REASONS = 3  # that a line names
 
 Job = RoleJob | tuple[Unit, dict[str, Any]]
 
@@ -50,9 +52,15 @@ class Inventory:
         return lost
 
     def reasons(self, cell: Cell) -> str:
-        """Why a cell's method raised, each reason once; empty where it did not."""
-        failed = [self.failures[unit.key]["reason"] for unit in self.of(cell) if unit.key in self.failures]
-        return "; ".join(dict.fromkeys(failed))
+        """Why a cell's method raised, or gave no photo where it says why: the first three reasons; empty where it went
+        through."""
+        failed = [reason for unit in self.of(cell) for reason in self._reasons(unit)]
+        return _some(failed)
+
+    def _reasons(self, unit: Unit) -> list[str]:
+        if unit.key in self.failures:
+            return [self.failures[unit.key]["reason"]]
+        return list(self.about[unit.key].get("facts", {}).get("failed", {}).values())
 
     def details(self) -> list[str]:
         """What a programmer wants to know of each failure: cell, chunk, traceback."""
@@ -71,8 +79,17 @@ class Inventory:
             elif unit.key in self.about:
                 lost = sum(status != OK for status in self.about[unit.key]["status"])
                 if lost:
-                    lines.append(f"{unit.cell.label}: {lost} of {len(unit.chunk.probes)} photos of a chunk failed")
+                    why = _some(self._reasons(unit))
+                    of = f"{lost} of {len(unit.chunk.probes)} photos of a chunk failed"
+                    lines.append(f"{unit.cell.label}: {of}{f': {why}' if why else ''}")
         return list(dict.fromkeys(lines))
+
+
+def _some(reasons: Sequence[str]) -> str:
+    """The first three of the distinct reasons, and how many more."""
+    distinct = list(dict.fromkeys(reasons))
+    more = f"; and {len(distinct) - _REASONS} more" if len(distinct) > _REASONS else ""
+    return "; ".join(distinct[:_REASONS]) + more
 
 
 def job_name(job: Job) -> Hashable:

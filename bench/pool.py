@@ -3,12 +3,14 @@
 Two processes with one thread each were 13 to 21 % faster than one process with two threads on small networks, and
 threads collapse when the machine is shared; a single thread also fixes the order of float sums.
 
-A worker builds its handler once, from a factory, and then answers one job at a time. It exits when its parent dies,
-so a killed run leaves nothing behind.
+A worker builds its handler once, from a factory, and then answers one job at a time. What it logs as a warning, or as
+something worse, travels with the answer and is logged by the parent, so that it reaches the run's log. It exits when
+its parent dies, so a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,7 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -122,17 +126,15 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
                         starting.discard(connection)
                         connection.send(busy[connection])
                         continue
+                    value, logged = value
                 except (EOFError, ConnectionError) as gone:
                     raise _died(processes[connection], connection in starting) from gone
+                for record in logged:
+                    logging.getLogger(record.name).handle(record)
                 job = busy.pop(connection)
                 if isinstance(value, Busy):
                     queue.append(job)
-                if queue:
-                    busy[connection] = queue.popleft()
-                    try:
-                        connection.send(busy[connection])
-                    except ConnectionError as gone:
-                        raise _died(processes[connection], starting=False) from gone
+                _hand_out(connection, processes[connection], queue, busy)
                 if not isinstance(value, Busy):
                     yield _answer(job, value)
     finally:
@@ -142,6 +144,16 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
             process.terminate()
         for process in processes.values():
             process.join()
+
+
+def _hand_out(connection: Connection, process: Any, queue: deque[Job], busy: dict[Connection, Job]) -> None:
+    if not queue:
+        return
+    busy[connection] = queue.popleft()
+    try:
+        connection.send(busy[connection])
+    except ConnectionError as gone:
+        raise _died(process, starting=False) from gone
 
 
 def _start(process: Any) -> None:
@@ -184,6 +196,8 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    kept = _Kept()
+    logging.getLogger().addHandler(kept.handler)
     handler: Handler | None = None
     connection.send(_Ready())
     while True:
@@ -192,7 +206,20 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
         except (EOFError, OSError):
             return
         handler, value = _attempt(handler, make_handler, job)
-        connection.send(value)
+        connection.send((value, kept.taken()))
+
+
+class _Kept:
+    """Keeps the warnings that are logged until they are taken, in a form that can be sent: tracebacks are text."""
+
+    def __init__(self) -> None:
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        self.handler = QueueHandler(self._records)
+        self.handler.setLevel(logging.WARNING)
+
+    def taken(self) -> list[logging.LogRecord]:
+        """What was logged since the last call."""
+        return [self._records.get() for _ in range(self._records.qsize())]
 
 
 def _exit_with_parent() -> None:

@@ -90,6 +90,8 @@ def run(config: DictConfig) -> Outcome:
             if not is_finished(folder):  # what is finished can be shown from a folder that nobody may write to
                 raise
         kept = kept_settings(experiment.config)
+        for remark in experiment.remarks:
+            log.warning("%s", remark)
         for logger in loggers:
             logger.start(folder, kept)
         if config.runtime.retry_failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -17,6 +18,9 @@ from cloakbench.datasets.provenance import code_digest
 
 KIND = "calibrations"
 """Where the store keeps them."""
+
+_LAST = "last_calibrations"
+"""Kind of the entries that say, by fingerprint of a recogniser, which of its calibrations was made last."""
 
 
 @dataclass(frozen=True)
@@ -70,4 +74,25 @@ def stored_thresholds(store: Store, calibration: Calibration, embed: Callable[[]
     table = add_legacy(table, embeddings, identity, calibration.legacy, resamples, seed)
     if bool(answered(embeddings).all()):
         store.write_frame(KIND, key, table)
+        last = {"key": key, "photos": len(calibration.people), "people": len(place)}
+        store.write_json(_LAST, calibration.model, last)
     return table
+
+
+@dataclass(frozen=True)
+class Known:
+    """A calibrated threshold, and on how many photos of how many people."""
+
+    threshold: float
+    photos: int
+    people: int
+
+
+def last_calibration(store: Store, model: str, far: float) -> Known | None:
+    """The threshold of the recogniser with this fingerprint that was made last, or None where there is none."""
+    last = store.read_json(_LAST, model)
+    table = None if last is None else store.read_frame(KIND, last["key"])
+    if last is None or table is None:
+        return None
+    [threshold] = table.loc[table["far"] == far, "threshold"].to_list() or [math.nan]
+    return None if math.isnan(threshold) else Known(float(threshold), last["photos"], last["people"])

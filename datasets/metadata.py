@@ -23,16 +23,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
 
 Policy = Literal["strip", "keep"]
-Format = Literal["png", "jpeg"]
 POLICIES: tuple[str, ...] = get_args(Policy)
-SUFFIXES: dict[str, str] = {"png": ".png", "jpeg": ".jpg"}
-"""File name ending of each output format."""
+ON_WHITE = "transparency laid on white"
+"""What `Metadata.converted` says of a photo with transparency; not true of a copy that keeps it."""
 
-_JPEG_QUALITY = 95
 _SEGMENT_BYTES = 65_000  # bytes that surely fit a JPEG segment beside its header
 _VALUE_LONGEST = 2048  # longer EXIF values may hold a picture; the smallest thumbnails are larger
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[0-9]+")
@@ -46,6 +42,8 @@ _IMAGE_FIELDS = {
 }
 _SIZE_FIELDS = (_BASE.ExifImageWidth, _BASE.ExifImageHeight)
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Pillow's modes of photos that are stored in grey."""
 _SAME_IN_RGB = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "1", "L", "LA", "La")
 
 
@@ -86,31 +84,10 @@ def read_metadata(content: bytes, policy: Policy) -> Metadata:
         )
 
 
-def encode(pixels: Tensor, kind: Format, metadata: Metadata) -> bytes:
-    """A photo as a file: PNG, or JPEG of quality 95 without chroma subsampling.
-
-    Args:
-        pixels: uint8 ``[3, H, W]``, RGB, upright.
-        kind: file format.
-        metadata: what goes with it.
-    """
-    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    stream = io.BytesIO()
-    options: dict[str, Any] = {"icc_profile": metadata.icc or None, "exif": metadata.exif}
-    if kind == "png":
-        text = PngInfo()
-        if metadata.xmp:
-            text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-        image.save(stream, "PNG", pnginfo=text, **options)
-    else:
-        image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0, xmp=metadata.xmp, **options)
-    return stream.getvalue()
-
-
 def _read(image: Image.Image, policy: Policy) -> Metadata:
     converted = tuple(_conversions(image))  # first: reading on loads the pixels and forgets how they were stored
     dropped: list[str] = []
-    icc = _rgb_profile(image.info.get("icc_profile") or b"", dropped)
+    icc = _fitting_profile(image.info.get("icc_profile") or b"", image.mode in GREY_MODES, dropped)
     found = image.getexif()
     has_exif = "exif" in image.info or any(tag in found for tag in (*_IMAGE_FIELDS, *ExifTags.IFD))
     packet = image.info.get("xmp") or b""
@@ -126,11 +103,11 @@ def _read(image: Image.Image, policy: Policy) -> Metadata:
     return Metadata(icc, exif, xmp, (*dropped, *_other_blocks(image)), converted)
 
 
-def _rgb_profile(icc: bytes, dropped: list[str]) -> bytes:
-    """The profile if it is one for RGB pixels, which is what the copy has."""
-    space = icc[16:20].decode("ascii", "replace").strip()
-    if icc and space != "RGB":
-        dropped.append(f"the colour profile, which is for {space or 'unknown'} and not for RGB")
+def _fitting_profile(icc: bytes, grey: bool, dropped: list[str]) -> bytes:
+    """The profile if it is one for the pixels of the copy, which are grey where the original's are, and else RGB."""
+    space, wanted = icc[16:20].decode("ascii", "replace").strip(), "GRAY" if grey else "RGB"
+    if icc and space != wanted:
+        dropped.append(f"the colour profile, which is for {space or 'unknown'} and not for {wanted}")
         return b""
     return icc
 
@@ -207,7 +184,7 @@ def _conversions(image: Image.Image) -> Iterator[str]:
     if getattr(image, "n_frames", 1) > 1:
         yield "only the first of several pictures"
     if image.has_transparency_data:
-        yield "transparency laid on white"
+        yield ON_WHITE
     if image.mode.startswith("I") or any("16" in str(tile[-1]) for tile in getattr(image, "tile", ())):
         yield "16 bits became 8"
     elif image.mode not in _SAME_IN_RGB:

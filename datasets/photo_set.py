@@ -40,6 +40,7 @@ from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.listing import Layout
 from cloakbench.datasets.opened import OpenedPhotos
+from cloakbench.datasets.originals import Original, locate
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.ranges import positive, whole
 from cloakbench.datasets.split_rule import SplitRule, TestSplit
@@ -57,6 +58,7 @@ class _Index:
     accepted: tuple[ManifestEntry, ...]
     rejected: tuple[ManifestEntry, ...]
     targets: dict[str, str]
+    photos: Callable[[str], Photo]
 
 
 class PhotoSet(Dataset):
@@ -164,6 +166,16 @@ class PhotoSet(Dataset):
         """Every opened photo; accepted ones carry a note where something was done to them that a reader should know."""
         return Manifest(self.name, self.version, (*self._index.accepted, *self._index.rejected))
 
+    def original(self, image_id: str) -> Original:
+        """The photo that a face was cut from; reads the file again. See :func:`cloakbench.datasets.originals.locate`.
+
+        Raises:
+            KeyError: there is no photo of that name.
+            PhotoError: it can no longer be used.
+        """
+        place, points = self._index.photos(image_id)
+        return locate(self._cropper, place, points)
+
     @cached_property
     def _index(self) -> _Index:
         catalogue = build_catalogue(self.layout.listing(), {role: more.listing() for role, more in self._more.items()})
@@ -184,7 +196,10 @@ class PhotoSet(Dataset):
         accepted = tuple(entry for role, some in rows.items() for entry in photos.entries(role, some))
         rejected = (*catalogue.rejected, *photos.without_role(assigned))
         self._report(rows, rejected, len(catalogue) - len(photos))
-        return _Index(faces, accepted, rejected, self._targets(catalogue, faces))
+        rows_by_name = {name: row for row, name in enumerate(catalogue.image_id)}
+        photo = self._photo(catalogue)
+        targets = self._targets(catalogue, faces)
+        return _Index(faces, accepted, rejected, targets, lambda name: photo(rows_by_name[name]))
 
     def _photo(self, catalogue: Catalogue) -> Callable[[int], Photo]:
         """Where the photo of a row lies, and its points where they are known."""

@@ -30,6 +30,7 @@ from cloakbench.datasets.regular_file import leads_to_folder, open_regular
 _NOT_OPENED = {"EPS", "WMF"}  # EPS runs Ghostscript, WMF the Windows renderer
 _NOT_OPENED |= {"BUFR", "GRIB", "HDF5", "MPEG"}  # recognised by Pillow but never decoded
 _UNSUPPORTED_PHOTOS = {".heic", ".heif", ".jxl"}  # photos that Pillow cannot read: reported, not taken for side files
+_LITTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 
 
 class DatasetError(ValueError):
@@ -55,9 +56,9 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     if not content:
         raise PhotoError("unreadable", "the file is empty: copy it again from its source")
     try:
-        with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with opened(content, max_megapixels) as image:
             image.load()
-            _turn_upright(image)
+            turn_upright(image)
             rgb = _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(
@@ -75,8 +76,18 @@ def decode(content: bytes, max_megapixels: float) -> Tensor:
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
-def _turn_upright(image: Image.Image) -> None:
-    """Apply the EXIF orientation; a damaged EXIF block counts as none, as in image viewers."""
+@contextmanager
+def opened(content: bytes, max_megapixels: float | None = None) -> Iterator[Image.Image]:
+    """An image file in one of the formats that are read, before its pixels are; None: of any size.
+
+    Raises whatever Pillow raises.
+    """
+    with _pixel_limit(max_megapixels), Image.open(io.BytesIO(content), formats=_formats()) as image:
+        yield image
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation, in place; a damaged EXIF block counts as none, as in image viewers."""
     with suppress(Exception):  # as in decode: a parser of untrusted bytes
         ImageOps.exif_transpose(image, in_place=True)
 
@@ -101,13 +112,29 @@ def is_photo(entry: os.DirEntry[str]) -> bool:
     or device that is called like a photo is reported as one; only plain files are opened."""
     if entry.name.startswith(".") or leads_to_folder(entry):
         return False
-    if Path(entry.name).suffix.lower() in _photo_suffixes():
-        return True
+    return named_like_a_photo(entry.name) or bool(kind_of_photo(Path(entry.path)))
+
+
+def named_like_a_photo(name: str) -> bool:
+    """Whether a file name ends as those of photos do."""
+    return Path(name).suffix.lower() in _photo_suffixes()
+
+
+def kind_of_photo(path: Path) -> str:
+    """Pillow's name of a photo's format, by its content: ``JPEG``; empty for what is no photo or cannot be read.
+
+    The file has to be a plain one (:mod:`cloakbench.datasets.regular_file`).
+    """
     try:
-        with open_regular(entry.path) as file, _pixel_limit(None), Image.open(file, formats=_formats()):
-            return True
+        with open_regular(path) as file, _pixel_limit(None), Image.open(file, formats=_formats()) as image:
+            return image.format or ""
     except Exception:  # as in decode
-        return False
+        return ""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system or an archiver leaves beside photos."""
+    return name.startswith(".") or name.lower() in _LITTER
 
 
 def portable_name(name: str) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -18,16 +22,26 @@ from cloakbench.methods.base import People, Protector, Scope, Workbench
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".bmp", ".webp", ".jpg", ".jpeg")
-"""Tried in this order, lossless formats first."""
+FAILED = "failed"
+"""Name of the fact that says, by photo, why there is no protected one."""
+
+_NAMED = 10  # photos and files named in a line; the others are counted
+_EXPORTED = "manifest.json"  # beside the folder `crops`, in what `cloakbench export` writes
+_NOT_OPENED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}  # as in datasets.photos: they run other programs
+_COARSE_SIDE = 56  # pixels of a side, about, at which photos are told from one another
+_MUCH_CLOSER = 0.5
 
 
 class Precomputed(Protector):
     """Reads each protected photo from a folder; no paper, no budget.
 
-    A photo named ``p1/a.jpg`` is looked for as ``folder/p1/a.jpg`` and then as ``folder/p1/a.jpg.png`` and so on
-    through `SUFFIXES`. A file that is missing, unreadable or of another size gives that photo the status
-    ``method_failed`` (rows of NaN say so to the caller) and the reason in the log; the other photos go on.
+    A photo named ``p1/a.jpg`` is ``folder/p1/a.jpg``, or else the one file there that is called ``p1/a.jpg`` or
+    ``p1/a`` with the suffix of some image type: ``p1/a.png``. Two such files are an error. The folder that ``cloakbench
+    export`` wrote is taken as it is, once its crops were changed.
+
+    A file that is missing, unreadable, of another size or of another photo (it is much closer to that one than to its
+    own) gives that photo the status ``method_failed`` (rows of NaN say so to the caller), and the reason in the log and
+    in the facts of the call; the other photos go on.
 
     Args:
         folder: where the photos are.
@@ -47,36 +61,173 @@ class Precomputed(Protector):
             raise SettingError("folder", folder, f"the folder of the protected photos ({lack})")
 
     def files_read(self, image_id: Sequence[str]) -> Mapping[str, str]:
-        digests = {}
+        files, digests = _Files(self.folder), {}
         for name in image_id:
             try:
-                digests[name] = hashlib.sha256(self._find(name).read_bytes()).hexdigest()
-            except OSError:
-                digests[name] = ""
+                digests[name] = hashlib.sha256(files.find(name).read_bytes()).hexdigest()
+            except (OSError, ValueError) as problem:
+                # A second file that fits changes the answer, too.
+                digests[name] = "" if isinstance(problem, OSError) else str(problem)
         return digests
 
+    def review(self, wanted: Sequence[str], known: Collection[str]) -> list[str]:
+        """What does not fit between the folder and an experiment, a line each: photos without a file, files without a
+        photo.
+
+        Args:
+            wanted: the photos that are to be protected.
+            known: all photos of the experiment; files of the others are no surprise.
+        """
+        files, lines = _Files(self.folder), []
+        missing = [files.pattern(name) for name in wanted if not files.fitting(name)]
+        if missing:
+            lines.append(f"{len(missing)} of {len(wanted)} photos have no file in {self.folder}: {_some(missing)}")
+        fitting = {path for name in known for path in files.fitting(name)}
+        extra = [path.relative_to(files.root).as_posix() for path in files.all() if path not in fitting]
+        if extra:
+            lines.append(f"{len(extra)} files in {self.folder} belong to no photo of the experiment: {_some(extra)}")
+        return lines
+
     def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        photos = torch.full_like(people.images, float("nan"))
-        for row, image_id in zip(photos, people.image_id, strict=True):
+        photos, files = torch.full_like(people.images, float("nan")), _Files(self.folder)
+        failed: dict[str, str] = {}
+        found: dict[str, Path] = {}
+        for image_id in people.image_id:
             try:
-                row.copy_(_read(self._find(image_id), row.shape))
+                found[image_id] = files.find(image_id)
+            except (OSError, ValueError) as problem:
+                failed[image_id] = str(problem)
+        shared = Counter(found.values())
+        for row, image_id in zip(photos, people.image_id, strict=True):
+            path = found.get(image_id)
+            if path is None:
+                continue
+            if shared[path] > 1 and not files.is_exact(path, image_id):
+                failed[image_id] = f"{files.shown(path)} fits more than one photo: call it {image_id}.png"
+                continue
+            try:
+                row.copy_(_read(path, row.shape))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-                log.warning("precomputed: %s: %s", image_id, problem)
+                failed[image_id] = f"{files.shown(path)}: {problem}"
+        for place, other in _mistaken(people.images, photos).items():
+            image_id = people.image_id[place]
+            failed[image_id] = f"{files.shown(found[image_id])} shows {people.image_id[other]}: check the names"
+            photos[place] = float("nan")
+        if failed:
+            bench.facts[FAILED] = failed
+            reasons = [f"{image_id}: {reason}" for image_id, reason in failed.items()]
+            log.warning("precomputed: %d of %d photos failed: %s", len(failed), len(photos), _some(reasons, "; "))
         return photos
 
-    def _find(self, image_id: str) -> Path:
-        root = self.folder.resolve()
-        for path in (root / image_id, *(root / f"{image_id}{suffix}" for suffix in SUFFIXES)):
-            # An image id such as ../x must not lead out of the folder.
-            if path.is_file() and path.resolve().is_relative_to(root):
-                return path
-        raise FileNotFoundError(f"no file of that name in {self.folder}")
+
+class _Files:
+    """The files of the folder, looked up by photo; each inner folder is listed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        exported = (folder / _EXPORTED).is_file() and (folder / "crops").is_dir()
+        self.root = (folder / "crops" if exported else folder).resolve()
+        self._listed: dict[Path, list[str]] = {}
+
+    def find(self, image_id: str) -> Path:
+        """The file of a photo.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: there are several.
+        """
+        fitting = self.fitting(image_id)
+        if not fitting:
+            raise FileNotFoundError(f"no file {self.pattern(image_id)} in {self.folder}")
+        if len(fitting) > 1:
+            names = " and ".join(self.shown(path) for path in fitting)
+            raise ValueError(f"{names} in {self.folder} both fit: keep one")
+        return fitting[0]
+
+    def fitting(self, image_id: str) -> list[Path]:
+        """The file of exactly that name, or else every file that differs in the image suffix."""
+        name = PurePosixPath(image_id).name
+        place = self.root / image_id
+        if self._is_inside(place):
+            return [place]
+        stem = _stem(name)
+        return [
+            path
+            for other in self._names(place.parent)
+            if Path(other).suffix.lower() in _suffixes() and Path(other).stem in (name, stem)
+            if self._is_inside(path := place.parent / other)
+        ]
+
+    def is_exact(self, path: Path, image_id: str) -> bool:
+        """Whether a file has just the photo's name."""
+        return path == self.root / image_id
+
+    def pattern(self, image_id: str) -> str:
+        """What was looked for, as a shell writes it: ``p1/a.*``."""
+        return f"{PurePosixPath(image_id).with_name(_stem(PurePosixPath(image_id).name))}.*"
+
+    def shown(self, path: Path) -> str:
+        """A file's name within the folder."""
+        return path.relative_to(self.root).as_posix()
+
+    def all(self) -> Iterator[Path]:
+        """Every file that is not hidden."""
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+    def _names(self, folder: Path) -> list[str]:
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = sorted(path.name for path in folder.iterdir())
+            except OSError:
+                self._listed[folder] = []
+        return self._listed[folder]
+
+    def _is_inside(self, path: Path) -> bool:
+        # An image id such as ../x must not lead out of the folder.
+        return path.is_file() and path.resolve().is_relative_to(self.root)
+
+
+def _stem(name: str) -> str:
+    """A photo's name without the suffix of an image type."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in _suffixes() else name
+
+
+def _suffixes() -> Collection[str]:
+    return Image.registered_extensions().keys() | {".heic", ".heif", ".jxl"}
 
 
 def _read(path: Path, shape: torch.Size) -> Tensor:
     """RGB in [0, 1] of the wanted shape ``[3, H, W]``."""
-    with Image.open(path) as image:
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    Image.init()
+    formats = [name for name in Image.OPEN if name not in _NOT_OPENED]
+    try:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=formats) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except Image.UnidentifiedImageError as problem:
+        raise ValueError("not an image in a supported format: save it as PNG") from problem
     if pixels.shape != shape:
-        raise ValueError(f"{path.name} is {tuple(pixels.shape[1:])}, the photo is {tuple(shape[1:])}")
+        height, width = pixels.shape[1:]
+        raise ValueError(f"it is {width}x{height}, the photo is {shape[2]}x{shape[1]}: give it the photo's size")
     return pixels.float() / 255
+
+
+def _mistaken(originals: Tensor, protected: Tensor) -> dict[int, int]:
+    """Rows whose protected photo is much closer to another original than to its own, and which original that is."""
+    read = protected.flatten(1).sum(dim=1).isfinite().nonzero().flatten()
+    if not len(read):
+        return {}
+    block = max(1, originals.shape[-1] // _COARSE_SIDE)
+    here, there = (F.avg_pool2d(images, block, ceil_mode=True).flatten(1) for images in (protected[read], originals))
+    distance = torch.cdist(here, there, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest, other = distance.min(dim=1)
+    own = distance[torch.arange(len(read)), read]
+    return {int(read[k]): int(other[k]) for k in range(len(read)) if nearest[k] < _MUCH_CLOSER * own[k]}
+
+
+def _some(items: Sequence[str], between: str = ", ") -> str:
+    """The first ten, and how many more."""
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return between.join(items[:_NAMED]) + more

@@ -61,12 +61,20 @@ COMMANDS = {
     "bench/commands/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/perf.py": {"models", "methods"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.
-    "bench/protecting/faces.py": {"datasets.alignment", "datasets.crops", "datasets.detection", "datasets.photos"},
-    "bench/protecting/collect.py": {"datasets.photos"},
+    "bench/protecting/faces.py": {
+        "datasets.alignment",
+        "datasets.crops",
+        "datasets.detection",
+        "datasets.photos",
+        "datasets.regular_file",
+    },
+    "bench/protecting/collect.py": {"datasets.encoding", "datasets.photos", "datasets.regular_file"},
     "bench/protecting/people.py": {"datasets.photos"},
     "bench/protecting/judge.py": {"datasets.paste", "datasets.photos"},
-    "bench/protecting/run.py": {"datasets.metadata", "datasets.paste", "datasets.photos"},
-    "bench/protecting/settings.py": {"datasets.detection", "datasets.metadata"},
+    "bench/protecting/run.py": {"datasets.encoding", "datasets.metadata", "datasets.paste", "datasets.photos"},
+    "bench/protecting/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
+    "bench/protecting/sheet.py": {"datasets.paste"},
+    "bench/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
 }
 
 

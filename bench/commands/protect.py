@@ -29,6 +29,8 @@ def main(words: Sequence[str]) -> int:
     log.info(
         "%d photos protected in %.1f s, %d copies were finished before", made, time.monotonic() - begun, outcome.reused
     )
+    for line in outcome.verdicts:
+        log.info("%s", line)
     for warning in outcome.warnings:
         log.warning("warning: %s", warning)
     for problem in outcome.problems:

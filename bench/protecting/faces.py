@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from cloakbench.datasets.alignment import crop_side, transform_points
 from cloakbench.datasets.crops import align
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.photos import PhotoError, decode
+from cloakbench.datasets.regular_file import read_regular
 
 Which = Literal["main", "all"]
 
@@ -37,6 +39,11 @@ class Face:
     def side_px(self) -> float:
         """Side of the crop in pixels of the photo."""
         return crop_side(self.matrix)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the crop has no colour."""
+        return bool((self.crop == self.crop[:1]).all())
 
     @property
     def landmarks(self) -> Tensor:
@@ -77,7 +84,7 @@ class FaceFinder:
 
     def given(self, path: Path) -> Tensor | None:
         """The points that were given for a photo, ``[5, 2]``."""
-        return self.points.get(path.resolve())
+        return self.points.get(Path(os.path.realpath(path)))  # `resolve` raises for links in a circle
 
     def open(self, path: Path) -> Found:
         """Read, decode and align.
@@ -115,7 +122,7 @@ class FaceFinder:
 def read(path: Path) -> bytes:
     """The bytes of a photo file; raises `PhotoError`."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise PhotoError("unreadable", f"{error.strerror or error}: make the file readable") from error
 

@@ -1,25 +1,32 @@
 """What became of a photo: how much its face was changed, and what recognisers make of the saved copy.
 
-The saved file is read back and its face found again, as by somebody who only has the copy.
+The saved file is read back and its face found again, as by somebody who only has the copy; then once more after the
+copy went through a JPEG file of quality 75, and at half its size, as services store uploads.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.protecting.faces import Face, FaceFinder
 from cloakbench.bench.quality import ssim
+from cloakbench.bench.transforms import Jpeg
 from cloakbench.datasets.paste import crop_box
 from cloakbench.datasets.photos import PhotoError
 from cloakbench.models.base import Recogniser
 
+VIEWS: Mapping[str, str] = {"photo": "", "jpeg75": "after JPEG 75", "half": "at half size"}
+"""The copy as it is, and what may happen to it: key and words."""
+
+_JPEG_QUALITY = 75
 _SSIM_WINDOW = 11
 _BAND_ROWS = 512  # of the face region at a time: SSIM of a face of 4000 pixels would take gigabytes
 _SAME_FACE = 0.1  # of the crop's side: how far the points of the same face may move, on average
@@ -41,17 +48,10 @@ class Change:
     ssim: float | None
 
 
-@dataclass(frozen=True)
-class Similarity:
-    """Cosine to the original face under one model; None where there is no answer.
-
-    Attributes:
-        crop: of the protected crop as the method made it.
-        photo: of the face found again in the saved photo: what protection is left after the way through the file.
-    """
-
-    crop: float | None
-    photo: float | None
+Similarity = Mapping[str, float | None]
+"""Cosine to the original face under one model; None where there is no answer. ``crop``: of the protected crop as the
+method made it. ``photo``: of the face found again in the saved photo, what protection is left after the way through the
+file. The other `VIEWS` likewise."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,32 @@ def measure(
         models: who judges.
         device: where the models are.
     """
-    try:
-        again = finder.find(saved, given).faces
-    except PhotoError:
-        again = ()
+    again = {name: _faces_of(seen, finder, given, original) for name, seen in _views(saved)}
     verdicts = []
     for face, crop in zip(faces, protected, strict=True):
-        seen = _nearest(face, again)
-        crops = [face.crop, crop] + ([seen.crop] if seen else [])
-        similarity = {key: _similarity(model, key, torch.stack(crops), device) for key, model in models.items()}
-        verdicts.append(Verdict(_change(original, saved, face), similarity, seen is not None))
+        seen = {name: _nearest(face, others) for name, others in again.items()}
+        crops = {"crop": crop} | {name: found.crop for name, found in seen.items() if found is not None}
+        similarity = {key: _similarity(model, key, face.crop, crops, device) for key, model in models.items()}
+        verdicts.append(Verdict(_change(original, saved, face), similarity, seen["photo"] is not None))
     return verdicts
+
+
+def _views(saved: Tensor) -> Iterator[tuple[str, Tensor]]:
+    yield "photo", saved
+    yield "jpeg75", Jpeg(_JPEG_QUALITY)(saved[None], ["copy"])[0]
+    size = [max(1, side // 2) for side in saved.shape[1:]]
+    yield "half", F.interpolate(saved[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+def _faces_of(seen: Tensor, finder: FaceFinder, given: Tensor | None, original: Tensor) -> list[Face]:
+    """The faces of a view of the copy, their points in pixels of the whole photo."""
+    scale = torch.tensor([seen.shape[2] / original.shape[2], seen.shape[1] / original.shape[1]], dtype=torch.float64)
+    small = replace(finder, min_crop_px=max(1, int(finder.min_crop_px * float(scale.min()))))
+    try:
+        found = small.find(seen, None if given is None else (given + 0.5) * scale - 0.5).faces
+    except PhotoError:
+        return []
+    return [replace(face, points=(face.points + 0.5) / scale - 0.5) for face in found]
 
 
 def _nearest(face: Face, others: Sequence[Face]) -> Face | None:
@@ -106,17 +121,21 @@ def _nearest(face: Face, others: Sequence[Face]) -> Face | None:
 
 
 @torch.no_grad()
-def _similarity(model: Recogniser, key: str, crops: Tensor, device: torch.device) -> Similarity:
+def _similarity(
+    model: Recogniser, key: str, original: Tensor, crops: Mapping[str, Tensor], device: torch.device
+) -> Similarity:
+    nothing: dict[str, float | None] = dict.fromkeys(("crop", *VIEWS))
+    stack = torch.stack([original, *crops.values()])
     try:
-        embeddings = model.embed(crops.to(device=device, dtype=torch.float32) / 255)
+        embeddings = model.embed(stack.to(device=device, dtype=torch.float32) / 255)
     except Exception as problem:  # a judge that raises is a gap; the copy is as good without it
         if trouble := machine_trouble(problem):
             raise MachineError(trouble) from problem
         log.warning("%s gave no answer: %s", key, problem)
-        return Similarity(None, None)
+        return nothing
     cosines = [float(value) for value in embeddings[1:] @ embeddings[0]]
     rounded = [round(value, 4) if math.isfinite(value) else None for value in cosines]
-    return Similarity(rounded[0], rounded[1] if len(rounded) > 1 else None)
+    return nothing | dict(zip(crops, rounded, strict=True))
 
 
 def _change(original: Tensor, saved: Tensor, face: Face) -> Change:

@@ -23,7 +23,7 @@ from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.protecting.collect import Photo, collect
 from cloakbench.bench.protecting.faces import Face
 from cloakbench.bench.protecting.settings import Settings, needs_others
-from cloakbench.bench.protecting.softened import Softened
+from cloakbench.bench.protecting.softened import Grey, Softened, without_colour
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.photos import PhotoError
 from cloakbench.datasets.randomness import stream_seed
@@ -76,7 +76,7 @@ def gather(settings: Settings, photos: Sequence[Photo]) -> Company:
     protector = settings.protector
     references, names = None, ()
     if "references" in protector.needs:
-        found = photos if settings.references is None else collect(settings.references)[0]
+        found = photos if settings.references is None else collect(settings.references).photos
         crops = _crops(settings, found, settings.max_references)
         if not crops:
             where = settings.references or settings.source
@@ -100,7 +100,14 @@ def trained(settings: Settings, company: Company) -> Company:
 
 
 def protect_faces(settings: Settings, company: Company, names: Sequence[str], faces: Sequence[Face]) -> Protected:
-    """One call of the method on the crops of some faces."""
+    """One call of the method on the crops of some faces; what it does to a grey one is grey.
+
+    Surrogates see grey where the method changes photos one by one and this one is grey, and where it learns from
+    references and all of them are. In other cases the grey part of the change is taken.
+    """
+    one_by_one = settings.protector.scope == "image"
+    shown = torch.stack([face.crop for face in faces]) if one_by_one else company.references
+    grey = shown is not None and bool((shown == shown[:, :1]).all())
 
     def floats(images: Tensor) -> Tensor:
         return images.to(device=settings.device, dtype=torch.float32) / 255
@@ -115,11 +122,24 @@ def protect_faces(settings: Settings, company: Company, names: Sequence[str], fa
         landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
         targets=None if company.target is None else floats(company.target),
     )
-    return settings.protector.protect(people, _resources(settings, company))
+    protected = settings.protector.protect(people, _resources(settings, company, grey=grey))
+    images = [
+        _as_grey(face.crop, image) if face.is_grey else image
+        for face, image in zip(faces, protected.images, strict=True)
+    ]
+    return replace(protected, images=torch.stack(images))
 
 
-def _resources(settings: Settings, company: Company) -> Resources:
+def _as_grey(crop: Tensor, protected: Tensor) -> Tensor:
+    """The crop with the grey part of the change, uint8 ``[3, 112, 112]``: no value changes more than before."""
+    change = without_colour(protected.float() - crop.float()).round()
+    return (crop.float() + change).clamp(0, 255).to(torch.uint8)
+
+
+def _resources(settings: Settings, company: Company, *, grey: bool = False) -> Resources:
     surrogates = tuple(Softened(model) if settings.soften else model for model in settings.surrogates.values())
+    if grey:
+        surrogates = tuple(Grey(model) for model in surrogates)
     return Resources(surrogates, company.auxiliary, settings.seed, settings.device, company.learnt)
 
 
@@ -128,7 +148,7 @@ def _others(settings: Settings) -> FaceSet:
     folder: Path | None = settings.auxiliary
     if folder is None:
         return instantiate(dict(settings.world)).faces("auxiliary")
-    crops = _crops(settings, [photo for photo in collect(folder)[0] if "/" in photo.name])
+    crops = _crops(settings, [photo for photo in collect(folder).photos if "/" in photo.name])
     if not crops:
         raise ConfigError(f"{folder} has no usable photo in a folder of its person: put them in {folder}/<name>/")
     return FaceSet(torch.stack(list(crops.values())), tuple(crops), tuple(name.split("/")[0] for name in crops))

@@ -1,16 +1,22 @@
-"""``report.csv`` and ``report.md``: what happened to every photo."""
+"""``report.csv`` and ``report.md``: what happened to every photo.
+
+Names of files are somebody else's text. In Markdown what would be markup is escaped, control characters are written out
+in both, and a cell that a spreadsheet would take for a formula begins with an apostrophe.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.protecting.collect import Photo
+from cloakbench.bench.protecting.collect import Album, Left, Photo
 from cloakbench.bench.protecting.faces import Face
-from cloakbench.bench.protecting.judge import Verdict
+from cloakbench.bench.protecting.judge import VIEWS, Verdict
 from cloakbench.datasets.base import OK
 
 Row = dict[str, Any]
@@ -30,11 +36,25 @@ COLUMNS = (
     "mean_change_255",
     "ssim",
     "changed_pixels",
+    "exact",
     "metadata_dropped",
+    "verdict",
     "notes",
 )
 """``face`` counts from the left; ``box`` is the detector's. Changes and SSIM are over the box of photo pixels that the
-crop covers, ``changed_pixels`` is over the whole photo. One more pair of columns per model: see `Similarity`."""
+crop covers, ``changed_pixels`` is over the whole photo; ``exact`` says whether the file holds just the pixels that were
+made. Four more columns per model: see `judge.Similarity`."""
+
+_LEFT_MOST = 200  # of what was left alone, named in the report
+_MARKUP = re.compile(r"([\\`*\[\]<>|&$#~])")
+
+
+@dataclass(frozen=True)
+class PhotoChange:
+    """A whole copy: how many of its pixels differ from the photo's, and whether its type kept what was made."""
+
+    pixels: int
+    exact: bool
 
 
 def failure_row(photo: Photo, status: str, note: str) -> Row:
@@ -47,7 +67,7 @@ def face_row(
     number: int,
     face: Face,
     verdict: Verdict,
-    changed_pixels: int,
+    whole: PhotoChange,
     dropped: Sequence[str],
     notes: Sequence[str],
 ) -> Row:
@@ -64,29 +84,44 @@ def face_row(
         "max_change_255": change.max_255,
         "mean_change_255": change.mean_255,
         "ssim": change.ssim,
-        "changed_pixels": changed_pixels,
+        "changed_pixels": whole.pixels,
+        "exact": "yes" if whole.exact else "no",
         "metadata_dropped": "; ".join(dropped),
         "notes": "; ".join(notes),
-        "cosines": {key: [found.crop, found.photo] for key, found in verdict.similarity.items()},
+        "cosines": {key: dict(found) for key, found in verdict.similarity.items()},
     }
+
+
+def shown(text: str) -> str:
+    """Text of others on one line: control characters, which a terminal would obey, are written out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def left_rows(album: Album) -> list[Row]:
+    """What was left alone and may hold photos: a line each, as for a photo that has no copy."""
+    return [
+        {"file": item.name, "status": "not_followed", "notes": item.why} for item in album.left if item.may_hold_photos
+    ]
 
 
 def to_csv(rows: Sequence[Row], models: Sequence[str]) -> bytes:
     """All rows; an empty cell is a value there is none of."""
-    pairs = [(f"cosine_crop_{key}", f"cosine_photo_{key}") for key in models]
+    named = {key: {f"cosine_{view}_{key}": view for view in ("crop", *VIEWS)} for key in models}
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*COLUMNS, *(name for pair in pairs for name in pair)], restval="")
+    writer = csv.DictWriter(stream, [*COLUMNS, *(name for names in named.values() for name in names)], restval="")
     writer.writeheader()
     for row in rows:
-        known = {name: value for name, value in row.items() if name != "cosines"}
-        for key, pair in zip(models, pairs, strict=True):
-            known |= dict(zip(pair, row.get("cosines", {}).get(key, ()), strict=False))
+        known = {name: _cell(value) for name, value in row.items() if name != "cosines"}
+        for key, names in named.items():
+            known |= {name: row.get("cosines", {}).get(key, {}).get(view) for name, view in names.items()}
         writer.writerow(known)
     return stream.getvalue().encode("utf-8", "replace")
 
 
-def to_markdown(rows: Sequence[Row], models: Sequence[str], settings: Sequence[str], warnings: Sequence[str]) -> bytes:
-    """The same for a person to read."""
+def to_markdown(
+    rows: Sequence[Row], models: Sequence[str], settings: Sequence[str], warnings: Sequence[str], album: Album
+) -> bytes:
+    """The same for a person to read, and what was left alone."""
     states = {row["file"]: row["status"] for row in rows}
     done = sum(status == OK for status in states.values())
     lines = ["# Protected photos", "", f"{done} of {len(states)} photos have a protected copy."]
@@ -94,27 +129,58 @@ def to_markdown(rows: Sequence[Row], models: Sequence[str], settings: Sequence[s
         counts = ", ".join(f"{status} {count}" for status, count in sorted(missing.items()))
         lines += ["", f"**The others were not copied: {counts}.** Do not publish their originals by mistake."]
     lines += [f"\n**{warning}**" for warning in warnings] + ["", *(f"- {line}" for line in settings), ""]
-    titles = ["Photo", "Status", "Face", "Crop, px", "Largest change", "Mean change", "SSIM"]
-    titles += [f"{key}: crop → photo" for key in models] + ["Metadata dropped", "Notes"]
+    if done:
+        lines += ["![before and after](report.png)", ""]
+    titles = ["Photo", "Status", "Verdict", "Face", "Crop, px", "Largest change", "Mean change", "SSIM"]
+    titles += [f"{key}: crop → photo, JPEG 75, half" for key in models] + ["Metadata dropped", "Notes"]
     lines += [_line(titles), _line(["---"] * len(titles))]
     for row in rows:
         cosines = row.get("cosines", {})
-        cells = [row["file"], row["status"], row.get("face"), row.get("crop_px"), row.get("max_change_255")]
-        cells += [row.get("mean_change_255"), row.get("ssim")]
-        cells += [" → ".join("-" if value is None else f"{value:.3f}" for value in cosines.get(k, ())) for k in models]
+        cells = [row["file"], row["status"], row.get("verdict"), row.get("face"), row.get("crop_px")]
+        cells += [row.get("max_change_255"), row.get("mean_change_255"), row.get("ssim")]
+        cells += [_cosines(cosines.get(key, {})) for key in models]
         lines.append(_line([*cells, row.get("metadata_dropped"), row.get("notes")]))
-    lines += ["", _LEGEND]
+    lines += ["", _LEGEND, *_left_alone([item for item in album.left if not item.may_hold_photos], album.litter)]
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def _cosines(found: dict[str, float | None]) -> str:
+    if not found:
+        return ""
+    crop, *views = ("-" if found.get(view) is None else f"{found[view]:.3f}" for view in ("crop", *VIEWS))
+    return f"{crop} → {', '.join(views)}"
+
+
+def _left_alone(left: Sequence[Left], litter: int) -> list[str]:
+    lines = []
+    if left or litter:
+        lines = ["", "## Left alone", "", *(f"- {_escaped(item.name)}: {item.why}" for item in left[:_LEFT_MOST])]
+        lines += [f"- {len(left) - _LEFT_MOST} more files"] if len(left) > _LEFT_MOST else []
+        lines += [f"- hidden files, and such as systems leave behind: {litter}"] if litter else []
+    return lines
 
 
 _LEGEND = """\
 Changes are in grey levels of 255; they and SSIM are taken over the part of the photo that the aligned face covers.
 Under each model's name stands the cosine to the original face, first of the protected crop as the method made it, then
-of the face found again in the saved file: 1 is the same face, about 0 is another person, and each recogniser has its
-own threshold in between. A model marked *surrogate* helped to make the change and says nothing about recognisers that
-did not. A recogniser that nobody tried may still know the face."""
+of the face found again in the saved file, in that file stored once more as JPEG of quality 75, and at half its size: 1
+is the same face, about 0 is another person. The verdict holds these against the recogniser's threshold at FAR 1e-3,
+above which it takes two faces for one person's; other photos of the person are mostly less alike than the original. A
+model marked *surrogate* helped to make the change and says nothing about recognisers that did not. A recogniser that
+nobody tried may still know the face."""
+
+
+def _cell(value: Any) -> Any:
+    """A value as a spreadsheet may read it."""
+    if not isinstance(value, str):
+        return value
+    text = shown(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", shown(text))
 
 
 def _line(cells: Sequence[Any]) -> str:
-    text = ("" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(text)} |"
+    return f"| {' | '.join('' if cell is None else _escaped(str(cell)) for cell in cells)} |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,34 @@ from torch import Tensor
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.machine import MachineError, machine_trouble
 from cloakbench.bench.progress import track
-from cloakbench.bench.protecting.collect import Photo, check_folders, clashing, collect
+from cloakbench.bench.protecting.collect import REPORTS, Album, Photo, check_folders, clashing, collect
 from cloakbench.bench.protecting.faces import Found, read
 from cloakbench.bench.protecting.judge import measure
 from cloakbench.bench.protecting.ledger import Ledger, open_ledger
 from cloakbench.bench.protecting.people import CHUNK, Company, gather, protect_faces, trained
-from cloakbench.bench.protecting.report import Row, face_row, failure_row, to_csv, to_markdown
+from cloakbench.bench.protecting.report import (
+    PhotoChange,
+    Row,
+    face_row,
+    failure_row,
+    left_rows,
+    shown,
+    to_csv,
+    to_markdown,
+)
 from cloakbench.bench.protecting.settings import Settings, settings_in_words
+from cloakbench.bench.protecting.sheet import Shown, draw_sheet, pictures_of
+from cloakbench.bench.protecting.verdicts import Threshold, find_thresholds, summary, verdict
 from cloakbench.bench.reasons import reason_of
 from cloakbench.datasets.base import OK
-from cloakbench.datasets.metadata import SUFFIXES, encode, read_metadata
+from cloakbench.datasets.encoding import encode, keeps_alpha
+from cloakbench.datasets.metadata import ON_WHITE, read_metadata
 from cloakbench.datasets.paste import paste
 from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import METHOD_FAILED, MissingNeedError
 from cloakbench.models.same_weights import same_weights
+
+_NAMED = 10  # of what was left alone, named on the screen
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +57,7 @@ class Outcome:
         reused: how many of these an earlier run had made.
         problems: a line for each photo without one.
         warnings: what to know before anything is published.
+        verdicts: a line for each recogniser: how many faces it still knows.
     """
 
     report: Path
@@ -50,6 +65,7 @@ class Outcome:
     reused: int
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,12 @@ def run_protect(settings: Settings) -> Outcome:
         ValueError: the folders cannot be used or the method lacks something; one line with the remedy.
     """
     check_folders(settings.source, settings.output)
-    photos, others = collect(settings.source, SUFFIXES[settings.format])
-    if others:
-        log.info("%s: %d other files are no photos and were left alone", settings.source, others)
+    album = collect(settings.source, settings.format, settings.output)
+    photos = album.photos
+    _say_what_is_left(album)
     with open_ledger(settings.output) as ledger:
+        if not settings.overwrite:
+            ledger.refuse_strange_reports(REPORTS)
         company = gather(settings, photos)
         rows, due = _sort(settings, ledger, company, photos)
         company = trained(settings, company) if due else company
@@ -82,7 +100,14 @@ def run_protect(settings: Settings) -> Outcome:
                     rows[task.photo.name] = found
                     tracker.advance(1, task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
-        return _finish(settings, ledger, table, reused, own_references=company.references is not None)
+        return _finish(settings, ledger, album, table, reused, own_references=company.references is not None)
+
+
+def _say_what_is_left(album: Album) -> None:
+    others = [shown(item.name) for item in album.left if not item.may_hold_photos]
+    if others:
+        more = f" and {len(others) - _NAMED} more (see report.md)" if len(others) > _NAMED else ""
+        log.info("left alone: %s%s", ", ".join(others[:_NAMED]), more)
 
 
 def _sort(
@@ -98,6 +123,10 @@ def _sort(
         if photo.name in clashes:
             rows[photo.name] = [failure_row(photo, "name_clash", clashes[photo.name])]
             continue
+        if photo.is_raw:
+            note = "a camera's raw file, of which only the preview could be read: convert it to JPEG or PNG"
+            rows[photo.name] = [failure_row(photo, "unreadable", note)]
+            continue
         try:
             key = _key(settings, shared, photo)
         except PhotoError as problem:
@@ -106,11 +135,10 @@ def _sort(
         known = ledger.finished(photo, key, judged)
         if known is not None:
             rows[photo.name] = known
-        elif settings.overwrite or ledger.may_write(photo, key):
-            due.append(_Task(photo, key, judged))
+        elif refusal := ledger.refusal(photo, key, overwrite=settings.overwrite):
+            rows[photo.name] = [failure_row(photo, "exists", refusal)]
         else:
-            note = f"{photo.output} is there already and was made otherwise: set overwrite=true or another output"
-            rows[photo.name] = [failure_row(photo, "exists", note)]
+            due.append(_Task(photo, key, judged))
     return rows, due
 
 
@@ -180,45 +208,98 @@ def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, prot
     if torch.equal(pasted, original) and (budget is None or budget.size_255 > 0):
         raise PhotoError("unchanged", f"{settings.method} changed nothing: try another method or a larger budget")
     metadata = read_metadata(content, settings.metadata)
-    staged = ledger.stage(encode(pasted, settings.format, metadata))
-    saved = settings.finder.decode(staged.read_bytes())
+    try:
+        encoded = encode(pasted, content, settings.format, metadata)
+    except Exception as problem:  # encoders refuse what they cannot write with whatever their parts raise
+        raise PhotoError("not_written", f"{reason_of(problem)}: set format=png, or convert the photo") from problem
+    staged = ledger.stage(encoded.content)
+    saved = settings.finder.decode(encoded.content)
     given = settings.finder.given(task.photo.path)
     verdicts = measure(
         original, saved, found.faces, protected, settings.finder, given, settings.models, settings.device
     )
-    notes = list(metadata.converted)
+    alpha = keeps_alpha(content, settings.format)
+    notes = [*(note for note in metadata.converted if not (alpha and note == ON_WHITE)), *encoded.notes]
+    dropped = (*metadata.dropped, *encoded.dropped)
     if found.others:
         notes.append(f"{found.others} other faces in it are not protected")
-    changed_pixels = int((saved != original).any(0).sum())
+    whole = PhotoChange(int((saved != original).any(0).sum()), torch.equal(saved, pasted))
     rows = []
-    for number, (face, verdict) in enumerate(zip(found.faces, verdicts, strict=True), start=1):
-        own = notes + ([] if verdict.found_again else ["its face is not found in the copy"])
-        rows.append(face_row(task.photo, number, face, verdict, changed_pixels, metadata.dropped, own))
-    ledger.commit(staged, task.photo, task.key, task.judged, rows)
+    for number, (face, judged) in enumerate(zip(found.faces, verdicts, strict=True), start=1):
+        own = notes + ([] if judged.found_again else ["its face is not found in the copy"])
+        rows.append(face_row(task.photo, number, face, judged, whole, dropped, own))
+    pictures = pictures_of(original, saved, found.faces)
+    ledger.commit(staged, task.photo, task.key, task.judged, rows, pictures)
     return rows
 
 
-def _finish(settings: Settings, ledger: Ledger, table: list[Row], reused: int, *, own_references: bool) -> Outcome:
+def _finish(
+    settings: Settings, ledger: Ledger, album: Album, table: list[Row], reused: int, *, own_references: bool
+) -> Outcome:
+    thresholds = find_thresholds(settings) if any("cosines" in row for row in table) else {}
+    table = [_with_verdict(row, thresholds) for row in table]
+    alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
+    attacked = [key for key in settings.models if not alike[key].isdisjoint(settings.surrogates)]
+    lines = summary(table, thresholds, attacked)
+    warnings = _warnings(settings, table, own_references=own_references)
+    labels = {key: f"{key} (surrogate)" if key in attacked else key for key in settings.models}
+    labelled = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
+    listed = [*labelled, *left_rows(album)]
+    said = [*settings_in_words(settings), *lines, *_threshold_words(thresholds)]
+    reports = {
+        "report.csv": to_csv([*table, *left_rows(album)], list(settings.models)),
+        "report.md": to_markdown(listed, list(labels.values()), said, warnings, album),
+    }
+    if any(row["status"] == OK for row in table):
+        reports["report.png"] = draw_sheet(_sheet(ledger, album, table))
+    ledger.write_reports(reports)
+    problems = tuple(shown(f"{row['file']}: {row['status']}: {row['notes']}") for row in listed if row["status"] != OK)
+    protected = len({row["file"] for row in table if row["status"] == OK})
+    report = settings.output / "report.md"
+    return Outcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
+
+
+def _with_verdict(row: Row, thresholds: Mapping[str, Threshold]) -> Row:
+    return row | {"verdict": verdict(row["cosines"], thresholds)} if "cosines" in row else row
+
+
+def _threshold_words(thresholds: Mapping[str, Threshold]) -> list[str]:
+    return [
+        f"Threshold of {key} at FAR 1e-3: {found.value:.4f}, {found.source}."
+        for key, found in thresholds.items()
+        if found.value is not None
+    ]
+
+
+def _sheet(ledger: Ledger, album: Album, table: Sequence[Row]) -> list[Shown]:
+    """The protected photos, each with what is said of its first face."""
+    words: dict[str, str] = {}
+    for row in table:
+        if row["status"] == OK:
+            words.setdefault(row["file"], row["verdict"])
+    return [
+        Shown(shown(photo.name), words[photo.name], ledger.pictures(photo))
+        for photo in album.photos
+        if photo.name in words
+    ]
+
+
+def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool) -> list[str]:
     warnings = []
-    if settings.embedded:
+    embedded = [key for key in settings.surrogates if key in settings.embedded]
+    if embedded:
         warnings.append(
-            f"{', '.join(settings.embedded)} learnt from rendered faces: changes made against it hide no real face. "
+            f"{', '.join(embedded)} learnt from rendered faces: changes made against it hide no real face. "
             "Choose a recogniser of real faces with model@surrogate=NAME."
         )
     if own_references and settings.references is None:
         warnings.append(
             "The change was learnt from these photos themselves; its effect on other photos of the person is not shown."
         )
-    if settings.format == "jpeg":
-        warnings.append("JPEG changes every pixel a little, also outside the face and beyond the budget.")
-    alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
-    labels = {
-        key: key if alike[key].isdisjoint(settings.surrogates) else f"{key} (surrogate)" for key in settings.models
-    }
-    shown = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
-    text = to_markdown(shown, list(labels.values()), settings_in_words(settings), warnings)
-    ledger.write(settings.output / "report.csv", to_csv(table, list(settings.models)))
-    ledger.write(settings.output / "report.md", text)
-    problems = tuple(f"{row['file']}: {row['status']}: {row['notes']}" for row in table if row["status"] != OK)
-    protected = len({row["file"] for row in table if row["status"] == OK})
-    return Outcome(settings.output / "report.md", protected, reused, problems, tuple(warnings))
+    lossy = {row["file"] for row in table if row.get("exact") == "no"}
+    if lossy:
+        warnings.append(
+            f"{len(lossy)} copies are of a type that loses something: JPEG changes every pixel a little, also outside "
+            "the face and beyond the budget; format=png does not."
+        )
+    return warnings

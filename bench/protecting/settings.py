@@ -20,12 +20,15 @@ from cloakbench.bench.plan import ConfigError, make_protector
 from cloakbench.bench.protecting.faces import FaceFinder, Which
 from cloakbench.bench.recognisers import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.setting_checks import check_values
+from cloakbench.bench.store import Store
 from cloakbench.datasets.detection import Detector, read_landmarks
-from cloakbench.datasets.metadata import Format, Policy
+from cloakbench.datasets.encoding import Format
+from cloakbench.datasets.metadata import Policy
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
 
 _CHOICES: Mapping[str, Any] = {"faces": Which, "format": Format, "metadata": Policy}
+_FILES: Mapping[str, str] = {"same": "of the photo's own type", "png": "PNG", "jpeg": "JPEG of quality 95"}
 _PEOPLE = frozenset({"references", "targets"})
 
 
@@ -42,12 +45,14 @@ class Settings:
         method: name of the method.
         method_config: its resolved config.
         surrogates, judges: key to model.
-        embedded: keys of the surrogates that were trained on rendered faces.
+        embedded: keys of the models that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
+        store: where thresholds are kept.
         detector: finds faces in photos without given points.
         landmarks_file: five points per photo, or None.
         soften: the method sees its surrogates through `softened.Softened`.
-        faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, seed: see conf/protect.yaml.
+        faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, force, seed: see
+            conf/protect.yaml.
         device: where to compute.
     """
 
@@ -62,6 +67,7 @@ class Settings:
     judges: Mapping[str, Recogniser]
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
+    store: Store
     detector: Detector
     landmarks_file: Path | None
     soften: bool
@@ -72,6 +78,7 @@ class Settings:
     min_crop_px: int
     max_megapixels: float
     overwrite: bool
+    force: bool
     seed: int
     device: torch.device
 
@@ -87,6 +94,11 @@ class Settings:
             folder = self.source.parent if self.source.is_file() else self.source
             points = read_landmarks(self.landmarks_file, folder)
         return FaceFinder(self.detector, points, self.faces, self.max_megapixels, self.min_crop_px)
+
+    @property
+    def protects_real_faces(self) -> bool:
+        """Whether the change can hide a real face: one of the surrogates knows real faces, or it needs none."""
+        return not self.surrogates or not set(self.surrogates) <= set(self.embedded)
 
     @property
     def models(self) -> dict[str, Recogniser]:
@@ -147,10 +159,11 @@ def read_settings(config: DictConfig) -> Settings:
         method_config=method_config,
         surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},
         judges={key: built[key].to(device) for key in judge_configs},
-        embedded=tuple(key for key, model in surrogate_configs.items() if uses_surrogates and is_embedded(model)),
+        embedded=tuple(key for key in built if is_embedded({**surrogate_configs, **judge_configs}[key])),
         fingerprints={
             key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
         },
+        store=Store(_path(config.paths.store)),
         detector=instantiate(config.detector),
         landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
         soften=config.soften_surrogates,
@@ -161,6 +174,7 @@ def read_settings(config: DictConfig) -> Settings:
         min_crop_px=config.min_crop_px,
         max_megapixels=config.max_megapixels,
         overwrite=config.overwrite,
+        force=config.force,
         seed=config.seed,
         device=device,
     )
@@ -170,6 +184,7 @@ def read_settings(config: DictConfig) -> Settings:
 
 def _check(settings: Settings) -> None:
     protector, name = settings.protector, settings.method
+    _check_use(settings)
     if protector.scope == "dataset":
         raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
     if settings.faces == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):
@@ -177,10 +192,32 @@ def _check(settings: Settings) -> None:
             f"faces=all needs a method that knows nothing of the person, and {name} makes its changes for one: set "
             "faces=main"
         )
-    if needs_others(protector) and settings.auxiliary is None and len(settings.embedded) < len(settings.surrogates):
+    if (
+        needs_others(protector)
+        and settings.auxiliary is None
+        and not set(settings.surrogates) <= set(settings.embedded)
+    ):
         raise ConfigError(
             f"{name} needs photos of other people: name a folder that holds one folder of photos per person with "
             "auxiliary=FOLDER"
+        )
+
+
+def _check_use(settings: Settings) -> None:
+    """Refuse what would give copies that look protected and are not."""
+    budget, name = settings.protector.budget, settings.method
+    if settings.force:
+        return
+    if (budget is not None and budget.size_255 == 0) or settings.protector.paper == "control":
+        raise ConfigError(
+            f"{name} protects nobody, it is there for comparison: choose another method (cloakbench list methods), or "
+            "set force=true to write its copies all the same"
+        )
+    if not settings.protects_real_faces:
+        raise ConfigError(
+            f"{', '.join(settings.surrogates)} learnt from rendered faces, so changes made against it hide no real "
+            "face: choose a recogniser of real faces with model@surrogate=NAME (cloakbench list models), or set "
+            "force=true to write the copies all the same"
         )
 
 
@@ -216,5 +253,5 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     return (
         f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
         f"Faces: {'the main face' if settings.faces == 'main' else 'every face'} of each photo.",
-        f"Files: {settings.format.upper()}, metadata policy {settings.metadata}.",
+        f"Files: {_FILES[settings.format]}, metadata policy {settings.metadata}.",
     )

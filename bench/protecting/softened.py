@@ -1,4 +1,4 @@
-"""Surrogates that see a crop as it will look after the way through the full photo."""
+"""Surrogates that see a crop as it will look after the way through the full photo, or in a black-and-white one."""
 
 from __future__ import annotations
 
@@ -31,3 +31,24 @@ class Softened(Recogniser):
     def embed(self, images: Tensor) -> Tensor:
         """As `Recogniser.embed`, of the blurred images."""
         return super().embed(F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), self.kernel, groups=3))
+
+
+class Grey(Recogniser):
+    """A recogniser that sees black and white; it shares the network of the one it is made from.
+
+    Its gradient is the same in all channels, so that a method spends its budget on what a black-and-white photo can
+    show. A change that was made in colour loses most of itself when the colour goes.
+    """
+
+    def __init__(self, model: Recogniser) -> None:
+        super().__init__(model.network, model.inputs, model.card)
+        self.seeing = model
+
+    def embed(self, images: Tensor) -> Tensor:
+        """As `Recogniser.embed`, of the images without colour."""
+        return self.seeing.embed(without_colour(images))
+
+
+def without_colour(images: Tensor) -> Tensor:
+    """Every channel the mean of the three, ``[..., 3, H, W]``."""
+    return images.mean(dim=-3, keepdim=True).expand_as(images)

@@ -1,11 +1,13 @@
 """One folder per person: ``root/<identity>/<photo>``, the layout of one's own photos and of many public sets.
 
-Passed over and only counted: hidden files and folders, files beside the identity folders, folders inside them, and
-files that are not images. A file with the suffix of an image is listed whatever it holds, so that a damaged photo is
-reported and not overlooked, and so are photos in formats that cannot be read (HEIC, JPEG XL). Names become valid,
-NFC-normalised Unicode, equal on every file system. Two statuses are given here:
+Passed over and only counted: hidden files and folders and other litter (``__MACOSX``, ``Thumbs.db``), empty folders,
+links that lead back to the root or above it, files beside the identity folders, folders inside them, and files that are
+not images. What is no plain file (a named pipe, a socket, a device) is never opened. A file with the suffix of an image
+is listed whatever it holds, so that a damaged photo is reported and not overlooked, and so are photos in formats that
+cannot be read (HEIC, JPEG XL). Names become valid, NFC-normalised Unicode, equal on every file system. Two statuses are
+given here:
 
-* ``no_photos``: an identity folder without a photo.
+* ``no_photos``: an identity folder that holds something, but no photo, or that is locked.
 * ``duplicate``: two files have the same name after normalisation; the first by its stored name is kept.
 """
 
@@ -17,7 +19,7 @@ from typing import ClassVar
 
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import Layout, Listing
-from cloakbench.datasets.photos import DatasetError, is_photo, portable_name
+from cloakbench.datasets.photos import DatasetError, is_litter, is_photo, portable_name
 from cloakbench.datasets.regular_file import leads_to_folder
 
 
@@ -50,10 +52,12 @@ class IdentityFolders(Layout):
         rejected: list[ManifestEntry] = []
         for folder in folders:
             identity = portable_name(folder.name)
-            found, passed_over = _photos(folder)
+            found, passed_over, empty = _photos(folder)
             ignored += passed_over
             photos += [(identity, f"{identity}/{portable_name(name)}", path) for name, path in found]
-            if not found:
+            if empty:
+                ignored += 1
+            elif not found:
                 note = "the folder holds no readable photo: add photos or remove it"
                 rejected.append(ManifestEntry(f"{identity}/", identity, "", "", "no_photos", note))
         photos.sort()
@@ -80,17 +84,23 @@ class IdentityFolders(Layout):
                 f"cannot list the photo folder {self.root} ({error.strerror}): set dataset.{self.option} to a folder "
                 "that holds one folder of photos per person"
             ) from error
-        folders = [entry for entry in found if leads_to_folder(entry) and not entry.name.startswith(".")]
+        folders = [entry for entry in found if self._may_be_a_person(entry)]
         if not folders:
             raise DatasetError(f"{self.root} has no identity folders: put each person's photos in {self.root}/<name>/")
         return folders, len(found) - len(folders)
 
+    def _may_be_a_person(self, entry: os.DirEntry[str]) -> bool:
+        if is_litter(entry.name) or not leads_to_folder(entry):
+            return False
+        return not (entry.is_symlink() and self.root.resolve().is_relative_to(Path(entry.path).resolve()))
 
-def _photos(folder: os.DirEntry[str]) -> tuple[list[tuple[str, str]], int]:
-    """Name and path of each photo in a folder, and how many other entries it has; a locked folder counts as empty."""
+
+def _photos(folder: os.DirEntry[str]) -> tuple[list[tuple[str, str]], int, bool]:
+    """Name and path of each photo in a folder, how many other entries it has, and whether there is nothing but litter;
+    a locked folder shows no photo and is not empty."""
     if not os.access(folder, os.R_OK | os.X_OK):
-        return [], 0
+        return [], 0, False
     with os.scandir(folder) as entries:
         files = list(entries)
     found = [(entry.name, entry.path) for entry in files if is_photo(entry)]
-    return found, len(files) - len(found)
+    return found, len(files) - len(found), all(is_litter(entry.name) for entry in files)

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
-from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.photos import DatasetError, is_litter
 from cloakbench.datasets.regular_file import NotRegularError, leads_to_file
 from cloakbench.datasets.text_lists import read_text, shown, split_lines, whole_number
 
@@ -37,14 +37,14 @@ def rejection(image_id: str, status: str, note: str, identity: str = "") -> Mani
 
 
 def files_in(layout: Layout, folder: Path) -> set[str]:
-    """Names of the files in a flat folder, hidden ones left out.
+    """Names of the files in a flat folder, hidden ones and other litter left out.
 
     Raises:
         DatasetError: the folder is missing or cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.name.startswith(".") and leads_to_file(entry)}
+            return {entry.name for entry in entries if not is_litter(entry.name) and leads_to_file(entry)}
     except OSError as error:
         raise absent(layout, folder) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -126,3 +127,27 @@ def test_a_factory_that_fails_fails_the_jobs(workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_jobs_no_workers(workers: int) -> None:
     assert list(answers([], broken_factory, workers)) == []
+
+
+class Warns:
+    def __call__(self, job: int) -> int:
+        logging.getLogger("cloakbench.methods.some").warning("job %d: %s", job, "odd")
+        logging.getLogger("cloakbench.methods.some").info("not of interest")
+        if job == 1:
+            try:
+                raise ValueError("inside")
+            except ValueError:
+                logging.getLogger("of.somebody.else").exception("job %d raised", job)
+        return job
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_logs_as_a_warning_reaches_the_log_of_the_run(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert sorted(answer.value for answer in answers(range(3), Warns, workers)) == [0, 1, 2]
+    warnings = [(record.name, record.getMessage()) for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(warnings) == [("cloakbench.methods.some", f"job {job}: odd") for job in range(3)]
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.getMessage().startswith("job 1 raised")
+    assert "ValueError: inside" in caplog.text

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms, ImageSequence
 
-from cloakbench.datasets.metadata import Metadata, encode, read_metadata
+from cloakbench.datasets.encoding import encode
+from cloakbench.datasets.metadata import Metadata, read_metadata
 
 FIELD = ExifTags.Base
 THUMBNAIL = b"\xff\xd8" + bytes(range(256)) * 12 + b"\xff\xd9"
@@ -61,7 +62,7 @@ def stored(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 
 def published(metadata: Metadata, kind: Any) -> tuple[bytes, Image.Image]:
-    content = encode(torch.zeros(3, 30, 20, dtype=torch.uint8), kind, metadata)
+    content = encode(torch.zeros(3, 30, 20, dtype=torch.uint8), stored(picture(20, 30)), kind, metadata).content
     return content, Image.open(io.BytesIO(content))
 
 
@@ -193,7 +194,7 @@ def test_png_text_is_named() -> None:
 def test_png_is_lossless_and_jpeg_close_without_subsampling() -> None:
     pixels = torch.from_numpy(np.array(picture())).permute(2, 0, 1)
     for kind, tolerance in (("png", 0), ("jpeg", 40)):
-        image = Image.open(io.BytesIO(encode(pixels, kind, Metadata())))
+        image = Image.open(io.BytesIO(encode(pixels, stored(picture()), kind, Metadata()).content))
         found = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         assert (found.short() - pixels.short()).abs().max() <= tolerance
     assert image.layer[0][1:3] == image.layer[1][1:3] == (1, 1)  # type: ignore[attr-defined]

@@ -47,8 +47,15 @@ def test_precomputed_fails_photo_by_photo(tmp_path: Path, caplog: pytest.LogCapt
     assert protected.images[0, :, 5, 5].tolist() == [50, 51, 52]
     assert torch.equal(protected.images[2], (people.images[2] * 255).round().to(torch.uint8))
     reasons = " ".join(record.getMessage() for record in caplog.records)
-    for reason in ("missing: no file", "small.png is (30, 32)", "text: cannot identify", "../outside: no file"):
+    assert reasons.startswith("precomputed: 4 of 6 photos failed: ")
+    for reason in (
+        "missing: no file missing.* in",
+        "small: small.png: it is 32x30, the photo is 32x32",
+        "text: text.png: not an image",
+        "../outside: no file",
+    ):
         assert reason in reasons
+    assert list(protected.facts["failed"]) == ["missing", "../outside", "small", "text"]
 
 
 def test_precomputed_needs_its_folder(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def words(album: Path, output: str = "out", *more: str) -> list[str]:
         f"input={album}",
         f"output={base / output}",
         f"landmarks_file={base / 'points.csv'}",
+        f"paths.results={base / 'results'}",
         "model@surrogate=tiny1",
         *method,
         *more,

@@ -23,16 +23,17 @@ from albums import (
 from PIL import Image
 
 from cloakbench.bench.commands.protect import main
+from cloakbench.bench.protecting.collect import REPORTS
 from cloakbench.datasets.alignment import similarity_transform
 from cloakbench.datasets.paste import crop_box
 
 
 def test_only_the_face_changes_and_within_the_budget(album: Path) -> None:
-    outcome = protect(album)
+    outcome = protect(album, "out", "format=png")
     out = album.parent / "out"
     assert not outcome.problems
     assert outcome.protected == 4
-    assert set(files(out)) == {"a.png", "b.png", "c.png", "trip/d.png", "report.csv", "report.md"}
+    assert set(files(out)) == {"a.png", "b.png", "c.png", "trip/d.png", *REPORTS}
     left, top, right, bottom = crop_box(similarity_transform(POINTS, TEMPLATE), 190, 230)
     table = rows(out)
     for name in NAMES:
@@ -53,7 +54,7 @@ def test_only_the_face_changes_and_within_the_budget(album: Path) -> None:
 
 
 def test_no_budget_no_change(album: Path) -> None:
-    protect(album, "out", "method=identity")
+    protect(album, "out", "method=identity", "force=true", "format=png")
     for name in ("a.png", "trip/d.png"):
         assert torch.equal(pixels(album.parent / "out" / name), pixels(album / name))
     assert set(rows(album.parent / "out")["max_change_255"]) == {0}
@@ -66,6 +67,7 @@ def test_jpeg_is_of_high_quality_and_the_report_says_what_it_does(album: Path) -
     assert copy.layer[0][1:3] == copy.layer[1][1:3]  # type: ignore[attr-defined]
     assert (pixels(out / "a.jpg").float() - pixels(album / "a.png").float()).abs().mean() < 4
     assert any("JPEG changes every pixel" in warning for warning in outcome.warnings)
+    assert (rows(out)["exact"] == "no").all()
     assert rows(out).loc["a.png", "max_change_255"] > 4
 
 
@@ -93,7 +95,7 @@ def test_every_photo_without_a_copy_has_its_reason_and_nothing_else_is_lost(albu
     out = album.parent / "out"
     save_photo(out / "c.png", 11)
     before = (out / "c.png").read_bytes()
-    outcome = protect(album, "out", "max_megapixels=2")
+    outcome = protect(album, "out", "max_megapixels=2", "format=png")
     found = rows(out)["status"].to_dict()
     assert found == {
         "a.png": "ok",
@@ -107,7 +109,7 @@ def test_every_photo_without_a_copy_has_its_reason_and_nothing_else_is_lost(albu
         "i.png": "too_large",
         "trip/d.png": "ok",
     }
-    assert set(files(out)) == {"a.png", "b.png", "c.png", "trip/d.png", "report.csv", "report.md"}
+    assert set(files(out)) == {"a.png", "b.png", "c.png", "trip/d.png", *REPORTS}
     assert (out / "c.png").read_bytes() == before
     assert len(outcome.problems) == 7
     assert "dataset." not in "".join(outcome.problems)
@@ -139,7 +141,7 @@ def test_faces_that_are_too_small_are_refused(album: Path) -> None:
     ],
 )
 def test_what_a_method_did_not_protect_is_not_copied(album: Path, method: str, status: str, words: str) -> None:
-    outcome = protect(album, "out", *f"method={method}".split())
+    outcome = protect(album, "out", *f"method={method}".split(), "force=true")
     assert len(outcome.problems) == 4
     assert all(f"{status}: " in problem and words in problem for problem in outcome.problems)
     assert set(files(album.parent / "out")) == {"report.csv", "report.md"}
@@ -148,7 +150,7 @@ def test_what_a_method_did_not_protect_is_not_copied(album: Path, method: str, s
 def test_one_photo_alone_gives_the_same_bytes_as_in_its_folder(album: Path) -> None:
     protect(album)
     protect(album, "alone", f"input={album / 'b.jpg'}")
-    assert files(album.parent / "alone")["b.png"] == files(album.parent / "out")["b.png"]
+    assert files(album.parent / "alone")["b.jpg"] == files(album.parent / "out")["b.jpg"]
 
 
 def test_seed_and_name_matter(album: Path) -> None:

@@ -55,7 +55,7 @@ class Blind:
 
 
 def test_masks_per_person_come_from_the_references(album: Path) -> None:
-    more = ("method=opom_convex_hull", "method.steps=3", "max_references=2")
+    more = ("method=opom_convex_hull", "method.steps=3", "max_references=2", "format=png")
     assert any("these photos themselves" in warning for warning in protect(album, "own", *more).warnings)
     others = album.parent / "others"
     save_photo(others / "x.png", 21)
@@ -85,8 +85,13 @@ def test_methods_that_need_other_people_say_which_folder(album: Path) -> None:
 def test_embedded_surrogates_bring_other_people_and_a_warning(album: Path, faces_cache: Path) -> None:
     shutil.rmtree(album / "trip")
     more = ["model@surrogate=arcface_ir", f"paths.cache={faces_cache}", "world.auxiliary_identities=3"]
-    outcome = protect(album, "out", "method=fgsm", "method.objective=target", *more)
+    more += ["world.impostor_identities=4", "method=fgsm"]
+    with pytest.raises(ConfigError, match=r"arcface_ir learnt from rendered faces.*model@surrogate=NAME.*force=true"):
+        protect(album, "out", *more)
+    assert not (album.parent / "out").exists()
+    outcome = protect(album, "out", "method.objective=target", "force=true", *more)
     assert not outcome.problems
+    assert "too few for one" in (album.parent / "out" / "report.md").read_text()
     assert any("rendered faces" in warning for warning in outcome.warnings)
 
 

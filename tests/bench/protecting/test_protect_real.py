@@ -29,7 +29,13 @@ def test_raw_photographs_keep_their_background_to_the_last_bit(tmp_path: Path, m
         for path in sorted((PACK / "faces" / person).iterdir())[:2]:
             (tmp_path / "photos" / person).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, tmp_path / "photos" / person)
-    more = ["model@surrogate=mobilefacenet_y1", "model@target=mobilefacenet_casia", "method=pgd", "method.steps=5"]
+    more = [
+        "model@surrogate=mobilefacenet_y1",
+        "model@target=mobilefacenet_casia",
+        "method=pgd",
+        "method.steps=5",
+        "format=png",
+    ]
     config = compose_config([f"input={tmp_path}/photos", f"output={tmp_path}/out", *more], config_name="protect")
     settings = read_settings(config)
     outcome = run_protect(settings)
