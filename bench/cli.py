@@ -23,7 +23,6 @@ import importlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -96,7 +95,8 @@ def _experiments(words: list[str]) -> int:
     """Run one experiment, or a sweep, through Hydra."""
     import hydra
 
-    from cloakbench.bench.composition import check_sweep, compose_config, split_config_dirs
+    from cloakbench.bench.composition import compose_config, split_config_dirs
+    from cloakbench.bench.sweep import run_job, run_sweep
 
     sweeping = any(word in ("-m", "--multirun") for word in words)
     config_dirs, rest = split_config_dirs(words)
@@ -104,26 +104,15 @@ def _experiments(words: list[str]) -> int:
     asks_hydra = any(word.split("=")[0] in _HYDRA_FLAGS for word in words)
     if not asks_hydra:
         if sweeping:
-            check_sweep(overrides, config_dirs)
-        else:
-            return _one_experiment(compose_config(overrides, config_dirs=config_dirs))
+            return run_sweep(overrides, config_dirs)
+        return _one_experiment(compose_config(overrides, config_dirs=config_dirs))
     searchpath = ",".join(f"file://{Path(folder).resolve()}" for folder in config_dirs)
     flags = [word for word in rest if word.startswith("-")]
     command = [*flags, *overrides] + ([f"hydra.searchpath=[{searchpath}]"] if searchpath else [])
-    folder: Path | None = None
-    if sweeping and not asks_hydra:
-        first = [word for word in overrides if word.startswith("paths.")]
-        sweeps = Path(compose_config(first).paths.results) / "sweeps"
-        folder = sweeps / time.strftime("%Y-%m-%d_%H-%M-%S")
-        command.append(f"hydra.sweep.dir={folder}")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print one line
     sys.argv = [sys.argv[0], *command]
-    hydra.main(version_base="1.3", config_path="pkg://cloakbench.conf", config_name="config")(_sweep_job)()
-    if folder is None:
-        return 0
-    from cloakbench.bench.sweep import combine_sweep
-
-    return combine_sweep(folder)
+    hydra.main(version_base="1.3", config_path="pkg://cloakbench.conf", config_name="config")(run_job)()
+    return 0
 
 
 def _one_experiment(config: Any) -> int:
@@ -142,30 +131,6 @@ def _one_experiment(config: Any) -> int:
             "failed is tried again with runtime.retry_failed=true"
         )
     return 1 if outcome.problems else 0
-
-
-def _sweep_job(config: Any) -> None:
-    """One job of a sweep; an error is recorded, so that the others still run."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from cloakbench.bench.run import run
-    from cloakbench.bench.sweep import record_error, record_run
-
-    hydra_config = HydraConfig.get()
-    config.method_key = hydra_config.runtime.choices.get("method")
-    job_folder = Path(hydra_config.runtime.output_dir)
-    log.info("sweep job %s: %s", hydra_config.job.num, ", ".join(hydra_config.overrides.task))
-    try:
-        outcome = run(config)
-    except (ValueError, OSError, RuntimeError) as problem:
-        _say(_one_line(problem))
-        record_error(job_folder, _one_line(problem))
-        return
-    record_run(job_folder, outcome.folder)
-    if outcome.problems:
-        for problem in outcome.problems:
-            _say(problem)
-        record_error(job_folder, outcome.problems[0])
 
 
 def _show(outcome: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,15 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.plan import ConfigError, build_cells
 
 CONFIG_MODULE = "cloakbench.conf"
+_LAUNCHERS = {
+    "joblib": "hydra_joblib_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+    "submitit_slurm": "hydra_submitit_launcher",
+}
+"""Hydra launchers that the extra ``sweep`` brings, to their packages."""
 
 
 @contextmanager
@@ -77,27 +86,83 @@ def group_options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
     return sorted(found)
 
 
-def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
-    """Compose every value of every swept override once, so that a bad name fails before any work.
+def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> tuple[DictConfig, int]:
+    """Compose every job of a multirun, so that whatever does not fit is said before any work.
+
+    Returns:
+        The config of the first job, and the number of jobs.
 
     Raises:
-        ConfigError: one of them does not fit.
+        ConfigError: one of them does not fit, or a launcher is not installed.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as problem:
-        raise ConfigError(explain(problem, "config", ())) from problem
-    choices = [
-        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
-        if one.is_sweep_override()
-        else [str(one.input_line)]
-        for one in parsed
-    ]
-    first = [values[0] for values in choices]
-    compose_config(first, config_dirs=config_dirs)
-    for place, values in enumerate(choices):
-        for value in values[1:]:
-            compose_config([*first[:place], value, *first[place + 1 :]], config_dirs=config_dirs)
+    jobs = sweep_jobs(overrides, config_dirs)
+    first: DictConfig | None = None
+    for job in jobs:
+        try:
+            config = compose_config(job, config_dirs=config_dirs)
+            first = config if first is None else first
+            check_plan(config)
+        except ConfigError as problem:
+            if launcher := _missing_launcher(job):
+                raise ConfigError(launcher) from problem
+            where = f" (job {jobs.index(job)} of the sweep: {' '.join(job)})" if len(jobs) > 1 else ""
+            raise ConfigError(f"{problem}{where}") from problem
+    assert first is not None
+    return first, len(jobs)
+
+
+def sweep_jobs(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The overrides of every job of a multirun, in the order that Hydra runs them.
+
+    Raises:
+        ConfigError: an override cannot be read, or its values cannot be listed.
+    """
+    with hydra_ready(config_dirs):
+        try:
+            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+            parsed = parser.parse_overrides(list(overrides))
+            if unbounded := [one.input_line for one in parsed if one.is_interval_sweep()]:
+                raise ConfigError(
+                    f"{unbounded[0]}: an interval has no list of values; give some: KEY=A,B or KEY=range(A,B)"
+                )
+            choices = [
+                [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+                if one.is_sweep_override()
+                else [str(one.input_line)]
+                for one in parsed
+            ]
+        except HydraException as problem:
+            raise ConfigError(explain(problem, "config", ())) from problem
+    if empty := [one.input_line for one, values in zip(parsed, choices, strict=True) if not values]:
+        raise ConfigError(f"{empty[0]} has no value to sweep: write KEY=A,B")
+    return list(itertools.product(*choices))
+
+
+def check_plan(config: DictConfig) -> None:
+    """Hold what an experiment plans against what it has, as far as that can be seen without photos and weights.
+
+    Raises:
+        ConfigError: a setting has no value or one of a wrong kind, or a method cannot be built.
+    """
+    from cloakbench.bench.experiment import single_choices
+    from cloakbench.bench.kinds import check_kinds
+
+    config = copy.deepcopy(config)
+    check_kinds(config)
+    single_choices(config)
+    if missing := [key for key in missing_settings(config) if not key.startswith("hydra")]:
+        raise ConfigError(f"{missing[0]} is not set: {missing[0]}=...")
+    if config.targets:
+        build_cells(config)
+
+
+def _missing_launcher(overrides: Sequence[str]) -> str:
+    """How to get the launcher that a multirun asks for, if it is one of ours and not installed."""
+    name = next((word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")), "")
+    package = _LAUNCHERS.get(name)
+    if package is None or find_spec(f"hydra_plugins.{package}") is not None:
+        return ""
+    return f"hydra/launcher={name} needs a package that is not installed: pip install 'cloakbench[sweep]'"
 
 
 def missing_settings(config: DictConfig) -> list[str]:
