@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -25,12 +25,14 @@ import torch
 
 from cloakbench.bench.reasons import reason_of
 
+_SECONDS_TO_EXIT = 5.0
+"""How long a worker that has closed its end may take to leave its status behind."""
 Job = TypeVar("Job")
 Handler = Callable[[Any], Any]
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended without an answer, most often because memory ran out."""
+    """A worker process ended without an answer; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
         for _ in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, make_handler), daemon=True)
-            process.start()
+            with _known_start_method(context.get_start_method()):
+                process.start()
             theirs.close()
             processes[ours] = process
             _hand_out(ours, queue, busy)
@@ -103,10 +106,7 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
                 try:
                     value = connection.recv()  # type: ignore[union-attr]
                 except (EOFError, ConnectionResetError) as gone:
-                    raise WorkerDiedError(
-                        "a worker process died, most likely for lack of memory: use fewer workers "
-                        "(runtime.workers=1) or smaller chunks (plan.chunk_identities=5) and run again"
-                    ) from gone
+                    raise WorkerDiedError(_why_it_died(processes[connection])) from gone  # type: ignore[index]
                 if isinstance(value, Busy):
                     queue.append(job)
                 _hand_out(connection, queue, busy)  # type: ignore[arg-type]
@@ -119,6 +119,34 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
             process.terminate()
         for process in processes.values():
             process.join()
+
+
+@contextmanager
+def _known_start_method(name: str) -> Iterator[None]:
+    """While a process starts. It is told the default start method of its parent, and inside a process of joblib's that
+    is one that only joblib knows."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    if before is None or before in multiprocessing.get_all_start_methods():
+        yield
+        return
+    multiprocessing.set_start_method(name, force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
+def _why_it_died(process: Any) -> str:
+    """What an exit status says: the kernel kills for lack of memory, everything else has printed why."""
+    process.join(_SECONDS_TO_EXIT)
+    remedy = "use fewer workers (runtime.workers=1) or smaller chunks (plan.chunk_identities=5) and run again"
+    if process.exitcode == -signal.SIGKILL:
+        return f"a worker process was killed, most likely for lack of memory: {remedy}"
+    ended = f"signal {-process.exitcode}" if (process.exitcode or 0) < 0 else f"status {process.exitcode}"
+    return (
+        f"a worker process ended with {ended}; what it printed says why. If it lacked memory, {remedy}; "
+        "runtime.workers=0 works without such processes"
+    )
 
 
 def _hand_out(connection: Connection, queue: deque[Job], busy: dict[Connection, Job]) -> None:

@@ -45,10 +45,6 @@ class Note:
     run: str | None = None
     problems: tuple[str, ...] = field(default=())
 
-    @property
-    def title(self) -> str:
-        return " ".join(self.overrides)
-
 
 def run_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> int:
     """Run every job of a multirun, then write and show the report over all of them.
@@ -166,13 +162,14 @@ def combine_sweep(folder: Path, count: int) -> int:
 
     notes = dict(read_notes(folder, count))
     console = Console()
+    common = set.intersection(*(set(note.overrides) for note in notes.values()))
     runs: dict[Path, Job] = {}
     for number, note in notes.items():
         if note.run is not None:
             run = Path(note.run)
-            console.print(
-                f"Job {number}: {note.title}: {run / 'report.md'}", soft_wrap=True, highlight=False, markup=False
-            )
+            own = ", ".join(word for word in note.overrides if word not in common)
+            line = f"Job {number}{f' ({own})' if own else ''}: {run / 'report.md'}"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
             runs.setdefault(run, Job(load_results(run), settings_of(note.overrides), note.method))
     if runs:
         sweep = arrange(list(runs.values()))

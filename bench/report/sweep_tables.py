@@ -130,7 +130,12 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
         known = next((estimate for estimate in entry.values.values() if estimate.ok), Estimate())
         settings = [value_text(entry.settings[key]) if key in entry.settings else "" for key in sweep.names]
         budget = "" if entry.run.epsilon_255 is None else f"{entry.run.epsilon_255:g}"
-        numbers = [quantity.number(entry.values.get(quantity, Estimate())) for quantity in quantities]
+        numbers = [
+            ""
+            if is_control(entry.run) and quantity.key.startswith("white_box")
+            else quantity.number(entry.values[quantity])
+            for quantity in quantities
+        ]
         rows.append(Row(entry.label, (*settings, budget, str(known.n) if known.ok else "–", *numbers)))
     return Table(
         name=name,
