@@ -40,8 +40,8 @@ zoo: $(VENV)/ready  ## train the embedded recognisers again (about half an hour 
 perf: $(VENV)/ready  ## our loops against bare loops and foolbox, as ratios of one run
 	@$(CLI) perf $(ARGS)
 
-check: $(VENV)/ready  ## conformance suite over every method
-	@for name in $$(ls conf/method | sed 's/\.yaml$$//'); do $(CLI) check method=$$name || exit 1; done
+check: $(VENV)/ready  ## conformance suite over every method and every embedded recogniser
+	@$(CLI) check all
 
 readme: $(VENV)/ready  ## fill the generated parts of README.md from the reference run
 	@$(BIN)/python scripts/refresh_readme.py

@@ -164,7 +164,7 @@ def arms(estimate: Estimate, scale: float) -> np.ndarray:
 
 def dodge(position: int, count: int, step: float) -> float:
     """Sideways shift of one of ``count`` series, so that intervals at the same place stay apart."""
-    return 0.26 * step * (position / max(1, count - 1) - 0.5)
+    return 0.26 * step * (position / (count - 1) - 0.5) if count > 1 else 0.0
 
 
 def percent_axis(axis: Axes) -> None:
