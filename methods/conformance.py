@@ -107,7 +107,7 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
 
 
 _AT_MOST = {
-    "steps": 40,
+    "steps": 6,
     "neighbours": 2,
     "targets": 2,
     "epochs": 1,

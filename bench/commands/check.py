@@ -123,9 +123,10 @@ def _timed(console: Console, group: str, name: str, suite: Callable[[], _Verdict
     except Exception as problem:  # a method or network of a user's own may raise anything
         verdict = _Verdict(passed=False, detail=reason_of(problem))
     if verdict is not None:
+        told = _verdict(verdict.passed, verdict.skipped)
         seconds = f"{time.perf_counter() - begun:5.1f} s"
-        line = f"{group} {escape(name):<32} {_verdict(verdict.passed, verdict.skipped)} {seconds}  {escape(verdict.detail)}"
-        console.print(line.rstrip(), highlight=False, soft_wrap=True)
+        line = f"{group} {escape(name):<32} {told} {seconds}  {escape(verdict.detail)}".rstrip()
+        console.print(line, highlight=False, soft_wrap=True)
     return verdict
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.context
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +21,8 @@ class Squares:
             raise ValueError("three is not allowed\nsecond line")
         if job == 99:
             os._exit(1)
+        if job == 98:
+            os.kill(os.getpid(), signal.SIGKILL)
         return job * job
 
 
@@ -71,9 +77,30 @@ def test_workers_use_one_thread() -> None:
     assert [answer.value for answer in answers([1], Threads, 1)] == [1]
 
 
-def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(WorkerDiedError, match=r"runtime\.workers=1"):
-        list(answers([99], Squares, 1))
+@pytest.mark.parametrize(("job", "told"), [(99, r"ended with status 1;.*runtime\.workers=1"), (98, "lack of memory")])
+def test_a_dead_worker_is_an_error_that_says_how_and_what_to_do(job: int, told: str) -> None:
+    with pytest.raises(WorkerDiedError, match=told) as error:
+        list(answers([job], Squares, 1))
+    assert ("most likely" in str(error.value)) == (job == 98)
+
+
+def test_workers_start_in_a_process_whose_default_start_method_nobody_else_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As joblib's processes have it."""
+
+    class Loky(multiprocessing.context.SpawnContext):
+        _name = "known-here-only"
+
+    contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
+    monkeypatch.setitem(contexts, "known-here-only", Loky())
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("known-here-only", force=True)
+    try:
+        assert [answer.value for answer in answers([2], Squares, 1)] == [4]
+        assert multiprocessing.get_start_method() == "known-here-only"
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -126,7 +126,7 @@ def test_seeds_are_parts_with_mean_and_spread(make_results: Make, tmp_path: Path
     assert set(pd.read_csv(tmp_path / "sweeps" / "one" / "tables" / "measurements.csv")["seed"]) == {0, 1, 2}
 
 
-def test_seeds_and_steps_together_average_the_curve_and_make_reports_of_parts(make_results: Make, tmp_path: Path) -> None:
+def test_seeds_and_steps_average_the_curve_and_make_reports_of_parts(make_results: Make, tmp_path: Path) -> None:
     given = []
     for seed in (0, 1):
         for steps in (2, 4):
