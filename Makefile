@@ -48,8 +48,8 @@ zoo: $(VENV)/ready-bench  ## train the embedded recognisers again (about half an
 perf: $(VENV)/ready-test  ## our loops against bare loops and foolbox, as ratios of one run
 	@$(CLI) perf $(ARGS)
 
-check: $(VENV)/ready-bench  ## conformance suite over every method
-	@for name in $$(ls conf/method | sed 's/\.yaml$$//'); do $(CLI) check method=$$name || exit 1; done
+check: $(VENV)/ready-bench  ## conformance suite over every method and every embedded recogniser
+	@$(CLI) check all
 
 readme: $(VENV)/ready-test  ## fill the generated parts of README.md from the reference run
 	@$(BIN)/python scripts/refresh_readme.py

@@ -31,11 +31,9 @@ import importlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloakbench.bench.command_line import flags
@@ -173,25 +171,15 @@ def _version() -> str:
 
 def _experiments(line: CommandLine) -> int:
     """Run one experiment, or a sweep, through Hydra."""
-    from cloakbench.bench.command_line.show import call_hydra, check_hydra_settings
-    from cloakbench.bench.command_line.values import as_typed, quoted
-    from cloakbench.bench.composition import check_sweep, compose_config
+    from cloakbench.bench.command_line.show import check_hydra_settings
+    from cloakbench.bench.composition import compose_config
+    from cloakbench.bench.sweep import run_sweep
 
     sweeping = flags.MULTIRUN in line
     check_hydra_settings(line.words, sweeping=sweeping)
-    if not sweeping:
-        return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
-    words = [as_typed(word, sweeping=True) for word in line.words]
-    check_sweep(words, line.config_dirs)
-    first = [word for word in words if word.startswith("paths.")]
-    folder = Path(compose_config(first).paths.results) / "sweeps" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    where = quoted(str(folder).replace("${", "\\${"))
-    call_hydra(["--multirun", *words, f"hydra.sweep.dir={where}"], line.config_dirs, "config", _sweep_job)
-    from cloakbench.bench.kept_config import strip_kept_sweep
-    from cloakbench.bench.sweep import combine_sweep
-
-    strip_kept_sweep(folder)
-    return combine_sweep(folder)
+    if sweeping:
+        return run_sweep(line.words, line.config_dirs)
+    return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
 
 
 def _one_experiment(config: Any) -> int:
@@ -210,40 +198,6 @@ def _one_experiment(config: Any) -> int:
             "failed is tried again with runtime.retry_failed=true"
         )
     return 1 if outcome.problems else 0
-
-
-def _sweep_job(config: Any) -> None:
-    """One job of a sweep; an error is recorded, so that the others still run."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from cloakbench.bench.command_line.plug_ins import make_importable
-    from cloakbench.bench.given import note_given
-    from cloakbench.bench.run import run
-    from cloakbench.bench.sweep import record_error, record_run
-
-    hydra_config = HydraConfig.get()
-    make_importable(
-        [
-            source.path.removeprefix("file://")
-            for source in hydra_config.runtime.config_sources
-            if source.schema == "file"
-        ]
-    )
-    config.method_key = hydra_config.runtime.choices.get("method")
-    note_given(config, hydra_config.overrides.task)
-    job_folder = Path(hydra_config.runtime.output_dir)
-    log.info("sweep job %s: %s", hydra_config.job.num, without_secrets(", ".join(hydra_config.overrides.task)))
-    try:
-        outcome = run(config)
-    except (ValueError, OSError, RuntimeError, MemoryError) as problem:
-        _say(_one_line(problem))
-        record_error(job_folder, _one_line(problem))
-        return
-    record_run(job_folder, outcome.folder)
-    if outcome.problems:
-        for problem in outcome.problems:
-            _say(problem)
-        record_error(job_folder, outcome.problems[0])
 
 
 def _show(outcome: Outcome) -> None:

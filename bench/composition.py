@@ -9,8 +9,6 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -81,9 +79,7 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
                 config.method_key = method
             note_given(config, words)
         except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
-            raise ConfigError(
-                explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs))
-            ) from problem
+            raise as_mistake(problem, words, config_name, config_dirs) from problem
     return config
 
 
@@ -97,40 +93,11 @@ def group_options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
-def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
-    """Compose every value of every swept override once, so that a bad name fails before any work.
-
-    Raises:
-        ConfigError: one of them does not fit, or a sweep has no values.
-    """
-    words = [as_typed(word, sweeping=True) for word in overrides]
-    try:
-        parsed = OverridesParser.create().parse_overrides(words)
-        choices = [_choices(one, config_dirs) for one in parsed]
-    except HydraException as problem:
-        raise ConfigError(
-            explain(problem, words, config_dirs, partial(_known_keys, "config", words, config_dirs))
-        ) from problem
-    first = [values[0] for values in choices]
-    compose_config(first, config_dirs=config_dirs)
-    for place, values in enumerate(choices):
-        for value in values[1:]:
-            compose_config([*first[:place], value, *first[place + 1 :]], config_dirs=config_dirs)
-
-
-def _choices(override: Any, config_dirs: Sequence[str]) -> list[str]:
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    key = override.get_key_element()
-    if isinstance(override.value(), Glob):
-        names = override.value().filter(group_options(override.key_or_group, config_dirs))
-    elif override.is_discrete_sweep():
-        names = list(override.sweep_string_iterator())
-    else:
-        raise ConfigError(f"cannot sweep over {override.input_line!r}: list its values, {key}=1,2,3")
-    if not names:
-        raise ConfigError(f"{override.input_line!r} has no values to sweep over")
-    return [f"{key}={name}" for name in names]
+def as_mistake(
+    problem: Exception, words: Sequence[str], config_name: str, config_dirs: Sequence[str] = ()
+) -> ConfigError:
+    """What is wrong with ``words``, in one line, from what Hydra raised."""
+    return ConfigError(explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs)))
 
 
 def missing_settings(config: DictConfig) -> list[str]:

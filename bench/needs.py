@@ -73,6 +73,20 @@ def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
     return list(dict.fromkeys(found))
 
 
+def method_lacks(method: DictConfig) -> list[Lack]:
+    """What a method lacks by itself: settings, files it reads, packages."""
+    if missing := missing_settings(method):
+        return [Lack(f"{key} is not set", f"method.{key}=...") for key in missing]
+    plain: Any = OmegaConf.to_container(method, resolve=True)
+    files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
+    absent = [
+        Lack(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
+        for path in files
+        if not path.is_file()
+    ]
+    return [*absent, *_package_lacks(plain)]
+
+
 def _models(config: DictConfig) -> list[DictConfig]:
     """Every different part of the config that is a trained network, wherever it stands.
 

@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
@@ -146,6 +146,21 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
             process.join()
 
 
+@contextmanager
+def _known_start_method(name: str) -> Iterator[None]:
+    """While a process starts. It is told the default start method of its parent, and inside a process of joblib's that
+    is one that only joblib knows."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    if before is None or before in multiprocessing.get_all_start_methods():
+        yield
+        return
+    multiprocessing.set_start_method(name, force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
 def _hand_out(connection: Connection, process: Any, queue: deque[Job], busy: dict[Connection, Job]) -> None:
     if not queue:
         return
@@ -158,7 +173,8 @@ def _hand_out(connection: Connection, process: Any, queue: deque[Job], busy: dic
 
 def _start(process: Any) -> None:
     try:
-        process.start()
+        with _known_start_method("forkserver"):
+            process.start()
     except (OSError, EOFError) as problem:
         trouble = machine_trouble(problem) or reason_of(problem)
         raise WorkerDiedError(f"a worker process cannot be started: {trouble}; {_IN_HERE}") from problem

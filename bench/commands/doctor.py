@@ -7,14 +7,17 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, group_options, split_config_dirs
-from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos, reference_core_seconds
+from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos
 from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.poisoning.forecast import poisoning_seconds, published_photos
 from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.report.screen import plain
 
@@ -31,7 +34,7 @@ class Diagnosis:
         name: the preset.
         lacks: what is missing.
         photos, disk_bytes: at most; None where only the photos themselves can tell.
-        seconds: of the kept reference run, or estimated; None when nothing is known.
+        seconds: estimated for this machine; None when nothing is known.
     """
 
     name: str
@@ -47,23 +50,24 @@ class Diagnosis:
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench doctor [time=true] [--config-dir DIR]``: nothing is fetched, rendered or written.
+    """``cloakbench doctor [time=false] [--config-dir DIR]``: nothing is fetched, rendered or written.
 
-    ``time=true`` builds the networks of the presets that can run and times them, which takes seconds for each.
+    The networks of the presets that can run are built and timed on a batch each; ``time=false`` leaves that out.
     """
     config_dirs, rest = split_config_dirs(words)
     if unknown := [word for word in rest if word not in _TIME]:
-        raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=true and --config-dir DIR")
-    measured = any(_TIME[word] for word in rest)
+        raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=false and --config-dir DIR")
+    measured = all(_TIME[word] for word in rest)
     console = wide_console()
     _print_machine(console)
-    _print_diagnoses(console, diagnose(config_dirs, measured=measured), measured=measured)
+    _print_diagnoses(console, diagnose(config_dirs, measured=measured))
     return 0
 
 
 def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
     """Every experiment preset; ``measured`` asks for times on this machine."""
     presets = Presets(group_options("model", config_dirs), group_options("dataset", config_dirs))
+    torch.set_num_threads(1)  # as workers have it; and photos of noise are too small for more
     estimator = Estimator() if measured else None
     return [_diagnosis(name, config_dirs, presets, estimator) for name in group_options("experiment", config_dirs)]
 
@@ -71,23 +75,32 @@ def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
 def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:
     try:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
-        missing, photos, disk = lacks(config, presets), probe_photos(config), disk_bytes(config)
+        missing, disk = lacks(config, presets), disk_bytes(config)
+        photos = probe_photos(config) if config.targets else _published(config)
     except ConfigError as problem:
         return Diagnosis(name, [Lack(str(problem), "")])
-    if estimator is None:
-        return Diagnosis(name, missing, photos, disk, reference_core_seconds(name))
-    if any(lack.blocking for lack in missing):
+    if estimator is None or any(lack.blocking for lack in missing):
         return Diagnosis(name, missing, photos, disk)
     try:
-        return Diagnosis(name, missing, photos, disk, estimator.seconds(config))
+        return Diagnosis(name, missing, photos, disk, _seconds(config, estimator))
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", name, cause_of(problem))
         return Diagnosis(name, missing, photos, disk)
 
 
-def _print_machine(console: Console) -> None:
-    import torch
+def _published(config: DictConfig) -> int | None:
+    """Photos of an experiment that is a poisoning alone."""
+    numbers = published_photos(config) if config.poisoning is not None else None
+    return None if numbers is None else numbers[0] * numbers[1]
 
+
+def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
+    parts = [estimator.seconds(config)]
+    parts += [poisoning_seconds(config, estimator)] if config.poisoning is not None else []
+    return None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
+
+
+def _print_machine(console: Console) -> None:
     from cloakbench.bench.environment import describe
     from cloakbench.bench.pool import available_cores
     from cloakbench.models.download import offline_switch
@@ -102,7 +115,7 @@ def _print_machine(console: Console) -> None:
     )
 
 
-def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis], *, measured: bool) -> None:
+def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("experiment", "state", "photos", "disk", "time"):
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
@@ -118,12 +131,12 @@ def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis], *, measur
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
         console.print(f"a gap in {where}: {gap}", style="dim")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
-    meaning = (
-        "* all network passes, counted and timed here; faces, image metrics and the report come on top"
-        if measured
-        else "* protecting, on one core of the machine of the kept reference run; time=true estimates this machine"
+    console.print(
+        "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "
+        "and a search that may stop early is taken to its end",
+        style="dim",
+        highlight=False,
     )
-    console.print(meaning, style="dim", highlight=False)
 
 
 def _size(size_bytes: int | None) -> str:
@@ -136,5 +149,5 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "?"
     if seconds < 90:
-        return f"{seconds:.0f} s *"
-    return f"{seconds / 60:.0f} min *" if seconds < 5400 else f"{seconds / 3600:.1f} h *"
+        return f"~{seconds:.0f} s"
+    return f"~{seconds / 60:.0f} min" if seconds < 5400 else f"~{seconds / 3600:.1f} h"

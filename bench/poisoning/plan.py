@@ -41,11 +41,11 @@ def check_poisoning(config: DictConfig) -> None:
     block = config.poisoning
     if wrong := sorted(set(block) ^ _SETTINGS):
         raise ConfigError(f"poisoning has no setting {wrong[0]!r} or lacks it; see conf/poisoning/survey.yaml")
-    _cells(config)
+    poisoning_cells(config)
     for name in ("attackers", "regimes"):
         for key, one in _plain(block[name]).items():
             build(one, f"poisoning.{name}.{key}")
-    list(_scenarios(block))
+    list(poisoning_scenarios(block))
 
 
 def plan_poisoning(
@@ -68,7 +68,7 @@ def plan_poisoning(
         transforms={UNCHANGED: {}},
         quality=QUALITY,
     )
-    cells = _cells(config)
+    cells = poisoning_cells(config)
     by_id = {entry.image_id: entry.sha256 for entry in manifest.entries}
     digests = {"probe": [by_id[name] for name in train.image_id]}
     digests["reference"] = digests["probe"]
@@ -114,7 +114,7 @@ def plan_poisoning(
             other_pixels=tensor_digest(others.images) if more else "",
         ),
         tuple(cells),
-        tuple(_scenarios(block)),
+        tuple(poisoning_scenarios(block)),
         tuple(block.seeds),
         train,
         test,
@@ -151,7 +151,7 @@ def _photos_of(faces: FaceSet, names: Collection[str]) -> FaceSet:
     return faces.select([row for row, name in enumerate(faces.identity) if name in wanted])
 
 
-def _cells(config: DictConfig) -> list[Cell]:
+def poisoning_cells(config: DictConfig) -> list[Cell]:
     """Methods of the block at their budgets, after the experiment's controls at every budget that occurs.
 
     Where the track is the whole experiment, a method chosen on the command line replaces the list, at its own budget.
@@ -205,7 +205,12 @@ def _chunks(train: FaceSet, people: int, references: int) -> list[Chunk]:
     ]
 
 
-def _scenarios(block: DictConfig) -> Iterator[Scenario]:
+def poisoning_scenarios(block: DictConfig) -> Iterator[Scenario]:
+    """What every published set is put through.
+
+    Raises:
+        ConfigError: the block lacks something, or names an attacker that it does not have.
+    """
     regimes, shares = list(block.regimes), list(block.clean_shares)
     if not block.attackers or not regimes or not shares or not block.seeds:
         raise ConfigError("poisoning needs at least one attacker, regime, clean share and seed")

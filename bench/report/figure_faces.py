@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from cloakbench.bench.quality import ssim
 from cloakbench.bench.report import escape
 from cloakbench.bench.report.inputs import Example
-from cloakbench.bench.report.labels import CLEAN, method_name
+from cloakbench.bench.report.labels import CLEAN, VARIANT, method_name
 from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 
@@ -81,10 +81,10 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
 
 
 def _two_lines(label: str) -> str:
-    """``pgd 8/255`` to the printed name over the budget; remarks in brackets are left out."""
-    method, _, budget = label.partition(" ")
-    name = method_name(method).partition(" (")[0]
-    return f"{escape.figure(name)}\n{escape.figure(budget)}".strip()
+    """``pgd 8/255`` to printed name, what makes a variant, and budget; remarks in brackets are left out."""
+    method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
+    name, _, settings = method_name(method).partition(VARIANT)
+    return "\n".join(escape.figure(part) for part in (name.partition(" (")[0], settings, budget) if part)
 
 
 def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ CLEAN = "identity"
 RANDOM_SIGN = "random_sign"
 CONTROLS = (CLEAN, RANDOM_SIGN)
 UNTRANSFORMED = "none"
+VARIANT = ", "
+"""Between a method's key and the settings that make a variant of it: ``pgd, steps 2``."""
 
 METHODS = {
     CLEAN: "Clean photo",
@@ -94,14 +96,22 @@ TRANSFORMS = {
 
 
 def method_name(key: str) -> str:
-    """Printed name of a method."""
-    return METHODS.get(key, key)
+    """Printed name of a method, and of a variant of one: ``pgd, steps 2`` to ``PGD, steps 2``."""
+    method, comma, settings = key.partition(VARIANT)
+    return METHODS.get(method, method) + comma + settings
 
 
 def method_order(keys: Iterable[str]) -> list[str]:
-    """Unique method keys: listed ones in the order of `METHODS`, then the others by name."""
+    """Unique method keys: listed ones in the order of `METHODS`, then the others by name; variants by their numbers."""
     rank = {key: position for position, key in enumerate(METHODS)}
-    return sorted(set(keys), key=lambda key: (rank.get(key, len(rank)), key))
+
+    def place(key: str) -> tuple[int, str, list[tuple[float, str]], str]:
+        method, _, settings = key.partition(VARIANT)
+        numbers = re.split(r"(-?\d+(?:\.\d+)?)", settings)
+        parts = [(float(part), "") if position % 2 else (0.0, part) for position, part in enumerate(numbers)]
+        return rank.get(method, len(rank)), method, parts, key
+
+    return sorted(set(keys), key=place)
 
 
 def scenario_name(key: str) -> str:

@@ -27,7 +27,7 @@ from cloakbench.bench.report.measured import Estimate, Measured, Run
 TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F5539", "#6A3D9A")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F5539", "#6A3D9A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 CONTROL_COLOUR = "0.45"
 _CONTROL_MARKERS = {CLEAN: "+", RANDOM_SIGN: "x"}
@@ -48,7 +48,7 @@ def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]
 
     @functools.wraps(draw)
     def wrapper(measured: Measured) -> Drawing:
-        with _paper_style():
+        with paper_style():
             return draw(measured)
 
     return wrapper
@@ -61,7 +61,7 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
     """
     metadata = {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
     buffer = io.BytesIO()
-    with _paper_style():
+    with paper_style():
         figure.savefig(buffer, format=suffix.removeprefix("."), metadata=metadata)
     return buffer.getvalue()
 
@@ -74,7 +74,7 @@ class Styles:
         methods = method_order(run.method for run in measured.runs)
         protectors = [method for method in methods if method not in _CONTROL_MARKERS]
         self._looks = {
-            method: (_COLOURS[i % len(_COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(protectors)
+            method: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(protectors)
         }
         self._looks |= {method: (CONTROL_COLOUR, marker) for method, marker in _CONTROL_MARKERS.items()}
 
@@ -157,12 +157,13 @@ class Styles:
 def colours_of(methods: Iterable[str]) -> dict[str, str]:
     """A colour for each method, controls in grey."""
     protectors = [method for method in method_order(methods) if method not in _CONTROL_MARKERS]
-    colours = {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(protectors)}
+    colours = {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(protectors)}
     return colours | dict.fromkeys(_CONTROL_MARKERS, CONTROL_COLOUR)
 
 
 @contextmanager
-def _paper_style() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
+    """The style of every figure; the caller's matplotlib settings are as before afterwards."""
     style = importlib.resources.files("cloakbench.bench.report") / "style.mplstyle"
     with importlib.resources.as_file(style) as path, matplotlib.style.context(["default", str(path)]):
         yield
@@ -176,7 +177,7 @@ def arms(estimate: Estimate, scale: float) -> np.ndarray:
 
 def dodge(position: int, count: int, step: float) -> float:
     """Sideways shift of one of ``count`` series, so that intervals at the same place stay apart."""
-    return 0.26 * step * (position / max(1, count - 1) - 0.5)
+    return 0.26 * step * (position / (count - 1) - 0.5) if count > 1 else 0.0
 
 
 def percent_axis(axis: Axes) -> None:

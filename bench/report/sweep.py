@@ -1,15 +1,17 @@
-"""Several runs of one sweep as one, so that they share a table and a curve."""
+"""Several runs on the same photos as one, so that they share a table and a curve."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from cloakbench.bench.report.inputs import Results
 
-_CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+"""The columns of the measurements that say which cell a row is."""
 _COST = ["method", "epsilon_255", "surrogate", "scope"]
 
 
@@ -21,15 +23,18 @@ def combine(runs: Sequence[Results]) -> Results:
     """One `Results` of runs on the same photos. Cells that several runs share, such as the controls, appear once.
 
     Raises:
-        MixedResultsError: no runs, different manifests, different protocol sizes, or one cell with two values.
+        MixedResultsError: no runs, different manifests, different setups, or one cell with two values.
     """
     if not runs:
         raise MixedResultsError("nothing to combine: the sweep has no finished run")
     if len({run.manifest_sha256 for run in runs}) > 1:
         names = ", ".join(f"{run.name} ({run.manifest_sha256[:8]})" for run in runs)
         raise MixedResultsError(f"runs on different photos cannot share a table: {names}; report each run by itself")
-    if any(dict(run.setup) != dict(runs[0].setup) for run in runs):
-        raise MixedResultsError("runs with different setups cannot share a table; sweep methods and budgets only")
+    if different := [key for run in runs for key in differences(run, runs[0])]:
+        raise MixedResultsError(
+            f"runs with different setups cannot share a table ({different[0].replace('_', ' ')} differs); report each "
+            "run by itself, or sweep the setting with -m: a sweep's report keeps such runs apart"
+        )
     names = list(dict.fromkeys(run.name for run in runs))
     return replace(
         runs[0],
@@ -40,17 +45,36 @@ def combine(runs: Sequence[Results]) -> Results:
         costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
         thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["target", "far"]),
         examples=_examples(runs),
+        setup=_setup(runs),
     )
+
+
+def differences(one: Results, other: Results) -> list[str]:
+    """Facts of the setups that differ and keep two runs from sharing a table."""
+    keys = dict.fromkeys([*one.setup, *other.setup])
+    return [key for key in keys if key not in _JOINED and one.setup.get(key) != other.setup.get(key)]
+
+
+_JOINED = ("description", "fewer_probes")
+"""Facts that may differ: what an experiment is about, and which methods ran on fewer photos."""
+
+
+def _setup(runs: Sequence[Results]) -> dict[str, Any]:
+    setup = dict(runs[0].setup)
+    for key in _JOINED:
+        if told := list(dict.fromkeys(str(run.setup[key]) for run in runs if run.setup.get(key))):
+            setup[key] = "; ".join(told)
+    return setup
 
 
 def _measurements(runs: Sequence[Results]) -> pd.DataFrame:
     frame = pd.concat([run.measurements for run in runs], ignore_index=True).drop_duplicates(ignore_index=True)
-    twice = frame.duplicated(_CELL)
+    twice = frame.duplicated(CELL)
     if twice.any():
         cell = frame.loc[twice, ["method", "epsilon_255", "metric"]].iloc[0]
         raise MixedResultsError(
-            f"{cell['method']} at budget {cell['epsilon_255']:g} has two values of {cell['metric']}; "
-            "give variants that differ in more than the budget their own method keys"
+            f"{cell['method']} at budget {cell['epsilon_255']:g} has two values of {cell['metric']}: the runs differ "
+            "in a setting; sweep it with -m, or give the variants method keys of their own (+method@methods.KEY=NAME)"
         )
     return frame
 

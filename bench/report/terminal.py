@@ -11,7 +11,8 @@ from cloakbench.bench.report.labels import budget_name, method_name, scenario_na
 from cloakbench.bench.report.measured import Estimate, Measured, is_control
 from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.screen import plain
-from cloakbench.bench.report.table import GAP
+from cloakbench.bench.report.table import GAP, Column, Number
+from cloakbench.bench.report.table import Table as ReportTable
 from cloakbench.bench.report.tables_facts import failures_table
 
 
@@ -55,6 +56,26 @@ def summary(results: Results) -> Group:
     if poisoned := _poisoning(results):
         shown.append(poisoned)
     return Group(*shown, *warnings)
+
+
+def table_on_screen(source: ReportTable) -> Table:
+    """A table of the report as a rich renderable; intervals stand where the report prints them."""
+    table = Table(
+        title=plain(source.title), caption=plain(source.caption), title_justify="left", caption_justify="left"
+    )
+    table.add_column(source.stub, no_wrap=True)
+    for column in source.columns:
+        table.add_column(plain(f"{column.group} {column.label}".strip()), justify="right")
+    for row in source.rows:
+        cells = zip(source.columns, row.cells, strict=True)
+        table.add_row(plain(row.label), *(plain(_cell(column, cell)) for column, cell in cells))
+    return table
+
+
+def _cell(column: Column, cell: Number | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{cell.text} {cell.half_width}".strip() if column.interval == "always" else cell.text
 
 
 def _poisoning(results: Results) -> Table | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from cloakbench.bench.report.escape import csv, markdown
 from cloakbench.bench.report.figures import FIGURES
@@ -66,24 +67,42 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path) -> ReportFiles:
-    """Write everything under ``folder``, replacing an older report file by file."""
+def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) -> ReportFiles:
+    """Write everything under ``folder``, replacing an older report file by file.
+
+    Args:
+        results: what the report shows.
+        folder: where it goes.
+        opening: lines of Markdown that stand before the first table.
+    """
     measured = Measured(results)
     tables = build_tables(measured)
-    table_files = [path for table in tables for path in _write_table(table, folder / "tables")]
+    table_files = [path for table in tables for path in write_table(table, folder / "tables")]
     measurements = folder / "tables" / "measurements.csv"
-    write_text(measurements, _measurements_csv(results))
+    write_text(measurements, measurements_csv(results.measurements))
     cost = cost_table(results)
-    timing = _write_table(cost, folder / "tables") if cost else []
+    timing = write_table(cost, folder / "tables") if cost else []
     figure_files, skipped = _write_figures(measured, folder / "figures")
     report = folder / "report.md"
-    write_text(report, _report(measured, tables, skipped, has_cost=cost is not None))
+    write_text(report, _report(measured, tables, skipped, opening, has_cost=cost is not None))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
-def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str], *, has_cost: bool) -> str:
+def _report(
+    measured: Measured, tables: Sequence[Table], skipped: dict[str, str], opening: Sequence[str], *, has_cost: bool
+) -> str:
     results = measured.results
-    lines = [f"# {markdown(results.name)}", "", *_setup(results), "", "## Warnings", "", *_warnings(measured), ""]
+    lines = [
+        f"# {markdown(results.name)}",
+        "",
+        *_setup(results),
+        "",
+        "## Warnings",
+        "",
+        *_warnings(measured),
+        "",
+        *opening,
+    ]
     for section, prefixes in _SECTIONS.items():
         shown = [table for table in tables if table.name.startswith(prefixes)]
         figures = _FIGURES_OF.get(section, ())
@@ -95,9 +114,9 @@ def _report(measured: Measured, tables: Sequence[Table], skipped: dict[str, str]
         linked = [table for table in shown if any(part in table.name for part in _ONLY_LINKED)]
         for table in shown:
             if table not in linked:
-                lines += [to_markdown(table), _links(table), ""]
+                lines += [to_markdown(table), links(table), ""]
         if linked:
-            lines += ["Also measured:", "", *(f"- {markdown(table.title)}. {_links(table)}" for table in linked), ""]
+            lines += ["Also measured:", "", *(f"- {markdown(table.title)}. {links(table)}" for table in linked), ""]
         if section == "Cost" and has_cost:
             lines += ["Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv).", ""]
     if not any(table.name == "failures" for table in tables):
@@ -131,15 +150,16 @@ def _figure(name: str) -> str:
     return f"![{name}](figures/{name}.png)\n\n{FIGURES[name][1]} [PDF](figures/{name}.pdf)"
 
 
-def _links(table: Table) -> str:
+def links(table: Table) -> str:
+    """The files of a table, as the report names them."""
     return f"[Markdown](tables/{table.name}.md), [CSV](tables/{table.name}.csv), [LaTeX](tables/{table.name}.tex)"
 
 
-def _measurements_csv(results: Results) -> str:
-    """All rows in a fixed order, whatever order the store gave them in."""
-    frame = results.measurements.loc[:, list(MEASUREMENT_COLUMNS)]
-    frame = frame.sort_values(["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"])
-    return frame_csv(frame)
+def measurements_csv(measurements: pd.DataFrame, settings: Sequence[str] = ()) -> str:
+    """All rows in a fixed order, whatever order the store gave them in; ``settings`` are further columns."""
+    frame = measurements.loc[:, [*MEASUREMENT_COLUMNS, *settings]]
+    cell = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+    return frame_csv(frame.sort_values([*cell, *settings]))
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
@@ -148,7 +168,8 @@ def frame_csv(frame: pd.DataFrame) -> str:
     return texts.to_csv(index=False, lineterminator="\n")
 
 
-def _write_table(table: Table, folder: Path) -> list[Path]:
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """A table as Markdown, CSV and LaTeX."""
     texts = {".md": to_markdown(table), ".csv": to_csv(table), ".tex": to_latex(table)}
     paths = [folder / f"{table.name}{suffix}" for suffix in texts]
     for path, content in zip(paths, texts.values(), strict=True):
@@ -166,10 +187,14 @@ def _write_figures(measured: Measured, folder: Path) -> tuple[list[Path], dict[s
             skipped[name] = drawing.reason
             continue
         for suffix in (".png", ".pdf"):
-            path = folder / f"{name}{suffix}"
-            _replace(path, figure_bytes(drawing, suffix))
-            paths.append(path)
+            paths.append(write_figure(drawing, folder / f"{name}{suffix}"))
     return paths, skipped
+
+
+def write_figure(figure: Figure, path: Path) -> Path:
+    """A figure as the file's suffix says."""
+    _replace(path, figure_bytes(figure, path.suffix))
+    return path
 
 
 def write_text(path: Path, content: str) -> None:

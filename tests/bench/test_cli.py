@@ -264,7 +264,7 @@ def test_a_sweep_shares_the_store_and_ends_in_one_table_and_curve(
 def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
     cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
 ) -> None:
-    done = cloakbench("-m", *tiny_overrides, "method=fgsm", "method.epsilon_255=-1,8", timeout=600)
+    done = cloakbench("-m", *tiny_overrides, "method=raises,fgsm", timeout=600)
     assert done.returncode == 1
     assert "method.epsilon_255 is -1: it must be" in done.stderr
     [sweep] = (tmp_path / "results" / "sweeps").iterdir()
@@ -399,3 +399,30 @@ def test_check_runs_the_conformance_suite(cloakbench: Cloakbench) -> None:
     failed = cloakbench("check", "method=raises")
     assert failed.returncode == 1
     assert "failed" in failed.stdout
+
+
+def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cloakbench.bench.commands import check
+
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
+    names = {
+        "method": ["identity", "lowkey_lpips", "precomputed", "raises", "random_sign"],
+        "model": ["tiny1", "arcface_ir", "ir152"],
+    }
+    monkeypatch.setattr(check, "group_options", lambda group, _: names[group])
+    assert main(["check", "all", "--config-dir", str(CONFIG_DIR)]) == 1
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if len(line.split()) > 2}
+    for name, told in {
+        "identity": "passed",
+        "random_sign": "passed",
+        "arcface_ir": "passed",
+        "raises": "failed",
+    }.items():
+        assert told in lines[name]
+    assert "skipped" in lines["lowkey_lpips"] and "alexnet-owt-7be5be79.pth" in lines["lowkey_lpips"]
+    assert "skipped" in lines["precomputed"] and "method.folder=..." in lines["precomputed"]
+    assert "ir152" not in lines
+    names |= {"method": ["identity", "precomputed"], "model": []}
+    assert main(["check", "all"]) == 0

@@ -59,6 +59,18 @@ description: planted
 """
 
 
+POISONING = """# @package _global_
+defaults:
+  - /model@surrogates.one: cosface_ir
+  - override /dataset: synthetic_published
+  - override /poisoning: bench
+name: planted
+description: planted
+dataset: {poison_identities: 3, poison_images: 6}
+poisoning: {surrogates: [one]}
+"""
+
+
 class Planted:
     """A folder of config files."""
 
@@ -230,6 +242,13 @@ def test_times_are_measured_on_request(planted: Planted) -> None:
     assert 0 < seconds < 600
 
 
+def test_a_poisoning_alone_has_a_time_too(planted: Planted) -> None:
+    planted._write("experiment", "planted", POISONING)
+    found = planted.diagnosis(measured=True)
+    assert found.ready and found.photos == 3 * 5
+    assert found.seconds is not None and found.seconds > 0
+
+
 def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     planted.experiment("missing", "asked")
     assert main(["--config-dir", str(planted.folder)]) == 0
@@ -237,7 +256,7 @@ def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pyte
     assert "planted" in printed
     assert "not yet" in printed
     assert "a gap in every experiment: LPIPS" in printed
-    with pytest.raises(ValueError, match="time=true"):
+    with pytest.raises(ValueError, match="time=false"):
         main(["speed=true"])
 
 

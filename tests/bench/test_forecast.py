@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from cloakbench.bench.composition import compose_config
-from cloakbench.bench.forecast import (
-    REFERENCE_RUNS,
-    Estimator,
-    Speed,
-    cell_photos,
-    count_passes,
-    disk_bytes,
-    probe_photos,
-    reference_core_seconds,
-)
+from cloakbench.bench.forecast import Estimator, Speed, cell_photos, disk_bytes, probe_photos
+from cloakbench.bench.passes import count_passes, forecast_passes
 from cloakbench.bench.plan import build_cells
+from cloakbench.bench.poisoning.forecast import poisoning_seconds, published_photos
+
+REFERENCE_RUNS = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 def test_passes_are_those_of_the_reference_run() -> None:
@@ -67,15 +63,35 @@ def test_photos_that_only_the_folder_knows_are_not_counted() -> None:
 def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose_config(["experiment=smoke", "method=fgsm", "runtime.workers=2"])
     estimator = Estimator()
-    monkeypatch.setattr(Estimator, "_speed", lambda *_: Speed(forward=1.0, backward=10.0))
+    monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=1.0, backward=10.0))
     fgsm = (1 + 5 / 4) * 1.0 + 10.0  # the photo, and five references for each four photos; one pass back
     answers = 3 * 3 * 1.0  # two controls and the method, three targets
     assert estimator.seconds(config) == pytest.approx(40 * (fgsm + answers) / 2)
 
 
-def test_only_kept_runs_have_a_time(tmp_path: Path) -> None:
-    costs = pd.read_csv(REFERENCE_RUNS / "bench" / "tables" / "cost.csv")
-    known = reference_core_seconds("bench")
-    assert known is not None and known > 100
-    assert known == pytest.approx((costs["seconds_per_image"] * costs["images"]).sum(), rel=0.01)
-    assert reference_core_seconds("bench", tmp_path) is None
+@pytest.mark.parametrize("name", ["pgd", "opom_convex_hull", "fawkes_v1_low", "tip_im", "lowkey"])
+def test_long_searches_are_followed_from_short_ones(name: str) -> None:
+    config = compose_config(["experiment=smoke", f"method={name}"])
+    method: Any = OmegaConf.to_container(config.method)
+    followed = forecast_passes(method, name, probes=2, references=2)
+    assert followed == pytest.approx(count_passes(method, name, probes=2, references=2), rel=0.02)
+
+
+def test_a_search_with_its_own_network_is_followed_to_its_bound() -> None:
+    config = compose_config(["experiment=smoke", "method=em_class"])
+    method: Any = OmegaConf.to_container(config.method)
+    rounds, batches, batch = method["max_rounds"], method["batches_per_round"], method["batch_size"]
+    photos = 64
+    _, backward = forecast_passes(method, "em_class", probes=photos, references=2)
+    assert backward == pytest.approx(rounds * (batches * batch + photos * method["steps"]) / photos, rel=0.02)
+
+
+def test_poisoning_is_its_trainings_and_its_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["experiment=survey_fig2", "runtime.workers=1", "poisoning.seeds=[0,1]", "poisoning.clean_shares=[0.0]"]
+    config = compose_config([*words, "poisoning.variants_on=[]", "method=fgsm"])
+    assert published_photos(config) == (20, 20)
+    monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
+    monkeypatch.setattr(Estimator, "classifier_speed", lambda *_: Speed(forward=1.0, backward=2.0))
+    cells, attackers, epochs = 3, 3, 15  # two controls and the method
+    seconds = poisoning_seconds(config, Estimator())
+    assert seconds == pytest.approx(2 * cells * attackers * epochs * 400 * 3.0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import multiprocessing.context
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,9 +95,23 @@ def test_workers_use_one_thread() -> None:
     assert [answer.value for answer in answers([1], Threads, 1)] == [1]
 
 
-def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(WorkerDiedError, match=r"runtime\.workers=1"):
-        list(answers([99], Squares, 1))
+def test_workers_start_in_a_process_whose_default_start_method_nobody_else_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As joblib's processes have it."""
+
+    class Loky(multiprocessing.context.SpawnContext):
+        _name = "known-here-only"
+
+    contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
+    monkeypatch.setitem(contexts, "known-here-only", Loky())
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("known-here-only", force=True)
+    try:
+        assert [answer.value for answer in answers([2], Squares, 1)] == [4]
+        assert multiprocessing.get_start_method() == "known-here-only"
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def test_what_ended_a_worker_at_work_is_told() -> None:

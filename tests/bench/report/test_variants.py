@@ -1,0 +1,196 @@
+"""What a multirun sets beside method and budget: variants of methods, parts that share no table, curves, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.labels import method_name, method_order
+from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.sweep_figures import sweep_figures
+from cloakbench.bench.report.sweep_tables import sweep_tables
+from cloakbench.bench.report.sweep_writer import write_sweep
+from cloakbench.bench.report.variants import Job, all_measurements, arrange
+
+Make = Callable[..., Results]
+
+
+def run(make_results: Make, number: float = 0.0, methods: tuple[str, ...] = ("pgd",), **changes: Any) -> Results:
+    """A run whose methods' rates are moved by ``number``, and whose controls are not."""
+    results = make_results(budgets=(8.0,), transforms=(), methods=methods, failures=False)
+    frame = results.measurements
+    moved = frame["value"].where(frame["method"].isin(["identity", "random_sign"]), (frame["value"] + number) / 2)
+    return replace(results, measurements=frame.assign(value=moved), **changes)
+
+
+def other_controls(results: Results) -> Results:
+    """The same run with another clean row."""
+    frame = results.measurements
+    return replace(results, measurements=frame.assign(value=frame["value"].where(frame["method"] != "identity", 0.07)))
+
+
+def jobs(make_results: Make, *settings: Mapping[str, Any], method: str | None = "pgd") -> list[Job]:
+    return [Job(run(make_results, number / 10), given, method) for number, given in enumerate(settings)]
+
+
+def test_a_setting_of_a_method_makes_rows_a_column_and_a_curve(make_results: Make, tmp_path: Path) -> None:
+    sweep = arrange(jobs(make_results, *({"method.steps": steps} for steps in (10, 2, 3))))
+    [part] = sweep.parts
+    assert [run.method for run in Measured(part.results).runs] == [
+        "identity",
+        "random_sign",
+        "pgd, steps 2",
+        "pgd, steps 3",
+        "pgd, steps 10",
+    ]
+    [table] = sweep_tables(sweep)
+    assert [(row.label, row.cells[0]) for row in table.rows] == [
+        ("Clean photo", ""),
+        ("Random sign (control)", ""),
+        ("PGD", "2"),
+        ("PGD", "3"),
+        ("PGD", "10"),
+    ]
+    figures = sweep_figures(sweep)
+    assert list(figures) == ["sweep_method.steps"]
+    drawn = figures["sweep_method.steps"][0].axes[0]
+    assert [tick.get_text() for tick in drawn.get_xticklabels()] == ["2", "3", "10"]
+    write_sweep(sweep, [tmp_path] * 3, tmp_path / "sweep")
+    csv = pd.read_csv(tmp_path / "sweep" / "tables" / "measurements.csv")
+    assert set(csv["method"]) == {"identity", "random_sign", "pgd"}
+    assert set(csv.loc[csv["method"] == "pgd", "method.steps"]) == {2, 3, 10}
+    assert set(csv["variant"].dropna()) == {"steps 2", "steps 3", "steps 10"}
+    assert csv.loc[csv["method"] == "identity", "method.steps"].isna().all()
+    text = (tmp_path / "sweep" / "report.md").read_text(encoding="utf-8")
+    assert "sweep_method.steps.png" in text and "PGD, steps 3" in text
+
+
+def test_equal_numbers_under_two_values_are_two_rows(make_results: Make) -> None:
+    """A setting without effect is a flat curve, not a missing point."""
+    same = [Job(run(make_results), {"method.steps": steps}, "pgd") for steps in (2, 3)]
+    assert {key for key in arrange(same).parts[0].variants if "steps" in key} == {"pgd, steps 2", "pgd, steps 3"}
+
+
+def test_a_setting_of_one_method_leaves_the_others_alone(make_results: Make) -> None:
+    both = [
+        Job(run(make_results, methods=("pgd", "fgsm")), {"methods.pgd.decay": decay, "method@methods.x": "y"})
+        for decay in (0.5, 1.0)
+    ]
+    [part] = arrange(both).parts
+    assert set(part.variants) == {"identity", "random_sign", "fgsm", "pgd, decay 0.5", "pgd, decay 1"}
+
+
+def test_settings_that_share_their_last_word_are_told_apart(make_results: Make) -> None:
+    given = [{"method.a.steps": a, "method.b.steps": b} for a in (1, 2) for b in (1, 2)]
+    sweep = arrange(jobs(make_results, *given))
+    assert "pgd, method.a.steps 1, method.b.steps 2" in sweep.parts[0].variants
+
+
+def test_methods_and_budgets_make_no_variants(make_results: Make) -> None:
+    given = [{"method": name, "method.epsilon_255": 8, "runtime.workers": n} for n, name in enumerate(("pgd", "fgsm"))]
+    sweep = arrange([Job(run(make_results, methods=(one["method"],)), one, one["method"]) for one in given])
+    assert sweep.names == {}
+    assert len(sweep.parts) == 1
+    assert sweep_tables(sweep) == [] or "Sweep" not in sweep_tables(sweep)[0].title or not sweep.names
+    assert "variant" not in all_measurements(sweep)
+
+
+def test_seeds_are_parts_with_mean_and_spread(make_results: Make, tmp_path: Path) -> None:
+    given = []
+    for seed, number in ((0, 0.1), (1, 0.3), (2, 0.8)):
+        results = run(make_results, number)
+        given.append(Job(other_controls(replace(results, setup={**results.setup, "seed": seed})), {"seed": seed}))
+    sweep = arrange(given)
+    assert [dict(part.settings) for part in sweep.parts] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
+    rows, spread = sweep_tables(sweep)
+    assert [row.cells[0] for row in rows.rows if row.label == "PGD"] == ["0", "1", "2"]
+    [pgd] = [row for row in spread.rows if row.label == "PGD"]
+    assert pgd.cells[:2] == ("8", "3")
+    rates = [
+        100 * Measured(part.results).black_box_overall("psr_p2_top1", Measured(part.results).runs[-1]).value
+        for part in sweep.parts
+    ]
+    assert pgd.cells[2].value == pytest.approx(sum(rates) / 3)  # type: ignore[union-attr]
+    assert pgd.cells[3].value == pytest.approx(pd.Series(rates).std())  # type: ignore[union-attr]
+    assert sweep_figures(sweep) == {}
+    folders = [tmp_path / "runs" / str(seed) for seed in range(3)]
+    write_sweep(sweep, folders, tmp_path / "sweeps" / "one")
+    text = (tmp_path / "sweeps" / "one" / "report.md").read_text(encoding="utf-8")
+    assert "(<../../runs/1/report.md>)" in text and "seed 1" in text
+    assert set(pd.read_csv(tmp_path / "sweeps" / "one" / "tables" / "measurements.csv")["seed"]) == {0, 1, 2}
+
+
+def test_seeds_and_steps_average_the_curve_and_make_reports_of_parts(make_results: Make, tmp_path: Path) -> None:
+    given = []
+    for seed in (0, 1):
+        for steps in (2, 4):
+            results = run(make_results, steps / 10 + seed / 20)
+            setup = {**results.setup, "seed": seed}
+            given.append(Job(replace(results, setup=setup), {"seed": seed, "method.steps": steps}, "pgd"))
+    sweep = arrange(given)
+    assert len(sweep.parts) == 2
+    _, spread = sweep_tables(sweep)
+    assert [row.cells[0] for row in spread.rows if row.label == "PGD"] == ["2", "4"]
+    [(figure, caption)] = sweep_figures(sweep).values()
+    assert "Mean over the seeds" in caption
+    points = figure.axes[0].containers[0].lines[0].get_ydata()
+    assert len(points) == 2 and points[0] < points[1]
+    write_sweep(sweep, [tmp_path] * 4, tmp_path / "sweep")
+    for number in range(2):
+        assert (tmp_path / "sweep" / f"part{number}_seed_{number}" / "report.md").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"manifest_sha256": "0" * 64},
+        {"setup": {"identities": 3, "seed": 0}},
+    ],
+)
+def test_other_photos_and_setups_share_no_table(make_results: Make, change: dict[str, Any]) -> None:
+    given = [
+        Job(run(make_results, 0.1), {"dataset.identities": 50}),
+        Job(run(make_results, 0.2, **change), {"dataset.identities": 3}),
+    ]
+    sweep = arrange(given)
+    assert [dict(part.settings) for part in sweep.parts] == [{"dataset.identities": 50}, {"dataset.identities": 3}]
+    assert "sweep_dataset.identities" in sweep_figures(sweep)
+
+
+def test_a_target_under_two_settings_shares_no_table(make_results: Make) -> None:
+    given = [
+        Job(run(make_results), {"target.inputs.mean": 0.5}),
+        Job(other_controls(run(make_results)), {"target.inputs.mean": 0.4}),
+    ]
+    assert len(arrange(given).parts) == 2
+
+
+def test_what_no_setting_explains_is_a_part_for_each_run(make_results: Make) -> None:
+    assert len(arrange([Job(run(make_results)), Job(run(make_results, 0.5))]).parts) == 2
+
+
+def test_many_lines_are_rows_of_panels(make_results: Make) -> None:
+    given = [{"method.steps": a, "method.decay": b} for a in (1, 100) for b in range(12)]
+    figures = sweep_figures(arrange(jobs(make_results, *given)))
+    figure, caption = figures["sweep_method.steps"]
+    assert figure.axes[0].get_xscale() == "log"
+    assert "6 more combinations" in caption
+
+
+def test_names_of_variants() -> None:
+    assert method_name("opom_convex_hull, steps 2") == "OPOM-ConvexHull, steps 2"
+    keys = ["pgd, steps 10", "zeta", "pgd, steps 2", "identity", "pgd, step 0.5", "pgd, step 0.25"]
+    assert method_order(keys) == [
+        "identity",
+        "pgd, step 0.25",
+        "pgd, step 0.5",
+        "pgd, steps 2",
+        "pgd, steps 10",
+        "zeta",
+    ]
