@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloakbench.models.onnx_reader.operators import NEWEST, OLDEST, OPERATORS
-from cloakbench.models.onnx_reader.wording import one_line
+from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
 
 if TYPE_CHECKING:
@@ -92,6 +92,12 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise WeightError(
             f"{path}: its functions cannot be written out ({one_line(error)}): export it again"
         ) from error
+    left = [
+        function for function in model.functions if any(node.domain == function.domain for node in _nodes(model.graph))
+    ]
+    if left:
+        name = printable(f"{left[0].domain}.{left[0].name}")
+        raise WeightError(f"{path}: its function {name} is written in another opset than its graph: export it in one")
     return model
 
 

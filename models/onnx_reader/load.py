@@ -135,10 +135,10 @@ def _chosen(graph: onnx.GraphProto, wanted: Wanted, path: Path) -> list[str]:
         raise WeightError(f"{path} has no output {missing[0]!r}: set {wanted.setting} to one of {', '.join(there)}")
     if wanted.count is not None and len(names) != wanted.count:
         shapes = ", ".join(f"{name} {_shape(_declared(value))}" for name, value in there.items())
-        raise WeightError(
-            f"{path} has {len(there)} outputs ({shapes}), {len(names)} were asked for and {wanted.count} wanted: set "
-            f"{wanted.setting} to the name of {'the one' if wanted.count == 1 else 'each'}"
-        )
+        told = f"{path} has {len(there)} outputs ({shapes}), and {wanted.count} must be taken"
+        if len(there) < wanted.count:
+            raise WeightError(f"{told}: describe those there are")
+        raise WeightError(f"{told}: set {wanted.setting} to the name of {'the one' if wanted.count == 1 else 'each'}")
     return names
 
 

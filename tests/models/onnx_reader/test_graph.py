@@ -19,6 +19,7 @@ from onnx_graphs import (
     model,
     node,
     photos,
+    refusal,
     weight,
 )
 
@@ -165,3 +166,22 @@ def test_weights_stored_in_eight_bits(tmp_path: Path) -> None:
         node("Gemm", ["f", "w"], ["embedding"]),
     ]
     assert_like_onnxruntime(model(nodes, constants, opset=13), tmp_path)
+
+
+def test_functions_of_another_opset_are_refused(tmp_path: Path) -> None:
+    from onnx import helper
+
+    body = [node("ReduceMean", ["x"], ["m"], axes=[1]), node("Sub", ["x", "m"], ["y"])]
+    older = helper.make_function("mine", "Centred", ["x"], ["y"], body, [helper.make_opsetid("", 13)])
+    made = model([FIRST, node("Centred", ["a"], ["b"], domain="mine"), *MIDDLE, *END], opset=18, functions=[older])
+    assert "its function mine.Centred is written in another opset than its graph" in refusal(made, tmp_path)
+
+
+def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
+    from onnx import helper
+
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    body = [node("Again", ["x"], ["y"], domain="mine")]
+    again = helper.make_function("mine", "Again", ["x"], ["y"], body, imports)
+    made = model([FIRST, node("Again", ["a"], ["b"], domain="mine"), *MIDDLE, *END], functions=[again])
+    assert "its functions cannot be written out" in refusal(made, tmp_path)

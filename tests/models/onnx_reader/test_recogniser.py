@@ -89,7 +89,9 @@ def test_attribute_outputs_are_named(tmp_path: Path) -> None:
     named = load_attribute_model("mine", weights, INPUTS, outputs, card, output_names=["shares", "norm"])
     raw = torch.rand(2, 3, SIZE, SIZE)
     assert {name: part.shape for name, part in named.logits(raw).items()} == {"kind": (2, 16), "length": (2, 1)}
-    with pytest.raises(WeightError, match=r"has 3 outputs .* set output_names to the name of each"):
+    with pytest.raises(
+        WeightError, match=r"has 3 outputs .* and 2 must be taken: set output_names to the name of each"
+    ):
         load_attribute_model("mine", weights, INPUTS, outputs, card)
 
 
