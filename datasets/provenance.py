@@ -103,7 +103,7 @@ def _versions(name: str) -> set[str]:
     if top == _PROJECT:
         return set()
     if not _is_followed(name):
-        return _version(top)
+        return set(_version(top))
     return set().union(*(_version(package) for package in _read(name).foreign))
 
 
