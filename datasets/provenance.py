@@ -38,10 +38,15 @@ def code_digest(*modules: str, without: Collection[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: a module does not exist or has no source file.
     """
-    roots = sorted({_record(name, without) for name in modules if name not in without})
+    return _digest(frozenset(modules) - frozenset(without), frozenset(without))
+
+
+@cache
+def _digest(modules: frozenset[str], without: frozenset[str]) -> str:
+    roots = sorted({_record(name, without) for name in modules})
     seen: set[str] = set()
     lines: set[str] = set()
-    queue = [name for name in modules if name not in without]
+    queue = sorted(modules)
     while queue:
         name = queue.pop()
         if name in seen:
@@ -52,7 +57,7 @@ def code_digest(*modules: str, without: Collection[str] = ()) -> str:
         if _is_followed(name):
             read = _read(name)
             followed = {part for reference in read.references for part in _with_parents(reference.module)}
-            queue += sorted((followed | set(_with_parents(name))) - seen - set(without))
+            queue += sorted((followed | set(_with_parents(name))) - seen - without)
     return hashlib.sha256("\n".join([*roots, "over", *sorted(lines)]).encode()).hexdigest()[:16]
 
 
@@ -75,7 +80,7 @@ def portable_target(target: str, without: Collection[str] = ()) -> str:
         ModuleNotFoundError: no part of the path is a module with a source file.
     """
     module = module_of(target)
-    what = "" if module in without else _record(module, without)[:16]
+    what = "" if module in without else _record(module, frozenset(without))[:16]
     return f"{what}{target.removeprefix(module)}"
 
 
@@ -87,7 +92,8 @@ class _File:
     is_package: bool
 
 
-def _record(name: str, without: Collection[str]) -> str:
+@cache
+def _record(name: str, without: frozenset[str]) -> str:
     """Digest of one module: its code, and what it uses of which other code."""
     read = _read(name)
     uses = sorted(
@@ -103,7 +109,7 @@ def _versions(name: str) -> set[str]:
     if top == _PROJECT:
         return set()
     if not _is_followed(name):
-        return _version(top)
+        return set(_version(top))
     return set().union(*(_version(package) for package in _read(name).foreign))
 
 
@@ -202,5 +208,5 @@ def _find(name: str) -> ModuleSpec | None:
 
 def forget_sources() -> None:
     """Read every module again at the next call; for a process in which sources change."""
-    for cached in (_read, _file, _is_own, _version):
+    for cached in (_digest, _record, _read, _file, _is_own, _version):
         cached.cache_clear()

@@ -90,7 +90,8 @@ class _Dtype:
     def __init__(self, code: object, align: object = False, copy: object = True) -> None:
         if not isinstance(code, str) or not _NUMBER.fullmatch(code):
             raise RefusedError(f"a numpy value of type {code}")
-        self._code, self._order = code, "="
+        self._code = code
+        self._order: Any = "="
 
     def __setstate__(self, state: Any) -> None:
         order, parts = state[1], state[2:5]
@@ -159,7 +160,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 _NDARRAY = object()
-_UTILS: Any = torch._utils  # the names a torch file is made of
+_UTILS: Any = getattr(torch, "_utils")  # noqa: B009 - the names that torch files are made of
 
 _GLOBALS: Mapping[tuple[str, str], Any] = {
     ("_codecs", "encode"): _Function(_encode),

@@ -14,6 +14,7 @@ from cloakbench.bench.composition import compose_config
 from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.datasets.synthetic.world import SyntheticWorld
 from cloakbench.models.base import Recogniser
+from cloakbench.models.training.command import jobs_of
 from cloakbench.models.training.evaluate import evaluate
 from cloakbench.models.zoo import WEIGHTS
 
@@ -91,3 +92,11 @@ def test_measured_again_the_cards_tell_the_truth(tmp_path: Path) -> None:
 def _evaluation() -> dict[str, Any]:
     settings = dict(card(NAMES[0])["recipe"]["evaluation"])
     return {key: value for key, value in settings.items() if not key.startswith("_") and key != "version"}
+
+
+def test_cards_name_the_recipe_and_the_renderer_that_are_in_the_code() -> None:
+    """So ``make zoo`` finds the zoo trained, and a renderer that draws otherwise is noticed."""
+    for job in jobs_of(compose_config([], config_name="zoo")):
+        known = card(job.name)
+        assert known["recipe"] == job.recipe()
+        assert known["recipe_digest"] == job.digest()
