@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
@@ -16,7 +15,7 @@ from cloakbench.bench.forecast import Estimator, disk_bytes, probe_photos, refer
 from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.reasons import cause_of
-from cloakbench.bench.report.screen import plain
+from cloakbench.bench.report.screen import Screen, plain
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
         return Diagnosis(name, missing, photos, disk)
 
 
-def _print_machine(console: Console) -> None:
+def _print_machine(console: Screen) -> None:
     import torch
 
     from cloakbench.bench.environment import describe
@@ -102,7 +101,7 @@ def _print_machine(console: Console) -> None:
     )
 
 
-def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis], *, measured: bool) -> None:
+def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis], *, measured: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("experiment", "state", "photos", "disk", "time"):
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
