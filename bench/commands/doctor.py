@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from cloakbench.bench.commands.console import wide_console
@@ -19,7 +18,7 @@ from cloakbench.bench.needs import Lack, Presets, free_bytes, lacks
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.poisoning.forecast import poisoning_seconds, published_photos
 from cloakbench.bench.reasons import cause_of
-from cloakbench.bench.report.screen import plain
+from cloakbench.bench.report.screen import Screen, plain
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
     return None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
 
 
-def _print_machine(console: Console) -> None:
+def _print_machine(console: Screen) -> None:
     from cloakbench.bench.environment import describe
     from cloakbench.bench.pool import available_cores
     from cloakbench.models.download import offline_switch
@@ -115,7 +114,7 @@ def _print_machine(console: Console) -> None:
     )
 
 
-def _print_diagnoses(console: Console, diagnoses: Sequence[Diagnosis]) -> None:
+def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("experiment", "state", "photos", "disk", "time"):
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")

@@ -69,7 +69,8 @@ def test_a_class_beside_the_folder_is_found_by_the_command_and_its_workers(tmp_p
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout.lower() or "PGD" in done.stdout
     (tmp_path / "elsewhere").mkdir()
-    done = call(tmp_path / "elsewhere", "check", "method=mine", "--config-dir", "../my conf, é")
+    words = ["experiment=smoke", "method=mine", "--cfg=job", "--config-dir", "../my conf, é"]
+    done = call(tmp_path / "elsewhere", *words)
     assert done.returncode == 0, done.stderr
 
 
