@@ -111,7 +111,7 @@ def test_a_role_without_photos_does_not_exist() -> None:
 
 @pytest.mark.parametrize("wrong", [{"identities": -1}, {"identity_scale": 0.0}, {"nuisance_scale": -0.1}])
 def test_impossible_worlds_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"cannot have|need identity_scale"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*: it must be"):
         SyntheticWorld(**wrong)
 
 
