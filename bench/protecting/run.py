@@ -87,9 +87,9 @@ def run_protect(settings: Settings) -> Outcome:
     album = collect(settings.source, settings.format, settings.output)
     photos = album.photos
     _say_what_is_left(album)
+    if not settings.overwrite:
+        Ledger(settings.output).refuse_strange_reports(REPORTS)
     with open_ledger(settings.output) as ledger:
-        if not settings.overwrite:
-            ledger.refuse_strange_reports(REPORTS)
         company = gather(settings, photos)
         rows, due = _sort(settings, ledger, company, photos)
         company = trained(settings, company) if due else company

@@ -42,6 +42,7 @@ class Settings:
         references: other photos of the person, or None.
         auxiliary: photos of other people in identity folders, or None.
         world: config of the data set whose auxiliary faces serve embedded surrogates.
+        impostors: config of the data set whose impostors calibrate thresholds of embedded models.
         method: name of the method.
         method_config: its resolved config.
         surrogates, judges: key to model.
@@ -61,6 +62,7 @@ class Settings:
     references: Path | None
     auxiliary: Path | None
     world: Mapping[str, Any]
+    impostors: Mapping[str, Any]
     method: str
     method_config: Mapping[str, Any]
     surrogates: Mapping[str, Recogniser]
@@ -155,6 +157,7 @@ def read_settings(config: DictConfig) -> Settings:
         references=_path(config.references) if config.references else None,
         auxiliary=_path(config.auxiliary) if config.auxiliary else None,
         world=_plain(config.world),
+        impostors=_plain(config.impostors),
         method=config.method_key,
         method_config=method_config,
         surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},

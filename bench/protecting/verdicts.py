@@ -42,7 +42,7 @@ def find_thresholds(settings: Settings) -> dict[str, Threshold]:
     found = {}
     for key, model in settings.models.items():
         if key in settings.embedded:
-            worlds = worlds or [instantiate(dict(settings.world))]
+            worlds = worlds or [instantiate(dict(settings.impostors))]
             found[key] = _on_rendered_faces(settings, key, worlds[0])
         elif (known := last_calibration(settings.store, settings.fingerprints[key], FAR)) is not None:
             found[key] = Threshold(known.threshold, f"calibrated on {known.photos} photos of {known.people} people")
@@ -134,7 +134,7 @@ def _on_rendered_faces(settings: Settings, key: str, world: Dataset) -> Threshol
     )
     [value] = table.loc[table["far"] == FAR, "threshold"].to_list()
     if math.isnan(value):
-        return Threshold(None, f"{len(faces)} rendered faces are too few for one: raise world.impostor_identities")
+        return Threshold(None, f"{len(faces)} rendered faces are too few for one: raise impostors.impostor_identities")
     return Threshold(float(value), f"calibrated on {len(faces)} rendered faces, and true of such only")
 
 

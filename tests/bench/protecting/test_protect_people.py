@@ -85,7 +85,7 @@ def test_methods_that_need_other_people_say_which_folder(album: Path) -> None:
 def test_embedded_surrogates_bring_other_people_and_a_warning(album: Path, faces_cache: Path) -> None:
     shutil.rmtree(album / "trip")
     more = ["model@surrogate=arcface_ir", f"paths.cache={faces_cache}", "world.auxiliary_identities=3"]
-    more += ["world.impostor_identities=4", "method=fgsm"]
+    more += ["impostors.impostor_identities=4", "method=fgsm"]
     with pytest.raises(ConfigError, match=r"arcface_ir learnt from rendered faces.*model@surrogate=NAME.*force=true"):
         protect(album, "out", *more)
     assert not (album.parent / "out").exists()

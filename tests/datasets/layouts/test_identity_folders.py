@@ -75,3 +75,35 @@ def test_names_that_become_equal_are_reported(tmp_path: Path):
     found = IdentityFolders(tmp_path).listing()
     assert list(found.image_id) == ["ann/\u00e9.png"]
     assert [(entry.image_id, entry.status) for entry in found.rejected] == [("ann/\u00e9.png", "duplicate")]
+
+
+def test_litter_beside_the_people_is_ignored_and_counted(tmp_path: Path):
+    for name in ("ann", "empty", "__MACOSX/ann", "only hidden", "@eaDir/ann", "nested/inner", "text"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("ann/1.png", "__MACOSX/ann/._1.png", "@eaDir/ann/SYNOFILE_THUMB.jpg", "only hidden/.1.png"):
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "text" / "notes.txt").write_text("no photo")
+    found = IdentityFolders(tmp_path).listing()
+    assert found.image_id == ("ann/1.png",)
+    assert [(entry.image_id, entry.status) for entry in found.rejected] == [
+        ("nested/", "no_photos"),
+        ("text/", "no_photos"),
+    ]
+    assert found.ignored == 7  # four folders; a hidden file, an inner folder and a text
+
+
+def test_links_and_pipes_do_not_stop_the_listing(tmp_path: Path):
+    for name in ("root/ann", "root/bob", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    root = tmp_path / "root"
+    for name in ("root/ann/1.png", "root/bob/1.png", "elsewhere/1.png"):
+        (tmp_path / name).write_bytes(PNG)
+    (root / "cleo").symlink_to(tmp_path / "elsewhere")
+    for link, target in (("here", "."), ("up", ".."), ("self", "self"), ("lost", "nowhere")):
+        (root / link).symlink_to(target)
+        (root / "ann" / link).symlink_to(target)
+    os.mkfifo(root / "ann" / "pipe.png")
+    os.mkfifo(root / "pipe")
+    found = IdentityFolders(root).listing()
+    assert list(found.image_id) == ["ann/1.png", "bob/1.png", "cleo/1.png"]
+    assert not found.rejected
