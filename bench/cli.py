@@ -183,6 +183,11 @@ def _experiments(line: CommandLine) -> int:
 
 
 def _one_experiment(config: Any) -> int:
+    if config.runtime.dry_run is True:
+        from cloakbench.bench.dry_run import describe_work
+
+        Screen().path(describe_work(config))
+        return 0
     from cloakbench.bench.run import run
 
     outcome = run(config)

@@ -90,10 +90,7 @@ BUDGETS = list_of(
     BUDGET, "a list of numbers from 0 to 255 in grey levels such as [4,8] (8 for 8/255), each once", once=True
 )
 NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
-NAME = Kind(
-    "a name without slashes, for a folder is called after it",
-    lambda value: isinstance(value, str) and bool(value.strip(" .")) and not set(value) & set("/\\\0\n"),
-)
+NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
 _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "logger")
 
@@ -135,6 +132,7 @@ KINDS: Mapping[str, Kind] = {
     "runtime.workers": AUTO | at_least(0),
     "runtime.retry_failed": BOOL,
     "runtime.force_report": BOOL,
+    "runtime.dry_run": BOOL,
     "poisoning": MAPPING | NULL,
     "poisoning.identities": at_least(2) | NULL,
     "poisoning.other_identities": at_least(0) | NULL,

@@ -24,12 +24,14 @@ from cloakbench.bench.archive import load_results
 from cloakbench.bench.command_line.plug_ins import make_importable
 from cloakbench.bench.command_line.show import call_hydra
 from cloakbench.bench.command_line.values import as_typed, quoted
+from cloakbench.bench.composition import compose_config
+from cloakbench.bench.dry_run import describe_work
 from cloakbench.bench.given import note_given
 from cloakbench.bench.kept_config import strip_kept_sweep
 from cloakbench.bench.reasons import reason_of
 from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.report.screen import Screen
-from cloakbench.bench.sweep_jobs import check_sweep
+from cloakbench.bench.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.datasets.redaction import without_secrets
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ def run_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> int:
         ConfigError: a value does not fit, or the launcher is not installed; no job has begun.
     """
     first, count = check_sweep(overrides, config_dirs)
+    if first.runtime.dry_run:
+        for job in sweep_jobs(overrides, config_dirs):
+            Screen().path(f"{' '.join(job)}: {describe_work(compose_config(job, config_dirs=config_dirs))}")
+        return 0
     folder = new_folder(Path(first.paths.results).absolute() / "sweeps")
     where = quoted(str(folder).replace("${", "\\${"))
     words = [as_typed(word, sweeping=True) for word in overrides]
