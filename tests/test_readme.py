@@ -26,14 +26,20 @@ SMALLER = (
     # Experiments are built whole (faces, models, methods, plan) and stop where their work would begin.
     (r"cloakbench experiment=(?!smoke)", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench method=", f"{FEW_PEOPLE} runtime.dry_run=true"),
-    (r"cloakbench -m ", FEW_PEOPLE),
+    (r"cloakbench -m ", f"{FEW_PEOPLE} statistics.resamples=50"),
+    (r"cloakbench experiment=smoke(?! --help)", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"make bench", f"ARGS='{FEW_PEOPLE} runtime.dry_run=true'"),
-    (r"cloakbench zoo", "runtime.dry_run=true"),
+    (
+        r"cloakbench zoo",
+        "only=[cosface_mobilenet] members.cosface_mobilenet.training.epochs=1 "
+        "members.cosface_mobilenet.faces.identities=4 members.cosface_mobilenet.faces.images_per_identity=4 "
+        "evaluation.identities=4 evaluation.distractors=20",
+    ),
     (r"cloakbench perf", "people=2 photos=2 repeats=1"),
     (r"cloakbench (verify|calibrate) model=cosface_ir$", "dataset.identities=4 dataset.impostor_identities=40"),
     (r"cloakbench check model=cosface_ir$", "dataset.identities=4"),
     # These call the commands above or the tests themselves; that make knows how is all that is left to see.
-    (r"make (?!bench|smoke)", "--dry-run"),
+    (r"make (?!bench)", "--dry-run"),
 )
 LACKING = (
     # What a newcomer does not have, and what the command must then say.
@@ -90,8 +96,12 @@ def bring_photos_and_weights(folder: Path) -> None:
     people = sorted(path for path in (PACK / "faces").iterdir() if len(list(path.iterdir())) == 5)
     for person in people[:6]:
         shutil.copytree(person, folder / "photos" / person.name)
-    shutil.copytree(people[0], folder / "other_photos")
-    (folder / "weights").symlink_to(PACK / "weights")
+    shutil.copytree(people[0], folder / "my_photos")
+    shutil.copytree(people[1], folder / "other_photos")
+    (folder / "weights").mkdir()
+    for path in (PACK / "weights").iterdir():
+        (folder / "weights" / path.name).symlink_to(path)
+    (folder / "weights" / "mine.onnx").symlink_to(PACK / "weights" / "mobilefacenet_y1.onnx")
 
 
 def test_there_are_commands_to_run() -> None:
