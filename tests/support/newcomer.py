@@ -82,7 +82,8 @@ def _install(clone: Path) -> None:
         archive.extractall(packages)
     command = venv / "bin" / "cloakbench"
     command.write_text(
-        f"#!{python}\nimport sys\nfrom cloakbench.bench.cli import main\nsys.exit(main())\n", encoding="utf-8"
+        f"#!{python}\nimport sys\nfrom cloakbench.bench.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n",
+        encoding="utf-8",
     )
     command.chmod(0o755)
     for mark in ("made-by-cloakbench", "ready-bench", "ready-test"):
