@@ -54,4 +54,7 @@ def byte_chunks(tensor: Tensor) -> Iterator[memoryview]:
     rows = tensor.reshape(1) if tensor.ndim == 0 else tensor
     row_bytes = max(1, rows[:1].numel() * rows.element_size())
     for some in rows.split(max(1, _CHUNK_BYTES // row_bytes)):
-        yield some.contiguous().view(-1).view(torch.uint8).numpy().data
+        flat = some.contiguous().view(-1)
+        if flat.stride(0) != 1:  # a single value counts as contiguous whatever its stride
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        yield flat.view(torch.uint8).numpy().data

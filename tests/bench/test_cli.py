@@ -261,6 +261,17 @@ def test_a_sweep_shares_the_store_and_ends_in_one_table_and_curve(
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 4
 
 
+def test_a_sweep_over_lists_of_budgets_has_them_in_the_table(
+    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+) -> None:
+    small = ("dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg")
+    done = cloakbench("-m", *tiny_overrides, *small, "method=fgsm", "epsilons_255=[4],[8]", timeout=600)
+    assert done.returncode == 0, done.stderr
+    [sweep] = (tmp_path / "results" / "sweeps").iterdir()
+    lines = (sweep / "tables" / "measurements.csv").read_text(encoding="utf-8").splitlines()
+    assert all(any(f"fgsm,{budget}" in line for line in lines) for budget in ("4", "8"))
+
+
 def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
     cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
 ) -> None:

@@ -87,6 +87,11 @@ def test_verification_alone_has_rates_where_there_are_impostors(tiny_overrides: 
     assert not rates["value"].map(math.isnan).any()
 
 
+def test_a_gallery_of_one_photo_is_enough(tiny_overrides: list[str]) -> None:
+    config = compose_config([*tiny_overrides, "method=fgsm", "dataset.distractors=1"], config_dirs=[str(CONFIG_DIR)])
+    assert len(prepare(config).faces["distractor"]) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -180,7 +180,11 @@ def test_what_changes_an_answer_changes_its_key_and_what_does_not_does_not(tmp_p
 
     base = keys()
     assert keys("statistics.resamples=10", "runtime.workers=2") == base
-    for change in ("attackers.small.epochs=5", "attackers.small.learning_rate=0.1", "regimes.standard.views=null"):
+    for change in (
+        "attackers.small.epochs=5",
+        "attackers.small.learning_rate=0.1",
+        "regimes.adversarial.adversary.radius_255=3",
+    ):
         assert keys(f"poisoning.{change}") != base
     assert keys("poisoning.seeds=[0,1,2]") > base
     assert not keys("seed=1") & base
