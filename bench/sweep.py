@@ -167,12 +167,13 @@ def combine_sweep(folder: Path, count: int) -> int:
         folder: of the sweep; its jobs have folders in it, named by their numbers.
         count: of jobs.
     """
-    from cloakbench.bench.report.sweep_writer import part_name, write_sweep
+    from cloakbench.bench.commands.console import wide_console
+    from cloakbench.bench.report.sweep_writer import write_sweep
     from cloakbench.bench.report.terminal import summary, table_on_screen
     from cloakbench.bench.report.variants import Job, arrange
 
     notes = dict(read_notes(folder, count))
-    screen = Screen()
+    screen = wide_console()
     common = set.intersection(*(set(note.overrides) for note in notes.values()))
     runs: dict[Path, Job] = {}
     for number, note in notes.items():
@@ -190,8 +191,6 @@ def combine_sweep(folder: Path, count: int) -> int:
         for table in tables:
             if len(sweep.parts) > 1 or table.name.endswith("_seeds"):
                 screen.print(table_on_screen(table))
-        for part in sweep.parts[1:] and sweep.parts:
-            log.info("part of the sweep: %s", part_name(sweep, part))
         screen.path(f"Combined report written: {folder / 'report.md'}")
     failed = {number: note.problems for number, note in notes.items() if note.problems}
     for number, problems in failed.items():

@@ -47,7 +47,8 @@ def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> tu
         except ConfigError as problem:
             if launcher := _missing_launcher(job):
                 raise ConfigError(launcher) from problem
-            where = f" (job {number} of the sweep: {' '.join(job)})" if len(jobs) > 1 else ""
+            own = [word for word in job if any(word not in other for other in jobs)]
+            where = f" (job {number} of the sweep: {' '.join(own)})" if own else ""
             raise ConfigError(f"{problem}{where}") from problem
     assert first is not None
     return first, len(jobs)

@@ -34,7 +34,13 @@ class Quantity:
         return Number(scale * estimate.value, scale * estimate.low, scale * estimate.high, digits)
 
     @property
+    def is_white_box(self) -> bool:
+        """Whether it says something of methods with a surrogate only."""
+        return self.key.startswith("white_box")
+
+    @property
     def column(self) -> str:
+        """Name in a CSV file, with its unit."""
         return self.key + "_percent" * self.is_rate
 
 
@@ -131,9 +137,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
         settings = [value_text(entry.settings[key]) if key in entry.settings else "" for key in sweep.names]
         budget = "" if entry.run.epsilon_255 is None else f"{entry.run.epsilon_255:g}"
         numbers = [
-            ""
-            if is_control(entry.run) and quantity.key.startswith("white_box")
-            else quantity.number(entry.values[quantity])
+            "" if is_control(entry.run) and quantity.is_white_box else quantity.number(entry.values[quantity])
             for quantity in quantities
         ]
         rows.append(Row(entry.label, (*settings, budget, str(known.n) if known.ok else "–", *numbers)))
@@ -174,7 +178,8 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
                 (math.fsum(values) / len(values), statistics.stdev(values)) if whole else (math.nan, math.nan)
             )
             digits = numbers[0].digits if whole else 1
-            cells += [Number(mean, digits=digits), Number(spread, digits=digits)]
+            blank = is_control(first.run) and quantity.is_white_box
+            cells += ["", ""] if blank else [Number(mean, digits=digits), Number(spread, digits=digits)]
         rows.append(Row(first.label, tuple(cells)))
     if not rows:
         return None

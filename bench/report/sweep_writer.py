@@ -50,7 +50,7 @@ def write_sweep(sweep: Sweep, runs: Sequence[Path], folder: Path) -> list[Table]
     return tables
 
 
-def part_name(sweep: Sweep, part: Part) -> str:
+def _part_name(sweep: Sweep, part: Part) -> str:
     """The experiment's name and what sets the part apart: ``smoke, seed 0``."""
     told = sweep.describe(part.settings)
     return f"{part.results.name}, {told}" if told else part.results.name
@@ -73,7 +73,7 @@ def _own_lines(sweep: Sweep, tables: Sequence[Table], folder: Path) -> list[str]
 
 def _part_line(sweep: Sweep, part: Part, number: int, runs: Sequence[Path], folder: Path) -> str:
     """Where the tables of a part are: in the report of its run, or in one over its runs, which is written."""
-    name = part_name(sweep, part)
+    name = _part_name(sweep, part)
     if len(part.jobs) == 1:
         place = Path(os.path.relpath(runs[part.jobs[0]], folder))
     else:

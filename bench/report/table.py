@@ -113,7 +113,7 @@ class Table:
 
 def to_markdown(table: Table) -> str:
     """A padded pipe table with caption and notes; column groups are joined into one column."""
-    groups = _groups(table.columns)
+    groups = column_groups(table.columns)
     shared = _shared_labels(groups)
     header = [table.stub, *(_markdown_header(group, shared) for group in groups)]
     lines = [list(map(markdown, header))]
@@ -166,7 +166,7 @@ def to_csv(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """A ``table*`` float for booktabs and adjustbox, shrunk to the text width only when it is wider."""
-    groups = _groups(table.columns)
+    groups = column_groups(table.columns)
     span = len(table.columns) + 1
     body = []
     if any(group[0].group for group in groups):
@@ -214,7 +214,7 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _groups(columns: Sequence[Column]) -> list[list[Column]]:
+def column_groups(columns: Sequence[Column]) -> list[list[Column]]:
     """Neighbouring columns with the same group; columns without one stand alone."""
     keyed = itertools.groupby(enumerate(columns), key=lambda pair: pair[1].group or pair[0])
     return [[column for _, column in members] for _, members in keyed]

@@ -11,7 +11,7 @@ from cloakbench.bench.report.labels import budget_name, method_name, scenario_na
 from cloakbench.bench.report.measured import Estimate, Measured, is_control
 from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.screen import plain
-from cloakbench.bench.report.table import GAP, Column, Number
+from cloakbench.bench.report.table import GAP, Column, Number, column_groups
 from cloakbench.bench.report.table import Table as ReportTable
 from cloakbench.bench.report.tables_facts import failures_table
 
@@ -64,11 +64,15 @@ def table_on_screen(source: ReportTable) -> Table:
         title=plain(source.title), caption=plain(source.caption), title_justify="left", caption_justify="left"
     )
     table.add_column(source.stub, no_wrap=True)
-    for column in source.columns:
-        table.add_column(plain(f"{column.group} {column.label}".strip()), justify="right")
+    groups = column_groups(source.columns)
+    for group in groups:
+        labels = " / ".join(column.label for column in group)
+        table.add_column(plain(f"{group[0].group} {labels}".strip()), justify="right")
     for row in source.rows:
-        cells = zip(source.columns, row.cells, strict=True)
-        table.add_row(plain(row.label), *(plain(_cell(column, cell)) for column, cell in cells))
+        cells = [_cell(column, cell) for column, cell in zip(source.columns, row.cells, strict=True)]
+        place = iter(cells)
+        joined = [" / ".join(part for _, part in zip(group, place, strict=False) if part) for group in groups]
+        table.add_row(plain(row.label), *map(plain, joined))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,9 +35,8 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
     ],
 )
 def test_what_does_not_fit_is_said_before_any_work(words: list[str], told: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r".") as error:
+    with pytest.raises(ConfigError, match=re.escape(told)) as error:
         check_sweep(["experiment=smoke", f"paths.results={tmp_path}/results", *words])
-    assert told in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "results").exists()
 
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_said_before_any_work(words: list[str], told: str, 
 def test_the_last_of_all_combinations_is_looked_at_too() -> None:
     words = ["experiment=smoke", "method=fgsm,pgd", "method.epsilon_255=4,8", "seed=0,x"]
     with pytest.raises(
-        ConfigError, match=r"seed is x.*\(job 1 of the sweep: .*method=fgsm method.epsilon_255=4 seed=x\)"
+        ConfigError, match=r"seed is x.*\(job 1 of the sweep: method=fgsm method.epsilon_255=4 seed=x\)"
     ):
         check_sweep(words)
 
@@ -146,7 +146,7 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     [folder] = (tmp_path / "relative" / "sweeps").iterdir()
     assert (folder / "figures" / "budget.pdf").exists()
     assert len(list((tmp_path / "relative" / "runs").iterdir())) == 2
-    assert not [path for path in tmp_path.iterdir() if path.name not in ("relative", "results")]
+    assert {path.name for path in tmp_path.iterdir()} <= {"relative", ".submitit"}
 
 
 def test_joblib_works_on_an_empty_store_with_workers(tmp_path: Path, tiny_overrides: list[str]) -> None:
