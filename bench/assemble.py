@@ -108,7 +108,7 @@ def read_records(
 
 def _rates(experiment: Experiment, inventory: Inventory, job: MeasureJob, key: str) -> pd.DataFrame:
     rates = _name_cells(experiment, _read(experiment, "measurements", key), job)
-    rates = _with_reasons(rates, np.array([inventory.reasons(cell) for cell in experiment.cells], dtype=object))
+    rates = _with_reasons(rates, np.array([inventory.photo_reasons(cell) for cell in experiment.cells], dtype=object))
     cards, attacked_with = experiment.cards, experiment.same_weights[job.target]
     white_box = [not attacked_with.isdisjoint(cell.surrogates) for cell in experiment.cells]
     same_family = [
@@ -168,7 +168,7 @@ def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
             experiment.config.statistics.resamples,
             experiment.config.seed,
         )
-        rates = _with_reasons(rates.assign(cell=0), np.array([inventory.reasons(cell)], dtype=object))
+        rates = _with_reasons(rates.assign(cell=0), np.array([inventory.photo_reasons(cell)], dtype=object))
         frames.append(
             rates.assign(
                 protocol="quality",

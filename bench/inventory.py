@@ -52,15 +52,16 @@ class Inventory:
         return lost
 
     def reasons(self, cell: Cell) -> str:
-        """Why a cell's method raised, or gave no photo where it says why: the first three reasons; empty where it went
-        through."""
-        failed = [reason for unit in self.of(cell) for reason in self._reasons(unit)]
-        return _some(failed)
+        """Why a cell's method raised, each reason once; empty where it did not."""
+        failed = [self.failures[unit.key]["reason"] for unit in self.of(cell) if unit.key in self.failures]
+        return "; ".join(dict.fromkeys(failed))
 
-    def _reasons(self, unit: Unit) -> list[str]:
-        if unit.key in self.failures:
-            return [self.failures[unit.key]["reason"]]
-        return list(self.about[unit.key].get("facts", {}).get("failed", {}).values())
+    def photo_reasons(self, cell: Cell) -> str:
+        """Why a cell's method gave no photo for some, where it says so: the first three reasons."""
+        return _some([reason for unit in self.of(cell) for reason in self._photo_reasons(unit)])
+
+    def _photo_reasons(self, unit: Unit) -> list[str]:
+        return list(self.about.get(unit.key, {}).get("facts", {}).get("failed", {}).values())
 
     def details(self) -> list[str]:
         """What a programmer wants to know of each failure: cell, chunk, traceback."""
@@ -79,7 +80,7 @@ class Inventory:
             elif unit.key in self.about:
                 lost = sum(status != OK for status in self.about[unit.key]["status"])
                 if lost:
-                    why = _some(self._reasons(unit))
+                    why = _some(self._photo_reasons(unit))
                     of = f"{lost} of {len(unit.chunk.probes)} photos of a chunk failed"
                     lines.append(f"{unit.cell.label}: {of}{f': {why}' if why else ''}")
         return list(dict.fromkeys(lines))

@@ -78,6 +78,8 @@ def test_bad_files_are_named_one_by_one_and_nothing_else_is_lost(tmp_path: Path)
     person = sorted(path for path in root.iterdir() if len(list(path.iterdir())) == 5)[0]
     (person / "6.jpg").write_text("this is a text file", encoding="utf-8")
     (root / "nobody").mkdir()
+    (root / "nobody" / "notes.txt").write_text("no photo", encoding="utf-8")
+    (root / "empty").mkdir()
     from PIL import Image
 
     Image.new("RGB", (200, 200), (90, 120, 150)).save(person / "7.png")

@@ -81,14 +81,13 @@ def test_bad_files_get_a_status_and_the_rest_goes_through(tmp_path: Path, caplog
         "ann/large.png": "too_large",
         "bob/copy.png": "duplicate",
         "bob/stolen.bmp": "duplicate",
-        "empty/": "no_photos",
     }
     notes = {entry.image_id: entry.note for entry in data.rejected()}
     assert all(note and "\n" not in note for note in notes.values())
     assert notes["bob/copy.png"] == "same pixels as bob/0.png"
     assert notes["bob/stolen.bmp"] == "same pixels as ann/0.png, another person: one of the two labels is wrong"
     assert len(data.faces("probe")) == 2
-    assert "11 photos listed, 1 other files and folders ignored" in caplog.text
+    assert "11 photos listed, 2 other files and folders ignored" in caplog.text
     assert "duplicate 2" in caplog.text
 
 

@@ -81,10 +81,13 @@ def _install(clone: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     command = venv / "bin" / "cloakbench"
-    command.write_text(
-        f"#!{python}\nimport sys\nfrom cloakbench.bench.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n",
-        encoding="utf-8",
+    lines = (
+        "import sys",
+        "from cloakbench.bench.cli import main",
+        "if __name__ == '__main__':",
+        "    sys.exit(main())",
     )
+    command.write_text("\n".join((f"#!{python}", *lines, "")), encoding="utf-8")
     command.chmod(0o755)
     for mark in ("made-by-cloakbench", "ready-bench", "ready-test"):
         (venv / mark).touch()
