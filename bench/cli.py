@@ -33,9 +33,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from cloakbench import __version__
 from cloakbench.bench.command_line import flags
 from cloakbench.bench.command_line.environment import read_environment
 from cloakbench.bench.command_line.flags import CommandLine, read_command_line
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(line: CommandLine) -> int:
     if flags.VERSION in line:
-        sys.stdout.write(f"cloakbench {_version()}\n")
+        sys.stdout.write(f"cloakbench {__version__}\n")
         return 0
     if flags.HELP in line or line.verb == "help":
         sys.stdout.write(_help(line))
@@ -160,13 +160,6 @@ def _perf(line: CommandLine) -> int:
     from cloakbench.bench.perf import main as perf
 
     return perf(line.plain)
-
-
-def _version() -> str:
-    try:
-        return version("cloakbench")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _experiments(line: CommandLine) -> int:

@@ -10,4 +10,7 @@ from importlib import metadata
 
 __all__ = ["__version__"]
 
-__version__ = metadata.version("cloakbench")
+try:
+    __version__ = metadata.version("cloakbench")
+except metadata.PackageNotFoundError:  # a copy of the files that nobody installed
+    __version__ = "0+unknown"
