@@ -9,7 +9,7 @@ import pytest
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.parts import build_parts
 from cloakbench.bench.plan import read_limits
-from cloakbench.bench.poisoning.plan import _cells
+from cloakbench.bench.poisoning.plan import poisoning_cells
 from cloakbench.bench.reasons import ConfigError
 
 
@@ -88,7 +88,7 @@ def test_limits_of_methods_that_are_not_chosen_do_not_apply() -> None:
     ],
 )
 def test_the_poisoning_track_has_the_same_rule(words: tuple[str, ...], expected: set[float]) -> None:
-    cells = _cells(compose_config(["experiment=survey_fig2", *words]))
+    cells = poisoning_cells(compose_config(["experiment=survey_fig2", *words]))
     assert {cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)} == expected
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cloakbench.bench import composition, sweep
+from cloakbench.bench import sweep
+from cloakbench.bench import sweep_jobs as listing
 from cloakbench.bench.cli import main
-from cloakbench.bench.composition import check_sweep, sweep_jobs
 from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
+from cloakbench.bench.sweep_jobs import check_sweep, sweep_jobs
 
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,8 +61,8 @@ def test_jobs_are_the_product_of_all_values() -> None:
 
 
 def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "find_spec", lambda _: None)
-    monkeypatch.setattr(composition, "compose_config", lambda *_, **__: (_ for _ in ()).throw(ConfigError("none such")))
+    monkeypatch.setattr(listing, "find_spec", lambda _: None)
+    monkeypatch.setattr(listing, "compose_config", lambda *_, **__: (_ for _ in ()).throw(ConfigError("none such")))
     with pytest.raises(ConfigError, match=r"pip install 'cloakbench\[sweep\]'"):
         check_sweep(["hydra/launcher=joblib", "seed=0,1"])
 

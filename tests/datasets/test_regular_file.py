@@ -14,6 +14,7 @@ from cloakbench.bench.composition import group_options
 from cloakbench.datasets.archives import unpack
 from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.detection import read_landmarks
+from cloakbench.datasets.exclusive import exclusive
 from cloakbench.datasets.layouts.csv_table import CsvTable
 from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.layouts.impersonation import Impersonation
@@ -23,7 +24,6 @@ from cloakbench.datasets.listing import Listing, Segment
 from cloakbench.datasets.pairs import read_pairs
 from cloakbench.datasets.regular_file import NotRegularError, open_regular, read_regular, require_regular
 from cloakbench.models.download import file_sha256
-from cloakbench.models.exclusive import exclusive
 from cloakbench.models.weight_file import WeightFile
 from cloakbench.models.weight_lock import keep_first
 

@@ -44,7 +44,7 @@ def refusal(path: Path, network: bool = True) -> str:
         (b'{"error": "Not\\u001b[31m found", "status": 404}', "a JSON text that says 'Not [31m found'", "fetch"),
         (b'{"detail": {"code": 1}}', "a JSON text that says", "fetch the file itself"),
         (b"[1, 2]", "a JSON text", "fetch the file itself"),
-        (gzip.compress(b"weights"), "packed with gzip", "unpack it first"),
+        (gzip.compress(b"weights", mtime=0), "packed with gzip", "unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "an HDF5 file", "convert it to PyTorch or ONNX"),
         (b"%PDF-1.7 ...", "a PDF document", "fetch the file itself"),
     ],

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign, plain, shown
+from cloakbench.bench.report.escape import terminal
+from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign, plain
 from cloakbench.bench.report.terminal import summary
 
 NAMES = ["a[/b]", "[red]x", "old [2]/[bold]r", ":smile:", "été 写真", "a\u3000b", "\u200cنام", "x\\[y]"]
@@ -41,7 +42,7 @@ def test_nothing_in_a_name_is_markup(name: str) -> None:
     "sign", ["\x1b[31m", "\x07", "\x00", "\r", "\x9b2J", "\u202e", "\u2066", "\u2028", "\udcff", "\x7f"]
 )
 def test_what_steers_a_terminal_is_shown_as_an_escape(sign: str) -> None:
-    assert shown(f"a{sign}b").isprintable()
+    assert terminal(f"a{sign}b").isprintable()
     assert sign not in printed(f"a{sign}b")
     assert sign not in printed(plain(f"a{sign}b"))
     record = logging.LogRecord("x", logging.INFO, "", 0, "run %s", (f"a{sign}b",), None)
@@ -58,7 +59,7 @@ def test_a_summary_shows_the_names_of_run_data_set_and_method_on_any_console(res
     )
     text = file.getvalue()
     assert "\x1b" not in text
-    assert f"{shown(name)} on {shown(name)}" in text
+    assert f"{terminal(name)} on {terminal(name)}" in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
