@@ -130,7 +130,9 @@ def _poisoning(part: Part) -> Iterator[Entry]:
 
 def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -> Table:
     quantities = shown_quantities(entries)
-    ordered = sorted(entries, key=lambda entry: not is_control(entry.run))  # stable: otherwise as the parts have them
+    of_parts = {key for part in sweep.parts for key in part.settings}
+    beside = [entry for rows in by_all_but(entries, list(of_parts)) for entry in rows]  # parts next to each other
+    ordered = sorted(beside, key=lambda entry: not is_control(entry.run))
     rows = []
     for entry in ordered:
         known = next((estimate for estimate in entry.values.values() if estimate.ok), Estimate())

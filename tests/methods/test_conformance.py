@@ -12,38 +12,16 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL import Image
 
 from cloakbench.methods.base import Budget, Protector
-from cloakbench.methods.conformance import check_config, check_protector, tiny_people, tiny_resources
+from cloakbench.methods.conformance import check_config, check_protector, in_short, tiny_people, tiny_resources
 from cloakbench.methods.controls import RandomSign
 from cloakbench.methods.precomputed import Precomputed
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
-SHORTER = {
-    "vmi_fgsm": ["method.neighbours=2"],
-    "opom_convex_hull_dfanet_m": ["method.steps=12"],
-    "fawkes_paper": ["method.steps=40"],
-    "fawkes_v1_mid": ["method.steps=40"],
-    "fawkes_v1_high": ["method.steps=40"],
-    "tip_im": ["method.steps=6"],
-    "tip_im_linf": ["method.steps=6"],
-    "tip_im_mmd": ["method.steps=6"],
-    "lowkey": ["method.steps=12"],
-    "lowkey_matched": ["method.steps=12", "method.step_255=2"],
-    "em_class": ["method.max_rounds=1", "method.batches_per_round=1"],
-    "em_sample": ["method.max_rounds=1", "method.batches_per_round=1", "method.steps=3"],
-    "em_max": ["method.max_rounds=1", "method.batches_per_round=1", "method.steps=3"],
-    "rem": ["method.outer_steps=1", "method.steps=1", "method.adversary.steps=1"],
-    "rem_full": [
-        "method.outer_steps=1",
-        "method.steps=1",
-        "method.view_samples=2",
-        "method.adversary.steps=1",
-    ],
-}
-"""Official settings are minutes long in all; fewer steps take the same path."""
 NEED_A_FILE = ("precomputed", "lowkey_lpips")
 """They have tests of their own."""
 
@@ -59,9 +37,16 @@ def failures(results: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in NEED_A_FILE])
 def test_every_config_conforms(method: str) -> None:
-    results = check_config(composed(f"+method={method}", *SHORTER.get(method, [])))
+    results = check_config(composed(f"+method={method}"))
     assert failures(results) == []
     assert sum(not result.skipped for result in results) >= 6
+
+
+def test_long_searches_and_trainings_are_cut_short() -> None:
+    short = in_short(OmegaConf.to_container(composed("+method=rem_full")))  # type: ignore[arg-type]
+    assert (short["outer_steps"], short["steps"], short["adversary"]["steps"]) == (1, 2, 2)
+    assert short["step_255"] == 1.6 and short["random_start"] is True and short["batch_size"] == 128
+    assert in_short({"steps": 3, "epochs": True, "targets": "x"}) == {"steps": 3, "epochs": True, "targets": "x"}
 
 
 def test_precomputed_conforms(tmp_path: Path) -> None:
