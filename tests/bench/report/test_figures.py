@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.report import figure_faces, figures
 from cloakbench.bench.report.measured import Measured
-from cloakbench.bench.report.plotting import Skipped, save_figure
+from cloakbench.bench.report.plotting import Skipped, figure_bytes
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,7 @@ def test_face_without_a_protected_photo_is_labelled(measured):
     assert words.count("difference\n×10") == 2
 
 
-def test_pdf_embeds_fonts_and_carries_no_date(measured, tmp_path):
-    save_figure(figures.transfer_heat_map(measured), tmp_path / "x.pdf")
-    content = (tmp_path / "x.pdf").read_bytes()
+def test_pdf_embeds_fonts_and_carries_no_date(measured):
+    content = figure_bytes(figures.transfer_heat_map(measured), ".pdf")
     assert b"FontFile2" in content
     assert b"CreationDate" not in content
