@@ -23,7 +23,7 @@ from cloakbench.bench.run import Outcome, run
 from cloakbench.bench.store import StoreError
 
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
-FAST, SLOW = 4, 100
+FAST, SLOW = 3, 100
 """Random trials per experiment."""
 
 
@@ -165,6 +165,20 @@ def test_stages_of_a_poisoning_are_made_again_in_the_same_run(tiny_poisoning: Fi
     for kind in ("attacks", "quality", "protected"):
         tiny_poisoning.first(kind).write_bytes(bytes(100))
     tiny_poisoning.assert_as_before()
+
+
+def test_what_a_method_trained_is_trained_again_when_it_is_damaged(tiny: Finished) -> None:
+    more = ("method=trained", "method.epsilon_255=4")
+    first = tiny.run(*more)
+    rates = first.results.measurements
+    for path in entries(tiny.store / "learnt"):
+        path.write_bytes(path.read_bytes().replace(b"seal", b"deal"))
+    for path in set(entries(tiny.store / "protected")) - set(tiny.entries):
+        path.unlink()
+    shutil.rmtree(tiny.store / "measurements")
+    again = tiny.run(*more)
+    assert again.problems == []
+    assert again.results.measurements.equals(rates)
 
 
 def test_a_damaged_failure_is_found_out_again(tiny: Finished) -> None:

@@ -83,8 +83,7 @@ def test_face_without_a_protected_photo_is_labelled(measured):
     assert words.count("difference\n×10") == 2
 
 
-def test_pdf_embeds_fonts_and_carries_no_date(measured, tmp_path):
-    (tmp_path / "x.pdf").write_bytes(figure_bytes(figures.transfer_heat_map(measured), ".pdf"))
-    content = (tmp_path / "x.pdf").read_bytes()
+def test_pdf_embeds_fonts_and_carries_no_date(measured):
+    content = figure_bytes(figures.transfer_heat_map(measured), ".pdf")
     assert b"FontFile2" in content
     assert b"CreationDate" not in content
