@@ -149,3 +149,27 @@ def test_no_link_in_the_folder_is_followed(tmp_path: Path, photos: list[str]) ->
 def test_the_folder_has_to_be_named(photos: list[str]) -> None:
     with pytest.raises(ConfigError, match="set output=FOLDER"):
         main(photos)
+
+
+def test_what_is_missing_and_what_is_too_much_is_named_in_report_and_log(
+    tmp_path: Path, tiny_overrides: list[str]
+) -> None:
+    """With a worker process: what the method logs there must reach the run's log."""
+    main([*tiny_overrides, f"output={tmp_path}/out", "--config-dir", CONFIG_DIR])
+    probes = [row for row in rows(tmp_path / "out") if row["role"] == "probe"]
+    back = tmp_path / "back"
+    for row in probes[:2]:
+        place = (back / row["image_id"]).with_suffix(".png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((tmp_path / "out" / row["crop"]).read_bytes())
+    (back / "stranger.png").write_bytes(b"no photo of ours")
+    words = [*tiny_overrides, "method=precomputed", f"method.folder={back}", "runtime.workers=1"]
+    outcome = run(compose_config(words, config_dirs=[CONFIG_DIR]))
+    missing = f"no file {probes[2]['image_id']}.* in {back}"
+    assert any(f"precomputed: 4 of 6 photos of a chunk failed: {missing}; " in line for line in outcome.problems)
+    table = (outcome.folder / "tables" / "failures.csv").read_text(encoding="utf-8")
+    assert f"16 of 18 photos failed; {missing}; " in table
+    log = (outcome.folder / "run.log").read_text(encoding="utf-8")
+    assert f"precomputed: 16 of 18 photos have no file in {back}: {probes[2]['image_id']}.*, " in log
+    assert f"precomputed: 1 files in {back} belong to no photo of the experiment: stranger.png" in log
+    assert "WARNING cloakbench.methods.precomputed: precomputed: 4 of 6 photos failed: " in log
