@@ -10,7 +10,7 @@ cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs 
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
-cloakbench doctor [time=true]                      what can run here, and what is missing
+cloakbench doctor [time=false]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench perf [people=N]                         our loops against bare loops, as ratios
