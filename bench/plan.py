@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.building import build
 from cloakbench.bench.given import is_given, is_taken_out
-from cloakbench.bench.keys import content_key
+from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.reasons import ConfigError
 from cloakbench.datasets.base import FaceSet, Role
@@ -321,8 +321,13 @@ def unit_key(
         "targets": [digests["auxiliary"][row] for row in chunk.targets] if "targets" in protector.needs else [],
         "files": dict(protector.files_read([faces["probe"].image_id[row] for row in chunk.probes])),
         "auxiliary": auxiliary_digest if "auxiliary" in protector.needs else "",
+        "landmarks": _landmarks_digest(faces["probe"], chunk.probes) if "landmarks" in protector.needs else "",
     }
     return content_key("protected", inputs), inputs
+
+
+def _landmarks_digest(faces: FaceSet, rows: Sequence[int]) -> str:
+    return "" if faces.landmarks is None else tensor_digest(faces.landmarks[list(rows)])
 
 
 def _rows_by_identity(faces: FaceSet) -> dict[str, list[int]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloakbench.bench.keys import content_key
+from torch import Tensor
+
+from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.store import EntryGoneError, Store
 from cloakbench.datasets.base import FaceSet
 
@@ -15,22 +17,26 @@ _LABELS = "face_labels"
 """Kind of the entries beside the photos: names, landmarks, attributes."""
 
 
-def faces_key(manifest_digest: str, role: str) -> tuple[str, dict[str, Any]]:
-    """Key and inputs of the stored faces of a role."""
-    inputs = {"manifest": manifest_digest, "role": role}
+def faces_key(manifest_digest: str, role: str, faces: FaceSet) -> tuple[str, dict[str, Any]]:
+    """Key and inputs of the stored faces of a role: the photos by the manifest, and what stands beside them."""
+    labels = {name: tensor_digest(values) for name, values in _labels(faces).items()}
+    inputs = {"manifest": manifest_digest, "role": role, "labels": labels}
     return content_key("faces", inputs), inputs
+
+
+def _labels(faces: FaceSet) -> dict[str, Tensor]:
+    labels = {f"attribute {name}": values for name, values in faces.attributes.items()}
+    return labels | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
 
 
 def write_faces(store: Store, manifest_digest: str, role: str, faces: FaceSet) -> str:
     """Store faces for the workers, unless they are there already; returns their key."""
-    key, inputs = faces_key(manifest_digest, role)
+    key, inputs = faces_key(manifest_digest, role, faces)
     if not store.has_array("faces", key):
         store.write_array("faces", key, faces.images)
     if not store.has_tensors(_LABELS, key):
-        labels = {f"attribute {name}": values for name, values in faces.attributes.items()}
-        tensors = labels | ({} if faces.landmarks is None else {"landmarks": faces.landmarks})
         note = {"id": faces.image_id, "identity": faces.identity}
-        store.write_tensors(_LABELS, key, tensors, inputs, note)
+        store.write_tensors(_LABELS, key, _labels(faces), inputs, note)
     return key
 
 

@@ -26,6 +26,7 @@ SMALLER = (
     # Experiments are built whole (faces, models, methods, plan) and stop where their work would begin.
     (r"cloakbench experiment=(?!smoke)", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench method=", f"{FEW_PEOPLE} runtime.dry_run=true"),
+    (r"cloakbench export ", FEW_PEOPLE),
     (r"cloakbench -m ", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"cloakbench experiment=smoke(?! --help)", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"make bench", f"ARGS='{FEW_PEOPLE} runtime.dry_run=true'"),

@@ -19,7 +19,7 @@ from cloakbench.datasets.base import FaceSet
 def faces() -> FaceSet:
     images = torch.arange(3 * 3 * 4 * 4, dtype=torch.uint8).view(3, 3, 4, 4)
     attributes = {"age": torch.tensor([3, -1, 2]), "smile": torch.tensor([0, 1, 0])}
-    return FaceSet(images, ("a", "b", "c"), ("x", "y", "x"), torch.rand(3, 5, 2), attributes)
+    return FaceSet(images, ("a", "b", "c"), ("x", "y", "x"), torch.arange(30.0).view(3, 5, 2), attributes)
 
 
 def test_every_column_comes_back(tmp_path: Path) -> None:
@@ -49,6 +49,14 @@ def test_stored_once_and_made_again_when_damaged(tmp_path: Path) -> None:
         read_faces(store, key)
     write_faces(store, "digest", "probe", faces())
     assert len(read_faces(store, key)) == 3
+
+
+def test_other_landmarks_or_attributes_are_other_faces(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    key = write_faces(store, "digest", "probe", faces())
+    moved = replace(faces(), landmarks=torch.zeros(3, 5, 2))
+    older = replace(faces(), attributes={"age": torch.tensor([4, -1, 2])})
+    assert len({key, *(write_faces(store, "digest", "probe", some) for some in (moved, older))}) == 3
 
 
 _WRITER = """
