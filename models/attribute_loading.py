@@ -42,7 +42,7 @@ def load_attribute_model(
             or what was loaded does not answer as ``outputs`` says, finitely and with a gradient.
     """
     wanted = Wanted("output_names", len(outputs), output_names)
-    module, digest = load_network(weights, network, inputs, wanted, page=str(card.get("page", "")))
+    module, digest = load_network(weights, network, str(card.get("page", "")), inputs, wanted)
     try:
         full_card = AttributeCard(name=name, weights_sha256=digest, **card)
     except TypeError as error:

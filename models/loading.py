@@ -17,6 +17,9 @@ from cloakbench.models.onnx_reader.load import Wanted, load_onnx
 from cloakbench.models.state_dict import read_state_dict
 from cloakbench.models.weight_file import WeightError, WeightFile
 
+_FACE = InputSpec()
+_ALL_OUTPUTS = Wanted()
+
 
 def load_recogniser(
     name: str,
@@ -41,7 +44,7 @@ def load_recogniser(
             or what was loaded does not give finite embeddings ``[N, D]`` with a gradient.
     """
     wanted = Wanted("output", 1, None if output is None else [output])
-    module, digest = load_network(weights, network, inputs, wanted, page=str(card.get("page", "")))
+    module, digest = load_network(weights, network, str(card.get("page", "")), inputs, wanted)
     return assemble(name, module, digest, inputs, card)
 
 
@@ -70,16 +73,20 @@ def assemble(name: str, module: nn.Module, digest: str, inputs: InputSpec, card:
 
 
 def load_network(
-    weights: WeightFile, network: Callable[[], nn.Module] | None, inputs: InputSpec, wanted: Wanted, page: str = ""
+    weights: WeightFile,
+    network: Callable[[], nn.Module] | None,
+    page: str = "",
+    inputs: InputSpec = _FACE,
+    wanted: Wanted = _ALL_OUTPUTS,
 ) -> tuple[nn.Module, str]:
     """The frozen network of a weight file, and the file's sha256.
 
     Args:
         weights: where the file is, its digest and its layout.
         network: builds the architecture of a checkpoint; None for an ONNX file, which carries its own.
-        inputs: what the network is given.
-        wanted: which outputs of an ONNX file.
         page: where the file is published; named when it is missing and cannot be fetched.
+        inputs: what the network of an ONNX file is given.
+        wanted: which outputs of an ONNX file.
 
     Raises:
         WeightError: the file is missing, corrupt, not the one asked for, would run code, or does not fit the network.
