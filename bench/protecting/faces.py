@@ -13,6 +13,7 @@ from torch import Tensor
 from cloakbench.datasets.alignment import crop_side, transform_points
 from cloakbench.datasets.crops import align
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
+from cloakbench.datasets.given_points import sound_points
 from cloakbench.datasets.photos import PhotoError, decode
 from cloakbench.datasets.regular_file import read_regular
 
@@ -103,7 +104,7 @@ class FaceFinder:
     def find(self, pixels: Tensor, given: Tensor | None) -> Found:
         """The faces of a decoded photo, uint8 ``[3, H, W]``; raises `PhotoError`."""
         if given is not None:
-            found, others = [_face(pixels, given, None)], 0
+            found, others = [_face(pixels, sound_points(given, *pixels.shape[1:]), None)], 0
         else:
             detection = detect_faces(self.detector, pixels)
             main = choose_face(detection, *pixels.shape[1:])

@@ -1,14 +1,12 @@
 """``report.csv`` and ``report.md``: what happened to every photo.
 
-Names of files are somebody else's text. In Markdown what would be markup is escaped, control characters are written out
-in both, and a cell that a spreadsheet would take for a formula begins with an apostrophe.
+Names of files are somebody else's text, and are escaped as everywhere (`cloakbench.bench.report.escape`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from cloakbench.bench.protecting.collect import Album, Left, Photo
 from cloakbench.bench.protecting.faces import Face
 from cloakbench.bench.protecting.judge import VIEWS, Verdict
+from cloakbench.bench.report import escape
 from cloakbench.datasets.base import OK
 
 Row = dict[str, Any]
@@ -46,7 +45,6 @@ crop covers, ``changed_pixels`` is over the whole photo; ``exact`` says whether 
 made. Four more columns per model: see `judge.Similarity`."""
 
 _LEFT_MOST = 200  # of what was left alone, named in the report
-_MARKUP = re.compile(r"([\\`*\[\]<>|&$#~])")
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,6 @@ def face_row(
         "notes": "; ".join(notes),
         "cosines": {key: dict(found) for key, found in verdict.similarity.items()},
     }
-
-
-def shown(text: str) -> str:
-    """Text of others on one line: control characters, which a terminal would obey, are written out."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def left_rows(album: Album) -> list[Row]:
@@ -154,7 +147,12 @@ def _cosines(found: dict[str, float | None]) -> str:
 def _left_alone(left: Sequence[Left], litter: int) -> list[str]:
     lines = []
     if left or litter:
-        lines = ["", "## Left alone", "", *(f"- {_escaped(item.name)}: {item.why}" for item in left[:_LEFT_MOST])]
+        lines = [
+            "",
+            "## Left alone",
+            "",
+            *(f"- {escape.markdown(item.name)}: {item.why}" for item in left[:_LEFT_MOST]),
+        ]
         lines += [f"- {len(left) - _LEFT_MOST} more files"] if len(left) > _LEFT_MOST else []
         lines += [f"- hidden files, and such as systems leave behind: {litter}"] if litter else []
     return lines
@@ -172,15 +170,8 @@ nobody tried may still know the face."""
 
 def _cell(value: Any) -> Any:
     """A value as a spreadsheet may read it."""
-    if not isinstance(value, str):
-        return value
-    text = shown(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", shown(text))
+    return escape.csv(value) if isinstance(value, str) else value
 
 
 def _line(cells: Sequence[Any]) -> str:
-    return f"| {' | '.join('' if cell is None else _escaped(str(cell)) for cell in cells)} |"
+    return f"| {' | '.join('' if cell is None else escape.markdown(str(cell)) for cell in cells)} |"

@@ -26,7 +26,6 @@ from cloakbench.bench.protecting.report import (
     face_row,
     failure_row,
     left_rows,
-    shown,
     to_csv,
     to_markdown,
 )
@@ -34,6 +33,7 @@ from cloakbench.bench.protecting.settings import Settings, settings_in_words
 from cloakbench.bench.protecting.sheet import Shown, draw_sheet, pictures_of
 from cloakbench.bench.protecting.verdicts import Threshold, find_thresholds, summary, verdict
 from cloakbench.bench.reasons import reason_of
+from cloakbench.bench.report.escape import terminal
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.encoding import encode, keeps_alpha
 from cloakbench.datasets.metadata import ON_WHITE, read_metadata
@@ -104,7 +104,7 @@ def run_protect(settings: Settings) -> Outcome:
 
 
 def _say_what_is_left(album: Album) -> None:
-    others = [shown(item.name) for item in album.left if not item.may_hold_photos]
+    others = [terminal(item.name) for item in album.left if not item.may_hold_photos]
     if others:
         more = f" and {len(others) - _NAMED} more (see report.md)" if len(others) > _NAMED else ""
         log.info("left alone: %s%s", ", ".join(others[:_NAMED]), more)
@@ -253,7 +253,9 @@ def _finish(
     if any(row["status"] == OK for row in table):
         reports["report.png"] = draw_sheet(_sheet(ledger, album, table))
     ledger.write_reports(reports)
-    problems = tuple(shown(f"{row['file']}: {row['status']}: {row['notes']}") for row in listed if row["status"] != OK)
+    problems = tuple(
+        terminal(f"{row['file']}: {row['status']}: {row['notes']}") for row in listed if row["status"] != OK
+    )
     protected = len({row["file"] for row in table if row["status"] == OK})
     report = settings.output / "report.md"
     return Outcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
@@ -278,7 +280,7 @@ def _sheet(ledger: Ledger, album: Album, table: Sequence[Row]) -> list[Shown]:
         if row["status"] == OK:
             words.setdefault(row["file"], row["verdict"])
     return [
-        Shown(shown(photo.name), words[photo.name], ledger.pictures(photo))
+        Shown(terminal(photo.name), words[photo.name], ledger.pictures(photo))
         for photo in album.photos
         if photo.name in words
     ]
