@@ -66,7 +66,7 @@ _COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch"
 """Words with a module of their own in ``bench.commands``."""
 
 _VERBS = (*_COMMANDS, "zoo", "perf", "help")
-_WITH_NAMES = ("report", "list", "help")
+_WITH_NAMES = ("report", "list", "check", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

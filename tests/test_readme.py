@@ -24,7 +24,8 @@ FEW_PEOPLE = (
 )
 SMALLER = (
     # Experiments are built whole (faces, models, methods, plan) and stop where their work would begin.
-    (r"cloakbench experiment=(?!smoke)", f"{FEW_PEOPLE} runtime.dry_run=true"),
+    (r"cloakbench experiment=(?!smoke|real_faces)", f"{FEW_PEOPLE} runtime.dry_run=true"),
+    (r"cloakbench experiment=real_faces", "runtime.dry_run=true"),
     (r"cloakbench method=", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench export ", FEW_PEOPLE),
     (r"cloakbench -m ", f"{FEW_PEOPLE} statistics.resamples=50"),
@@ -37,8 +38,12 @@ SMALLER = (
         "evaluation.identities=4 evaluation.distractors=20",
     ),
     (r"cloakbench perf", "people=2 photos=2 repeats=1"),
-    (r"cloakbench (verify|calibrate) model=cosface_ir$", "dataset.identities=4 dataset.impostor_identities=40"),
-    (r"cloakbench check model=cosface_ir$", "dataset.identities=4"),
+    (
+        r"cloakbench (verify|calibrate) model=cosface_ir$",
+        "dataset.identities=24 dataset.distractors=20 dataset.impostor_identities=40",
+    ),
+    (r"cloakbench check model=cosface_ir$", "dataset.identities=12 dataset.distractors=20"),
+    (r"cloakbench check all", "--version"),
     # These call the commands above or the tests themselves; that make knows how is all that is left to see.
     (r"make (?!bench)", "--dry-run"),
 )

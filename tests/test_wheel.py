@@ -23,11 +23,11 @@ IMPORT_NAMES = {
     "hydra-core": "hydra",
     "pytorch-msssim": "pytorch_msssim",
     "pillow": "PIL",
+    "pyyaml": "yaml",
     "facenet-pytorch": "facenet_pytorch",
 }
 NOT_IMPORTED = {
     "pytorch-msssim": "the reference that SSIM and MS-SSIM are held against",
-    "pyarrow": "pandas writes Parquet with it",
     "frbench": "imported when one of its recognisers is asked for",
     "hydra-joblib-launcher": "a plug-in that Hydra finds",
     "hydra-submitit-launcher": "a plug-in that Hydra finds",

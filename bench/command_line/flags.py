@@ -130,7 +130,7 @@ def is_name(word: str) -> bool:
 
 def nearest(name: str, options: Collection[str]) -> str:
     """``; did you mean 'x'?`` for the option that is most like a name, or nothing."""
-    close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, [option for option in options if option != name], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -84,10 +84,10 @@ def _pairs(one: OneModel) -> LabelledPairs:
         raise ConfigError("a pair list names photo files: choose a data set with a root, such as dataset=folder")
     if missing := missing_settings(config.dataset):
         raise ConfigError(f"set {', '.join(f'dataset.{key}=...' for key in missing)}")
-    return _listed(config)
+    return _listed(config, one.dataset_name)
 
 
-def _listed(config: Any) -> LabelledPairs:
+def _listed(config: Any, dataset_name: str) -> LabelledPairs:
     """The pairs of a list, with every photo cropped once as the data set's settings say."""
     from cloakbench.datasets.crop_reader import CropReader
     from cloakbench.datasets.crops import Cropper
@@ -97,6 +97,10 @@ def _listed(config: Any) -> LabelledPairs:
     dataset = config.dataset
     root = Path(dataset.root).expanduser()
     file = Path(config.pairs).expanduser() if config.pairs else root / "pairs.txt"
+    if not config.pairs and not root.exists():
+        raise ConfigError(
+            f"{dataset_name} is not in {root}: cloakbench fetch dataset={dataset_name} says how to get it"
+        )
     if not config.pairs and not file.exists():
         raise ConfigError(f"there is no {file}: name a list with pairs=FILE, or draw pairs with pairs={DRAWN}")
     where: Any = OmegaConf.to_container(config.where) if config.where else {}

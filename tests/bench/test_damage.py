@@ -137,7 +137,7 @@ def test_a_job_is_done_again_when_one_of_its_tables_is_not_whole(
         (tiny.folder / "data" / "digest.txt").unlink()
     tiny.assert_as_before()
     assert {path: path.read_bytes() for path in right} == right
-    assert caplog.text.count("is damaged") == caplog.text.count(f"{wrong} is damaged") == 1
+    assert caplog.text.count(f"{wrong} is damaged") == 1
 
 
 def test_damaged_embeddings_are_made_again_before_anything_is_computed_from_them(tiny: Finished) -> None:

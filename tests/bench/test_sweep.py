@@ -28,11 +28,11 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
         (["method=pgd,pgdd"], "there is no method called 'pgdd'"),
         (["method=pgd", "method.steps=2,-1"], "steps"),
         (["method=pgd,fgsm", "method.steps=2,3"], "steps"),
-        (["method=fgsm", "method.epsilon_255=4,-1"], "epsilon_255 must be >= 0"),
+        (["method=fgsm", "method.epsilon_255=4,-1"], "method.epsilon_255 is -1: it must be a number from 0 to 255"),
         (["seed=0,-1"], "seed is -1: it must be a whole number of at least 0"),
         (["statistics.resamples=100,abc"], "statistics.resamples is abc"),
         (["dataset=folder,synthetic_small"], "dataset.root"),
-        (["method=pgd", "method.steps=interval(1,3)"], "an interval has no list of values"),
+        (["method=pgd", "method.steps=interval(1,3)"], "cannot sweep over 'method.steps=interval(1,3)'"),
     ],
 )
 def test_what_does_not_fit_is_said_before_any_work(words: list[str], told: str, tmp_path: Path) -> None:
