@@ -63,6 +63,7 @@ COMMANDS = {
     # Full photos in, full photos out: the one place of the engine that handles files of people.
     "bench/protecting/faces.py": {
         "datasets.alignment",
+        "datasets.given_points",
         "datasets.crops",
         "datasets.detection",
         "datasets.photos",

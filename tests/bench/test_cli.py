@@ -170,7 +170,7 @@ def test_a_shell_completes_verbs_and_settings(
         ("check", "conformance"),
         ("verify", "drawn_per_fold"),
         ("calibrate", "fars"),
-        ("doctor", "time=true"),
+        ("doctor", "time=false"),
         ("fetch", "dataset=NAME"),
         ("protect", "soften_surrogates"),
         ("zoo", "recipe@members"),

@@ -197,7 +197,7 @@ def test_an_entry_of_another_name_or_kind_is_never_read(tiny: Finished) -> None:
     assert store.read_frame("records", one.stem) is None
     target = store.path("records", "ab" * 16, ".parquet")
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(tiny.first("measurements"), target)
+    shutil.copyfile(entries(tiny.store / "measurements")[0], target)
     assert store.read_frame("records", "ab" * 16) is None
     tiny.assert_as_before()
 

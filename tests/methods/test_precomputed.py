@@ -106,5 +106,6 @@ def test_missing_and_extra_files_are_named_ten_and_then_counted(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["../out", "/etc/hostname", "p0/../../out"])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "own.png", tiny_people(), 0)
     save(tmp_path / "out.png", tiny_people(), 0)
     assert Precomputed(tmp_path / "in").files_read([name]) == {name: ""}

@@ -297,7 +297,7 @@ def test_other_people_are_classes_of_the_attacker_and_of_nobody_else(tmp_path: P
     track = track_of(experiment)
     assert track.other_people == 1
     assert set(track.brief.other_labels) == {2} and set(track.brief.test_labels) == {0, 1}
-    assert track.brief.cells == alone.brief.cells
+    assert str(track.brief.cells) == str(alone.brief.cells)  # nan, the budget of none, is never equal
     outcome = run(config)
     assert outcome.results.setup["poisoning_other_identities"] == 1
     photos = PoisoningWorkshop(track.brief)._training_photos(AttackJob(0, track.scenarios[0], 0))
