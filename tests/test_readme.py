@@ -35,7 +35,7 @@ SMALLER = (
         r"cloakbench zoo",
         "only=[cosface_mobilenet] members.cosface_mobilenet.training.epochs=1 "
         "members.cosface_mobilenet.faces.identities=4 members.cosface_mobilenet.faces.images_per_identity=20 "
-        "evaluation.identities=4 evaluation.distractors=20",
+        "evaluation.identities=40 evaluation.distractors=20",
     ),
     (r"cloakbench perf", "people=2 photos=2 repeats=1"),
     (r"cloakbench verify model=cosface_ir$", "dataset.identities=24 dataset.distractors=20"),
@@ -89,6 +89,9 @@ def test_commands_run_as_written(name: str, block: list[Command], newcomer: Newc
         if lacking:
             assert done.returncode == 1, said
             assert any(re.search(line, done.stderr) for line in lacking), said
+        elif command.text.startswith("cloakbench perf"):  # status 1 says that a bar was missed, as it is at this size
+            assert done.returncode in (0, 1), said
+            assert "OPOM-ConvexHull" in done.stdout, said
         else:
             assert done.returncode == 0, said
 
