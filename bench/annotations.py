@@ -32,6 +32,7 @@ from cloakbench.bench.kinds import (
     Kind,
     list_of,
     mapping_of,
+    one_of,
     row_of,
 )
 from cloakbench.bench.reasons import ConfigError
@@ -68,20 +69,20 @@ def check_part(config: Mapping[str, Any], where: str) -> None:
         kind = kinds.get(name)
         if kind is not None and not kind.accepts(value):
             raise ConfigError(kind.refusal(f"{where}.{name}", value))
-        _check_inside(value, f"{where}.{name}")
+        check_inside(value, f"{where}.{name}")
 
 
-def _check_inside(value: Any, where: str) -> None:
-    """Blocks inside a value; mappings and lists may hold some without being one."""
+def check_inside(value: Any, where: str) -> None:
+    """The same for a value that is such a block, or a mapping or list that holds some."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             check_part(value, where)
         else:
             for name, item in value.items():
-                _check_inside(item, f"{where}.{name}")
+                check_inside(item, f"{where}.{name}")
     elif isinstance(value, list | tuple):
         for place, item in enumerate(value):
-            _check_inside(item, f"{where}.{place}")
+            check_inside(item, f"{where}.{place}")
 
 
 @cache
@@ -125,7 +126,7 @@ def kind_of(annotation: Any) -> Kind | None:
         kinds = [kind_of(one) for one in arguments]
         return None if None in kinds else reduce(lambda one, other: one | other, filter(None, kinds))
     if origin is Literal:
-        return _one_of(arguments)
+        return one_of(arguments)
     if origin is Annotated:
         return kind_of(arguments[0])
     return _kind_of_many(annotation, origin, arguments) or _kind_of_class(origin or annotation)
@@ -154,10 +155,3 @@ def _kind_of_class(one: Any) -> Kind | None:
         return None
     return BLOCK
 
-
-def _one_of(options: Sequence[Any]) -> Kind:
-    words = ", ".join("null" if one is None else str(one) for one in options)
-    return Kind(
-        words if len(options) == 1 else f"one of {words}",
-        lambda value: any(type(value) is type(one) and value == one for one in options),
-    )

@@ -150,9 +150,14 @@ def _help(line: CommandLine) -> str:
 
 def _zoo(line: CommandLine) -> int:
     from cloakbench.bench.composition import compose_config
+    from cloakbench.bench.machine import checked_device
+    from cloakbench.bench.setting_checks import check_values
     from cloakbench.models.training.command import run_zoo
 
-    run_zoo(compose_config(line.words, "zoo", line.config_dirs))
+    config = compose_config(line.words, "zoo", line.config_dirs)
+    check_values(config)
+    checked_device(config.device, "device")
+    run_zoo(config)
     return 0
 
 

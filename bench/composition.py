@@ -115,15 +115,15 @@ def missing_settings(config: DictConfig) -> list[str]:
 
 def _known_keys(config_name: str, overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     """Every dotted key of the config that the sound overrides give; those of the chosen method rank first."""
-    search = search_path(config_dirs)
+    search, sound = search_path(config_dirs), []
     with hydra_ready():
         config = compose(config_name)
         for override in overrides:
             try:
-                config = OmegaConf.merge(config, compose(config_name, [override, *search]))
+                config = compose(config_name, [*sound, override, *search])
             except (HydraException, OmegaConfBaseException):
                 continue
-    assert isinstance(config, DictConfig)
+            sound.append(override)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:
         for key in node:

@@ -13,13 +13,23 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from cloakbench.bench.reasons import ConfigError
+
 _TAKEN_OUT = "~"
+_OWN = frozenset({"given", "method_key"})
 
 
 def note_given(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Write into ``config.given`` what ``overrides`` set; configs without that setting are left alone."""
+    """Write into ``config.given`` what ``overrides`` set; configs without that setting are left alone.
+
+    Raises:
+        ConfigError: they set what only this program sets, which would have no effect.
+    """
     if "given" in config:
-        config.given = sorted(set(_names(overrides)))
+        names = set(_names(overrides))
+        if own := sorted(names & _OWN):
+            raise ConfigError(f"{own[0]} has no effect, since the command line sets it: leave it out")
+        config.given = sorted(names)
 
 
 def is_given(config: DictConfig, key: str) -> bool:

@@ -37,6 +37,15 @@ def at_least(least: int) -> Kind:
     return Kind(f"a whole number of at least {least}", lambda value: is_whole(value) and value >= least)
 
 
+def one_of(options: Sequence[Any]) -> Kind:
+    """One of a few plain values."""
+    words = ", ".join(map(shown, options))
+    return Kind(
+        words if len(options) == 1 else f"one of {words}",
+        lambda value: any(type(value) is type(one) and value == one for one in options),
+    )
+
+
 def list_of(kind: Kind | None, words: str = "", *, once: bool = False, some: bool = False) -> Kind:
     """A list of values of one kind, in words of its own; with ``once`` no value twice, with ``some`` at least one."""
     plain = "a list" if kind is None else f"a list, each entry {kind.words}"
@@ -90,6 +99,7 @@ BUDGETS = list_of(
     BUDGET, "a list of numbers from 0 to 255 in grey levels such as [4,8] (8 for 8/255), each once", once=True
 )
 NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
+SOME_NAMES = list_of(TEXT, "a list of at least one name such as [one,two], each once", once=True, some=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
 _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "logger")
@@ -105,7 +115,7 @@ KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(_GROUPS, MAPPING),
     **{f"{group}.*": BLOCK for group in _GROUPS},
     "ensembles": MAPPING,
-    "ensembles.*": NAMES,
+    "ensembles.*": SOME_NAMES,
     "single_surrogates": BOOL,
     "epsilons_255": BUDGETS | NULL,
     "plan": MAPPING,
@@ -117,12 +127,14 @@ KINDS: Mapping[str, Kind] = {
     "plan.limits.*.photos": at_least(1) | NULL,
     "plan.limits.*.epsilons_255": BUDGETS | NULL,
     "plan.limits.*.surrogates": MAPPING | NULL,
-    "plan.limits.*.surrogates.*": NAMES,
+    "plan.limits.*.surrogates.*": SOME_NAMES,
     "quality": MAPPING,
     "quality.metrics": NAMES,
     "quality.lpips_alex_path": TEXT | NULL,
     "statistics": MAPPING,
-    "statistics.resamples": at_least(1),
+    "statistics.resamples": Kind(
+        "a whole number from 1 to 1000000", lambda value: is_whole(value) and 1 <= value <= 1_000_000
+    ),
     "report": MAPPING,
     "report.examples": at_least(0),
     "paths": MAPPING,
@@ -157,6 +169,7 @@ KINDS: Mapping[str, Kind] = {
     "model": BLOCK | NULL,
     "detector": BLOCK,
     "world": BLOCK,
+    "impostors": BLOCK,
     "fars": list_of(RATE, "a list of rates above 0 and below 1 such as [0.1,0.01], each once", once=True, some=True),
     "pairs": TEXT | NULL,
     "where": MAPPING | NULL,
@@ -168,6 +181,20 @@ KINDS: Mapping[str, Kind] = {
     "landmarks_file": TEXT | NULL,
     "soften_surrogates": BOOL,
     "overwrite": BOOL,
+    "force": BOOL,
+    "format": one_of(("same", "png", "jpeg")),
+    "metadata": one_of(("strip", "keep")),
+    "faces": one_of(("main", "all")),
+    "people": at_least(1),
+    "photos": at_least(1),
+    "repeats": at_least(1),
+    "only": NAMES | NULL,
+    "workers": at_least(1),
+    "threads": at_least(1),
+    "checkpoints": TEXT,
+    "members": MAPPING,
+    "members.*": MAPPING,
+    "evaluation": BLOCK,
     "max_references": at_least(1),
     "min_crop_px": at_least(1),
     "max_megapixels": Kind("a finite number above 0", lambda value: is_number(value) and value > 0),

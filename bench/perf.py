@@ -25,12 +25,12 @@ from torch import Tensor
 
 from cloakbench.bench.commands.console import wide_console
 from cloakbench.bench.composition import compose_config, split_config_dirs
+from cloakbench.bench.machine import checked_device
 from cloakbench.bench.memory import keep_freed_memory
-from cloakbench.bench.plan import ConfigError
 from cloakbench.bench.protocols.base import Responses
 from cloakbench.bench.protocols.identification import Identification
-from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.setting_checks import check_values
 from cloakbench.methods.base import People, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
@@ -274,13 +274,8 @@ def _half_width_recogniser() -> Recogniser:
 
 
 def _settings(config: DictConfig) -> dict[str, Any]:
-    for key in ("people", "photos", "repeats"):
-        if not isinstance(config[key], int) or isinstance(config[key], bool) or config[key] < 1:
-            raise ConfigError(f"{key} is {config[key]}: it must be a whole number of at least 1")
-    try:
-        torch.empty(0, device=str(config.device))
-    except RuntimeError as problem:
-        raise ConfigError(f"device is {config.device}: {cause_of(problem)}") from problem
+    check_values(config)
+    checked_device(config.device, "device")
     return {key: config[key] for key in ("people", "photos", "repeats", "device")}
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.keys import content_key
 from cloakbench.bench.nodes import node_code, node_settings
 from cloakbench.bench.reasons import cause_of
+from cloakbench.datasets.ranges import positive, whole
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 
@@ -54,13 +55,31 @@ def build_attribute_model(config: Mapping[str, Any], key: str) -> AttributeModel
 
 
 def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
+    inputs = config.get("inputs")
     try:
+        if isinstance(inputs, Mapping):
+            _check_inputs(inputs)
         model = instantiate(dict(config), _convert_="all")
     except Exception as problem:
         raise ValueError(f"model {key}: {cause_of(problem)}") from problem
     if not isinstance(model, kind):
         raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
     return model
+
+
+def _check_inputs(inputs: Mapping[str, Any]) -> None:
+    """Refuse an input rule under which no photo is left; a division by nothing would show as failed photos only.
+
+    Raises:
+        SettingError: so it is.
+    """
+    std, size, crop = inputs.get("std"), inputs.get("size"), inputs.get("crop")
+    for value in std if isinstance(std, list | tuple) else [] if std is None else [std]:
+        positive("inputs.std", value)
+    for value in size or ():
+        whole("inputs.size", value)
+    for place, value in enumerate(crop or ()):
+        whole("inputs.crop", value, least=int(place > 1))
 
 
 def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:

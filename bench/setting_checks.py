@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cloakbench.bench.annotations import check_part
+from cloakbench.bench.annotations import check_inside
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.kinds import KINDS, NAMES, check_kinds
 from cloakbench.bench.quality import quality_metrics
@@ -37,6 +37,9 @@ _PARTS = (
     "model",
     "detector",
     "world",
+    "impostors",
+    "evaluation",
+    "members.*",
     "method",
     "surrogate",
     "target",
@@ -86,7 +89,7 @@ def check_values(config: DictConfig) -> None:
     plain = _resolved(config)
     check_kinds(plain)
     for where, part in _parts(plain):
-        check_part(part, where)
+        check_inside(part, where)
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:

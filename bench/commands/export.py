@@ -13,6 +13,7 @@ from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.export import export
 from cloakbench.bench.parts import build_dataset
 from cloakbench.bench.reasons import ConfigError
+from cloakbench.bench.setting_checks import check_values
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,10 @@ def main(words: Sequence[str]) -> int:
     config = compose_config(overrides, config_name="export", config_dirs=config_dirs)
     if config.get("output") in (None, "???") or "output" not in config:
         raise ConfigError("set output=FOLDER, where the photos go")
+    check_values(config)
     torch.set_num_threads(1)
     output = Path(str(config.output)).expanduser()
-    outcome = export(build_dataset(config), output, config.name, config.seed, overwrite=bool(config.overwrite))
+    outcome = export(build_dataset(config), output, config.name, config.seed, overwrite=config.overwrite)
     log.info("%d crops and %d photos in %s, explained by manifest.json", outcome.crops, outcome.photos, output)
     log.info(
         "Protect the crops, keep their names, and measure them: cloakbench %s method=precomputed method.folder=FOLDER",

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import PIL
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.building import build
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.machine import checked_device
 from cloakbench.bench.nodes import node_code, node_settings
@@ -27,7 +27,6 @@ from cloakbench.datasets.metadata import Policy
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
 
-_CHOICES: Mapping[str, Any] = {"faces": Which, "format": Format, "metadata": Policy}
 _FILES: Mapping[str, str] = {"same": "of the photo's own type", "png": "PNG", "jpeg": "JPEG of quality 95"}
 _PEOPLE = frozenset({"references", "targets"})
 
@@ -138,9 +137,6 @@ def read_settings(config: DictConfig) -> Settings:
         raise ConfigError("say how to protect: method=NAME (see cloakbench list methods)")
     if missing := missing_settings(config):
         raise ConfigError(f"set {', '.join(f'{key}=...' for key in missing)}")
-    for name, kind in _CHOICES.items():
-        if config[name] not in get_args(kind):
-            raise ConfigError(f"{name} must be {' or '.join(get_args(kind))}, got {config[name]!r}")
     check_values(config)
     device = checked_device(config.device, "device")
     surrogate_configs = _models(config.surrogate, config.surrogates)
@@ -167,7 +163,7 @@ def read_settings(config: DictConfig) -> Settings:
             key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
         },
         store=Store(_path(config.paths.store)),
-        detector=instantiate(config.detector),
+        detector=build(_plain(config.detector), "detector"),
         landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
         soften=config.soften_surrogates,
         faces=config.faces,

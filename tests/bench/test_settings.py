@@ -11,11 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.annotations import check_part
 from cloakbench.bench.building import build
+from cloakbench.bench.cli import main
 from cloakbench.bench.composition import compose_config, missing_settings
 from cloakbench.bench.experiment import prepare
 from cloakbench.bench.kinds import check_kinds
 from cloakbench.bench.parts import build_parts
 from cloakbench.bench.reasons import ConfigError
+from cloakbench.bench.recognisers import build_recogniser
 from cloakbench.bench.setting_checks import check_values
 from cloakbench.datasets.base import FaceSet
 
@@ -208,6 +210,8 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("method._target_=cloakbench.bench.loggers.CsvLogger", "~method.epsilon_255"), "method has no setting"),
         (("dataset=folder",), "dataset.root is not set"),
         (("model@surrogate=onnx",), "surrogate.card.family is not set"),
+        (("+ensembles.none=[]",), "ensembles.none is []: it must be a list of at least one name"),
+        (("statistics.resamples=100000000",), "statistics.resamples is 100000000: it must be a whole number from 1"),
         (("method=precomputed", "method.folder=nowhere"), "method.folder is nowhere: it must be the folder"),
     ],
 )
@@ -234,9 +238,48 @@ def test_two_transforms_of_one_label_are_refused() -> None:
     ("command", "word"),
     [("calibrate", "fars=0.1"), ("verify", "drawn_per_fold=0"), ("verify", "statistics.resamples=abc"),
      ("recogniser", "plan.embed_batch=0"), ("recogniser", "dataset.identities=1.5"), ("protect", "overwrite=1"),
-     ("protect", "min_crop_px=1.5"), ("protect", "detector.min_score=abc")],
+     ("protect", "min_crop_px=1.5"), ("protect", "detector.min_score=abc"), ("protect", "format=3"),
+     ("perf", "people=true"), ("perf", "repeats=null"), ("zoo", "workers=0"), ("zoo", "only=x"),
+     ("zoo", "members.arcface_ir.training.batch_size=1.5"), ("zoo", "evaluation.identities=abc"),
+     ("export", "overwrite=3"), ("export", "seed=abc"), ("export", "dataset.identities=abc")],
 )  # fmt: skip
 def test_commands_hold_their_settings_against_kinds_too(command: str, word: str) -> None:
-    needed = ["method=pgd", "input=x", "output=y"] if command == "protect" else ["model=arcface_ir"]
+    recogniser = ["model=arcface_ir"]
+    needed = {"protect": ["method=pgd", "input=x", "output=y"], "export": ["output=y"], "perf": [], "zoo": []}
     with pytest.raises(ConfigError, match=rf"^{word.partition('=')[0]} is .*: it must be"):
-        check_values(compose_config([*needed, word], command))
+        check_values(compose_config([*needed.get(command, recogniser), word], command))
+
+
+@pytest.mark.parametrize("words", [["perf", "people=true"], ["zoo", "workers=0"], ["export", "output=y", "seed=abc"]])
+def test_commands_look_at_their_settings_first(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 1
+    key, _, value = words[-1].partition("=")
+    assert capsys.readouterr().err.startswith(f"error: {key} is {value}: it must be ")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("std=0", "inputs.std is 0: it must be a finite number above 0"),
+     ("std=[1,0,1]", "inputs.std is 0: it must be"),
+     ("size=[0,112]", "inputs.size is 0: it must be a whole number of at least 1"),
+     ("crop=[-1,0,112,112]", "inputs.crop is -1: it must be a whole number of at least 0"),
+     ("crop=[0,0,0,112]", "inputs.crop is 0: it must be a whole number of at least 1")],
+)  # fmt: skip
+def test_an_input_rule_that_leaves_no_photo_is_refused_before_the_weights_are_read(word: str, said: str) -> None:
+    rule = ["target.name=mine", "target.card.family=x", "target.inputs.mean=0", "target.weights.path=nowhere.onnx"]
+    rule += [] if word.startswith("std") else ["target.inputs.std=1"]
+    config = compose_config(["experiment=smoke", "model@target=onnx", *rule, f"target.inputs.{word}"])
+    plain: Any = OmegaConf.to_container(config.target, resolve=True)
+    with pytest.raises(ValueError, match=f"^model mine: {said}"):
+        build_recogniser(plain, "mine")
+
+
+@pytest.mark.parametrize("word", ["given=[x]", "method_key=x"])
+def test_what_the_command_line_sets_itself_cannot_be_set(word: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{word.partition('=')[0]} has no effect"):
+        compose_config(["experiment=smoke", "method=fgsm", word])
+
+
+def test_a_misspelt_setting_is_held_against_all_that_was_chosen_before_it() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'method.epsilon_255'"):
+        compose_config(["experiment=smoke", "method=fgsm", "method.epsilon=3", "runtime.workers=0"])
