@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
 
 _USUAL_EMBEDDING = 512
+_USUAL_PHOTOS = 10
+"""Of a person, where the data set takes all there are; what a method does once for a person is spread over them."""
 _BATCH = 10
 _SIDE = 112
 _TRAINED_PEOPLE = 20
@@ -42,15 +44,18 @@ def cell_photos(cell: Cell, config: DictConfig) -> int:
     return min(people, limit.people or people) * min(each, limit.photos or each)
 
 
-def disk_bytes(config: DictConfig) -> int | None:
-    """What protected photos and their embeddings take in the store, at most; None where the photos are not counted."""
+def disk_bytes(config: DictConfig, cells: Sequence[Cell] | None = None) -> int | None:
+    """What protected photos and their embeddings take in the store, at most; None where the photos are not counted.
+
+    ``cells`` are those of the experiment, where they are known already.
+    """
     photos = probe_photos(config)
     if photos is None:
         return None
     sizes = [OmegaConf.select(model, "network.embedding_size") or _USUAL_EMBEDDING for model in config.targets.values()]
     views = 1 + len(config.transforms)
     per_photo = PHOTO_BYTES + sum(4 * int(size) * views for size in sizes)
-    return sum(cell_photos(cell, config) for cell in build_cells(config)) * per_photo
+    return sum(cell_photos(cell, config) for cell in (build_cells(config) if cells is None else cells)) * per_photo
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,27 @@ class Estimator:
             return 0.0
         if probe_photos(config) is None:
             return None
+        return self._total(config, lambda cell: cell_photos(cell, config))
+
+    def seconds_per_photo(self, config: DictConfig) -> float:
+        """The same for each photo that is protected, where only the photos themselves can tell how many there are.
+
+        Raises:
+            ValueError: a model or method cannot be built.
+        """
+        return self._total(config, lambda cell: 1)
+
+    def _total(self, config: DictConfig, photos_of: Callable[[Cell], int]) -> float:
         device = torch.device(config.runtime.device)
         views = 1 + len(config.transforms)
         answering = views * sum(self.speed(model, device).forward for model in config.targets.values())
         dataset = config.dataset
+        each = int(dataset.get("probes_per_identity") or _USUAL_PHOTOS)
         references = int(dataset.get("references_per_identity") or 1)
         total = 0.0
         for cell in build_cells(config):
-            photos = cell_photos(cell, config)
-            protecting = self.cell_seconds(cell, config, photos, (int(dataset.probes_per_identity), references))
-            total += photos * (protecting + answering)
+            photos = photos_of(cell)
+            total += photos * (self.cell_seconds(cell, config, photos, (each, references)) + answering)
         return total / workers_of(config)
 
     def cell_seconds(self, cell: Cell, config: DictConfig, photos: int, numbers: tuple[int, int]) -> float:

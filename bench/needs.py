@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.composition import missing_settings
 from cloakbench.bench.forecast import disk_bytes
-from cloakbench.bench.plan import ConfigError, build_cells
+from cloakbench.bench.plan import Cell, ConfigError, build_cells
 from cloakbench.bench.reasons import cause_of
 from cloakbench.bench.recognisers import is_embedded
 from cloakbench.datasets.redaction import bare_address
@@ -42,11 +42,13 @@ class Lack:
         what: what is missing.
         remedy: the command, setting or page that gets it.
         blocking: the experiment cannot run without it; otherwise its tables have a gap.
+        about: ``photos`` or ``weights`` where it is one of these.
     """
 
     what: str
     remedy: str
     blocking: bool = True
+    about: Literal["", "photos", "weights"] = ""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.remedy}" if self.remedy else self.what
@@ -62,12 +64,13 @@ class Presets:
 
 def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
     """Everything that an experiment lacks, each once."""
+    cells, refusal = _cells(config)
     found = [
         *(Lack(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
-        *_plan_lacks(config),
+        *([Lack(refusal, "")] if refusal else []),
         *_dataset_lacks(config.dataset, presets),
         *(lack for model in _models(config) for lack in _model_lacks(model, presets)),
-        *_machine_lacks(config),
+        *_machine_lacks(config, disk_bytes(config, cells)),
         *_quality_lacks(config),
     ]
     return list(dict.fromkeys(found))
@@ -108,13 +111,14 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
             yield from _models_at(node, below)
 
 
-def _plan_lacks(config: DictConfig) -> Iterator[Lack]:
+def _cells(config: DictConfig) -> tuple[list[Cell], str]:
+    """The cells of an experiment, or why it has none; a poisoning alone has none of its own here."""
     if config.poisoning is not None and not config.targets:
-        return  # a poisoning alone has no cells of its own here
+        return [], ""
     try:
-        build_cells(config)
+        return build_cells(config), ""
     except ConfigError as problem:
-        yield Lack(str(problem), "")
+        return [], str(problem)
 
 
 def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
@@ -127,7 +131,7 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
         try:
             read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)
         except WeightError as problem:
-            yield Lack(str(problem), "")
+            yield Lack(str(problem), "", about="weights")
     for node in _nodes(plain):
         if node["_target_"].endswith(".WeightFile"):
             yield from _weight_lacks(instantiate(node), plain, presets)
@@ -142,7 +146,7 @@ def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Preset
             try:
                 weights.resolve()
             except WeightError as problem:
-                yield Lack(f"weights of {name}: {problem}", "")
+                yield Lack(f"weights of {name}: {problem}", "", about="weights")
         return
     card = model.get("card")
     page = str(card.get("page", "")) if isinstance(card, Mapping) else ""
@@ -150,18 +154,20 @@ def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Preset
     if not weights.urls or switch:
         why = f" (offline: {switch} is set)" if weights.urls else ""
         source = bare_address(page or next(iter(weights.urls), ""))
-        yield Lack(f"weights of {name}{why}", f"put them at {place}" + (f", from {source}" if source else ""))
+        remedy = f"put them at {place}" + (f", from {source}" if source else "")
+        yield Lack(f"weights of {name}{why}", remedy, about="weights")
     elif name in presets.models:
-        yield Lack(f"weights of {name}", f"cloakbench fetch model={name}")
+        yield Lack(f"weights of {name}", f"cloakbench fetch model={name}", about="weights")
     else:
-        yield Lack(f"weights of {name}", f"the run fetches {bare_address(weights.urls[0])}", blocking=False)
+        remedy = f"the run fetches {bare_address(weights.urls[0])}"
+        yield Lack(f"weights of {name}", remedy, blocking=False, about="weights")
 
 
 def _dataset_lacks(dataset: DictConfig, presets: Presets) -> Iterator[Lack]:
     layout = _layout(dataset)
     if OmegaConf.is_missing(dataset, "root"):
         folder = getattr(layout, "folder", "<identity>/<photo>")
-        yield Lack("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}")
+        yield Lack("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}", about="photos")
     if dataset.get("aligned") is not True:
         yield from _package_lacks(OmegaConf.to_container(dataset, resolve=False))
     if missing_settings(dataset):
@@ -191,18 +197,18 @@ def _data_lack(dataset: DictConfig, layout: type | None, root: Path, presets: Pr
     size = f" (about {layout.disk_gib:g} GiB)" if layout is not None and hasattr(layout, "disk_gib") else ""
     what = f"photos in {root}{size}"
     if getattr(layout, "files", ()) and dataset.name in presets.datasets:
-        return Lack(what, f"cloakbench fetch dataset={dataset.name}")
+        return Lack(what, f"cloakbench fetch dataset={dataset.name}", about="photos")
     if page := getattr(layout, "page", ""):
-        return Lack(what, f"{page}; put {getattr(layout, 'folder', 'the photos')} there")
-    return Lack(what, "put photos there, or set dataset.root")
+        return Lack(what, f"{page}; put {getattr(layout, 'folder', 'the photos')} there", about="photos")
+    return Lack(what, "put photos there, or set dataset.root", about="photos")
 
 
-def _machine_lacks(config: DictConfig) -> Iterator[Lack]:
+def _machine_lacks(config: DictConfig, expected: int | None) -> Iterator[Lack]:
     import torch
 
     if str(config.runtime.device).startswith("cuda") and not torch.cuda.is_available():
         yield Lack("a CUDA device", "runtime=cpu")
-    expected, free = disk_bytes(config), free_bytes(config)
+    free = free_bytes(config)
     if expected is not None and expected > free:
         yield Lack(
             f"disk: {expected / 2**30:.1f} GiB, and {free / 2**30:.1f} are free", "paths.results=FOLDER elsewhere"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from omegaconf import DictConfig
@@ -34,6 +34,8 @@ class Diagnosis:
         lacks: what is missing.
         photos, disk_bytes: at most; None where only the photos themselves can tell.
         seconds: estimated for this machine; None when nothing is known.
+        per_photo: the seconds are those of one photo in every cell.
+        unknown: in one word why nothing is known of the time.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Diagnosis:
     photos: int | None = None
     disk_bytes: int | None = None
     seconds: float | None = None
+    per_photo: bool = False
+    unknown: str = "-"
 
     @property
     def ready(self) -> bool:
@@ -78,13 +82,22 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
         photos = probe_photos(config) if config.targets else _published(config)
     except ConfigError as problem:
         return Diagnosis(name, [Lack(str(problem), "")])
-    if estimator is None or any(lack.blocking for lack in missing):
-        return Diagnosis(name, missing, photos, disk)
+    plain_facts = Diagnosis(name, missing, photos, disk)
+    if estimator is None:
+        return plain_facts
+    # Networks are built, so nothing may be missing but the photos: weights would be fetched.
+    if untimed := [lack for lack in missing if lack.about != "photos" and (lack.blocking or lack.about)]:
+        return replace(plain_facts, unknown=untimed[0].about or "settings")
     try:
-        return Diagnosis(name, missing, photos, disk, _seconds(config, estimator))
+        seconds = _seconds(config, estimator)
+        if seconds is not None:
+            return replace(plain_facts, seconds=seconds)
+        if config.poisoning is not None:
+            return replace(plain_facts, unknown="photos")
+        return replace(plain_facts, seconds=estimator.seconds_per_photo(config), per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", name, cause_of(problem))
-        return Diagnosis(name, missing, photos, disk)
+        return replace(plain_facts, unknown="failed")
 
 
 def _published(config: DictConfig) -> int | None:
@@ -123,7 +136,7 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         blocking = "\n".join(str(lack) for lack in one.lacks if lack.blocking)
         state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
         photos = "?" if one.photos is None else str(one.photos)
-        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one.seconds), blocking)
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one), blocking)
     console.print(table)
     for gap in dict.fromkeys(lack for one in diagnoses for lack in one.lacks if not lack.blocking):
         names = [one.name for one in diagnoses if gap in one.lacks]
@@ -132,7 +145,7 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
         "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "
-        "and a search that may stop early is taken to its end",
+        "and a search that may stop early is taken to its end; a word instead says what is missing for it",
         style="dim",
         highlight=False,
     )
@@ -144,9 +157,12 @@ def _size(size_bytes: int | None) -> str:
     return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**29 else f"{size_bytes / 2**20:.0f} MiB"
 
 
-def _duration(seconds: float | None) -> str:
+def _duration(one: Diagnosis) -> str:
+    seconds = one.seconds
     if seconds is None:
-        return "?"
+        return one.unknown
+    if one.per_photo:
+        return f"~{seconds:.2g} s/photo"
     if seconds < 90:
         return f"~{seconds:.0f} s"
     return f"~{seconds / 60:.0f} min" if seconds < 5400 else f"~{seconds / 3600:.1f} h"

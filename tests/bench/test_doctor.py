@@ -242,6 +242,30 @@ def test_times_are_measured_on_request(planted: Planted) -> None:
     assert 0 < seconds < 600
 
 
+def test_photos_that_nobody_counted_are_timed_one_by_one(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
+    planted.experiment(dataset="folder")
+    found = planted.diagnosis(measured=True)
+    assert found.per_photo and not found.ready
+    assert found.seconds is not None and 0 < found.seconds < 10
+    assert main(["--config-dir", str(planted.folder)]) == 0
+    assert " s/photo" in capsys.readouterr().out
+
+
+def test_nothing_is_fetched_or_built_for_a_time(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_nothing(*_: object) -> None:
+        raise AssertionError("a network was built, whose weights would be fetched first")
+
+    monkeypatch.setattr("cloakbench.bench.forecast.build_recogniser", build_nothing)
+    planted.model("remote", urls="[https://example.org/remote.pth]")
+    planted.experiment("missing")
+    assert planted.diagnosis(measured=True).unknown == "weights"
+    own = "{_target_: cloakbench.models.weight_file.WeightFile, path: /nowhere/g.pth, urls: [https://example.org/g]}"
+    planted.experiment(more=f"extra: {{_target_: cloakbench.models.loading.load_recogniser, weights: {own}}}\n")
+    found = planted.diagnosis(measured=True)
+    assert found.ready and found.unknown == "weights"
+    assert planted.diagnosis().unknown == "-"
+
+
 def test_a_poisoning_alone_has_a_time_too(planted: Planted) -> None:
     planted._write("experiment", "planted", POISONING)
     found = planted.diagnosis(measured=True)
