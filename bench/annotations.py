@@ -154,4 +154,3 @@ def _kind_of_class(one: Any) -> Kind | None:
     if issubclass(one, Enum) or one.__module__ in ("builtins", "typing", "numbers", "decimal", "fractions", "datetime"):
         return None
     return BLOCK
-

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.chunks import Chunk, build_chunks, measured_target_rows, narrow
 from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.face_needs import check_given_faces, check_roles
 from cloakbench.bench.keys import content_key
@@ -18,12 +19,8 @@ from cloakbench.bench.nodes import node_settings
 from cloakbench.bench.parts import build_parts, plain, try_transforms
 from cloakbench.bench.plan import (
     Cell,
-    Chunk,
     Unit,
-    build_chunks,
     make_protector,
-    measured_target_rows,
-    narrow,
     read_limits,
     unit_key,
 )
@@ -185,7 +182,10 @@ def prepare(config: DictConfig) -> Experiment:
     }
     auxiliary_digest = brief.faces.get("auxiliary", "")
     limits = read_limits(config)
-    narrowed = {method: narrow(chunks, faces["probe"], limit) for method, limit in limits.items()}
+    narrowed = {
+        method: narrow(chunks, faces["probe"], people=limit.people, photos=limit.photos)
+        for method, limit in limits.items()
+    }
     units = []
     for cell in cells:
         for chunk in narrowed.get(cell.method, chunks):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from omegaconf import DictConfig
 
-from cloakbench.bench.plan import Cell, Chunk, make_protector
+from cloakbench.bench.chunks import Chunk
+from cloakbench.bench.plan import Cell, make_protector
 from cloakbench.bench.protocols.base import Protocol
 from cloakbench.bench.reasons import ConfigError
 from cloakbench.datasets.base import Dataset, FaceSet, Role

@@ -18,12 +18,13 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from cloakbench.bench.chunks import Chunk
 from cloakbench.bench.embeddings import embedding_inputs, kept
 from cloakbench.bench.keys import content_key, tensor_digest
 from cloakbench.bench.machine import machine_trouble
 from cloakbench.bench.memory import keep_freed_memory
 from cloakbench.bench.nodes import node_code, node_settings
-from cloakbench.bench.plan import Cell, Chunk, Unit, make_protector
+from cloakbench.bench.plan import Cell, Unit, make_protector
 from cloakbench.bench.pool import Busy
 from cloakbench.bench.quality import QualityMetric, quality_metrics, quality_records
 from cloakbench.bench.reasons import reason_of

@@ -14,49 +14,19 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cloakbench.datasets.base import OK, FaceSet
+from cloakbench.datasets.base import OK
 from cloakbench.datasets.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.datasets.randomness import generator, uniform_per_item
+from cloakbench.datasets.randomness import uniform_per_item
 from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
-from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.methods.shortened import in_short
+from cloakbench.methods.tiny_world import PERSONS, tiny_faces, tiny_people, tiny_resources
+from cloakbench.models.base import Recogniser
 
-SIDE = 32
-PERSONS = ("ada", "ben", "cleo")
-REFERENCES = 3
-OTHERS = 24
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
 where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
-
-
-def tiny_people() -> People:
-    """Six photos of three people with references, targets and landmarks; smooth shapes per person plus noise.
-
-    Pixels are whole grey levels in 76..178, so no method clips and differences of outputs are the mask itself.
-    """
-    photo_ids = tuple(f"{person}-{i}" for i in range(2) for person in PERSONS)
-    reference_ids = tuple(tuple(f"{person}-reference-{i}" for i in range(REFERENCES)) for person in PERSONS)
-    images, targets = _faces(photo_ids), _faces([f"{person}-target" for person in PERSONS])
-    return People(
-        images=images,
-        image_id=photo_ids,
-        person=torch.arange(len(photo_ids)) % len(PERSONS),
-        identities=PERSONS,
-        references=torch.stack([_faces(ids) for ids in reference_ids]),
-        reference_id=reference_ids,
-        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(len(images), 1, 1),
-        targets=targets.flip(0),
-    )
-
-
-def tiny_resources() -> Resources:
-    """One small recogniser with batch statistics to spoil, and two photos each of other people."""
-    others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
-    identities = tuple(name.partition("-")[0] for name in others)
-    auxiliary = FaceSet((_faces(others) * 255).round().to(torch.uint8), others, identities)
-    return Resources((_tiny_recogniser(),), auxiliary, seed=0)
 
 
 def _trained(protector: Protector) -> Resources:
@@ -104,45 +74,6 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
         run_check("config keys reach the constructor", lambda: _check_keys(config)),
         *check_protector(instantiate(short), zero),
     ]
-
-
-_AT_MOST = {
-    "steps": 6,
-    "neighbours": 2,
-    "targets": 2,
-    "epochs": 1,
-    "max_rounds": 1,
-    "batches_per_round": 1,
-    "outer_steps": 1,
-    "view_samples": 2,
-    "width": 8,
-}
-"""Names of settings that say how long a search or training is, and how much of it takes the same path."""
-_STEPS_OF_A_TRAINING = 2
-"""Steps for each batch of a method that trains a network of its own, and of what works inside a method."""
-
-
-def in_short(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's config with its long searches and trainings cut short, so that a check takes seconds.
-
-    Official settings are minutes long on the tiny world, too. A step of a fixed size is not made longer.
-    """
-    most = dict(_AT_MOST)
-    if any(name in config for name in ("max_rounds", "outer_steps")):
-        most["steps"] = _STEPS_OF_A_TRAINING
-    return _lowered(config, most)
-
-
-def _lowered(config: Mapping[str, Any], most: Mapping[str, int]) -> dict[str, Any]:
-    lowered = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            lowered[name] = _lowered(value, {"steps": _STEPS_OF_A_TRAINING})
-        elif name in most and isinstance(value, int) and not isinstance(value, bool):
-            lowered[name] = min(value, most[name])
-        else:
-            lowered[name] = value
-    return lowered
 
 
 def _protect(protector: Protector, people: People | None = None) -> Protected:
@@ -272,7 +203,7 @@ def _check_other_probes(protector: Protector) -> str:
     if protector.goal == "poison training":
         raise NotApplicableError("the noise is made for the very photos that are published")
     people = tiny_people()
-    others = replace(people, images=_faces([f"{name}-unseen" for name in people.image_id]))
+    others = replace(people, images=tiny_faces([f"{name}-unseen" for name in people.image_id]))
     return _same_mask(_differences(protector, people), _differences(protector, others))
 
 
@@ -352,48 +283,3 @@ def _fingerprint(model: Recogniser) -> tuple[str, ...]:
         state.update(name.encode() + tensor.cpu().numpy().tobytes())
     modules = [f"{m.training} {len(m._forward_hooks)} {len(m._forward_pre_hooks)}" for m in model.modules()]
     return (state.hexdigest(), *modules, *(f"{p.requires_grad} {p.grad is None}" for p in model.parameters()))
-
-
-def _faces(names: tuple[str, ...] | list[str]) -> Tensor:
-    """Faces ``[N, 3, SIDE, SIDE]``: a smooth pattern per person (the name before the first dash) and fine noise."""
-    people = [name.split("-")[0] for name in names]
-    pattern = uniform_per_item(people, (3, 4, 4), 0.3, 0.7, "conformance person")
-    pattern = nn.functional.interpolate(pattern, size=(SIDE, SIDE), mode="bilinear")
-    noise = uniform_per_item(names, (3, SIDE, SIDE), -0.05, 0.05, "conformance photo")
-    return ((pattern + noise).clamp(0.3, 0.7) * 255).round() / 255
-
-
-def _tiny_recogniser() -> Recogniser:
-    # Layers draw their first weights from the global state; these are replaced, and the state put back.
-    with torch.random.fork_rng(devices=[]):
-        network = nn.Sequential(
-            nn.Conv2d(3, 12, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(12),
-            nn.PReLU(12),
-            nn.Conv2d(12, 24, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(24),
-            nn.PReLU(24),
-            nn.Flatten(),
-            nn.Linear(24 * (SIDE // 4) ** 2, 32, bias=False),
-        )
-    stream = generator("conformance recogniser")
-    with torch.no_grad():
-        for weight in (parameter for parameter in network.parameters() if parameter.ndim > 1):
-            weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=stream)
-    card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
-    return Recogniser(_InDouble(network), InputSpec(size=(SIDE, SIDE)), card)
-
-
-class _InDouble(nn.Module):
-    """A network that computes in double precision and answers in the precision it was asked in.
-
-    Sums of single precision depend on the size of the batch, and methods of dozens of steps amplify that. Without it,
-    what still differs between batches is what photos share.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.double()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images.double()).to(images.dtype)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +32,11 @@ def main(words: Sequence[str]) -> int:
     kinds = {word.partition("=")[0] for word in rest} & {"method", "model"}
     if len(kinds) != 1:
         raise ConfigError(f"say what to check: {_USAGE}")
-    name, results = (_check_method if kinds == {"method"} else _check_model)(words)
+    if kinds == {"method"}:
+        config = compose_config(rest, config_dirs=config_dirs)
+        name, results = config.method_key, _check_method(config)
+    else:
+        name, results = _check_model(words)
     table = Table(title=plain(f"Conformance of {name}"), box=None, title_justify="left", pad_edge=False)
     for title in ("check", "result", "detail"):
         table.add_column(title)
@@ -46,18 +50,16 @@ def _verdict(passed: bool, skipped: bool) -> Text:
     return plain("skipped", "dim") if skipped else plain("passed", "green") if passed else plain("failed", "red")
 
 
-def _check_method(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
+def _check_method(config: DictConfig) -> list[CheckResult]:
     import torch
 
     from cloakbench.bench.plan import make_protector
     from cloakbench.methods.conformance import check_config
 
     torch.set_num_threads(1)  # many small operations: threads would only wait for each other
-    config_dirs, overrides = split_config_dirs(words)
-    config = compose_config(overrides, config_dirs=config_dirs)
     plain: Any = OmegaConf.to_container(config.method, resolve=True)
     make_protector(plain, config.method_key, "method")  # a bad setting is one line, not a failed check
-    return config.method_key, check_config(plain)
+    return check_config(plain)
 
 
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
@@ -133,10 +135,10 @@ def _timed(console: Screen, group: str, name: str, suite: Callable[[], _Verdict 
 def _method_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict:
     from cloakbench.bench.needs import method_lacks
 
-    dirs = [word for folder in config_dirs for word in ("--config-dir", folder)]
-    if missing := method_lacks(compose_config([f"method={name}"], config_dirs=config_dirs).method):
+    config = compose_config([f"method={name}"], config_dirs=config_dirs)
+    if missing := method_lacks(config.method):
         return _Verdict(passed=True, detail="; ".join(map(str, missing)), skipped=True)
-    return _summed(_check_method([f"method={name}", *dirs])[1])
+    return _summed(_check_method(config))
 
 
 def _model_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict | None:

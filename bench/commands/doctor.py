@@ -82,22 +82,28 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
         photos = probe_photos(config) if config.targets else _published(config)
     except ConfigError as problem:
         return Diagnosis(name, [Lack(str(problem), "")])
-    plain_facts = Diagnosis(name, missing, photos, disk)
-    if estimator is None:
-        return plain_facts
-    # Networks are built, so nothing may be missing but the photos: weights would be fetched.
-    if untimed := [lack for lack in missing if lack.about != "photos" and (lack.blocking or lack.about)]:
-        return replace(plain_facts, unknown=untimed[0].about or "settings")
+    untimed = Diagnosis(name, missing, photos, disk)
+    return untimed if estimator is None else _timed(untimed, config, estimator)
+
+
+def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosis:
+    """A diagnosis with its time, or with the word that says why there is none.
+
+    Networks are built for it, so nothing but photos may be missing: weights would be fetched.
+    """
+    if lacking := [lack for lack in one.lacks if lack.about != "photos" and (lack.blocking or lack.about)]:
+        about = {lack.about for lack in lacking}
+        return replace(one, unknown="weights" if "weights" in about else "settings")
     try:
         seconds = _seconds(config, estimator)
         if seconds is not None:
-            return replace(plain_facts, seconds=seconds)
+            return replace(one, seconds=seconds)
         if config.poisoning is not None:
-            return replace(plain_facts, unknown="photos")
-        return replace(plain_facts, seconds=estimator.seconds_per_photo(config), per_photo=True)
+            return replace(one, unknown="photos")
+        return replace(one, seconds=estimator.seconds_per_photo(config), per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
-        log.info("%s: no estimate of its time (%s)", name, cause_of(problem))
-        return replace(plain_facts, unknown="failed")
+        log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
+        return replace(one, unknown="failed")
 
 
 def _published(config: DictConfig) -> int | None:

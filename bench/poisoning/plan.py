@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.budgets import poisoning_budgets_of, refuse_idle_poisoning_budgets
 from cloakbench.bench.building import build
+from cloakbench.bench.chunks import Chunk
 from cloakbench.bench.keys import tensor_digest
 from cloakbench.bench.kinds import KINDS
 from cloakbench.bench.nodes import node_code
-from cloakbench.bench.plan import Cell, Chunk, Unit, cells_of, make_protector, surrogate_labels, unit_key
+from cloakbench.bench.plan import Cell, Unit, cells_of, make_protector, surrogate_labels, unit_key
 from cloakbench.bench.poisoning.brief import CellUnits, Poisoning, PoisoningBrief, Scenario
 from cloakbench.bench.reasons import ConfigError
 from cloakbench.bench.store import Store

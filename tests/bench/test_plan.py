@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from cloakbench.bench.chunks import build_chunks, measured_target_rows
 from cloakbench.bench.composition import compose_config
-from cloakbench.bench.plan import ConfigError, build_cells, build_chunks, measured_target_rows
+from cloakbench.bench.plan import ConfigError, build_cells
 from cloakbench.datasets.base import FaceSet
 
 

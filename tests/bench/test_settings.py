@@ -281,5 +281,5 @@ def test_what_the_command_line_sets_itself_cannot_be_set(word: str) -> None:
 
 
 def test_a_misspelt_setting_is_held_against_all_that_was_chosen_before_it() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'method.epsilon_255'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'method\.epsilon_255'"):
         compose_config(["experiment=smoke", "method=fgsm", "method.epsilon=3", "runtime.workers=0"])

@@ -12,7 +12,7 @@ from cloakbench.datasets.randomness import generator
 from cloakbench.methods.apf import APF
 from cloakbench.methods.base import Workbench
 from cloakbench.methods.cloud import DRAWS, Enhancer, diversify
-from cloakbench.methods.conformance import SIDE, tiny_people, tiny_resources
+from cloakbench.methods.tiny_world import SIDE, tiny_people, tiny_resources
 
 SHAPE = (3, SIDE, SIDE)
 EPSILON = 8 / 255

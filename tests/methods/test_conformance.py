@@ -16,9 +16,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from cloakbench.methods.base import Budget, Protector
-from cloakbench.methods.conformance import check_config, check_protector, in_short, tiny_people, tiny_resources
+from cloakbench.methods.conformance import check_config, check_protector
 from cloakbench.methods.controls import RandomSign
 from cloakbench.methods.precomputed import Precomputed
+from cloakbench.methods.shortened import in_short
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from cloakbench.methods.base import METHOD_FAILED
-from cloakbench.methods.conformance import tiny_people, tiny_resources
 from cloakbench.methods.controls import Identity, RandomSign
 from cloakbench.methods.precomputed import Precomputed
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 
 def test_identity_changes_nothing_and_says_nothing() -> None:

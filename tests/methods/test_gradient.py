@@ -11,13 +11,13 @@ from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
 from cloakbench.methods import gradient as gradient_module
-from cloakbench.methods.conformance import tiny_people, tiny_resources
 from cloakbench.methods.fgsm import FGSM
 from cloakbench.methods.gradient import GradientAttack
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.objectives import Anchors
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.ti_dim import TIDIM, gaussian_kernel, resize_and_pad, smooth
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 from cloakbench.methods.vmi_fgsm import VMIFGSM
 
 FROM_PHOTO: dict[str, Any] = {"objective": "reference", "random_start": False}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
 from cloakbench.methods.base import CountedRecogniser, Workbench
-from cloakbench.methods.conformance import tiny_people, tiny_resources
 from cloakbench.methods.lowkey import LowKey
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 
 class MeanSquare:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from cloakbench.datasets.randomness import generator
 from cloakbench.methods.base import CountedRecogniser, People, Workbench
-from cloakbench.methods.conformance import tiny_people, tiny_resources
 from cloakbench.methods.dfanet import DFANet
 from cloakbench.methods.opom import OPOM
 from cloakbench.methods.subspaces import (
@@ -21,6 +20,7 @@ from cloakbench.methods.subspaces import (
     OwnFeature,
     PairwiseCosine,
 )
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 
 def workbench() -> Workbench:

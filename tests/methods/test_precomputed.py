@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from cloakbench.methods.base import METHOD_FAILED, People, Protected
-from cloakbench.methods.conformance import tiny_people, tiny_resources
 from cloakbench.methods.precomputed import FAILED, Precomputed
+from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 NAMES = ("p0/0.jpg", "p0/1.JPEG", "p0/plain", "p1/a.b", "p1/0.webp", "p1/x.png")
 
