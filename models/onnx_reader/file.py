@@ -81,13 +81,17 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             model = inliner.inline_local_functions(model)
         used = {node.op_type for node in _nodes(model.graph) if node.domain in _STANDARD} - OPERATORS.keys()
         schemas = [defs.get_schema(name) for name in sorted(used) if defs.has(name)]
-        compound = [("", form.name) for form in schemas if _has_body(form)]
+        compound = {form.name: form for form in schemas if _has_body(form)}
         if compound:
+            for node in _nodes(model.graph):
+                _write_defaults(node, compound.get(node.op_type) if node.domain in _STANDARD else None)
             known = [
                 helper.make_tensor_value_info(part.name, part.data_type, part.dims) for part in model.graph.initializer
             ]
             model.graph.value_info.extend(known)  # some functions are written by the types of what they are given
-            model = inliner.inline_selected_functions(model, compound, inline_schema_functions=True)
+            model = inliner.inline_selected_functions(
+                model, [("", name) for name in compound], inline_schema_functions=True
+            )
     except Exception as error:  # a function that is not there, or of another opset
         raise WeightError(
             f"{path}: its functions cannot be written out ({one_line(error)}): export it again"
@@ -103,6 +107,14 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def _has_body(schema: Any) -> bool:
     return schema.has_function or schema.has_context_dependent_function
+
+
+def _write_defaults(node: onnx.NodeProto, schema: Any | None) -> None:
+    """Gives a node the defaults of the attributes it leaves out; the inliner leaves holes in their place."""
+    written = {item.name for item in node.attribute}
+    for name, attribute in schema.attributes.items() if schema is not None else ():
+        if name not in written and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -129,7 +129,9 @@ def _lp_pool(
     if ceil_mode:
         more = _beyond(x.shape[2:], spans, strides, (before, after))
         after = [one + other for one, other in zip(after, more, strict=True)]
-    return _window_sums(pad_images(x.abs() ** p, before, after), kernel_shape, strides, dilations) ** (1 / p)
+    total = _window_sums(pad_images(x.abs() ** p, before, after), kernel_shape, strides, dilations)
+    empty = total == 0  # where a root has no finite slope
+    return torch.where(empty, 0, torch.where(empty, 1, total) ** (1 / p))
 
 
 def _over_image(x: Tensor) -> list[int]:
