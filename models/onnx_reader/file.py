@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloakbench.models.file_format import not_weights
 from cloakbench.models.onnx_reader.operators import NEWEST, OLDEST, OPERATORS
 from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
 
 _STANDARD = ("", "ai.onnx")
 _OTHERS = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file it points to: fetch it with git lfs pull",
     b"PK\x03\x04": "a zip archive, such as a PyTorch checkpoint, not ONNX: use model=checkpoint, or unpack it",
-    b"\x89HDF": "an HDF5 file, such as a Keras model, not ONNX: convert it with tf2onnx",
     b"\x80": "a pickle, such as an old PyTorch checkpoint, not ONNX: use model=checkpoint",
-    b"\x1f\x8b": "a gzip archive, not ONNX: unpack it",
-    b"<": "a web page, not ONNX: fetch the file itself",
-    b"{": "JSON, not ONNX: fetch the file itself",
 }
-"""First bytes of files that are saved as .onnx by mistake."""
+"""First bytes of files of weights that are saved as .onnx by mistake."""
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, int]:
@@ -37,10 +33,11 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, int]:
         import onnx
     except ImportError as error:
         raise WeightError(f"reading {path} needs the onnx extra: pip install 'cloakbench[onnx]'") from error
+    if odd := not_weights(path):
+        raise WeightError(f"{path} is {odd}")
     content = path.read_bytes()
-    start = content[:512].lstrip()
     for first, meaning in _OTHERS.items():
-        if start.startswith(first):
+        if content.startswith(first):
             raise WeightError(f"{path} is {meaning}")
     try:
         model = onnx.ModelProto.FromString(content)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx_graphs import (
     END,
     FIRST,
@@ -87,13 +89,19 @@ def test_numbers_in_other_files_are_refused_wherever_they_hang(
 # What is no ONNX file, or not whole.
 
 
+def _checkpoint() -> bytes:
+    content = io.BytesIO()
+    torch.save({"w": torch.zeros(2)}, content)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"\n<!DOCTYPE html><html>not found</html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a Git LFS pointer"),
-        (b"PK\x03\x04 archive/data.pkl", "use model=checkpoint"),
-        (b'{"message": "Not Found"}', "is JSON"),
+        (_checkpoint(), "use model=checkpoint"),
+        (b'{"message": "Not Found"}', "a JSON text that says 'Not Found'"),
         (b"\x80\x02}q\x00.", "a pickle"),
         (b"\x08\x08", "no ONNX graph"),
         (b"not found", "not a readable ONNX file"),
