@@ -14,12 +14,13 @@ import os
 import stat
 from pathlib import Path
 
+FOLDER = "a folder"
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: FOLDER,
 }
 
 
@@ -61,9 +62,13 @@ def read_regular(path: str | Path) -> bytes:
         return file.read()
 
 
+def other_than_file(facts: os.stat_result) -> str | None:
+    """What a path leads to in words, such as ``a named pipe``; None for a plain file."""
+    return None if stat.S_ISREG(facts.st_mode) else _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
+
+
 def _require(facts: os.stat_result, path: str | Path) -> None:
-    if not stat.S_ISREG(facts.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
+    if (kind := other_than_file(facts)) is not None:
         raise NotRegularError(errno.EINVAL, f"it is {kind} and not a plain file", str(path))
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from cloakbench.datasets.regular_file import FOLDER, other_than_file
 
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--", b"<script", b"<error")
 _LFS_START = b"version https://git-lfs"
@@ -28,12 +29,6 @@ _OTHER = {
     b"%PDF": ("a PDF document", ""),
     b"\x89PNG": ("a picture", ""),
     b"\xff\xd8\xff": ("a picture", ""),
-}
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
 }
 _TAR_OFFSET = 257  # of the name of the format
 _HEAD_BYTES = 1024
@@ -56,12 +51,12 @@ def not_regular(path: Path) -> str | None:
     Raises:
         OSError: there is nothing, or it may not be looked at.
     """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
+    what = other_than_file(path.stat())
+    if what == FOLDER:
         inside = sorted(entry.name for entry in os.scandir(path) if Path(entry.name).suffix in _WEIGHT_SUFFIXES)
         there = f" (there is {listed(inside)})" if inside else ""
-        return f"a folder: name the weight file in it{there}"
-    return None if stat.S_ISREG(mode) else f"{_KINDS.get(stat.S_IFMT(mode), 'no regular file')}: name a file"
+        return f"{what}: name the weight file in it{there}"
+    return what and f"{what}: name a file"
 
 
 def not_weights(path: Path) -> str | None:

@@ -185,8 +185,9 @@ def _advice(missing: Sequence[str], unexpected: Sequence[str], state: Mapping[st
             return f"set weights.strip_prefix={prefix}"
     elif unexpected:
         heads = sorted({f"{key.partition('.')[0]}." if "." in key else key for key in unexpected})
+        several = heads[0] if len(heads) == 1 else f"[{','.join(heads)}]"
         return (
-            f"leave out what the network does not have with weights.ignore=[{','.join(heads)}], or check network, "
+            f"leave out what the network does not have with weights.ignore={several}, or check network, "
             "state_key and strip_prefix"
         )
     return "check network, state_key and strip_prefix"
@@ -211,9 +212,15 @@ def _checked_embedding_size(name: str, module: nn.Module, inputs: InputSpec) -> 
         ) from error
     if not isinstance(output, Tensor):
         raise WeightError(f"model {name} has {len(output)} outputs; a recogniser has one, its embedding")
-    if output.ndim < 2 or len(output) != len(images) or output[0].numel() != output.shape[1]:
+    if output.ndim < 2 or len(output) != len(images) or output[0].numel() != output.shape[1] or output.shape[1] < 2:
         raise WeightError(
-            f"model {name} gives {list(output.shape)} for two images, not [2, D]: check that it is a recogniser"
+            f"model {name} gives {list(output.shape)} for two images, not [2, D] with D of 2 or more: check that it is "
+            "a recogniser"
+        )
+    if not output.requires_grad:
+        raise WeightError(
+            f"model {name} gives {output.dtype} without a gradient to its input, as rounded numbers and constants are: "
+            "it cannot be attacked; check the file"
         )
     if not output.isfinite().all():
         raise WeightError(f"model {name} gives values that are not finite: check the weights and the input scale")

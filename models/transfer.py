@@ -45,8 +45,6 @@ LONGEST_WAIT_SECONDS = 60.0
 PROGRESS_BYTES = 20_000_000
 """Larger files show their progress."""
 
-NOT_A_FILE = "it is a web page, not a weight file"
-
 _NO_ADDRESS = "no valid address: signs such as / ? # @ in user and password have to be percent-encoded"
 
 _CHUNK_BYTES = 1 << 20
@@ -238,7 +236,7 @@ def _receive(reply: http.client.HTTPResponse, shown: str, part: Part, digest_kno
     ``shown`` is the address without its secrets.
     """
     if not digest_known and reply.headers.get_content_type() == "text/html":
-        raise DownloadError(f"{shown}: {NOT_A_FILE}")
+        raise DownloadError(f"{shown}: it is a web page, not a weight file")
     continued = reply.status == http.HTTPStatus.PARTIAL_CONTENT
     if continued:
         total_bytes = _checked_total(reply, part)

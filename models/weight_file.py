@@ -46,7 +46,7 @@ class WeightFile:
     sha256: str | None = None
     state_key: str | None = None
     strip_prefix: str = ""
-    ignore: Sequence[str] = ()
+    ignore: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.path is None and not self.urls:

@@ -41,7 +41,7 @@ _TEXTS = frozenset(
         *("name", "description", "note", "page", "project", "group"),
         *("family", "head", "backbone", "training_set", "stands_for", "architecture"),
         *("licence_code", "licence_weights", "licence_training_data"),
-        *("sha256", "sha256_prefix", "member", "state_key", "strip_prefix"),
+        *("sha256", "sha256_prefix", "member", "state_key", "strip_prefix", "ignore", "output"),
     }
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloakbench.models.file_format import not_weights
 from cloakbench.models.onnx_reader.operators import NEWEST, OLDEST, OPERATORS
 from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
 
 _STANDARD = ("", "ai.onnx")
 _OTHERS = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file it points to: fetch it with git lfs pull",
     b"PK\x03\x04": "a zip archive, such as a PyTorch checkpoint, not ONNX: use model=checkpoint, or unpack it",
-    b"\x89HDF": "an HDF5 file, such as a Keras model, not ONNX: convert it with tf2onnx",
     b"\x80": "a pickle, such as an old PyTorch checkpoint, not ONNX: use model=checkpoint",
-    b"\x1f\x8b": "a gzip archive, not ONNX: unpack it",
-    b"<": "a web page, not ONNX: fetch the file itself",
-    b"{": "JSON, not ONNX: fetch the file itself",
 }
-"""First bytes of files that are saved as .onnx by mistake."""
+"""First bytes of files of weights that are saved as .onnx by mistake."""
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, int]:
@@ -37,10 +33,11 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, int]:
         import onnx
     except ImportError as error:
         raise WeightError(f"reading {path} needs the onnx extra: pip install 'cloakbench[onnx]'") from error
+    if odd := not_weights(path):
+        raise WeightError(f"{path} is {odd}")
     content = path.read_bytes()
-    start = content[:512].lstrip()
     for first, meaning in _OTHERS.items():
-        if start.startswith(first):
+        if content.startswith(first):
             raise WeightError(f"{path} is {meaning}")
     try:
         model = onnx.ModelProto.FromString(content)
@@ -81,13 +78,17 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             model = inliner.inline_local_functions(model)
         used = {node.op_type for node in _nodes(model.graph) if node.domain in _STANDARD} - OPERATORS.keys()
         schemas = [defs.get_schema(name) for name in sorted(used) if defs.has(name)]
-        compound = [("", form.name) for form in schemas if _has_body(form)]
+        compound = {form.name: form for form in schemas if _has_body(form)}
         if compound:
+            for node in _nodes(model.graph):
+                _write_defaults(node, compound.get(node.op_type) if node.domain in _STANDARD else None)
             known = [
                 helper.make_tensor_value_info(part.name, part.data_type, part.dims) for part in model.graph.initializer
             ]
             model.graph.value_info.extend(known)  # some functions are written by the types of what they are given
-            model = inliner.inline_selected_functions(model, compound, inline_schema_functions=True)
+            model = inliner.inline_selected_functions(
+                model, [("", name) for name in compound], inline_schema_functions=True
+            )
     except Exception as error:  # a function that is not there, or of another opset
         raise WeightError(
             f"{path}: its functions cannot be written out ({one_line(error)}): export it again"
@@ -103,6 +104,14 @@ def _written_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def _has_body(schema: Any) -> bool:
     return schema.has_function or schema.has_context_dependent_function
+
+
+def _write_defaults(node: onnx.NodeProto, schema: Any | None) -> None:
+    """Gives a node the defaults of the attributes it leaves out; the inliner leaves holes in their place."""
+    written = {item.name for item in node.attribute}
+    for name, attribute in schema.attributes.items() if schema is not None else ():
+        if name not in written and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

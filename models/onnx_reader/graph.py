@@ -123,6 +123,8 @@ class Program:
         outputs = list(node.output)
         if node.op_type == "Split" and len(node.input) < 2 and "split" not in attributes:
             attributes["num_outputs"] = len(outputs)
+        if node.op_type == "BatchNormalization" and self._opset < 14 and sum(map(bool, outputs)) > 1:
+            attributes["training_mode"] = 1  # before it was an attribute, the outputs told
         known = _SEVERAL.get(node.op_type, 1)
         if known:
             extra = [name for name in outputs[known:] if name in wanted]

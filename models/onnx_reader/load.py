@@ -180,7 +180,10 @@ def _shape(sizes: Sequence[int]) -> str:
 
 def _failure(path: Path, error: Exception, sizes: Sequence[int], inputs: InputSpec) -> str:
     place = (getattr(error, "__notes__", None) or ["its input"])[0]
-    told = f"{path} fails on a photo of size {list(inputs.size)} at {place}: {one_line(error)}"
+    reason = one_line(error)
+    told = f"{path} fails on a photo of size {list(inputs.size)} at {place}: {reason}"
+    if "export" in reason:  # it says itself what to do
+        return told
     if len(sizes) == 4 and sizes[0] > 1:
         return f"{told}; it was exported for batches of {sizes[0]}: export it for one photo, or with a free batch axis"
     free = not sizes or not all(sizes[-3:])

@@ -68,6 +68,12 @@ def test_a_head_is_named_with_the_setting_that_leaves_it_out(path: Path, caplog:
         assert load(path, ignore=["fc.", "head."]).keys() == STATE.keys()
     assert "fc.weight" in caplog.text
     assert "head.0.bias" in caplog.text
+
+
+def test_a_head_with_a_number_for_its_name_is_left_out_as_the_message_says(path: Path) -> None:
+    torch.save({**STATE, "9.weight": torch.zeros(2)}, path)  # in brackets a command line makes a number of it
+    assert "with weights.ignore=9., or" in refused(path)
+    assert load(path, ignore="9.").keys() == STATE.keys()
     assert "'fcc.'" in refused(path, ignore=["fcc."])
 
 

@@ -98,6 +98,10 @@ def _selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507
     return gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
+def _shrink(x: Tensor, *, lambd: float = 0.5, bias: float = 0.0) -> Tensor:
+    return torch.where(x.abs() > lambd, x - bias * x.sign(), torch.zeros_like(x))
+
+
 def _thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
     return torch.where(x > alpha, x, torch.zeros_like(x))
 
@@ -156,6 +160,7 @@ ELEMENTWISE: dict[str, Operator] = {
     "Relu": torch.relu,
     "Round": torch.round,
     "Selu": _selu,
+    "Shrink": _shrink,
     "Sigmoid": torch.sigmoid,
     "Sign": torch.sign,
     "Sin": torch.sin,

@@ -24,11 +24,12 @@ def _batch_norm(
     training_mode: int = 0,
     spatial: int = 1,
 ) -> Tensor:
-    """``momentum`` only matters in training; opset 8 and earlier write ``spatial``, of which 1 is what all do since."""
+    """``momentum`` only matters in training. Opset 8 and earlier may have numbers for each pixel (``spatial`` 0); some
+    exporters wrote that of numbers for each channel."""
     if training_mode:
         raise ValueError("it is in training mode, where a photo's answer depends on its batch: export in eval mode")
-    if not spatial:
-        raise ValueError("spatial=0, a mean for each pixel, is not supported")
+    if not spatial and mean.ndim > 1:
+        return (x - mean) * torch.rsqrt(variance + epsilon) * scale + bias
     return F.batch_norm(x, mean, variance, scale, bias, training=False, eps=epsilon)
 
 

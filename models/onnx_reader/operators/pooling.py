@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -16,23 +17,53 @@ _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def _around(
+@dataclass(frozen=True)
+class _Windows:
+    """Where the windows of a pooling lie: per image axis the kernel, its steps and gaps, and what is added around.
+
+    ``more`` is what the last windows cover beyond the padded image (with ``ceil_mode``); negative amounts crop.
+    """
+
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    before: list[int]
+    after: list[int]
+    more: list[int]
+
+    @property
+    def plain(self) -> bool:
+        """Whether torch's own pooling takes the pads."""
+        fit = all(0 <= pad <= size // 2 for pad, size in zip(self.before, self.kernel, strict=True))
+        return fit and self.before == self.after and not any(self.more)
+
+    def padded(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """The image with everything that the windows cover."""
+        return pad_images(x, self.before, [pad + more for pad, more in zip(self.after, self.more, strict=True)], value)
+
+
+def _windows(
     x: Tensor,
     kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    auto_pad: str,
+    strides: Sequence[int] | None,
     pads: Sequence[int] | None,
-) -> tuple[list[int], list[int], list[int]]:
-    """What is added before and after each image axis, and what a window covers of it.
+    dilations: Sequence[int] | None,
+    ceil_mode: int,
+    auto_pad: str,
+) -> _Windows:
+    """The windows that the attributes of a pooling say.
 
     Raises:
         ValueError: dilated windows with a named padding, which onnxruntime pads otherwise than the specification says.
     """
-    if auto_pad.startswith("SAME") and set(dilations) != {1}:
+    ones = [1] * len(kernel)
+    strides, dilations = list(strides or ones), list(dilations or ones)
+    if auto_pad.startswith("SAME") and dilations != ones:
         raise ValueError(f"dilated windows with auto_pad {auto_pad} have no agreed meaning: export them with pads")
     spans = spans_of(kernel, dilations)
-    return *paddings(x.shape[2:], spans, strides, auto_pad, pads), spans
+    before, after = paddings(x.shape[2:], spans, strides, auto_pad, pads)
+    more = _beyond(x.shape[2:], spans, strides, (before, after)) if ceil_mode else [0] * len(kernel)
+    return _Windows(list(kernel), strides, dilations, before, after, more)
 
 
 def _beyond(
@@ -62,16 +93,11 @@ def _max_pool(
     storage_order: int = 0,
 ) -> Tensor:
     """``storage_order`` speaks of the places of the maxima, which nothing here asks for."""
-    count = len(kernel_shape)
-    strides, dilations = list(strides or [1] * count), list(dilations or [1] * count)
-    before, after, spans = _around(x, kernel_shape, strides, dilations, auto_pad, pads)
-    pool = _MAX[count]
-    if ceil_mode:
-        more = _beyond(x.shape[2:], spans, strides, (before, after))
-        after = [one + other for one, other in zip(after, more, strict=True)]
-    elif before == after and all(0 <= pad <= size // 2 for pad, size in zip(before, kernel_shape, strict=True)):
-        return pool(x, list(kernel_shape), strides, before, dilations)
-    return pool(pad_images(x, before, after, -torch.inf), list(kernel_shape), strides, 0, dilations)
+    w = _windows(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
+    pool = _MAX[len(w.kernel)]
+    if w.plain:
+        return pool(x, w.kernel, w.strides, w.before, w.dilations)
+    return pool(w.padded(x, -torch.inf), w.kernel, w.strides, 0, w.dilations)
 
 
 def _average_pool(
@@ -86,24 +112,17 @@ def _average_pool(
     auto_pad: str = "NOTSET",
 ) -> Tensor:
     """A mean over the image's own pixels, over the padded ones too with ``count_include_pad``."""
-    count = len(kernel_shape)
-    strides, dilations = list(strides or [1] * count), list(dilations or [1] * count)
-    before, after, spans = _around(x, kernel_shape, strides, dilations, auto_pad, pads)
-    more = _beyond(x.shape[2:], spans, strides, (before, after)) if ceil_mode else [0] * count
-    fits = all(0 <= pad <= size // 2 for pad, size in zip(before, kernel_shape, strict=True))
-    if before == after and fits and not any(more) and set(dilations) == {1}:
-        return _AVERAGE[count](x, list(kernel_shape), strides, before, count_include_pad=bool(count_include_pad))
-    counted = x.new_ones((1, 1, *x.shape[2:]))
-    counted = pad_images(counted, before, after, float(bool(count_include_pad)))
-    nothing = [0] * count
-    x, counted = (pad_images(part, nothing, more) for part in (pad_images(x, before, after), counted))
-    total, number = (_window_sums(part, kernel_shape, strides, dilations) for part in (x, counted))
-    return total / number
+    w = _windows(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
+    if w.plain and set(w.dilations) == {1}:
+        return _AVERAGE[len(w.kernel)](x, w.kernel, w.strides, w.before, count_include_pad=bool(count_include_pad))
+    inside = pad_images(x.new_ones((1, 1, *x.shape[2:])), w.before, w.after, float(bool(count_include_pad)))
+    counted = pad_images(inside, [0] * len(w.more), w.more)
+    return _window_sums(w.padded(x), w) / _window_sums(counted, w)
 
 
-def _window_sums(x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Tensor:
+def _window_sums(x: Tensor, w: _Windows) -> Tensor:
     """Sums over the windows of each channel, by one pass an axis; dilated ones too, which torch lacks."""
-    for axis, (size, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True), start=2):
+    for axis, (size, stride, dilation) in enumerate(zip(w.kernel, w.strides, w.dilations, strict=True), start=2):
         windows = (x.shape[axis] - (size - 1) * dilation - 1) // stride + 1
         starts = [
             slice(place * dilation, place * dilation + (windows - 1) * stride + 1, stride) for place in range(size)
@@ -123,13 +142,10 @@ def _lp_pool(
     auto_pad: str = "NOTSET",
     p: int = 2,
 ) -> Tensor:
-    count = len(kernel_shape)
-    strides, dilations = list(strides or [1] * count), list(dilations or [1] * count)
-    before, after, spans = _around(x, kernel_shape, strides, dilations, auto_pad, pads)
-    if ceil_mode:
-        more = _beyond(x.shape[2:], spans, strides, (before, after))
-        after = [one + other for one, other in zip(after, more, strict=True)]
-    return _window_sums(pad_images(x.abs() ** p, before, after), kernel_shape, strides, dilations) ** (1 / p)
+    w = _windows(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
+    total = _window_sums(w.padded(x.abs() ** p), w)
+    empty = total == 0  # where a root has no finite slope
+    return torch.where(empty, 0, torch.where(empty, 1, total) ** (1 / p))
 
 
 def _over_image(x: Tensor) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.models.onnx_reader.operators.elementwise import Operator
-from cloakbench.models.onnx_reader.tensors import axes_of, axis_of, numbers
+from cloakbench.models.onnx_reader.tensors import axes_of, axis_of, is_whole, numbers
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -25,10 +25,13 @@ def _over_axes(reduction: Reduction) -> Operator:
         noop_with_empty_axes: int = 0,
     ) -> Tensor:
         named = list(axes or ()) if where is None else numbers(where)
+        kind = x.dtype
+        x = x.double() if is_whole(x) else x  # torch has no mean and no norm of whole numbers, and widens their sum
         if not named and noop_with_empty_axes:
-            return reduction(x.unsqueeze(-1), [x.ndim], False)  # each element is a sum of its own
+            return reduction(x.unsqueeze(-1), [x.ndim], False).to(kind)  # each element is a sum of its own
         places = axes_of(x, named) if named else list(range(x.ndim))
-        return reduction(x, places, bool(keepdims)) if places else reduction(x.unsqueeze(0), [0], False)
+        result = reduction(x, places, bool(keepdims)) if places else reduction(x.unsqueeze(0), [0], False)
+        return result.to(kind)
 
     return run
 

@@ -53,15 +53,17 @@ def _resize(
     rule = _Rule(
         mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias)
     )
+    if after == before:  # as onnxruntime, whatever the scales are
+        return x
     for place, scale, size in zip(places, scales, after, strict=True):
-        if scale != 1 or size != x.shape[place]:
+        if size != x.shape[place] or (scale != 1 and not antialias):
             x = rule.resize(x, place, scale, size)
     return x
 
 
 def _resize_10(x: Tensor, scales: Tensor, *, mode: str = "nearest") -> Tensor:
     """Opset 10, and `Upsample` of opset 9: scales alone, counted from the corner."""
-    return _resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return _resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="simple")
 
 
 def _upsample(x: Tensor, given: Tensor | None = None, *, mode: str = "nearest", scales: Sequence[float] = ()) -> Tensor:
@@ -83,7 +85,7 @@ class _Rule:
     def resize(self, x: Tensor, axis: int, scale: float, size: int) -> Tensor:
         places = self._sources(x.shape[axis], scale, size)
         if self.mode == "nearest":
-            return x.index_select(axis, self._rounded(places).clamp(0, x.shape[axis] - 1).to(x.device))
+            return x.index_select(axis, self._rounded(places, scale).clamp(0, x.shape[axis] - 1).to(x.device))
         weights = self._weights(places, x.shape[axis], scale).to(x.device, x.dtype)
         return (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)
 
@@ -103,8 +105,9 @@ class _Rule:
             raise ValueError(f"coordinate_transformation_mode {self.coordinates!r} is not supported")
         return (places + 0.5) / scale - 0.5
 
-    def _rounded(self, places: Tensor) -> Tensor:
+    def _rounded(self, places: Tensor, scale: float) -> Tensor:
         rounding = {
+            "simple": torch.ceil if scale < 1 else torch.floor,  # what onnxruntime does where nothing is said
             "round_prefer_floor": lambda x: torch.ceil(x - 0.5),
             "round_prefer_ceil": lambda x: torch.floor(x + 0.5),
             "floor": torch.floor,

@@ -85,7 +85,8 @@ def _slice(
     places = list(range(len(begins))) if named is None else axes_of(x, named)
     strides = [1] * len(begins) if steps is None else numbers(steps)
     for place, begin, stop, stride in zip(places, begins, stops, strides, strict=True):
-        wanted = range(*slice(begin, stop, stride).indices(x.shape[place]))
+        first_place = begin if stride > 0 else max(begin, -x.shape[place])  # before the front is the front
+        wanted = range(*slice(first_place, stop, stride).indices(x.shape[place]))
         if stride > 0:
             x = x[(slice(None),) * place + (slice(wanted.start, max(wanted.stop, wanted.start), stride),)]
         else:
@@ -173,7 +174,9 @@ def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
 
 
 def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    return torch.arange(*(part.item() for part in (start, limit, delta)), dtype=start.dtype)
+    first, step = start.item(), delta.item()
+    count = max(math.ceil((limit.item() - first) / step), 0)
+    return (torch.arange(count) * step + first).to(start.dtype)
 
 
 SHAPING: dict[str, Operator] = {

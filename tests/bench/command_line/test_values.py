@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from cloakbench.bench.command_line.values import LONGEST_NAME, as_typed, file_name, kind_of
+from cloakbench.bench.command_line.values import LONGEST_NAME, Kind, as_typed, file_name, kind_of
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.plan import ConfigError
 
@@ -114,8 +114,9 @@ def test_every_setting_of_the_project_that_is_a_path_is_known() -> None:
         assert kind_of(key) is not None, key
     for key in ("input", "output", "references", "auxiliary", "pairs", "landmarks_file", "checkpoints"):
         assert kind_of(key) is not None, key
-    for key in ("poisoning.references", "model.output", "dataset.references_per_identity"):
+    for key in ("poisoning.references", "dataset.references_per_identity"):
         assert kind_of(key) is None, key
+    assert kind_of("model.output") is Kind.TEXT
 
 
 def test_folder_and_model_called_by_a_number_compose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +166,11 @@ def test_a_number_without_quotes_in_a_yaml_says_so(tmp_path: Path) -> None:
 def test_a_name_is_never_a_path(name: str, tmp_path: Path) -> None:
     assert (tmp_path / f"{file_name(name)}-1234").parent == tmp_path
     assert file_name(name).isprintable()
+
+
+@pytest.mark.parametrize("key", ["model.output", "target.weights.ignore", "target.weights.state_key"])
+def test_names_inside_weight_files_may_be_numbers(key: str) -> None:
+    """Exporters of torch number the outputs of a network, and a Sequential numbers its layers."""
+    assert read(as_typed(f"{key}=683")) == ["683"]
+    assert read(as_typed(f"{key}=3.")) == ["3."]
+    assert read(as_typed("target.weights.ignore=[fc.,head.]")) == [["fc.", "head."]]

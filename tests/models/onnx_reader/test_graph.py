@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx_graphs import (
     BODY,
     END,
@@ -22,6 +23,7 @@ from onnx_graphs import (
     refusal,
     weight,
 )
+from torch import Tensor
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
 pytest.importorskip("onnxruntime", reason="needs the peers extra")
@@ -185,3 +187,16 @@ def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
     again = helper.make_function("mine", "Again", ["x"], ["y"], body, imports)
     made = model([FIRST, node("Again", ["a"], ["b"], domain="mine"), *MIDDLE, *END], functions=[again])
     assert "its functions cannot be written out" in refusal(made, tmp_path)
+
+
+def test_numbers_of_channels_are_such_whatever_spatial_says(tmp_path: Path) -> None:
+    """Old MXNet exports write ``spatial=0`` beside one number a channel; onnxruntime refuses the same file."""
+    numbers = {f"k{i}": np.linspace(0.5, 1.5 + i, 8, dtype=np.float32) for i in range(4)}
+
+    def answer(spatial: int) -> Tensor:
+        norm = node("BatchNormalization", ["a", *numbers], ["b"], spatial=spatial)
+        end = [END[0], node("Gemm", ["f", "w3", "zero"], ["embedding"], transB=1)]
+        made = model([FIRST, norm, *MIDDLE, *end], {**numbers, "zero": np.zeros(16, np.float32)}, opset=8)
+        return loaded(made, tmp_path)(photos())
+
+    assert torch.equal(answer(0), answer(1))

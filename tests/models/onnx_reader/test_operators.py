@@ -32,6 +32,7 @@ def _floats(*values: float) -> np.ndarray:
 
 POOL = {"kernel_shape": [3, 3], "strides": [2, 2]}
 NORM = [np.abs(weight(8, 1, seed=i)).ravel() + 0.5 for i in range(4)]
+PIXEL_NORM = [np.abs(weight(8, 16, 16, seed=i)) + 0.5 for i in range(4)]
 GRID = np.random.default_rng(0).uniform(-1.2, 1.2, (1, 9, 9, 2)).astype(np.float32)
 
 ACTIVATIONS: dict[str, Case] = {
@@ -43,6 +44,8 @@ ACTIVATIONS: dict[str, Case] = {
     "Selu numbers": _unary("Selu", 8, alpha=1.5, gamma=1.1),
     "ThresholdedRelu": _unary("ThresholdedRelu", 10, alpha=0.1),
     "Mish": _unary("Mish", 18),
+    "Shrink": _unary("Shrink", 15, lambd=0.1, bias=0.05),
+    "Swish, a function with a default": _unary("Swish", 24),
     "Gelu": _unary("Gelu", 20),
     "Gelu tanh": _unary("Gelu", 20, approximate="tanh"),
     "Clip 6": _unary("Clip", 9, min=0.0, max=0.4),
@@ -83,6 +86,7 @@ ACTIVATIONS: dict[str, Case] = {
 }
 NORMS: dict[str, Case] = {
     "BatchNormalization 8": _constants("BatchNormalization", 8, *NORM, spatial=1, epsilon=2e-5, momentum=0.9),
+    "BatchNormalization 8 pixels": _constants("BatchNormalization", 8, *PIXEL_NORM, spatial=0),
     "BatchNormalization 9": _constants("BatchNormalization", 9, *NORM),
     "BatchNormalization 15": _constants("BatchNormalization", 15, *NORM, training_mode=0),
     "InstanceNormalization": _constants("InstanceNormalization", 13, *NORM[:2], epsilon=1e-3),
@@ -96,6 +100,7 @@ NORMS: dict[str, Case] = {
     "LpNormalization 1": _unary("LpNormalization", 9, p=1),
     "LRN": _unary("LRN", 13, size=5, alpha=0.1),
     "MeanVarianceNormalization": _unary("MeanVarianceNormalization", 13, axes=[2, 3]),
+    **{f"MeanVarianceNormalization {opset} default": _unary("MeanVarianceNormalization", opset) for opset in (9, 18)},
     "Dropout 7 mask": (7, [node("Dropout", ["a"], ["b", "mask"], ratio=0.3)], {}),
     "Dropout 13": _constants("Dropout", 13, np.float32(0.3), np.array(False)),
 }
@@ -115,6 +120,7 @@ POOLS: dict[str, Case] = {
     "AveragePool same counts": _unary("AveragePool", 11, **POOL, auto_pad="SAME_UPPER", count_include_pad=1),
     "AveragePool valid": _unary("AveragePool", 11, **POOL, auto_pad="VALID"),
     "LpPool": _unary("LpPool", 18, **POOL),
+    "LpPool of zeros": (18, [node("Relu", ["a"], ["r"]), node("LpPool", ["r"], ["b"], kernel_shape=[1, 2])], {}),
     "ConvTranspose": _constants("ConvTranspose", 11, weight(8, 8, 3, 3), strides=[2, 2], output_padding=[1, 1]),
     "ConvTranspose same": _constants("ConvTranspose", 11, weight(8, 8, 2, 2), strides=[2, 2], auto_pad="SAME_UPPER"),
     "ConvTranspose shape": _constants(
@@ -125,6 +131,8 @@ POOLS: dict[str, Case] = {
     "Upsample 7": _unary("Upsample", 7, mode="nearest", scales=[1.0, 1.0, 2.0, 2.0]),
     "Upsample 9": _constants("Upsample", 9, _floats(1, 1, 2, 1.5), mode="linear"),
     "Resize 10": _constants("Resize", 10, _floats(1, 1, 0.5, 2), mode="nearest"),
+    "Resize 10 smaller": _constants("Resize", 10, _floats(1, 1, 0.6, 0.75)),
+    "Resize 10 same size": _constants("Resize", 10, _floats(1, 1, 1.05, 1)),
     "Resize 11": _constants("Resize", 11, _floats(), _floats(), np.array([1, 8, 9, 21]), mode="linear"),
     "Resize 13 corners": _constants(
         "Resize", 13, None, _floats(1, 1, 2, 2), mode="linear", coordinate_transformation_mode="align_corners"
@@ -143,6 +151,27 @@ SHAPES: dict[str, Case] = {
     "Slice 10": _constants("Slice", 10, np.array([2, 0]), np.array([14, 15]), np.array([2, 3]), np.array([2, 3])),
     "Slice 13 backwards": _constants(
         "Slice", 13, np.array([-1, 12]), np.array([-(2**31), 1]), np.array([-1, -2]), np.array([-1, -2])
+    ),
+    "Slice before the front": _constants("Slice", 13, np.array([-99]), np.array([-99]), np.array([-1]), np.array([-1])),
+    "Range of nothing": (
+        13,
+        [
+            node("Range", ["k", "l", "k"], ["none"]),
+            node("Gather", ["a", "none"], ["g"], axis=2),
+            node("Concat", ["a", "g"], ["b"], axis=2),
+        ],
+        {"k": np.array(3), "l": np.array(1)},
+    ),
+    "Mean of whole numbers": (
+        13,
+        [
+            node("Shape", ["a"], ["s"]),
+            node("Gather", ["s", "k"], ["h"]),
+            node("ReduceMean", ["h"], ["m"], keepdims=0),
+            node("Cast", ["m"], ["f1"], to=1),
+            node("Div", ["a", "f1"], ["b"]),
+        ],
+        {"k": np.array([1, 2])},
     ),
     "Split 11": (
         11,

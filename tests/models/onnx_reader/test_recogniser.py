@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -173,3 +174,20 @@ def test_loads_through_the_card_of_an_insightface_pack(tmp_path: Path) -> None:
     built = build_recogniser(OmegaConf.to_container(config), "buffalo_l")  # type: ignore[arg-type]
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(built.embed(images), nn.functional.normalize(source(2 * images - 1), dim=1))
+
+
+@pytest.mark.parametrize(
+    ("tail", "told"),
+    [
+        ([node("ArgMax", ["embedding"], ["out"], axis=1)], r"gives \[2, 1\] for two images"),
+        ([node("ReduceL2", ["embedding"], ["out"], axes=[1])], r"gives \[2, 1\] for two images"),
+        ([node("Cast", ["embedding"], ["out"], to=7)], "gives torch.int64 without a gradient"),
+        ([node("Cast", ["embedding"], ["i"], to=7), node("Cast", ["i"], ["out"], to=1)], "without a gradient"),
+        ([node("Log", ["minus"], ["l"]), node("Add", ["embedding", "l"], ["out"])], "values that are not finite"),
+    ],
+)
+def test_outputs_that_are_no_embedding_are_one_line(tail: list[Any], told: str, tmp_path: Path) -> None:
+    path = saved(model([*PLAIN, *tail], {"minus": np.float32(-1)}, outputs=("out",)), tmp_path)
+    with pytest.raises(WeightError, match=told) as error:
+        load_recogniser("mine", WeightFile(str(path)), INPUTS, CARD)
+    assert "\n" not in str(error.value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx_graphs import (
     END,
     FIRST,
@@ -87,13 +89,19 @@ def test_numbers_in_other_files_are_refused_wherever_they_hang(
 # What is no ONNX file, or not whole.
 
 
+def _checkpoint() -> bytes:
+    content = io.BytesIO()
+    torch.save({"w": torch.zeros(2)}, content)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"\n<!DOCTYPE html><html>not found</html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a Git LFS pointer"),
-        (b"PK\x03\x04 archive/data.pkl", "use model=checkpoint"),
-        (b'{"message": "Not Found"}', "is JSON"),
+        (_checkpoint(), "use model=checkpoint"),
+        (b'{"message": "Not Found"}', "a JSON text that says 'Not Found'"),
         (b"\x80\x02}q\x00.", "a pickle"),
         (b"\x08\x08", "no ONNX graph"),
         (b"not found", "not a readable ONNX file"),
@@ -160,7 +168,7 @@ def _inside(whole: bytes, place: int, name: str) -> bool:
             "its output 'places'",
         ),
         ([node("BatchNormalization", ["a", *"oooo"], ["b"], training_mode=1)], "it is in training mode"),
-        ([node("Dropout", ["a", "k", "yes"], ["b"])], "it is in training mode"),
+        ([node("Dropout", ["a", "k", "yes"], ["b"])], "it is in training mode, where answers are drawn by chance"),
         (
             [node("Resize", ["a", "r", "s"], ["b"], coordinate_transformation_mode="tf_crop_and_resize")],
             "tf_crop_and_resize",
@@ -213,3 +221,12 @@ def test_values_used_before_they_are_made_are_refused(tmp_path: Path) -> None:
 def test_names_of_a_file_cannot_steer_a_terminal(tmp_path: Path) -> None:
     told = refusal(model([FIRST, node("De\x1b[2Jt\nx", ["a"], ["b"]), *MIDDLE, *END]), tmp_path)
     assert told.isprintable()
+
+
+def test_training_mode_of_old_opsets_is_told_by_the_outputs(tmp_path: Path) -> None:
+    """Up to opset 13 a batch normalisation with five outputs uses the statistics of its batch, as onnxruntime does."""
+    numbers = {f"k{i}": np.full(8, i + 0.5, np.float32) for i in range(4)}
+    norm = node("BatchNormalization", ["a", *numbers], ["b", "mean", "variance", "mean2", "variance2"])
+    told = refusal(model([FIRST, norm, *MIDDLE, *END], numbers, opset=12), tmp_path)
+    assert "BatchNormalization of opset 12 (node 1): it is in training mode" in told
+    assert told.endswith("export in eval mode")
