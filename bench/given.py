@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 _TAKEN_OUT = "~"
 
@@ -20,6 +20,16 @@ def note_given(config: DictConfig, overrides: Sequence[str]) -> None:
     """Write into ``config.given`` what ``overrides`` set; configs without that setting are left alone."""
     if "given" in config:
         config.given = sorted(set(_names(overrides)))
+
+
+def take_out(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Finish what ``~GROUP@PLACE`` begins: Hydra takes the choice out and leaves what a preset sets in its place."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_delete() and override.package and OmegaConf.select(config, override.package) is not None:
+            outer, _, name = override.package.rpartition(".")
+            block = OmegaConf.select(config, outer) if outer else config
+            with open_dict(block):
+                del block[name]
 
 
 def is_given(config: DictConfig, key: str) -> bool:

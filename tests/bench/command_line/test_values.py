@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cloakbench.bench.command_line.values import LONGEST_NAME, as_typed, file_name, kind_of
 from cloakbench.bench.composition import compose_config
+from cloakbench.bench.given import is_taken_out
 from cloakbench.bench.plan import ConfigError
 
 SIGNS = [
@@ -165,3 +166,11 @@ def test_a_number_without_quotes_in_a_yaml_says_so(tmp_path: Path) -> None:
 def test_a_name_is_never_a_path(name: str, tmp_path: Path) -> None:
     assert (tmp_path / f"{file_name(name)}-1234").parent == tmp_path
     assert file_name(name).isprintable()
+
+
+@pytest.mark.parametrize("word", ["~method@methods.apf", "~methods.apf"])
+def test_what_is_taken_out_leaves_no_settings_behind(word: str) -> None:
+    config = compose_config(["experiment=bench", word])
+    assert "apf" not in config.methods
+    assert "pgd" in config.methods
+    assert is_taken_out(config, "methods.apf")
