@@ -57,6 +57,7 @@ CONFIGS = {
     "verify": "verify",
     "calibrate": "calibrate",
     "protect": "protect",
+    "export": "export",
     "zoo": "zoo",
     "perf": "perf",
 }
@@ -103,11 +104,12 @@ def _dispatch(line: CommandLine) -> int:
     make_importable(line.config_dirs)
     for unused in shadowed(line.config_dirs) if line.config_dirs else ():
         log.warning("warning: %s", unused)
-    if line.shows:
-        from cloakbench.bench.command_line.show import show
+    from cloakbench.bench.command_line.show import check_hydra_settings, show
 
+    if line.shows:
         show(line, _config_of(line), _VERBS, CONFIGS)
         return 0
+    check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
         return importlib.import_module(f"cloakbench.bench.commands.{line.verb}").main(line.plain)
     return {"zoo": _zoo, "perf": _perf, "": _experiments}[line.verb](line)
@@ -157,7 +159,7 @@ def _zoo(line: CommandLine) -> int:
     config = compose_config(line.words, "zoo", line.config_dirs)
     check_values(config)
     checked_device(config.device, "device")
-    run_zoo(config)
+    run_zoo(config, Screen(stderr=True))
     return 0
 
 
@@ -169,13 +171,10 @@ def _perf(line: CommandLine) -> int:
 
 def _experiments(line: CommandLine) -> int:
     """Run one experiment, or a sweep, through Hydra."""
-    from cloakbench.bench.command_line.show import check_hydra_settings
     from cloakbench.bench.composition import compose_config
     from cloakbench.bench.sweep import run_sweep
 
-    sweeping = flags.MULTIRUN in line
-    check_hydra_settings(line.words, sweeping=sweeping)
-    if sweeping:
+    if flags.MULTIRUN in line:
         return run_sweep(line.words, line.config_dirs)
     return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
 

@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.command_line.flags import UsageError
-from cloakbench.bench.command_line.mistakes import explain
+from cloakbench.bench.command_line.mistakes import explain, no_choice
 from cloakbench.bench.command_line.plug_ins import check_targets, project, search_path, sources
 from cloakbench.bench.command_line.values import as_typed, check_values
-from cloakbench.bench.given import note_given
+from cloakbench.bench.given import note_given, take_out
 from cloakbench.bench.reasons import ConfigError
 
 CONFIG_MODULE = "cloakbench.conf"
@@ -62,6 +62,8 @@ def compose_config(
             config names cannot be imported.
     """
     words = [as_typed(word) for word in overrides]
+    if mistake := no_choice(words):
+        raise ConfigError(mistake)
     config = _composed(words, config_name, config_dirs)
     check_values(config, {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in words})
     check_targets(config, config_dirs, own=any("_target_=" in word for word in words))
@@ -77,6 +79,7 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if "method_key" in config:
                 config.method_key = method
+            take_out(config, words)
             note_given(config, words)
         except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
             raise as_mistake(problem, words, config_name, config_dirs) from problem

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cloakbench.bench.reasons import ConfigError
 
@@ -30,6 +30,16 @@ def note_given(config: DictConfig, overrides: Sequence[str]) -> None:
         if own := sorted(names & _OWN):
             raise ConfigError(f"{own[0]} has no effect, since the command line sets it: leave it out")
         config.given = sorted(names)
+
+
+def take_out(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Finish what ``~GROUP@PLACE`` begins: Hydra takes the choice out and leaves what a preset sets in its place."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_delete() and override.package and OmegaConf.select(config, override.package) is not None:
+            outer, _, name = override.package.rpartition(".")
+            block = OmegaConf.select(config, outer) if outer else config
+            with open_dict(block):
+                del block[name]
 
 
 def is_given(config: DictConfig, key: str) -> bool:

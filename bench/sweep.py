@@ -19,6 +19,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
+from hydra.errors import HydraException
 
 from cloakbench.bench.archive import load_results
 from cloakbench.bench.command_line.plug_ins import make_importable
@@ -26,7 +27,7 @@ from cloakbench.bench.command_line.show import call_hydra
 from cloakbench.bench.command_line.values import as_typed, quoted
 from cloakbench.bench.composition import compose_config
 from cloakbench.bench.dry_run import describe_work
-from cloakbench.bench.given import note_given
+from cloakbench.bench.given import note_given, take_out
 from cloakbench.bench.kept_config import strip_kept_sweep
 from cloakbench.bench.reasons import reason_of
 from cloakbench.bench.report.escape import terminal
@@ -112,6 +113,7 @@ def run_job(config: Any) -> None:
     sources = hydra_config.runtime.config_sources
     make_importable([source.path.removeprefix("file://") for source in sources if source.schema == "file"])
     config.method_key = hydra_config.runtime.choices.get("method")
+    take_out(config, hydra_config.overrides.task)
     note_given(config, hydra_config.overrides.task)
     overrides = tuple(map(without_secrets, hydra_config.overrides.task))
     folder = Path(hydra_config.runtime.output_dir)
@@ -151,10 +153,15 @@ def read_notes(folder: Path, count: int) -> Iterator[tuple[int, Note]]:
 
 
 def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """What overrides set: setting to value."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    settings = {}
-    for one in parsed:
+    """What overrides set: setting to value. One whose secret was cut out may be no override any more: it is a text."""
+    settings: dict[str, Any] = {}
+    for word in overrides:
+        try:
+            one = OverridesParser.create().parse_override(word)
+        except HydraException:
+            key, _, text = word.partition("=")
+            settings[key.lstrip("+~")] = text
+            continue
         value = one.value()
         settings[one.get_key_element().lstrip("+~")] = value.text if isinstance(value, QuotedString) else value
     return settings
@@ -168,8 +175,7 @@ def combine_sweep(folder: Path, count: int) -> int:
         count: of jobs.
     """
     from cloakbench.bench.commands.console import wide_console
-    from cloakbench.bench.report.sweep_writer import write_sweep
-    from cloakbench.bench.report.terminal import summary, table_on_screen
+    from cloakbench.bench.report.sweep_writer import show_sweep, write_sweep
     from cloakbench.bench.report.variants import Job, arrange
 
     notes = dict(read_notes(folder, count))
@@ -186,11 +192,7 @@ def combine_sweep(folder: Path, count: int) -> int:
     if runs:
         sweep = arrange(list(runs.values()))
         tables = write_sweep(sweep, list(runs), folder)
-        if len(sweep.parts) == 1:
-            screen.print(summary(sweep.parts[0].results))
-        for table in tables:
-            if len(sweep.parts) > 1 or table.name.endswith("_seeds"):
-                screen.print(table_on_screen(table))
+        show_sweep(sweep, tables, screen)
         screen.path(f"Combined report written: {folder / 'report.md'}")
     failed = {number: note.problems for number, note in notes.items() if note.problems}
     for number, problems in failed.items():

@@ -310,7 +310,7 @@ def _progress(name: str, done: int, total_bytes: int | None) -> Iterator[Callabl
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=total_bytes, completed=done)
+        task = progress.add_task(name if name.isprintable() else ascii(name), total=total_bytes, completed=done)
         yield lambda count: progress.advance(task, count)

@@ -41,6 +41,9 @@ else
         [ -n "$candidate" ] || give_up "Python 3.11 to 3.13 is needed, and $python is none; name one with PYTHON=python3.12"
         if supported "$candidate"; then python=$candidate; break; fi
     done
+    if [ ! -e "$ours" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ]; then
+        give_up "$venv holds something else; name a folder of its own with VENV=FOLDER"
+    fi
     if [ -e "$building" ]; then
         say "removing $venv: an earlier build of it was interrupted"
         rm -rf "$venv"
@@ -55,7 +58,7 @@ uv=
 if command -v uv >/dev/null 2>&1; then uv=yes; fi
 if [ ! -e "$venv/bin/python" ]; then
     mkdir -p "$venv"
-    touch "$building" "$ours"
+    touch "$ours" "$building"
     if [ -n "$uv" ]; then
         uv venv --quiet --allow-existing --python "$python" "$venv"
     else

@@ -23,7 +23,7 @@ class Project:
         self.venv = folder / "venv"
         hidden = folder / "path"  # what a user has on the path, with uv or without
         hidden.mkdir()
-        wanted = ["sh", "awk", "cat", "mktemp", "rm", "touch", "mkdir", "ln", "uname", "dirname", "grep", "env"]
+        wanted = ["sh", "awk", "cat", "mktemp", "rm", "touch", "mkdir", "ln", "uname", "dirname", "grep", "env", "ls"]
         for tool in wanted + (["uv"] if installer == "uv" else []):
             (hidden / tool).symlink_to(str(shutil.which(tool)))
         self.environment = {
@@ -60,18 +60,42 @@ class Project:
         )
         return done.stdout.strip()
 
-    def own(self) -> None:
+    def own(self, empty: Path) -> None:
         """Make an environment as a user would, with another torch than the locked one."""
-        subprocess.run([sys.executable, "-m", "venv", self.venv], check=True)
-        for name, version in (("torch", "9.9"), ("torchvision", "9.1")):
+        shutil.copytree(empty, self.venv, symlinks=True)
+        wanted = {"torch": "9.9", "torchvision": "9.1"}
+        for name, version in wanted.items():
             add_wheel(self.index, name, version)
-            pip = [self.venv / "bin" / "python", "-m", "pip", "install", "--quiet", f"{name}=={version}"]
-            subprocess.run(pip, env=self.environment, check=True)
+        pip = [self.venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip += [f"{name}=={version}" for name, version in wanted.items()]
+        subprocess.run(pip, env=self.environment, check=True)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with pip alone; each takes seconds to make, and no time to copy."""
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project", "pip")
+
+
+def copying(python: Path, empty: Path) -> str:
+    """A Python whose ``-m venv`` copies an environment, for tests of what happens after that."""
+    python.write_text(
+        f"""#!/bin/sh
+case "$1 $2" in
+    '-m venv') exec {shutil.which("cp")} -R '{empty}/.' "$3" ;;
+    *) exec '{sys.executable}' "$@" ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    return str(python)
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
@@ -88,8 +112,8 @@ def test_the_locked_versions_are_installed_although_newer_ones_exist(tmp_path: P
     assert (project.venv / "ready-test").exists()
 
 
-def test_the_index_of_this_test_stops_an_old_pip_that_resolves(project: Project) -> None:
-    subprocess.run([sys.executable, "-m", "venv", project.venv], check=True)
+def test_the_index_of_this_test_stops_an_old_pip_that_resolves(project: Project, empty: Path) -> None:
+    shutil.copytree(empty, project.venv, symlinks=True)
     python = project.venv / "bin" / "python"
     version = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(int(part) for part in version.split()[1].split(".")[:2]) > (23, 2):
@@ -100,7 +124,8 @@ def test_the_index_of_this_test_stops_an_old_pip_that_resolves(project: Project)
     assert "must have their versions pinned" in done.stderr
 
 
-def test_a_build_that_was_cut_off_is_done_again(project: Project) -> None:
+def test_a_build_that_was_cut_off_is_done_again(project: Project, empty: Path) -> None:
+    project.environment["PYTHON"] = copying(project.folder / "python", empty)
     lock = project.folder / "requirements.lock"
     whole = lock.read_text()
     lock.write_text(whole.replace("sha256:", "sha256:0", 1))
@@ -114,8 +139,8 @@ def test_a_build_that_was_cut_off_is_done_again(project: Project) -> None:
     assert project.version("coverage") == "7.0"
 
 
-def test_an_environment_of_somebody_else_is_never_touched(project: Project) -> None:
-    subprocess.run([sys.executable, "-m", "venv", project.venv], check=True)
+def test_an_environment_of_somebody_else_is_never_touched(project: Project, empty: Path) -> None:
+    shutil.copytree(empty, project.venv, symlinks=True)
     before = sorted(project.venv.rglob("*"))
     done = project.build()
     assert done.returncode == 1
@@ -125,17 +150,17 @@ def test_an_environment_of_somebody_else_is_never_touched(project: Project) -> N
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
-def test_a_torch_that_exists_can_be_kept(tmp_path: Path, installer: str) -> None:
+def test_a_torch_that_exists_can_be_kept(tmp_path: Path, installer: str, empty: Path) -> None:
     project = Project(tmp_path / "project", installer)
-    project.own()
+    project.own(empty)
     done = project.build(TORCH="keep")
     assert done.returncode == 0, done.stderr
     assert (project.version("torch"), project.version("torchvision")) == ("9.9", "9.1")
     assert project.version("wants") == "1.0"
 
 
-def test_a_cut_off_build_never_removes_an_environment_that_is_kept(project: Project) -> None:
-    project.own()
+def test_a_cut_off_build_never_removes_an_environment_that_is_kept(project: Project, empty: Path) -> None:
+    project.own(empty)
     lock = project.folder / "requirements.lock"
     whole = lock.read_text()
     lock.write_text(whole.replace("sha256:", "sha256:0", 1))
@@ -143,6 +168,17 @@ def test_a_cut_off_build_never_removes_an_environment_that_is_kept(project: Proj
     lock.write_text(whole)
     assert project.build(TORCH="keep").returncode == 0
     assert project.version("torch") == "9.9"
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(project: Project) -> None:
+    """It would become ours, and a build that is cut off in it would then be removed with all it holds."""
+    project.venv.mkdir()
+    (project.venv / "photo.jpg").touch()
+    done = project.build()
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "holds something else; name a folder of its own with VENV=FOLDER" in line
+    assert [path.name for path in project.venv.iterdir()] == ["photo.jpg"]
 
 
 def test_wishes_that_cannot_be_met_are_one_line(project: Project) -> None:

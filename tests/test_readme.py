@@ -24,11 +24,11 @@ FEW_PEOPLE = (
 )
 SMALLER = (
     # Experiments are built whole (faces, models, methods, plan) and stop where their work would begin.
-    (r"cloakbench experiment=(?!smoke|real_faces)", f"{FEW_PEOPLE} runtime.dry_run=true"),
+    (r"cloakbench (-m )?experiment=(?!smoke|real_faces)", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench experiment=real_faces", "runtime.dry_run=true"),
     (r"cloakbench method=", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench export ", FEW_PEOPLE),
-    (r"cloakbench -m ", f"{FEW_PEOPLE} statistics.resamples=50"),
+    (r"cloakbench -m experiment=smoke", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"cloakbench experiment=smoke(?! --help)", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"make bench", f"ARGS='{FEW_PEOPLE} runtime.dry_run=true'"),
     (
@@ -45,7 +45,7 @@ SMALLER = (
     (r"make (?!bench)", "--dry-run"),
 )
 ELSEWHERE = ("cloakbench check all",)
-"""Takes minutes; ``tests/bench/test_cli.py`` runs it through the same parser on a few methods and networks."""
+"""Takes minutes; ``tests/bench/test_commands.py`` runs it through the same parser on a few methods and networks."""
 LACKING = (
     # What a newcomer does not have, and what the command must then say.
     (r"dataset=lfw", r"cloakbench fetch dataset=lfw|CLOAKBENCH_OFFLINE|get it from"),

@@ -113,8 +113,8 @@ def read_command_line(words: Sequence[str], verbs: Collection[str], with_names: 
         flag, value = _flag(word, waiting)
         if flag is CONFIG_DIR:
             config_dirs.append(value)
-        else:
-            flags[flag] = value
+        elif flags.setdefault(flag, value) != value:
+            raise UsageError(f"{flag.names[0]} stands twice, with {flags[flag]} and with {value}: leave one out")
     verb = settings.pop(0) if settings and is_name(settings[0]) else ""
     if verb and verb not in verbs:
         raise UsageError(f"there is no command {verb!r}{nearest(verb, verbs)}; see cloakbench --help")

@@ -12,6 +12,10 @@ from cloakbench.bench.command_line.flags import nearest, pieces
 from cloakbench.bench.command_line.plug_ins import sources
 from cloakbench.bench.command_line.values import is_choice, quoted
 
+_ONE_PART = ("method", "dataset", "model", "model@surrogate", "model@target")
+"""Choices of which an experiment takes one."""
+
+_NOTHING_TO_TAKE_OUT = re.compile(r"Could not delete (?:from config\. '(.*)' does not exist|'(.*)'\. No match)")
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
 
 
@@ -57,9 +61,22 @@ def _wrong_choice(line: str, words: Sequence[str]) -> str:
     if match := _SEVERAL.match(line):
         key, _, value = match[1].partition("=")
         return f"several values, {match[1]}, are a sweep: add -m, or write a list, {key}=[{value}]"
+    if match := _NOTHING_TO_TAKE_OUT.match(line):
+        return f"~{match[1] or match[2]} takes out what is not there: leave it out"
     if line.startswith("Config group override must be a string"):
-        chosen = " ".join(word for word in words if is_choice(word))
-        return f"a config is chosen by its name, not by null, a list or a mapping ({chosen})"
+        return no_choice(words) or "a config is chosen by its name"
+    return ""
+
+
+def no_choice(words: Sequence[str]) -> str:
+    """What is wrong with the first word that chooses a config by null or a mapping, or one part by a list; empty if
+    there is none. Of a list Hydra would merge the configs, and the last would win: a part that nobody asked for.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        ends = value[:1] + value[-1:]
+        if is_choice(word) and (value.lower() == "null" or ends == "{}" or (ends == "[]" and key in _ONE_PART)):
+            return f"{word!r}: a config is chosen by its name, {key}=NAME; without it the experiment's own stays"
     return ""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import hydra
@@ -21,7 +23,8 @@ from cloakbench.bench.command_line.flags import (
 )
 from cloakbench.bench.command_line.plug_ins import search_path
 from cloakbench.bench.command_line.values import as_typed
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.composition import compose_config, split_config_dirs
+from cloakbench.bench.reasons import ConfigError
 
 _OF_SWEEPS = (
     "hydra/launcher",
@@ -98,13 +101,21 @@ def _nothing(_: Any) -> None:
 
 
 def _complete(line: CommandLine, verbs: Collection[str], configs: Mapping[str, str]) -> None:
-    """Hydra completes settings; the verb, which it does not know, is taken off what the shell gives it."""
-    typed = os.environ.get("COMP_LINE", "").split(" ")
+    """Hydra completes settings; the verb and ``--config-dir``, which it does not take there, are taken off what the
+    shell gives it. A folder with a blank in its name is left out: Hydra splits that text at blanks.
+    """
+    app, *typed = os.environ.get("COMP_LINE", "").split(" ")
     config_name = "config"
-    if "query" in " ".join(line.words) and len(typed) > 1:
-        if len(typed) == 2 and (found := sorted(verb for verb in verbs if verb.startswith(typed[1]))):
+    if typed and any(word.startswith("query=") for word in line.words):
+        if typed[-2:-1] in (["--config-dir"], ["-cd"]):
+            return  # the shell itself completes folders
+        folders, words = split_config_dirs(typed[:-1])
+        words.append(typed[-1])
+        if len(words) == 1 and (found := sorted(verb for verb in verbs if verb.startswith(words[0]))):
             sys.stdout.write(f"{' '.join(found)}\n")
-        elif typed[1] in verbs:
-            config_name = configs.get(typed[1], "config")
-            os.environ["COMP_LINE"] = " ".join([typed[0], *typed[2:]])
+        elif len(words) > 1 and words[0] in verbs:
+            config_name = configs.get(words.pop(0), "config")
+        with suppress(ConfigError):  # a folder that is not there
+            words = [*(word for word in search_path(folders) if not re.search(r"\s", word)), *words]
+        os.environ["COMP_LINE"] = " ".join([app, *words])
     call_hydra(["--shell-completion", *line.words], (), config_name, _nothing)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from cloakbench.bench.command_line.flags import is_name
 from cloakbench.bench.command_line.values import file_name
 from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.reasons import ConfigError
-from cloakbench.bench.report.inputs import Results
 from cloakbench.bench.report.screen import Screen
 from cloakbench.bench.store import StoreError
 
@@ -20,6 +24,8 @@ _KEY = re.compile(r"-[0-9a-f]{8}")
 """What the folder of a run has behind the run's name."""
 _MOST = 12
 """Names of runs in a message."""
+_LONGEST = 110
+"""Letters of the name of a report over several runs, before what tells it from others."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -29,10 +35,6 @@ def main(words: Sequence[str]) -> int:
     Raises:
         ConfigError: no run is named, one is named twice, or there is none of that name.
     """
-    from cloakbench.bench.archive import load_results
-    from cloakbench.bench.report.sweep import combine
-    from cloakbench.bench.report.terminal import summary
-
     config_dirs, rest = split_config_dirs(words)
     settings = [word for word in rest if not is_name(word)]
     if other := [word for word in settings if not word.startswith("paths.")]:
@@ -45,41 +47,88 @@ def main(words: Sequence[str]) -> int:
     folders = [_run_folder(name, runs, screen) for name in names]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError(f"{' and '.join(names)} name one run twice: {_known(runs)}")
-    loaded = [load_results(folder) for folder in folders]
-    results = loaded[0] if len(loaded) == 1 else combine(loaded)
-    target = (
-        folders[0] if len(folders) == 1 else folders[0].parent / ("+".join(folder.name for folder in folders))[:120]
-    )
-    screen.print(summary(results))
-    screen.path(_write(results, target, runs, is_run=len(folders) == 1))
+    screen.path(_report_one(folders[0], runs, screen) if len(folders) == 1 else _report_several(folders, runs, screen))
     return 0
 
 
-def _write(results: Results, target: Path, runs: Path, *, is_run: bool) -> str:
-    """Write a report, into ``runs`` where ``target`` lies elsewhere and is read-only; returns what was done.
+def _report_one(folder: Path, runs: Path, screen: Screen) -> str:
+    """Write the report of a run again, into ``runs`` where its folder is read-only; returns what was done.
 
     Raises:
         StoreError: neither can be written to, and there is no current report.
     """
-    from cloakbench.bench.archive import is_current, publish
+    from cloakbench.bench.archive import is_current, load_results, publish
+    from cloakbench.bench.report.terminal import summary
     from cloakbench.bench.report.writer import write_report
 
+    results = load_results(folder)
+    screen.print(summary(results))
     try:
-        if is_run:
-            publish(results, target)
-        else:
-            write_report(results, target)
-        return f"Report written: {target / 'report.md'}"
+        publish(results, folder)
+        return f"Report written: {folder / 'report.md'}"
     except StoreError as problem:
-        if problem.errno not in _READ_ONLY:
-            raise
-        if is_run and is_current(results, target):
-            return f"Report unchanged: {target / 'report.md'} ({target} cannot be written to)"
-        elsewhere = runs / target.name
-        if elsewhere.resolve() == target.resolve():
-            raise
-        write_report(results, elsewhere)
-        return f"Report written: {elsewhere / 'report.md'} ({target} cannot be written to)"
+        if problem.errno in _READ_ONLY and is_current(results, folder):
+            return f"Report unchanged: {folder / 'report.md'} ({folder} cannot be written to)"
+        return _elsewhere(problem, folder, runs, lambda target: write_report(results, target))
+
+
+def _report_several(folders: Sequence[Path], runs: Path, screen: Screen) -> str:
+    """Write one report over several runs, as a sweep over the settings in which they differ has it.
+
+    Raises:
+        MixedResultsError: they differ, and no setting that was typed says in what.
+        StoreError: the report cannot be written.
+    """
+    from cloakbench.bench.archive import load_results
+    from cloakbench.bench.report.sweep import combine
+    from cloakbench.bench.report.sweep_writer import show_sweep, write_sweep
+    from cloakbench.bench.report.variants import Job, arrange
+
+    configs = [_config_of(folder) for folder in folders]
+    typed = dict.fromkeys(key for config in configs for key in config.get("given", ()))
+    jobs = [
+        Job(load_results(folder), _settings(config, typed), config.get("method_key"))
+        for folder, config in zip(folders, configs, strict=True)
+    ]
+    sweep = arrange(jobs)
+    if len(sweep.parts) > 1 and not sweep.names:
+        combine([job.results for job in jobs])  # says why not
+    name = "+".join(folder.name for folder in folders)
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    target = folders[0].parent / name
+    try:
+        tables = write_sweep(sweep, folders, target)
+        done = f"Report written: {target / 'report.md'}"
+    except StoreError as problem:
+        tables = []
+        done = _elsewhere(problem, target, runs, lambda place: tables.extend(write_sweep(sweep, folders, place)))
+    show_sweep(sweep, tables, screen)
+    return done
+
+
+def _config_of(folder: Path) -> DictConfig:
+    """The config of a finished run; empty where it is not there or cannot be read."""
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+    except (OSError, ValueError, YAMLError):
+        return DictConfig({})
+    return config if isinstance(config, DictConfig) else DictConfig({})
+
+
+def _settings(config: DictConfig, keys: Iterable[str]) -> dict[str, Any]:
+    """Those of the settings that a config has; a block that was chosen by its name is none."""
+    values = {key: OmegaConf.select(config, key, default=config) for key in keys}
+    return {key: value for key, value in values.items() if not isinstance(value, DictConfig)}
+
+
+def _elsewhere(problem: StoreError, target: Path, runs: Path, write: Callable[[Path], object]) -> str:
+    """Write a report into ``runs`` where ``target`` lies elsewhere and is read-only; returns what was done."""
+    place = runs / target.name
+    if problem.errno not in _READ_ONLY or place.resolve() == target.resolve():
+        raise problem
+    write(place)
+    return f"Report written: {place / 'report.md'} ({target} cannot be written to)"
 
 
 def _run_folder(name: str, runs: Path, screen: Screen) -> Path:

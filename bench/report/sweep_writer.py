@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloakbench.bench.report.screen import Screen
 from cloakbench.bench.report.sweep_figures import sweep_figures
 from cloakbench.bench.report.sweep_tables import sweep_tables
 from cloakbench.bench.report.table import Table, to_markdown
+from cloakbench.bench.report.terminal import summary, table_on_screen
 from cloakbench.bench.report.variants import Part, Sweep, all_measurements
 from cloakbench.bench.report.writer import (
     links,
@@ -48,6 +50,15 @@ def write_sweep(sweep: Sweep, runs: Sequence[Path], folder: Path) -> list[Table]
         extra = ["variant", *sweep.names]
         write_text(folder / "tables" / "measurements.csv", measurements_csv(all_measurements(sweep), extra))
     return tables
+
+
+def show_sweep(sweep: Sweep, tables: Sequence[Table], screen: Screen) -> None:
+    """Print what a multirun came to: the summary of its one part, or the tables over its parts."""
+    if len(sweep.parts) == 1:
+        screen.print(summary(sweep.parts[0].results))
+    for table in tables:
+        if len(sweep.parts) > 1 or table.name.endswith("_seeds"):
+            screen.print(table_on_screen(table))
 
 
 def _part_name(sweep: Sweep, part: Part) -> str:

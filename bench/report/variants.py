@@ -112,7 +112,8 @@ def arrange(jobs: Sequence[Job]) -> Sweep:
     for numbers in sorted_jobs:
         results, variants = _combined(jobs, numbers, names)
         within = _varying([jobs[number].settings for number in numbers])
-        settings = {key: jobs[numbers[0]].settings.get(key) for key in names if key not in within}
+        first = jobs[numbers[0]].settings
+        settings = {key: first[key] for key in names if key in first and key not in within}
         parts.append(Part(results, settings if len(sorted_jobs) > 1 else {}, variants, tuple(numbers)))
     used = {key for part in parts for key in part.settings}
     used |= {key for part in parts for variant in part.variants.values() for key in variant.settings}
@@ -206,7 +207,7 @@ def _settings_of(method: str, job: Job, within: Sequence[str]) -> dict[str, Any]
     """The settings that a method's rows depend on; the controls, which are equal in a part, on none."""
     if method in CONTROLS:
         return {}
-    return {key: job.settings.get(key) for key in within if _concerns(key, method, job.method)}
+    return {key: job.settings.get(key) for key in within if key in job.settings and _concerns(key, method, job.method)}
 
 
 def _concerns(setting: str, method: str, chosen: str | None) -> bool:

@@ -140,8 +140,12 @@ def _compare(card: dict[str, Any], embedded: dict[str, Any]) -> None:
     log("%s: Top-1 %.4f, embedded %.4f, difference %+.2f points", card["name"], new, old, 100 * (new - old))
 
 
-def run_zoo(config: DictConfig) -> None:
+def run_zoo(config: DictConfig, console: Console | None = None) -> None:
     """Trains what ``config`` asks for and is not there yet; see ``conf/zoo.yaml`` for the keys.
+
+    Args:
+        config: the zoo to train.
+        console: where the progress is shown; standard error by default.
 
     Raises:
         ZooError: an unknown member, or members whose training failed (all others are finished first).
@@ -160,14 +164,14 @@ def run_zoo(config: DictConfig) -> None:
     if not pending:
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console or Console(stderr=True)) as progress:
         _render(pending, progress)
         tasks = {job.name: progress.add_task(job.name, total=None, start=False, loss="") for job in pending}
 

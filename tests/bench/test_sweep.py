@@ -73,6 +73,7 @@ def test_two_sweeps_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_overrides_as_settings() -> None:
+    assert settings_of(["+logger.api_key=(left out)", "a=2"]) == {"logger.api_key": "(left out)", "a": 2}
     given = ["+a=1", "method.b=0.5", "c='x,y'", "model@target=t", "d=[1,2]", "e=null", "f=true"]
     assert settings_of(given) == {
         "a": 1,
@@ -118,6 +119,15 @@ def test_steps_are_one_table_and_one_curve(
     assert len(reports) == 2
     assert all(Path(line.rpartition(": ")[2]).exists() for line in reports)
     assert "Job 1 (method.steps=2): " in reports[1]
+    runs = [Path(line.rpartition(": ")[2]).parent for line in reports]
+    assert main(["report", *map(str, runs)]) == 0
+    assert "PGD, steps 2" in capsys.readouterr().out, "runs are joined as a sweep is"
+    [joined] = runs[0].parent.glob("*+*/tables/measurements.csv")
+    assert set(pd.read_csv(joined)["method.steps"].dropna()) == {1, 2}
+    for run in runs:
+        (run / "config.yaml").unlink()
+    assert main(["report", *map(str, runs)]) == 1
+    assert "has two values of" in capsys.readouterr().err
 
 
 def test_seeds_are_rows_with_mean_and_spread(
@@ -140,6 +150,8 @@ def test_seeds_are_rows_with_mean_and_spread(
 def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: str) -> None:
     """A multirun on a launcher, in a folder of its own, into a relative results folder and an empty store."""
     words = [word for word in tiny_overrides if not word.startswith(("paths.results", "runtime.workers"))]
+    words += ["dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg"]
+    words += ["~model@targets.tiny2", "quality.metrics=[ssim]"]
     words += ["method=fgsm", "method.epsilon_255=4,8", f"hydra/launcher={launcher}", "paths.results=relative", *more]
     command = [sys.executable, "-m", "cloakbench.bench.cli", "-m", *words, "--config-dir", str(CONFIG_DIR)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)

@@ -34,6 +34,7 @@ def read(*words: str) -> flags.CommandLine:
         (["--cfg", "experiment=smoke"], "--cfg takes job, hydra, all, not 'experiment=smoke'"),
         (["--cfg=jb"], "did you mean 'job'?"),
         (["-m", "--cfg=job"], "--cfg and --multirun cannot be had at once"),
+        (["--cfg=job", "--cfg=hydra"], "--cfg stands twice, with job and with hydra"),
         (["--resolve"], "--resolve belongs to --cfg"),
         (["check", "-m", "method=pgd"], "check does not take --multirun"),
         (["perf", "--people", "5"], "people=VALUE"),

@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cloakbench.bench.command_line.values import LONGEST_NAME, Kind, as_typed, file_name, kind_of
 from cloakbench.bench.composition import compose_config
+from cloakbench.bench.given import is_taken_out
 from cloakbench.bench.plan import ConfigError
 
 SIGNS = [
@@ -174,3 +175,11 @@ def test_names_inside_weight_files_may_be_numbers(key: str) -> None:
     assert read(as_typed(f"{key}=683")) == ["683"]
     assert read(as_typed(f"{key}=3.")) == ["3."]
     assert read(as_typed("target.weights.ignore=[fc.,head.]")) == [["fc.", "head."]]
+
+
+@pytest.mark.parametrize("word", ["~method@methods.apf", "~methods.apf"])
+def test_what_is_taken_out_leaves_no_settings_behind(word: str) -> None:
+    config = compose_config(["experiment=bench", word])
+    assert "apf" not in config.methods
+    assert "pgd" in config.methods
+    assert is_taken_out(config, "methods.apf")
