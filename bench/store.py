@@ -27,7 +27,7 @@ from torch import Tensor
 from cloakbench.bench import entries
 from cloakbench.bench.keys import Inputs, byte_chunks
 from cloakbench.datasets.redaction import without_secret_settings
-from cloakbench.datasets.regular_file import open_regular
+from cloakbench.datasets.regular_file import open_regular, remove_opened
 from cloakbench.datasets.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.datasets.storage import map_npy
 
@@ -244,10 +244,7 @@ class Store:
     def _discard(self, path: Path, file: IO[bytes], damage: DamagedError) -> None:
         log.warning("%s is damaged (%s); it will be made again", path, damage)
         try:
-            if os.path.samestat(path.stat(), os.fstat(file.fileno())):  # or another process has made it again already
-                path.unlink()
-        except FileNotFoundError:
-            return
+            remove_opened(path, file)
         except OSError as problem:
             raise StoreError(
                 problem.errno,
@@ -289,7 +286,7 @@ def _open(path: Path) -> IO[bytes] | None:
 def _unreadable(path: Path, problem: OSError) -> StoreError:
     return StoreError(
         problem.errno,
-        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable and run the "
+        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable, or remove it, and run "
         "same command again",
     )
 

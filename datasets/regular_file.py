@@ -13,6 +13,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -59,6 +60,19 @@ def read_regular(path: str | Path) -> bytes:
     """The content of a plain file; raises as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+def remove_opened(path: Path, file: IO[bytes]) -> None:
+    """Remove a file that was opened, unless it is gone or another process has put a new one in its place.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            path.unlink()
+    except FileNotFoundError:
+        return
 
 
 def _require(facts: os.stat_result, path: str | Path) -> None:
