@@ -286,8 +286,8 @@ def _open(path: Path) -> IO[bytes] | None:
 def _unreadable(path: Path, problem: OSError) -> StoreError:
     return StoreError(
         problem.errno,
-        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable, or remove it, and run "
-        "same command again",
+        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable, or remove it, "
+        "and run the same command again",
     )
 
 
