@@ -242,7 +242,8 @@ class Store:
             raise _unreadable(path, problem) from problem
 
     def _discard(self, path: Path, file: IO[bytes], damage: DamagedError) -> None:
-        log.warning("%s is damaged (%s); it will be made again", path, damage)
+        # As text: who keeps the record must not keep the frames of the error, and the faces in them.
+        log.warning("%s is damaged (%s); it will be made again", path, str(damage))
         try:
             remove_opened(path, file)
         except OSError as problem:
