@@ -22,6 +22,7 @@ from PIL import Image
 from cloakbench.bench.report.inputs import Example, Results
 from cloakbench.bench.store import explained
 from cloakbench.datasets.provenance import code_digest
+from cloakbench.datasets.regular_file import read_regular
 from cloakbench.datasets.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.datasets.whole_file import whole_file
 
@@ -63,17 +64,19 @@ def load_results(folder: Path) -> Results:
     Raises:
         FileNotFoundError: the folder holds no finished run; the message says where runs are.
         ValueError: a file is missing or not as it was written.
+        OSError: a file cannot be read, or is no plain file.
     """
     data = folder / "data"
     if not (data / _ABOUT).exists():
         raise FileNotFoundError(f"{folder} holds no finished run: name a folder that has data/about.json")
-    about = _about(folder, (data / _ABOUT).read_bytes())
+    about = _about(folder, read_regular(data / _ABOUT))
     digests = about.pop("sha256", {})
 
     def content(name: str) -> io.BytesIO:
-        if not (data / name).exists():
-            raise _damaged(folder, name, "missing")
-        found = (data / name).read_bytes()
+        try:
+            found = read_regular(data / name)
+        except FileNotFoundError as problem:
+            raise _damaged(folder, name, "missing") from problem
         if digests and hashlib.sha256(found).hexdigest() != digests.get(name):
             raise _damaged(folder, name, "damaged")
         return io.BytesIO(found)
@@ -100,7 +103,7 @@ def publish(results: Results, folder: Path) -> None:
     with explained(folder, "paths.runs"):
         take_back_mark(folder)
         files = write_report(results, folder)
-        data = [path for path in (folder / "data").glob("*") if not path.name.startswith(".")]
+        data = [path for path in (folder / "data").glob("[!.]*") if path.is_file()]
         shown = sorted({files.report, *files.tables, *files.figures, *files.timing, *data})
         lines = [_digest(results), *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
         _write(folder / "data" / _MARK, ("\n".join(lines) + "\n").encode())
@@ -113,19 +116,13 @@ def take_back_mark(folder: Path) -> None:
 
 def is_finished(folder: Path) -> bool:
     """Whether all files of a report are in ``folder`` as they were written."""
-    mark = folder / "data" / _MARK
-    if not mark.exists():
-        return False
-    files = [line.partition("  ") for line in mark.read_text(encoding="utf-8", errors="replace").splitlines()[1:]]
-    return bool(files) and all(_file_digest(folder / name) == digest for digest, _, name in files)
+    files = [line.partition("  ") for line in _mark(folder)[1:]]
+    return bool(files) and all(digest and _file_digest(folder / name) == digest for digest, _, name in files)
 
 
 def is_current(results: Results, folder: Path) -> bool:
     """Whether the report in ``folder`` is finished and shows these results as the present code would."""
-    mark = folder / "data" / _MARK
-    if not mark.exists():
-        return False
-    return mark.read_text(encoding="utf-8", errors="replace").split("\n")[0] == _digest(results) and is_finished(folder)
+    return _mark(folder)[:1] == [_digest(results)] and is_finished(folder)
 
 
 def _write(path: Path, content: bytes) -> str:
@@ -135,11 +132,19 @@ def _write(path: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
-    """Digest of a file, empty when there is none."""
+def _mark(folder: Path) -> list[str]:
+    """The lines of the mark; none where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return read_regular(folder / "data" / _MARK).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _file_digest(path: Path) -> str:
+    """Digest of a plain file; empty when there is none that can be read."""
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except OSError:
         return ""
 
 

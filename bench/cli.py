@@ -39,6 +39,7 @@ from cloakbench import __version__
 from cloakbench.bench.command_line import flags
 from cloakbench.bench.command_line.environment import read_environment
 from cloakbench.bench.command_line.flags import CommandLine, read_command_line
+from cloakbench.bench.reasons import one_line
 from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign
 
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if os.environ.get("CLOAKBENCH_DEBUG"):
             raise
-        _say(_one_line(problem))
+        _say(one_line(problem))
         return 1
 
 
@@ -227,20 +228,6 @@ def _reader_gone() -> int:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"error: {terminal(without_secrets(line))}\n")
-
-
-def _one_line(problem: BaseException) -> str:
-    if isinstance(problem, MemoryError):
-        return "out of memory: take fewer workers (runtime.workers=1) or smaller chunks (plan.chunk_identities=5)"
-    if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
-        return problem.strerror.strip()  # without the number in front
-    lines = [line.strip() for line in str(problem).splitlines()]
-    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
-    if isinstance(problem, ValueError | OSError | RuntimeError) or type(problem).__module__.startswith(
-        ("omega", "hydra")
-    ):
-        return text or type(problem).__name__
-    return f"{type(problem).__name__}: {text} (not foreseen: CLOAKBENCH_DEBUG=1 shows where)"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cloakbench.bench.keys import Inputs, canonical_json
-from cloakbench.datasets.seal import BLANK, DamagedError, open_json, sealed_json
+from cloakbench.datasets.seal import BLANK, DamagedError, open_json, sealed_json, unmarked
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Modification time of zip members: the same photos give the same bytes."""
@@ -29,7 +29,7 @@ _ABOUT = "about.json"
 
 def pack_tensors(tensors: Mapping[str, Tensor], inputs: Inputs, note: Any) -> bytes:
     """Safetensors with what they were made from and a JSON note; a blank seal stands in the metadata."""
-    metadata = {"inputs": canonical_json(inputs), "note": json.dumps(note), "seal": BLANK}
+    metadata = {"inputs": unmarked(canonical_json(inputs)), "note": unmarked(json.dumps(note)), "seal": BLANK}
     return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
 
 
@@ -81,11 +81,6 @@ def read_about(file: IO[bytes], entry: str) -> dict[str, Any]:
     if len(header) < 30 or name != len(_ABOUT) or extra or file.read(name) != _ABOUT.encode():
         raise DamagedError("it does not begin as it was written")
     return open_json(file.read(size), f"{entry}/{_ABOUT}")
-
-
-def pack_json(value: Any) -> bytes:
-    """A JSON object of a blank seal and the value."""
-    return json.dumps({"seal": BLANK, "value": value}, sort_keys=True, indent=1).encode()
 
 
 def pack_frame(frame: pd.DataFrame) -> bytes:

@@ -44,10 +44,12 @@ class MachineError(RuntimeError):
 
 def machine_trouble(problem: BaseException) -> str | None:
     """One line if ``problem``, or what it was raised from, is a failure of the machine; None if it is not."""
+    seen: list[BaseException] = []  # ``raise error from error`` goes in a circle
     cause: BaseException | None = problem
-    while cause is not None:
+    while cause is not None and cause not in seen:
         if _is_machine(cause):
             return f"{_words(cause)}: {_remedy(cause)}, then run the same command again; finished work is kept"
+        seen.append(cause)
         cause = cause.__cause__
     return None
 

@@ -22,6 +22,21 @@ def reason_of(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {_first_line(problem)}"
 
 
+def one_line(problem: BaseException) -> str:
+    """An error that ends a command, as the user reads it."""
+    if isinstance(problem, MemoryError):
+        return "out of memory: take fewer workers (runtime.workers=1) or smaller chunks (plan.chunk_identities=5)"
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is None:
+        return problem.strerror.strip()  # without the number in front
+    lines = [line.strip() for line in str(problem).splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
+    if isinstance(problem, ValueError | OSError | RuntimeError) or type(problem).__module__.startswith(
+        ("omega", "hydra")
+    ):
+        return text or type(problem).__name__
+    return f"{type(problem).__name__}: {text} (not foreseen: CLOAKBENCH_DEBUG=1 shows where)"
+
+
 def refusal_of(problem: BaseException, where: str) -> str:
     """Why a part could not be built, with the setting in the user's spelling: ``method.steps is 0: it must be ...``.
 

@@ -107,7 +107,7 @@ def _run(config: DictConfig, experiment: Experiment, loggers: Sequence[RunLogger
         try:
             return _attempt(experiment, loggers)
         except EntryGoneError as gone:
-            log.info("%s: it is made again", gone)
+            log.info("%s: it is made again", str(gone))  # as text, see `Store`
             experiment = prepare(deepcopy(config))  # stores faces again where they are gone
     raise StoreError(
         f"entries of {experiment.store.root} keep vanishing or reading back wrong: check the disk, and that nothing "

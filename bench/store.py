@@ -27,7 +27,8 @@ from torch import Tensor
 from cloakbench.bench import entries
 from cloakbench.bench.keys import Inputs, byte_chunks
 from cloakbench.datasets.redaction import without_secret_settings
-from cloakbench.datasets.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_stream
+from cloakbench.datasets.regular_file import open_regular, remove_opened
+from cloakbench.datasets.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.datasets.storage import map_npy
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,8 @@ class Store:
 
     def write_json(self, kind: str, key: str, value: Any) -> None:
         """Store a JSON value without the secrets in it."""
-        self._seal(kind, key, ".json", entries.pack_json(without_secret_settings(value)))
+        name = _name(kind, key, ".json")
+        self._write(self.path(kind, key, ".json"), [sealed_json(without_secret_settings(value), name)])
 
     def read_json(self, kind: str, key: str) -> Any | None:
         """A stored JSON value, or None when absent or damaged."""
@@ -240,12 +242,10 @@ class Store:
             raise _unreadable(path, problem) from problem
 
     def _discard(self, path: Path, file: IO[bytes], damage: DamagedError) -> None:
-        log.warning("%s is damaged (%s); it will be made again", path, damage)
+        # As text: who keeps the record must not keep the frames of the error, and the faces in them.
+        log.warning("%s is damaged (%s); it will be made again", path, str(damage))
         try:
-            if os.path.samestat(path.stat(), os.fstat(file.fileno())):  # or another process has made it again already
-                path.unlink()
-        except FileNotFoundError:
-            return
+            remove_opened(path, file)
         except OSError as problem:
             raise StoreError(
                 problem.errno,
@@ -279,7 +279,7 @@ def _name(kind: str, key: str, suffix: str) -> str:
 
 def _open(path: Path) -> IO[bytes] | None:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except FileNotFoundError:
         return None
 
@@ -287,8 +287,8 @@ def _open(path: Path) -> IO[bytes] | None:
 def _unreadable(path: Path, problem: OSError) -> StoreError:
     return StoreError(
         problem.errno,
-        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable and run the "
-        "same command again",
+        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable, or remove it, "
+        "and run the same command again",
     )
 
 

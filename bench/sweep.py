@@ -29,7 +29,7 @@ from cloakbench.bench.composition import compose_config
 from cloakbench.bench.dry_run import describe_work
 from cloakbench.bench.given import note_given, take_out
 from cloakbench.bench.kept_config import strip_kept_sweep
-from cloakbench.bench.reasons import reason_of
+from cloakbench.bench.reasons import one_line, reason_of
 from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.report.screen import Screen
 from cloakbench.bench.sweep_jobs import check_sweep, sweep_jobs
@@ -123,9 +123,7 @@ def run_job(config: Any) -> None:
     except Exception as problem:
         if os.environ.get("CLOAKBENCH_DEBUG"):
             raise
-        expected = isinstance(problem, ValueError | OSError | RuntimeError)
-        reason = without_secrets(" ".join(str(problem).split())) if expected else ""
-        write_note(folder, Note(overrides, config.method_key, None, (reason or reason_of(problem),)))
+        write_note(folder, Note(overrides, config.method_key, None, (without_secrets(one_line(problem)),)))
         return
     note = Note(overrides, config.method_key, str(outcome.folder.resolve()), tuple(outcome.problems))
     write_note(folder, note)

@@ -20,7 +20,7 @@ KIND = "calibrations"
 """Where the store keeps them."""
 
 _LAST = "last_calibrations"
-"""Kind of the entries that say, by fingerprint of a recogniser, which of its calibrations was made last."""
+"""Kind of the entries that say, by fingerprint of a recogniser, which of its calibrations was asked for last."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,20 @@ def stored_thresholds(store: Store, calibration: Calibration, embed: Callable[[]
     for them again.
     """
     key = calibration.key()
-    stored = store.read_frame(KIND, key)
-    if stored is not None:
-        return stored
-    embeddings = embed()
     place = {name: number for number, name in enumerate(dict.fromkeys(calibration.people))}
+    last = {"key": key, "photos": len(calibration.people), "people": len(place)}
+    table = store.read_frame(KIND, key)
+    if table is not None:
+        if store.read_json(_LAST, calibration.model) != last:
+            store.write_json(_LAST, calibration.model, last)
+        return table
+    embeddings = embed()
     identity = torch.tensor([place[name] for name in calibration.people], dtype=torch.long)
     resamples, seed = calibration.resamples, calibration.seed
     table = calibrate(embeddings, identity, calibration.fars, resamples, seed)
     table = add_legacy(table, embeddings, identity, calibration.legacy, resamples, seed)
     if bool(answered(embeddings).all()):
         store.write_frame(KIND, key, table)
-        last = {"key": key, "photos": len(calibration.people), "people": len(place)}
         store.write_json(_LAST, calibration.model, last)
     return table
 
@@ -89,7 +91,7 @@ class Known:
 
 
 def last_calibration(store: Store, model: str, far: float) -> Known | None:
-    """The threshold of the recogniser with this fingerprint that was made last, or None where there is none."""
+    """The threshold of the recogniser with this fingerprint that was asked for last, or None where there is none."""
     last = store.read_json(_LAST, model)
     table = None if last is None else store.read_frame(KIND, last["key"])
     if last is None or table is None:

@@ -13,6 +13,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 FOLDER = "a folder"
 _KINDS = {
@@ -65,6 +66,19 @@ def read_regular(path: str | Path) -> bytes:
 def other_than_file(facts: os.stat_result) -> str | None:
     """What a path leads to in words, such as ``a named pipe``; None for a plain file."""
     return None if stat.S_ISREG(facts.st_mode) else _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
+
+
+def remove_opened(path: Path, file: IO[bytes]) -> None:
+    """Remove a file that was opened, unless it is gone or another process has put a new one in its place.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            path.unlink()
+    except FileNotFoundError:
+        return
 
 
 def _require(facts: os.stat_result, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from cloakbench.datasets.regular_file import remove_opened
 from cloakbench.datasets.seal import DamagedError, check_stream, sealed_stream
 from cloakbench.datasets.whole_file import whole_file
 
@@ -54,7 +56,8 @@ def write_array(path: Path, name: str, shape: Sequence[int], dtype: np.dtype, ch
 
 
 def read_array(path: Path, name: str) -> np.ndarray | None:
-    """The array at ``path``, memory-mapped; ``None`` when there is none or, with a warning, when it is damaged.
+    """The array at ``path``, memory-mapped; ``None`` when there is none, or when it was damaged and, after a warning,
+    has been removed.
 
     The array may be written to; changes stay in memory and do not reach the file.
 
@@ -63,13 +66,16 @@ def read_array(path: Path, name: str) -> np.ndarray | None:
     """
     try:
         with path.open("rb") as file:
-            check_stream(file, os.fstat(file.fileno()).st_size, name)
+            try:
+                check_stream(file, os.fstat(file.fileno()).st_size, name)
+            except DamagedError:
+                logger.warning("%s is damaged and will be made again", path)
+                with suppress(OSError):  # the folder takes nothing: whoever makes it again says so
+                    remove_opened(path, file)
+                return None
             file.seek(0)
             return map_npy(file)
     except FileNotFoundError:
-        return None
-    except DamagedError:
-        logger.warning("%s is damaged and will be made again", path)
         return None
     except OSError as problem:
         reason = problem.strerror or problem

@@ -11,75 +11,67 @@ from pathlib import Path
 
 import pytest
 
+from cloakbench.bench.composition import compose_config
+from cloakbench.bench.run import run
+
 CONFIG_DIR = Path(__file__).parents[1] / "support" / "conf"
 
 
+def overrides(results: Path, cache: Path, workers: int) -> list[str]:
+    return ["experiment=tiny", f"paths.results={results}", f"paths.cache={cache}", f"runtime.workers={workers}"]
+
+
 def command(results: Path, cache: Path, workers: int = 2) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "cloakbench.bench.cli",
-        "experiment=tiny",
-        f"paths.results={results}",
-        f"paths.cache={cache}",
-        f"runtime.workers={workers}",
-        "--config-dir",
-        str(CONFIG_DIR),
-    ]
+    words = [*overrides(results, cache, workers), "--config-dir", str(CONFIG_DIR)]
+    return [sys.executable, "-m", "cloakbench.bench.cli", *words]
 
 
-def tables(results: Path) -> dict[str, bytes]:
-    [run] = (results / "runs").iterdir()
-    return {path.name: path.read_bytes() for path in sorted((run / "tables").iterdir()) if path.stem != "cost"}
+def run_to_the_end(results: Path, cache: Path) -> dict[str, bytes]:
+    """Run or resume in this process; returns the tables."""
+    outcome = run(compose_config(overrides(results, cache, workers=0), config_dirs=[str(CONFIG_DIR)]))
+    assert outcome.problems == []
+    assert not list((results / "store").rglob(".writing-*"))
+    tables = sorted((outcome.folder / "tables").iterdir())
+    return {path.name: path.read_bytes() for path in tables if path.stem != "cost"}
 
 
 def entries(results: Path) -> int:
     return sum(path.is_file() for path in (results / "store").rglob("[!.]*"))
 
 
-def kill_and_resume(tmp_path: Path, cache: Path, moments: list[float]) -> None:
-    """Kills a run when it has stored a share of what it will store: a time would depend on the machine's other work."""
-    unbroken = tmp_path / "unbroken"
-    subprocess.run(command(unbroken, cache), check=True, capture_output=True, timeout=300)
-    expected, total = tables(unbroken), entries(unbroken)
-    for number, share in enumerate(moments):
-        broken = tmp_path / f"broken{number}"
-        process = subprocess.Popen(
-            command(broken, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        while entries(broken) < share * total and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, f"ended before {share:.2f} of its entries were stored"
-        subprocess.run(command(broken, cache), check=True, capture_output=True, timeout=300)
-        assert tables(broken) == expected, f"killed at {share:.2f} of the run"
-        assert not list((broken / "store").rglob(".writing-*"))
+def kill(results: Path, cache: Path, stored: float) -> None:
+    """Kill a run of two workers when it has stored so many entries: a time would depend on the machine's other work.
+    Its workers do not live on."""
+    process = subprocess.Popen(
+        command(results, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while entries(results) < stored and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, f"ended before {stored:.0f} entries were stored"
+    deadline = time.monotonic() + 20
+    while _session_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _session_members(process.pid) == []
 
 
 def test_killed_twice_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
-    kill_and_resume(tmp_path, faces_cache, [0.5, 0.8])
+    expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
+    total = entries(tmp_path / "unbroken")
+    broken = tmp_path / "broken"
+    for share in (0.5, 0.8):
+        kill(broken, faces_cache, share * total)
+    assert run_to_the_end(broken, faces_cache) == expected
 
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
-    moments = random.Random(20).sample(range(1, 96), 10)
-    kill_and_resume(tmp_path, faces_cache, [moment / 100 for moment in moments])
-
-
-def test_workers_of_a_killed_run_do_not_live_on(tmp_path: Path, faces_cache: Path) -> None:
-    results = tmp_path / "results"
-    process = subprocess.Popen(
-        command(results, faces_cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not list((results / "store").rglob("*.zip")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 20
-    while _session_members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert _session_members(process.pid) == []
+    expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
+    total = entries(tmp_path / "unbroken")
+    for percent in random.Random(20).sample(range(1, 96), 10):
+        broken = tmp_path / f"broken{percent}"
+        kill(broken, faces_cache, percent / 100 * total)
+        assert run_to_the_end(broken, faces_cache) == expected, f"killed at {percent} % of the run"
 
 
 def _session_members(session: int) -> list[str]:

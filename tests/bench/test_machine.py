@@ -59,6 +59,12 @@ def test_failures_of_a_method_are_its_own(problem: Exception) -> None:
     assert machine_trouble(problem) is None
 
 
+def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
+    one, other = ValueError("too few photos"), KeyError("of them")
+    one.__cause__, other.__cause__ = other, one
+    assert machine_trouble(one) is None
+
+
 @pytest.mark.parametrize("name", ["foo", "meta", "cuda", "cuda:9", "mps", "cpu:1", "xpu"])
 def test_a_device_that_is_not_there_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -14,6 +14,7 @@ import torch
 
 from cloakbench.bench.keys import canonical_json, content_key, tensor_digest
 from cloakbench.bench.store import Store, StoreError
+from cloakbench.datasets.seal import BLANK
 
 
 @pytest.fixture
@@ -73,6 +74,34 @@ def test_damage_is_noticed_and_the_entry_counts_as_absent(
     assert store.read_json("failures", "ab") is None
     assert caplog.text.count("is damaged") == 4
     assert not store.path("embeddings", "ab", ".safetensors").exists()
+
+
+@pytest.mark.parametrize("text", [BLANK, BLANK[:30], f'"{BLANK}"\n{BLANK}'])
+def test_text_that_looks_like_a_seal_is_text(store: Store, text: str) -> None:
+    """A method's words of failure, a person's name."""
+    store.write_json("failures", "ab", {"reason": text})
+    assert store.read_json("failures", "ab") == {"reason": text}
+    store.write_tensors("face_labels", "ab", {"x": torch.ones(2)}, {"names": text}, {"id": [text]})
+    found = store.read_tensors("face_labels", "ab")
+    assert found is not None
+    assert found[1] == {"id": [text]}
+    store.write_photos("protected", "ab", photos(), [text, "b", "c"], {"note": text})
+    assert store.read_about("protected", "ab") == {"note": text}
+    assert store.read_photos("protected", "ab") is not None
+    store.write_frame("records", "ab", pd.DataFrame({"identity": [text], text: [1]}))
+    table = store.read_frame("records", "ab")
+    assert table is not None
+    assert table.to_dict("list") == {"identity": [text], text: [1]}
+
+
+def test_a_pipe_in_the_place_of_an_entry_is_never_waited_for(store: Store) -> None:
+    store.write_json("failures", "ab", 1)
+    path = store.path("failures", "ab", ".json")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match=r"it is a named pipe and not a plain file.*left as it is"):
+        store.read_json("failures", "ab")
+    assert path.is_fifo()
 
 
 def test_absent_entries_are_none(store: Store) -> None:

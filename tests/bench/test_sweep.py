@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from cloakbench.bench import sweep
 from cloakbench.bench import sweep_jobs as listing
 from cloakbench.bench.cli import main
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.store import StoreError
 from cloakbench.bench.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
 from cloakbench.bench.sweep_jobs import check_sweep, sweep_jobs
 
@@ -96,6 +98,22 @@ def test_a_job_that_left_no_note_is_named(tmp_path: Path, capsys: pytest.Capture
         "error: sweep job 0: the disk is full",
         "error: sweep job 1: did not come to its end; what its process printed says why",
     ]
+
+
+def test_what_ends_a_job_is_said_as_it_is_of_a_single_run(
+    tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: list[Exception] = [StoreError(errno.ENOSPC, "cannot write to R: the disk is full"), MemoryError()]
+
+    def fail(_: object) -> None:
+        raise problems.pop(0)
+
+    monkeypatch.setattr(sys, "argv", ["cloakbench"])
+    monkeypatch.setattr("cloakbench.bench.run.run", fail)
+    assert main(["-m", *tiny_overrides, "seed=0,1", "--config-dir", str(CONFIG_DIR)]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: sweep job")]
+    assert told[0] == "error: sweep job 0: cannot write to R: the disk is full"
+    assert told[1].startswith("error: sweep job 1: out of memory: take fewer workers")
 
 
 def run_tiny(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

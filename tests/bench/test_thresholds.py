@@ -17,7 +17,7 @@ from cloakbench.bench.composition import compose_config
 from cloakbench.bench.protocols.calibration import add_legacy, calibrate
 from cloakbench.bench.run import run
 from cloakbench.bench.store import Store
-from cloakbench.bench.thresholds import KIND, Calibration, stored_thresholds
+from cloakbench.bench.thresholds import KIND, Calibration, last_calibration, stored_thresholds
 
 SUPPORT = Path(__file__).parents[1] / "support" / "conf"
 LEGACY = (0.2, 0.4, 0.6)
@@ -42,6 +42,22 @@ def test_the_second_time_nothing_is_embedded(tmp_path: Path) -> None:
     expected = add_legacy(calibrate(embeddings(), identity, (0.01, 0.1), 20, 1), embeddings(), identity, LEGACY, 20, 1)
     pd.testing.assert_frame_equal(first, expected)
     pd.testing.assert_frame_equal(stored_thresholds(store, CALIBRATION, refuse), first)
+
+
+def test_asking_again_says_again_which_calibration_was_the_last(tmp_path: Path) -> None:
+    """As ``calibrate`` is what ``protect`` advises where it finds none: after damage, or one at other rates."""
+    store = Store(tmp_path)
+    for disturb in (
+        lambda: store.remove("last_calibrations", "model", ".json"),
+        lambda: stored_thresholds(store, replace(CALIBRATION, fars=(0.1,)), embeddings),
+    ):
+        stored_thresholds(store, CALIBRATION, embeddings)
+        known = last_calibration(store, "model", 0.01)
+        assert known is not None
+        disturb()
+        assert last_calibration(store, "model", 0.01) is None
+        stored_thresholds(store, CALIBRATION, refuse)
+        assert last_calibration(store, "model", 0.01) == known
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_an_array_is_read_under_its_own_name_only(tmp_path: Path, caplog: pytest
     write_array(tmp_path / "a.npy", "album a/images", (4,), np.dtype(np.uint8), [np.zeros(4, np.uint8)])
     assert read_array(tmp_path / "a.npy", "album b/images") is None
     assert "damaged" in caplog.text
-    assert (tmp_path / "a.npy").exists()
+    assert not (tmp_path / "a.npy").exists()
 
 
 def test_what_cannot_be_read_is_no_damage(tmp_path: Path) -> None:

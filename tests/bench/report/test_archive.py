@@ -66,6 +66,33 @@ def test_a_report_is_current_only_while_every_file_is_as_it_was_written(small: R
     assert not is_current(small, folder)
 
 
+@pytest.mark.parametrize("name", ["report.md", "data/digest.txt", "data/about.json", "data/costs.parquet"])
+def test_what_is_no_plain_file_is_never_opened(small: Results, folder: Path, name: str) -> None:
+    path = folder / name
+    path.unlink()
+    os.mkfifo(path)
+    assert not is_current(small, folder)
+    if name.endswith(("json", "parquet")):
+        with pytest.raises(OSError, match="it is a named pipe and not a plain file"):
+            load_results(folder)
+    publish(small, folder)
+    assert path.is_fifo() == (path.parent.name == "data" and name != "data/digest.txt")
+
+
+def test_a_report_that_cannot_be_read_is_not_current(
+    small: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = archive.read_regular
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "report.md":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    monkeypatch.setattr(archive, "read_regular", refuse)
+    assert not is_current(small, folder)
+
+
 def test_the_mark_itself_may_be_anything(small: Results, folder: Path) -> None:
     mark = folder / "data" / "digest.txt"
     whole = mark.read_bytes()
