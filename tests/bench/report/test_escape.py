@@ -197,6 +197,14 @@ def test_no_text_becomes_anything_else(text: str) -> None:
     assert "$" not in escape.figure(text).replace(r"\$", "")
 
 
+@pytest.mark.parametrize("text", ["140.4", "-0.577 → 0.1", "+3", "8)", "1.", "- a", "+", "--- x", "# h", "==="])
+def test_numbers_stay_readable_in_markdown_and_lists_are_none(text: str) -> None:
+    page = rendered(escape.markdown(text))
+    assert (page.tags, page.text.strip()) == (["p"], text)
+    if re.match(r"[+-]?\d+\.?\d", text):
+        assert escape.markdown(text) == text
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [("-3.5", "-3.5"), ("1e-5", "1e-5"), ("-", "-"), ("=", "="), (" =1", "' =1"), ("＝1", "'＝1"), ("-x", "'-x")],
