@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
+from cloakbench.bench.progress import track
 from cloakbench.bench.report import escape
 from cloakbench.bench.report.figures import FIGURES
 from cloakbench.bench.report.measured import Measured
@@ -211,3 +212,10 @@ def test_numbers_stay_readable_in_markdown_and_lists_are_none(text: str) -> None
 )
 def test_numbers_stay_numbers_and_formulas_become_text(text: str, cell: str) -> None:
     assert escape.csv(text) == cell
+
+
+def test_a_name_with_a_line_break_is_one_line_of_progress(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "cloakbench")
+    with track("protecting", 1) as tracker:
+        tracker.advance(1, "a\nerror: forged.png")
+    assert caplog.messages[-1].endswith("a\\nerror: forged.png")
