@@ -23,6 +23,7 @@ from torch import Tensor
 
 from cloakbench.bench.outputs import cannot_write, content_of, obstacle, write_whole
 from cloakbench.bench.plan import ConfigError
+from cloakbench.bench.report import escape
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.base import OK, Dataset
 from cloakbench.datasets.detection import LANDMARK_COLUMNS
@@ -31,10 +32,12 @@ from cloakbench.datasets.photos import PhotoError
 
 SCHEMA = "cloakbench export 1"
 
+_TEXTS = ("image_id", "identity", "status")
 _MATRIX = ("matrix_xx", "matrix_xy", "matrix_x", "matrix_yx", "matrix_yy", "matrix_y")
 _BOX = ("box_left", "box_top", "box_right", "box_bottom")
 COLUMNS: Mapping[str, str] = {
-    "image_id": "name of the photo, unique within a role",
+    "image_id": "name of the photo, unique within a role; here as in identity, manifest.csv spells out invisible "
+    "characters and puts a quote before a formula, manifest.json has the name itself",
     "identity": "the person it shows",
     "role": "probe: protected and measured; reference: other photos of the same people, which a system may learn from; "
     "auxiliary: people for anchors, targets and training; distractor, impostor: not to be protected; train, test: as "
@@ -79,6 +82,7 @@ def export(dataset: Dataset, output: Path, experiment: str, seed: int, *, overwr
     """
     folder = _Folder(output, overwrite=overwrite)
     rows: list[dict[str, Any]] = []
+    taken: dict[str, str] = {}
     for role in dataset.roles():
         faces = dataset.faces(role)
         digests = faces.digests()
@@ -86,10 +90,11 @@ def export(dataset: Dataset, output: Path, experiment: str, seed: int, *, overwr
             row: dict[str, Any] = {"image_id": image_id, "identity": faces.identity[number], "role": role}
             row |= {"status": OK, "pixels_sha256": digests[number]}
             rows.append(row)
-            if fault := _bad_name(image_id):
+            crop = f"crops/{_png(image_id)}"
+            if fault := _bad_name(image_id) or _shared_name(image_id, taken.setdefault(crop, image_id)):
                 row["status"] = fault
                 continue
-            row |= folder.put("crop", f"crops/{_png(image_id)}", _encoded(faces.images[number]))
+            row |= folder.put("crop", crop, _encoded(faces.images[number]))
             if faces.landmarks is not None:
                 row |= _numbers([f"crop_{name}" for name in LANDMARK_COLUMNS], faces.landmarks[number].flatten())
             if isinstance(dataset, HasOriginals):
@@ -167,7 +172,7 @@ class _Folder:
 
 
 def _png(image_id: str) -> str:
-    """The name of a crop: the photo's, and ``.png`` after any other suffix, so that no two crops share a name."""
+    """The name of a crop: the photo's, and ``.png`` after any other suffix."""
     return image_id if PurePosixPath(image_id).suffix == ".png" else f"{image_id}.png"
 
 
@@ -176,6 +181,10 @@ def _bad_name(image_id: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in image_id or not path.name:
         return "not exported: its name leads out of the folder, rename the photo"
     return ""
+
+
+def _shared_name(image_id: str, other: str) -> str:
+    return "" if image_id == other else f"not exported: its crop would be called as that of {other}, rename the photo"
 
 
 def _encoded(image: Tensor) -> bytes:
@@ -193,9 +202,9 @@ def _numbers(names: Sequence[str], values: Tensor) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _table(rows: Sequence[dict[str, Any]]) -> bytes:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | {name: escape.csv(row[name]) for name in _TEXTS} for row in rows)
     return stream.getvalue().encode("utf-8", "replace")

@@ -71,4 +71,4 @@ class _Lines:
         if self._done * _LINES // self._steps > (self._done - 1) * _LINES // self._steps:
             seconds = max(time.monotonic() - self._begun, 1e-9)
             rate = self._photos / seconds
-            log.info("%s: %d of %d, %.0f photos/s, %s", self._title, self._done, self._steps, rate, current)
+            log.info("%s: %d of %d, %.0f photos/s, %s", self._title, self._done, self._steps, rate, terminal(current))

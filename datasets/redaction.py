@@ -1,8 +1,9 @@
 """What must not be written down: the parts of addresses and settings that open a door.
 
 User, password, query and fragment of an address may be credentials (a signed address is nothing else), and so may be
-settings and environment variables that are called so. They are used and never written: not into logs, errors,
-reports, kept configs or entries of the store.
+settings and environment variables that are called so. In the path of an address, a part that looks like a key (long,
+of digits and letters) or stands behind one that names a secret (``/token/...``) is taken for one, commits of a
+repository apart. They are used and never written: not into logs, errors, reports, kept configs or entries of the store.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ _NAMES = r"api_?key|(?:access|secret|private)_?key|token|secret|passw(?:or)?d|pa
 _SECRET_NAME = re.compile(rf"(?:^|_)(?:{_NAMES}|pass|auth|authorization|bearer)s?(?:_|$)")
 _SECRET_VARIABLE = re.compile(rf"(?:^|_)(?:{_NAMES}|pass|key)s?(?:_|$)")
 _ASSIGNED = re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})(?:\s*=\s*|[\"']\s*:\s*)[\"']?)[^\s,;&\"'\])}}]+")
+_KEY_IN_PATH = re.compile(
+    r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[0-9A-Za-z]{20,}"  # one long word of digits and letters
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"  # a UUID
+    r"|^(?=.*\d)(?=.*[a-z])(?=.*[A-Z])[^.]{16,}$"  # both cases and digits, and no file's suffix
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_BEFORE_COMMITS = {"blob", "commit", "raw", "resolve", "tree"}
 _SHORTEST = 8  # shorter values of variables are words such as "true", which may stand anywhere
 
 
@@ -74,7 +82,18 @@ def _bare(rest: str) -> str:
     if (not _HOST.fullmatch(host) and "@" in rest) or (not slash and "@" in tail):
         return LEFT_OUT  # an unescaped slash, question mark or hash in the password may have cut it short
     end = re.search(r"[\]),.;:]*$", tail)[0] if cut else ""  # type: ignore[index]
-    return f"{host}{slash}{_ADDRESS.sub(lambda found: found[1] + _bare(found[2]), path)}{end}"
+    return f"{host}{slash}{_without_keys(_ADDRESS.sub(lambda found: found[1] + _bare(found[2]), path))}{end}"
+
+
+def _without_keys(path: str) -> str:
+    """The path of an address without its parts that look like keys."""
+    parts = path.split("/")
+    shown = []
+    for place, (before, part) in enumerate(zip(["", *parts], parts, strict=False)):
+        named = bool(part) and place < len(parts) - 1 and is_secret_name(before)
+        commit = before in _BEFORE_COMMITS and _COMMIT.fullmatch(part) is not None
+        shown.append(LEFT_OUT if named or (not commit and _KEY_IN_PATH.search(part)) else part)
+    return "/".join(shown)
 
 
 def _snake(name: str) -> str:

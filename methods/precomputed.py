@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 from collections import Counter
@@ -11,13 +10,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.datasets.photos import PhotoError, decode
 from cloakbench.datasets.ranges import SettingError
+from cloakbench.datasets.regular_file import read_regular
 from cloakbench.methods.base import People, Protector, Scope, Workbench
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ FAILED = "failed"
 
 _NAMED = 10  # photos and files named in a line; the others are counted
 _EXPORTED = "manifest.json"  # beside the folder `crops`, in what `cloakbench export` writes
-_NOT_OPENED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}  # as in datasets.photos: they run other programs
+_MAX_MEGAPIXELS = 100  # of a file that is opened; far above any photo that is protected here
 _COARSE_SIDE = 56  # pixels of a side, about, at which photos are told from one another
 _MUCH_CLOSER = 0.5
 
@@ -39,9 +39,10 @@ class Precomputed(Protector):
     ``p1/a`` with the suffix of some image type: ``p1/a.png``. Two such files are an error. The folder that ``cloakbench
     export`` wrote is taken as it is, once its crops were changed.
 
-    A file that is missing, unreadable, of another size or of another photo (it is much closer to that one than to its
-    own) gives that photo the status ``method_failed`` (rows of NaN say so to the caller), and the reason in the log and
-    in the facts of the call; the other photos go on.
+    Files are decoded as photos of a data set are (`cloakbench.datasets.photos`). One that is missing, unreadable, of
+    another size or of another photo (it is much closer to that one than to its own) gives that photo the status
+    ``method_failed`` (rows of NaN say so to the caller), and the reason in the log and in the facts of the call; the
+    other photos go on.
 
     Args:
         folder: where the photos are.
@@ -64,7 +65,7 @@ class Precomputed(Protector):
         files, digests = _Files(self.folder), {}
         for name in image_id:
             try:
-                digests[name] = hashlib.sha256(files.find(name).read_bytes()).hexdigest()
+                digests[name] = hashlib.sha256(read_regular(files.find(name))).hexdigest()
             except (OSError, ValueError) as problem:
                 # A second file that fits changes the answer, too.
                 digests[name] = "" if isinstance(problem, OSError) else str(problem)
@@ -107,7 +108,7 @@ class Precomputed(Protector):
                 continue
             try:
                 row.copy_(_read(path, row.shape))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+            except (OSError, ValueError, PhotoError) as problem:
                 failed[image_id] = f"{files.shown(path)}: {problem}"
         for place, other in _mistaken(people.images, photos).items():
             image_id = people.image_id[place]
@@ -201,13 +202,7 @@ def _suffixes() -> Collection[str]:
 
 def _read(path: Path, shape: torch.Size) -> Tensor:
     """RGB in [0, 1] of the wanted shape ``[3, H, W]``."""
-    Image.init()
-    formats = [name for name in Image.OPEN if name not in _NOT_OPENED]
-    try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=formats) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except Image.UnidentifiedImageError as problem:
-        raise ValueError("not an image in a supported format: save it as PNG") from problem
+    pixels = decode(read_regular(path), _MAX_MEGAPIXELS)
     if pixels.shape != shape:
         height, width = pixels.shape[1:]
         raise ValueError(f"it is {width}x{height}, the photo is {shape[2]}x{shape[1]}: give it the photo's size")

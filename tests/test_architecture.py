@@ -20,8 +20,10 @@ ALLOWED = {
         "models.base",
         "datasets.base",
         "datasets.checks",
+        "datasets.photos",
         "datasets.randomness",
         "datasets.ranges",
+        "datasets.regular_file",
     },
     "models": {
         "models",

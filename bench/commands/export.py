@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from cloakbench.bench.composition import compose_config, split_config_dirs
 from cloakbench.bench.export import export
 from cloakbench.bench.parts import build_dataset
 from cloakbench.bench.reasons import ConfigError
+from cloakbench.bench.report.escape import terminal
 from cloakbench.bench.setting_checks import check_values
 
 log = logging.getLogger(__name__)
@@ -29,14 +31,20 @@ def main(words: Sequence[str]) -> int:
     check_values(config)
     torch.set_num_threads(1)
     output = Path(str(config.output)).expanduser()
+    root = config.dataset.get("root")
+    if root is not None and output.resolve().is_relative_to(Path(str(root)).expanduser().resolve()):
+        raise ConfigError(
+            f"output {output} lies in the data set's own folder {root}, where it would be taken for photos: choose "
+            "another output=FOLDER"
+        )
     outcome = export(build_dataset(config), output, config.name, config.seed, overwrite=config.overwrite)
     log.info("%d crops and %d photos in %s, explained by manifest.json", outcome.crops, outcome.photos, output)
     log.info(
         "Protect the crops, keep their names, and measure them: cloakbench %s method=precomputed method.folder=FOLDER",
-        " ".join(word for word in overrides if not word.startswith(("output=", "overwrite="))),
+        shlex.join(word for word in words if not word.startswith(("output=", "overwrite="))),
     )
     for problem in outcome.problems[:_LINES_MOST]:
-        sys.stderr.write(f"error: {problem}\n")
+        sys.stderr.write(f"error: {terminal(problem)}\n")
     if len(outcome.problems) > _LINES_MOST:
         sys.stderr.write(f"error: and {len(outcome.problems) - _LINES_MOST} more photos; see the column status\n")
     return 1 if outcome.problems else 0

@@ -121,12 +121,13 @@ def to_markdown(
     if missing := Counter(status for status in states.values() if status != OK):
         counts = ", ".join(f"{status} {count}" for status, count in sorted(missing.items()))
         lines += ["", f"**The others were not copied: {counts}.** Do not publish their originals by mistake."]
-    lines += [f"\n**{warning}**" for warning in warnings] + ["", *(f"- {line}" for line in settings), ""]
+    lines += [f"\n**{escape.markdown(warning)}**" for warning in warnings]
+    lines += ["", *(f"- {escape.markdown(line)}" for line in settings), ""]
     if done:
         lines += ["![before and after](report.png)", ""]
     titles = ["Photo", "Status", "Verdict", "Face", "Crop, px", "Largest change", "Mean change", "SSIM"]
     titles += [f"{key}: crop → photo, JPEG 75, half" for key in models] + ["Metadata dropped", "Notes"]
-    lines += [_line(titles), _line(["---"] * len(titles))]
+    lines += [_line(titles), "|" + " --- |" * len(titles)]
     for row in rows:
         cosines = row.get("cosines", {})
         cells = [row["file"], row["status"], row.get("verdict"), row.get("face"), row.get("crop_px")]
@@ -151,7 +152,7 @@ def _left_alone(left: Sequence[Left], litter: int) -> list[str]:
             "",
             "## Left alone",
             "",
-            *(f"- {escape.markdown(item.name)}: {item.why}" for item in left[:_LEFT_MOST]),
+            *(f"- {escape.markdown(f'{item.name}: {item.why}')}" for item in left[:_LEFT_MOST]),
         ]
         lines += [f"- {len(left) - _LEFT_MOST} more files"] if len(left) > _LEFT_MOST else []
         lines += [f"- hidden files, and such as systems leave behind: {litter}"] if litter else []

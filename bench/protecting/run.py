@@ -280,9 +280,7 @@ def _sheet(ledger: Ledger, album: Album, table: Sequence[Row]) -> list[Shown]:
         if row["status"] == OK:
             words.setdefault(row["file"], row["verdict"])
     return [
-        Shown(terminal(photo.name), words[photo.name], ledger.pictures(photo))
-        for photo in album.photos
-        if photo.name in words
+        Shown(photo.name, words[photo.name], ledger.pictures(photo)) for photo in album.photos if photo.name in words
     ]
 
 

@@ -183,6 +183,8 @@ def read_settings(config: DictConfig) -> Settings:
 
 def _check(settings: Settings) -> None:
     protector, name = settings.protector, settings.method
+    if "surrogates" in protector.needs and not settings.surrogates:
+        raise ConfigError(f"{name} needs a recogniser to work against: name one with model@surrogate=NAME")
     _check_use(settings)
     if protector.scope == "dataset":
         raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
@@ -207,7 +209,9 @@ def _check_use(settings: Settings) -> None:
     budget, name = settings.protector.budget, settings.method
     if settings.force:
         return
-    if (budget is not None and budget.size_255 == 0) or settings.protector.paper == "control":
+    if budget is not None and budget.size_255 == 0:
+        raise ConfigError(f"{name} has a budget of 0 and changes nothing: set method.epsilon_255=8, or force=true")
+    if settings.protector.paper == "control":
         raise ConfigError(
             f"{name} protects nobody, it is there for comparison: choose another method (cloakbench list methods), or "
             "set force=true to write its copies all the same"

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cloakbench.bench.protecting.faces import Face
+from cloakbench.bench.report import escape
 from cloakbench.datasets.paste import crop_box
 
 GAIN = 10
@@ -29,6 +30,7 @@ _MARGIN = 14
 _LINE = 15
 _TEXT_MOST = 6  # lines under a photo
 _LETTERS = 74  # that fit under the panels
+_LETTERS_OF_TITLE = 58
 _HEAD = 34
 _COLUMNS = 2
 
@@ -88,12 +90,12 @@ def draw_sheet(shown: Sequence[Shown]) -> bytes:
 
 def _cell(one: Shown) -> Image.Image:
     strip = Image.new("RGB", (_PANELS * _SIDE, 0)) if one.pictures is None else _opened(one.pictures)
-    lines = textwrap.wrap(one.words, _LETTERS)[:_TEXT_MOST]
+    lines = textwrap.wrap(escape.drawn(one.words, _TEXT_MOST * _LETTERS), _LETTERS)[:_TEXT_MOST]
     cell = Image.new("RGB", (_PANELS * _SIDE, strip.height + _LINE * (len(lines) + 1) + 4), "white")
     if one.pictures is not None:
         cell.paste(strip, (0, 0))
     draw = ImageDraw.Draw(cell)
-    draw.text((0, strip.height + 2), textwrap.shorten(one.title, 66, placeholder="..."), "black", _font(12))
+    draw.text((0, strip.height + 2), escape.drawn(one.title, _LETTERS_OF_TITLE), "black", _font(12))
     for number, line in enumerate(lines, start=1):
         draw.text((0, strip.height + 2 + number * _LINE), line, (70, 70, 70), _font(11))
     return cell

@@ -24,6 +24,7 @@ from cloakbench.datasets.base import Dataset
 
 FAR = 1e-3
 
+_PAIRS_NEEDED = 10_000  # of different people, for a threshold at FAR 1e-3
 _RESAMPLES = 1000
 _EMBED_BATCH = 100
 
@@ -50,7 +51,7 @@ def find_thresholds(settings: Settings) -> dict[str, Threshold]:
             constant = model.card.legacy_thresholds[LEGACY_FARS.index(FAR)]
             found[key] = Threshold(constant, "the constant that papers copied, from LFW; calibrate gives a better one")
         else:
-            advice = f"cloakbench calibrate model={model.card.name} dataset=... makes one"
+            advice = f"cloakbench calibrate model={model.card.name} dataset=... makes one, of {_PAIRS_NEEDED:,} pairs"
             found[key] = Threshold(None, f"there is none for this recogniser: {advice}")
     return found
 

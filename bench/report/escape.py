@@ -16,7 +16,7 @@ _JOINERS = "\u200c\u200d"
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _MARKDOWN_ANYWHERE = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.|@(?=\w)")
-_MARKDOWN_FIRST = re.compile(r"^(?=[#+=-])|^(\d+)(?=[.)])")
+_MARKDOWN_FIRST = re.compile(r"^(?=[#=]|[+-](?!\d))|^(\d+)(?=[.)](?:\s|$))")
 _ENTITY = re.compile(r"&(?=#|\w+;)")
 _LONGEST_LABEL = 80
 _FORMULA = tuple("=+-@\t\r")
@@ -94,13 +94,16 @@ def csv(text: str) -> str:
 
 
 def figure(text: str) -> str:
-    """A label of a figure: no mathematics, code points in place of characters that the figures' font lacks, and short
-    enough to leave room for the figure."""
-    known, visible = _glyphs(), terminal(text)
-    if len(visible) > _LONGEST_LABEL:
-        visible = f"{visible[:_LONGEST_LABEL]}…"
-    plain = (character if ord(character) in known else code_point(character) for character in visible)
-    return "".join(plain).replace("$", r"\$")
+    """A label of a figure: as `drawn`, and no mathematics."""
+    return drawn(text).replace("$", r"\$")
+
+
+def drawn(text: str, most: int = _LONGEST_LABEL) -> str:
+    """Text in a picture: code points in place of characters that the pictures' font lacks, and at most ``most``
+    characters, to leave room for the rest."""
+    known = _glyphs()
+    plain = "".join(sign if ord(sign) in known else code_point(sign) for sign in terminal(text))
+    return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def _visible(character: str) -> str:

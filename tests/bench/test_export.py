@@ -146,6 +146,27 @@ def test_no_link_in_the_folder_is_followed(tmp_path: Path, photos: list[str]) ->
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+def test_the_folder_is_not_one_of_the_photos(tmp_path: Path, photos: list[str]) -> None:
+    for inner in ("photos", "photos/out"):
+        with pytest.raises(ConfigError, match=r"lies in the data set's own folder .*: choose another output=FOLDER"):
+            main([*photos, f"output={tmp_path}/{inner}"])
+
+
+def test_names_are_text_and_no_two_crops_share_one(
+    tmp_path: Path, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is safe in a spreadsheet, and no crop takes the place of another."""
+    for seed, name in enumerate(("1.jpg", "1.jpg.png", "2.png"), start=50):
+        save_photo(tmp_path / "photos" / "=p0" / name, seed, format="PNG")
+    names = [path.relative_to(tmp_path).as_posix() for path in (tmp_path / "photos").rglob("*.*")]
+    write_points(tmp_path / "points.csv", names)
+    assert main([*photos, "dataset.max_identities=null", f"output={tmp_path}/out"]) == 1
+    assert "would be called as that of =p0/1.jpg, rename the photo" in capsys.readouterr().err
+    assert {row["identity"] for row in rows(tmp_path / "out")} >= {"'=p0"}
+    kept = json.loads((tmp_path / "out" / "manifest.json").read_text())["images"]
+    assert {row["identity"] for row in kept} >= {"=p0"}
+
+
 def test_the_folder_has_to_be_named(photos: list[str]) -> None:
     with pytest.raises(ConfigError, match="set output=FOLDER"):
         main(photos)

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -109,3 +110,19 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     save(tmp_path / "in" / "own.png", tiny_people(), 0)
     save(tmp_path / "out.png", tiny_people(), 0)
     assert Precomputed(tmp_path / "in").files_read([name]) == {name: ""}
+
+
+def test_files_are_decoded_as_photos_of_a_data_set_are(tmp_path: Path) -> None:
+    """16 bits are not cut off at 255, which would pass for protection; transparency is laid on white."""
+    people = replace(tiny_people(), image_id=tuple("abcdef"))
+    grey = (people.images[0].mean(0) * 65535).round().numpy().astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    see_through = np.zeros((32, 32, 4), np.uint8)
+    Image.fromarray(see_through).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    protected = read(tmp_path, people)
+    expected = people.images[0].mean(0) * 255
+    assert protected.status[:2] == ("ok", "ok")
+    assert (protected.images[0].float() - expected).abs().max() <= 1
+    assert (protected.images[1] == 255).all()
+    assert "damaged image" in reasons(protected)["c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from albums import files, pixels, protect, rows, save_photo, write_points
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from cloakbench.bench.plan import ConfigError
@@ -81,6 +83,23 @@ def test_links_are_followed_once_and_each_file_is_protected_once(folder: Path) -
     text = (folder.parent / "out" / "report.md").read_text()
     assert "- holiday/1.png: the same file as one.png" in text
     assert "- here: the same folder as the input folder" in text
+
+
+def test_the_report_is_a_table_whatever_files_and_models_are_called(folder: Path) -> None:
+    hostile = "[x](y) <b>|`c`.png"
+    save_photo(folder / hostile, 0)
+    save_photo(folder / "b.png", 1)
+    (folder / "same").symlink_to(hostile)
+    points_for(folder)
+    model = "surrogate.name='<i>_judge_</i>'"
+    assert not protect(folder, "out", model).problems
+    text = (folder.parent / "out" / "report.md").read_text()
+    page = MarkdownIt("commonmark").enable("table").render(text)
+    assert page.count("<tr>") == 3
+    assert "&lt;b&gt;|`c`.png</td>" in page
+    assert "<td>8</td>" in page
+    assert not re.search(r"<(?:b|i|code|a)\b", page)
+    assert not re.search(r"\| \d+\\", text), "numbers are read as they are"
 
 
 def test_what_may_be_a_lost_photo_is_a_problem(folder: Path) -> None:

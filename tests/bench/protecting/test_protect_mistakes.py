@@ -44,6 +44,8 @@ def test_a_method_has_to_be_chosen(album: Path) -> None:
         (["detector.thresholds=[1]"], "detector.thresholds is [1]: it must be a list of three numbers"),
         (["max_references=0"], "max_references"),
         (["references=BASE/empty", "method=opom_convex_hull"], "holds no photo"),
+        (["surrogate=null"], "pgd needs a recogniser to work against: name one with model@surrogate=NAME"),
+        (["method.epsilon_255=0", "force=false"], "has a budget of 0 and changes nothing: set method.epsilon_255=8"),
         (["overwite=true"], "did you mean 'overwrite'"),
         (["model@surrogate=mobilefacenet_y1"], "no weight file"),
     ],

@@ -105,6 +105,15 @@ def test_the_sheet_shows_photo_copy_and_difference(album: Path) -> None:
     assert (album.parent / "out" / "report.png").read_bytes() == again
 
 
+def test_a_sheet_draws_long_names_and_letters_that_its_font_lacks() -> None:
+    def drawn(title: str) -> bytes:
+        return draw_sheet([Shown(title, "", None)])
+
+    assert drawn("x" * 200) != drawn("y" * 200)
+    assert drawn("写") == drawn("\\u5199")
+    assert drawn("写") != drawn("真")
+
+
 def test_a_sheet_takes_any_name_and_any_number() -> None:
     shown = [Shown("写真 \u202e & été\n" * 20, "word " * 400, None)] + [Shown(str(k), "", None) for k in range(400)]
     sheet = Image.open(io.BytesIO(draw_sheet(shown)))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
+from cloakbench.bench.progress import track
 from cloakbench.bench.report import escape
 from cloakbench.bench.report.figures import FIGURES
 from cloakbench.bench.report.measured import Measured
@@ -197,9 +198,24 @@ def test_no_text_becomes_anything_else(text: str) -> None:
     assert "$" not in escape.figure(text).replace(r"\$", "")
 
 
+@pytest.mark.parametrize("text", ["140.4", "-0.577 → 0.1", "+3", "8)", "1.", "- a", "+", "--- x", "# h", "==="])
+def test_numbers_stay_readable_in_markdown_and_lists_are_none(text: str) -> None:
+    page = rendered(escape.markdown(text))
+    assert (page.tags, page.text.strip()) == (["p"], text)
+    if re.match(r"[+-]?\d+\.?\d", text):
+        assert escape.markdown(text) == text
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [("-3.5", "-3.5"), ("1e-5", "1e-5"), ("-", "-"), ("=", "="), (" =1", "' =1"), ("＝1", "'＝1"), ("-x", "'-x")],
 )
 def test_numbers_stay_numbers_and_formulas_become_text(text: str, cell: str) -> None:
     assert escape.csv(text) == cell
+
+
+def test_a_name_with_a_line_break_is_one_line_of_progress(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "cloakbench")
+    with track("protecting", 1) as tracker:
+        tracker.advance(1, "a\nerror: forged.png")
+    assert caplog.messages[-1].endswith("a\\nerror: forged.png")
