@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
+from cloakbench.bench.core.random_streams import generator, uniform_per_item
 from cloakbench.datasets.base import OK, FaceSet
-from cloakbench.datasets.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.datasets.randomness import generator, uniform_per_item
 from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 

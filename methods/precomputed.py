@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.datasets.ranges import SettingError
+from cloakbench.bench.core.ranges import SettingError
 from cloakbench.methods.base import People, Protector, Scope, Workbench
 
 log = logging.getLogger(__name__)

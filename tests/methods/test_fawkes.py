@@ -13,9 +13,9 @@ from cloakbench.datasets.base import FaceSet
 from cloakbench.methods import fawkes as fawkes_module
 from cloakbench.methods.base import CountedRecogniser, Protected, Resources, Workbench
 from cloakbench.methods.conformance import tiny_people, tiny_resources
-from cloakbench.methods.dssim import DSSIM
 from cloakbench.methods.fawkes import Fawkes, FawkesPaper
-from cloakbench.methods.fawkes_tool import FawkesTool, SawTooth
+from cloakbench.methods.fawkes_v1 import FawkesTool, SawTooth
+from cloakbench.methods.parts.dssim import DSSIM
 
 MID: dict[str, Any] = {"dssim_bound": 0.012, "steps": 40, "learning_rate": 20}
 
