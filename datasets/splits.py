@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
+from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.randomness import stream_seed
 from cloakbench.datasets.split_rule import PROBES_NEEDED, SplitRule
 
 

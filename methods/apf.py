@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, positive, whole
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, positive, whole
 from cloakbench.methods.base import Budget, CountedRecogniser, People, Protector, Scope, Workbench
-from cloakbench.methods.cloud import DRAWS, Enhancer, diversify
-from cloakbench.methods.objectives import input_gradient
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.apf_enhancer import DRAWS, Enhancer, diversify
+from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.parts.objectives import input_gradient
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
+from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.datasets.base import OK
-from cloakbench.datasets.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.datasets.randomness import uniform_per_item
 from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
 from cloakbench.methods.shortened import in_short
 from cloakbench.methods.tiny_world import PERSONS, tiny_faces, tiny_people, tiny_resources

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.ranges import grey_levels
+from cloakbench.bench.core.ranges import grey_levels
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.item_rng import Streams
 
 
 class Identity(Protector):

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator, layers_draw_from
-from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, share, whole
+from cloakbench.bench.core.random_streams import generator, layers_draw_from
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, share, whole
 from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
-from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
+from cloakbench.methods.parts.unlearnable import Lesson, Network, Pupil, checked_sgd
 
 NoiseKind = Literal["class", "sample"]
 Direction = Literal["min", "max"]
@@ -36,7 +36,7 @@ class EM(Protector):
     loaders drop the negative half of the noise and truncate, which ``legacy_positive_only`` reproduces.
 
     Args:
-        network: makes the classifier, see `cloakbench.methods.pupil.Network`.
+        network: makes the classifier, see `cloakbench.methods.parts.unlearnable.Network`.
         noise_kind: ``class``, one noise per person, or ``sample``, one per photo.
         direction: ``min``, or ``max`` for the error-maximising control: the noise phase ascends.
         epsilon_255: Linf budget in grey levels.

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import one_of, positive, whole
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import one_of, positive, whole
 from cloakbench.methods.base import Goal, People, Protector, Scope, Workbench
-from cloakbench.methods.dssim import DSSIM, Borders
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.dssim import DSSIM, Borders
+from cloakbench.methods.parts.item_rng import Streams
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Fawkes(Protector):
         dssim_bound: rho.
         penalty: lambda, of what is beyond rho.
         steps, learning_rate: of the optimiser.
-        ssim_borders: see `cloakbench.methods.dssim.Borders`; both releases leave them out.
+        ssim_borders: see `cloakbench.methods.parts.dssim.Borders`; both releases leave them out.
     """
 
     scope: ClassVar[Scope] = "image"

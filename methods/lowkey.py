@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, odd, positive, whole
+from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, odd, positive, whole
 from cloakbench.methods.base import Budget, CountedRecogniser, People, Protector, Scope, Workbench
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.item_rng import Streams
 
 OFFICIAL_FEATURES = 512
 """Coordinates of the official features, over which the code averages. The factor is kept for shorter embeddings, so

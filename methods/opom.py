@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.ranges import grey_levels, grey_step, whole
+from cloakbench.bench.core.ranges import grey_levels, grey_step, whole
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.dfanet import DFANet
-from cloakbench.methods.objectives import input_gradient
-from cloakbench.methods.streams import Streams
-from cloakbench.methods.subspaces import MaskObjective
+from cloakbench.methods.parts.dfanet import DFANet
+from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.parts.objectives import input_gradient
+from cloakbench.methods.parts.opom_objectives import MaskObjective
 
 
 class OPOM(Protector):
@@ -25,10 +25,11 @@ class OPOM(Protector):
     saturated in some photos is pulled towards zero.
 
     Paper: Zhong and Deng, "OPOM: Customized Invisible Cloak towards Face Privacy Protection", TPAMI 2022; its
-    objectives are in `cloakbench.methods.subspaces`, its dropout variant in `cloakbench.methods.dfanet`.
+    objectives are in `cloakbench.methods.parts.opom_objectives`, its dropout variant in
+    `cloakbench.methods.parts.dfanet`.
     Official settings: epsilon 8, step 1, 16 steps, 10 photos, one surrogate, seed 0 set again for every person.
     Deviations: all people of a chunk are optimised together, each with its own noise; clean features carry no graph;
-    hulls are solved by `cloakbench.methods.hulls` instead of one quadratic program per photo; several surrogates
+    hulls are solved by `cloakbench.methods.parts.hulls` instead of one quadratic program per photo; several surrogates
     average their losses; the deployed photo is rounded, where the official evaluation truncates.
 
     Args:

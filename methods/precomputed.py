@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.ranges import SettingError
+from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.datasets.photos import PhotoError, decode
-from cloakbench.datasets.ranges import SettingError
-from cloakbench.datasets.regular_file import read_regular
 from cloakbench.methods.base import People, Protector, Scope, Workbench
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator, layers_draw_from
-from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, whole
+from cloakbench.bench.core.random_streams import generator, layers_draw_from
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
 from cloakbench.methods.em import NoiseKind
-from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
+from cloakbench.methods.parts.unlearnable import Lesson, Network, Pupil, checked_sgd
 
 Views = Callable[[Tensor, torch.Generator], Tensor]
 """Random views of a batch of images in [0, 1], differentiable."""
@@ -39,7 +39,7 @@ class REM(Protector):
     each defender call the noises of a person in the batch are averaged, and the final ones over all photos.
 
     Args:
-        network: makes the classifier, see `cloakbench.methods.pupil.Network`.
+        network: makes the classifier, see `cloakbench.methods.parts.unlearnable.Network`.
         views: t, or None for the photo itself.
         adversary: the inner maximisation; None for none.
         noise_kind: ``sample``, as published, or ``class``.

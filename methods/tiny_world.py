@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cloakbench.bench.core.random_streams import generator, uniform_per_item
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.randomness import generator, uniform_per_item
 from cloakbench.methods.base import People, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 

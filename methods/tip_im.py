@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, one_of, whole
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.naturalness import ComparedSets, Naturalness
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
 
 StepNorm = Literal["l2", "linf"]
 """``linf``: the sign of the momentum. ``l2``: the momentum itself, scaled to the length a sign would have."""
@@ -39,7 +39,7 @@ class TIPIM(Protector):
     A step looks at a randomly warped photo. For each stranger t the gradient of ``d(f', f_t) - d(f', f) + gamma MMD``,
     d the mean squared difference, is divided by its mean size and added to the momentum; the step is taken and
     projected. Of the m candidates, unwarped, the one of largest gain ``log(1 + max_t exp(|f' - f| - |f' - f_t|))``
-    stays, and its momentum with it. The MMD is in `cloakbench.methods.naturalness`.
+    stays, and its momentum with it. The MMD is in `cloakbench.methods.parts.mmd`.
 
     Paper: Yang et al., "Towards Face Encryption by Generating Adversarial Identity Masks", ICCV 2021.
     Official settings (released command): epsilon 12, 100 steps of 1.5 epsilon / T, momentum 1, step l2, 10 targets,
@@ -59,7 +59,7 @@ class TIPIM(Protector):
         gain: see `Gain`.
         warp_low, warp_high: range of the deviations of the affine entries and of the rotation, in radians.
         naturalness_weight: gamma; 0 leaves the MMD out.
-        naturalness_sets: see `cloakbench.methods.naturalness.ComparedSets`.
+        naturalness_sets: see `cloakbench.methods.parts.mmd.ComparedSets`.
 
     Raises:
         ValueError: a parameter is out of range, or the auxiliary faces show fewer than ``targets`` people.

@@ -12,10 +12,10 @@ from pathlib import Path
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from cloakbench.bench.archive import load_results
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.report.archive import load_results
+from cloakbench.bench.report.index import Estimate, Measured, is_control, mean_estimate
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.measured import Estimate, Measured, is_control, mean_estimate
 from cloakbench.datasets.listing import Layout
 
 ROOT = Path(__file__).resolve().parents[1]

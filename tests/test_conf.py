@@ -11,7 +11,7 @@ import pytest
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from cloakbench.bench.quality import ssim
-from cloakbench.bench.report import escape
-from cloakbench.bench.report.inputs import Example
+from cloakbench.bench.core import escape
+from cloakbench.bench.protocols.quality.metrics import ssim
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN, VARIANT, method_name
-from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
+from cloakbench.bench.report.results import Example
 
 _EXAMPLES_MOST = 4
 _LABELS_MOST = 10

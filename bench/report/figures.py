@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from cloakbench.bench.report import escape
+from cloakbench.bench.core import escape
+from cloakbench.bench.protocols.poisoning.report import poisoning_figure
 from cloakbench.bench.report.figure_faces import image_grid
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import (
     CLEAN,
     UNTRANSFORMED,
@@ -27,7 +29,6 @@ from cloakbench.bench.report.labels import (
     transform_families,
     transform_family,
 )
-from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
@@ -39,7 +40,6 @@ from cloakbench.bench.report.plotting import (
     percent_axis,
     styled,
 )
-from cloakbench.bench.report.poisoning import poisoning_figure
 
 _NO_VALUE = "0.88"
 

@@ -20,9 +20,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cloakbench.bench.report.escape import figure
+from cloakbench.bench.core.escape import figure
+from cloakbench.bench.report.index import Estimate, Measured, Run
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
-from cloakbench.bench.report.measured import Estimate, Measured, Run
 
 TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.measured import text
+from cloakbench.bench.report.index import text
 
 KEY = ("paper", "table", "dataset", "task", "surrogate", "method", "target", "metric")
 COLUMNS = (*KEY, "value", "unit", "note")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.results import Results
 
 CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
 """The columns of the measurements that say which cell a row is."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.protocols.poisoning import PSR
+from cloakbench.bench.protocols.poisoning.rates import PSR
+from cloakbench.bench.protocols.poisoning.report import Poisoned
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import budget_name, method_name
-from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control
-from cloakbench.bench.report.poisoning import Poisoned
 from cloakbench.bench.report.table import Column, Number, Row, Table
 from cloakbench.bench.report.variants import Part, Sweep, value_text
 

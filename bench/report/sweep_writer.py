@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cloakbench.bench.report.screen import Screen
+from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.report.sweep_figures import sweep_figures
 from cloakbench.bench.report.sweep_tables import sweep_tables
 from cloakbench.bench.report.table import Table, to_markdown

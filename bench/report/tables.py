@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloakbench.bench.report.measured import Measured
-from cloakbench.bench.report.poisoning import poisoning_table
+from cloakbench.bench.protocols.poisoning.report import poisoning_table
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import (
     failures_table,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.index import Measured, records, text
 from cloakbench.bench.report.labels import QUALITY, UNTRANSFORMED, method_name
-from cloakbench.bench.report.measured import Measured, records, text
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
 
 UNAVAILABLE = "unavailable"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cloakbench.bench.protocols.poisoning.report import PSR, Poisoned
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control, records
 from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
-from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control, records
-from cloakbench.bench.report.poisoning import PSR, Poisoned
 from cloakbench.bench.report.reported import load_survey_table
 from cloakbench.bench.report.table import Column, Row, Table
 

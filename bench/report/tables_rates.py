@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import (
     FARS,
     UNTRANSFORMED,
@@ -15,7 +16,6 @@ from cloakbench.bench.report.labels import (
     transform_families,
     transform_family,
 )
-from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 RULES = {

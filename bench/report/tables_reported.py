@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cloakbench.bench.report.index import Estimate, Measured, Run
 from cloakbench.bench.report.labels import budget_name, method_name
-from cloakbench.bench.report.measured import Estimate, Measured, Run
 from cloakbench.bench.report.reported import (
     FACECLOAK_TABLES,
     comparability,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.console import Group
 from rich.table import Table
 
-from cloakbench.bench.report.flags import self_checks
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.core.screen import plain
+from cloakbench.bench.protocols.poisoning.report import PSR, Poisoned
+from cloakbench.bench.report.checks import self_checks
+from cloakbench.bench.report.index import Estimate, Measured, is_control
 from cloakbench.bench.report.labels import budget_name, method_name, scenario_name
-from cloakbench.bench.report.measured import Estimate, Measured, is_control
-from cloakbench.bench.report.poisoning import PSR, Poisoned
-from cloakbench.bench.report.screen import plain
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import GAP, Column, Number, column_groups
 from cloakbench.bench.report.table import Table as ReportTable
 from cloakbench.bench.report.tables_facts import failures_table

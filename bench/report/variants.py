@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.inputs import Example, Results
 from cloakbench.bench.report.labels import CONTROLS, VARIANT
+from cloakbench.bench.report.results import Example, Results
 from cloakbench.bench.report.sweep import CELL, MixedResultsError, combine, differences
 
 _AXES = re.compile(

@@ -13,18 +13,18 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report.escape import csv, markdown
+from cloakbench.bench.core.escape import csv, markdown
+from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.report.checks import self_checks
 from cloakbench.bench.report.figures import FIGURES
-from cloakbench.bench.report.flags import self_checks
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
+from cloakbench.bench.report.index import Measured, text
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.measured import Measured, text
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import cost_table
-from cloakbench.bench.store import explained
-from cloakbench.datasets.whole_file import whole_file
+from cloakbench.bench.store.store import explained
 
 _ONLY_LINKED = ("_given_clean", "reported_differences")
 """Tables that the report links but does not print: variants of printed ones, and long ones made for computing."""

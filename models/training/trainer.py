@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import Head
 from cloakbench.models.training import checkpoint

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.ranges import share, whole
+from cloakbench.bench.core.ranges import share, whole
 
 
 class Flip:

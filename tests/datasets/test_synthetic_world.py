@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.synthetic import darkroom
-from cloakbench.datasets.synthetic.album import ATTRIBUTES
+from cloakbench.datasets.synthetic import render_cache as darkroom
+from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES
 from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
 
 SMALL: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from cloakbench.methods.base import Budget, People, Protector, Workbench
-from cloakbench.methods.objectives import find_anchors, input_gradient
+from cloakbench.methods.parts.objectives import find_anchors, input_gradient
 
 
 class AwayFromMyself(Protector):

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.apf import APF
 from cloakbench.methods.base import Workbench
-from cloakbench.methods.cloud import DRAWS, Enhancer, diversify
+from cloakbench.methods.parts.apf_enhancer import DRAWS, Enhancer, diversify
 from cloakbench.methods.tiny_world import SIDE, tiny_people, tiny_resources
 
 SHAPE = (3, SIDE, SIDE)

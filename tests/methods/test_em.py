@@ -13,7 +13,7 @@ from learning import Linear, Small, bench, published
 
 from cloakbench.methods.base import Resources
 from cloakbench.methods.em import EM
-from cloakbench.methods.pupil import Lesson, Pupil
+from cloakbench.methods.parts.unlearnable import Lesson, Pupil
 
 SGD: dict[str, Any] = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "clip_norm": 5.0}
 QUICK: dict[str, Any] = {"batch_size": 8, "batches_per_round": 3, "steps": 10, "max_rounds": 8, "stop_error": 0.05}

@@ -12,9 +12,9 @@ from torch import Tensor
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods import fawkes as fawkes_module
 from cloakbench.methods.base import CountedRecogniser, Protected, Resources, Workbench
-from cloakbench.methods.dssim import DSSIM
 from cloakbench.methods.fawkes import Fawkes, FawkesPaper
-from cloakbench.methods.fawkes_tool import FawkesTool, SawTooth
+from cloakbench.methods.fawkes_v1 import FawkesTool, SawTooth
+from cloakbench.methods.parts.dssim import DSSIM
 from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 MID: dict[str, Any] = {"dssim_bound": 0.012, "steps": 40, "learning_rate": 20}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import CountedRecogniser, Workbench
 from cloakbench.methods.lowkey import LowKey
 from cloakbench.methods.tiny_world import tiny_people, tiny_resources

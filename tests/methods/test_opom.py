@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import CountedRecogniser, People, Workbench
-from cloakbench.methods.dfanet import DFANet
 from cloakbench.methods.opom import OPOM
-from cloakbench.methods.subspaces import (
+from cloakbench.methods.parts.dfanet import DFANet
+from cloakbench.methods.parts.opom_objectives import (
     AffineHull,
     ClassCenter,
     ConvexHull,
@@ -155,7 +155,7 @@ def test_dfanet_drops_scales_and_leaves() -> None:
     bench = workbench()
     people = tiny_people()
     variant = DFANet(dropout_rate=0.5)
-    from cloakbench.methods.streams import Streams
+    from cloakbench.methods.parts.item_rng import Streams
 
     plain = bench.surrogates[0].embed(people.images)
     with variant.active(bench.surrogates, Streams(people.image_id, "drop", device=bench.device)):

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from learning import Linear, Small, bench, published
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Resources
 from cloakbench.methods.em import EM
-from cloakbench.methods.pupil import Lesson, Pupil
+from cloakbench.methods.parts.unlearnable import Lesson, Pupil
 from cloakbench.methods.rem import REM
 from cloakbench.models.training.adversary import Ascent
 from cloakbench.models.training.views import FlipCrop

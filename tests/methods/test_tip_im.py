@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from cloakbench.methods.base import CountedRecogniser, Protector, Resources, Workbench
-from cloakbench.methods.gradient import Attack
 from cloakbench.methods.mi_fgsm import MIFGSM
-from cloakbench.methods.objectives import input_gradient
-from cloakbench.methods.streams import Streams
+from cloakbench.methods.parts.gradient import Attack
+from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.parts.objectives import input_gradient
 from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, sample, step_direction
 

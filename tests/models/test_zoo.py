@@ -18,8 +18,8 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import CosFace
 from cloakbench.models.training import checkpoint, trainer

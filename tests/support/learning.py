@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import People, Workbench
 
 SIDE = 16

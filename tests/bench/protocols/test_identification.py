@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.protocols.base import Mates, Responses
-from cloakbench.bench.protocols.identification import Identification, _search
+from cloakbench.bench.engine.protocol import Mates, Responses
+from cloakbench.bench.protocols.identification.protocol import Identification, _search
 
 KS = (1, 2, 5)
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.protocols.base import Responses
-from cloakbench.bench.protocols.verification import Verification, far_label
+from cloakbench.bench.engine.protocol import Responses
+from cloakbench.bench.protocols.verification.protocol import Verification, far_label
 
 
 def responses(seed: int, sizes: list[int], thresholds: dict[float, float]) -> Responses:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 
 # name, roles, family, backbone, head, stands_for, robust, clean Top-1, how hard it is to transfer to
 MODELS = [

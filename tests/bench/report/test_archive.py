@@ -13,13 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cloakbench.bench import archive
-from cloakbench.bench.archive import is_current, is_finished, load_results, publish, save_results
-from cloakbench.bench.commands import report as command
-from cloakbench.bench.report import writer
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.cli import report as command
+from cloakbench.bench.report import archive, writer
+from cloakbench.bench.report.archive import is_current, is_finished, load_results, publish, save_results
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.store import StoreError
+from cloakbench.bench.report.results import Results
+from cloakbench.bench.store.store import StoreError
 
 
 @pytest.fixture(scope="module", autouse=True)

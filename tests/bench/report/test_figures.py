@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cloakbench.bench.report import figure_faces, figures
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
+from cloakbench.bench.protocols.poisoning.report import poisoning_checks, poisoning_figure, poisoning_table
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import scenario_name
-from cloakbench.bench.report.measured import Measured
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.report.poisoning import poisoning_checks, poisoning_figure, poisoning_table
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.table import Number, to_csv, to_markdown
 from cloakbench.bench.report.terminal import summary
 from cloakbench.bench.report.writer import write_report

@@ -8,7 +8,7 @@ import math
 import pandas as pd
 import pytest
 
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported import (
     COLUMNS,
     KEY,

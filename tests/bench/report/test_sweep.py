@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cloakbench.bench.report.figures import budget_curves
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.sweep import MixedResultsError, combine
 
 METHODS = ("pgd", "opom_convex_hull")

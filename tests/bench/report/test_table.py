@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from cloakbench.bench.report.escape import latex
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.core.escape import latex
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.table import Column, Number, Row, Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import thresholds_table

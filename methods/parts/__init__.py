@@ -1,0 +1,1 @@
+"""What methods share: loops, objectives, solvers, networks."""
