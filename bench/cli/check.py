@@ -16,7 +16,7 @@ from cloakbench.bench.config.compose import compose_config, group_options, split
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.screen import Screen, plain
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 
 _ALL = {"all": ("method", "model"), "methods": ("method",), "models": ("model",)}
 _USAGE = "cloakbench check method=NAME, cloakbench check model=NAME, or cloakbench check all (methods, models)"

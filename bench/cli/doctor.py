@@ -17,7 +17,7 @@ from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
 from cloakbench.bench.doctor.preflight import Lack, Presets, free_bytes, lacks
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 
 log = logging.getLogger(__name__)

@@ -28,8 +28,8 @@ from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.engine.plan import ConfigError
-from cloakbench.bench.engine.protocol import Responses
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.methods.base import People, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser

@@ -20,7 +20,8 @@ from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
-from cloakbench.bench.engine.plan import ConfigError, build_cells
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.engine.plan import build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights

@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, obstacle, write_whole
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.base import OK, Dataset

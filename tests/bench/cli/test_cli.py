@@ -18,7 +18,7 @@ import pytest
 
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.values import LONGEST_NAME, as_typed, file_name, kind_of
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 
 SIGNS = [
     "été",

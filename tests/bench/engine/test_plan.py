@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.plan import ConfigError, build_cells, build_chunks, measured_target_rows
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.engine.plan import build_cells, build_chunks, measured_target_rows
 from cloakbench.datasets.base import FaceSet
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.run import Outcome, run
 from cloakbench.bench.engine.run_status import due_jobs
 from cloakbench.bench.report.archive import load_results

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.engine.protocol import Mates, Responses
+from cloakbench.bench.protocols.recognition.responses import Mates, Responses
 from cloakbench.bench.protocols.identification.protocol import Identification, _search
 
 KS = (1, 2, 5)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.engine.protocol import Responses
+from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.protocols.verification.protocol import Verification, far_label
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.engine.experiment import Experiment, prepare
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.run import Outcome, run
 from cloakbench.bench.protocols.poisoning.brief import AttackJob, Poisoning, attack_key
 from cloakbench.bench.protocols.poisoning.training import unprotected_rows
