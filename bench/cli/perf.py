@@ -26,11 +26,10 @@ from torch import Tensor
 from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
-from cloakbench.bench.core.errors import cause_of
+from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.methods.base import People, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 

@@ -1,4 +1,4 @@
-"""Statuses: what became of a photo, a cell or a rate. Everything that is not ``ok`` is a row with a reason, never a number."""
+"""Statuses: what became of a photo, a cell or a rate. What is not ``ok`` is a row with a reason, never a number."""
 
 OK = "ok"
 """It went through."""

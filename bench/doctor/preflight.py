@@ -17,10 +17,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.networks import is_embedded
-from cloakbench.bench.core.errors import cause_of
+from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
-from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.plan import build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
@@ -69,7 +68,7 @@ def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
         *_dataset_lacks(config.dataset, presets),
         *(lack for model in _models(config) for lack in _model_lacks(model, presets)),
         *_machine_lacks(config),
-        *_quality_lacks(config),
+        *_protocol_lacks(config),
     ]
     return list(dict.fromkeys(found))
 
@@ -110,8 +109,8 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
 
 
 def _plan_lacks(config: DictConfig) -> Iterator[Lack]:
-    if config.poisoning is not None and not config.targets:
-        return  # a poisoning alone has no cells of its own here
+    if not config.targets:
+        return  # the methods of protocols with photos of their own are theirs to check
     try:
         build_cells(config)
     except ConfigError as problem:
@@ -218,12 +217,10 @@ def free_bytes(config: DictConfig) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _quality_lacks(config: DictConfig) -> Iterator[Lack]:
-    if "lpips" not in config.quality.metrics:
-        return
-    path = config.quality.lpips_alex_path
-    if path is None or not Path(path).is_file():
-        yield Lack("LPIPS", f"quality.lpips_alex_path=FILE, from {_LPIPS_FILE} (233 MB)", blocking=False)
+def _protocol_lacks(config: DictConfig) -> Iterator[Lack]:
+    for value in config.protocols.values():
+        if not missing_settings(value):
+            yield from (Lack(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
 
 
 def _package_lacks(config: Any) -> Iterator[Lack]:

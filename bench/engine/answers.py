@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cloakbench.bench.engine.worker import Worker
 
 
-class Failed(Exception):
+class UnansweredError(Exception):
     """A judge did not answer; ``status`` and ``reason`` say why."""
 
     def __init__(self, status: str, reason: str) -> None:
@@ -73,22 +73,20 @@ class Answers:
         stored = [chunk for chunk in chunks if chunk.pixels]
         return self._stacked(stored, self.job.conditions[:1], len(self.faces)), status
 
-    def draws(self, cell: int) -> Iterator[tuple[Condition, Answer | Failed]]:
+    def draws(self, cell: int) -> Iterator[tuple[Condition, Answer | UnansweredError]]:
         """The answers about a whole cell under each repetition of the condition."""
         photos = self.cells[cell]
         status, note = photos.failure
         for condition in self.job.conditions:
             if status != OK:
-                yield condition, Failed(status, note)
+                yield condition, UnansweredError(status, note)
                 continue
             try:
                 yield condition, self._answer(condition, photos)
-            except Failed as failure:
+            except UnansweredError as failure:
                 yield condition, failure
 
-    def _stacked(
-        self, chunks: Sequence[ChunkPhotos], conditions: Sequence[Condition], count: int
-    ) -> dict[str, Tensor]:
+    def _stacked(self, chunks: Sequence[ChunkPhotos], conditions: Sequence[Condition], count: int) -> dict[str, Tensor]:
         """Tensors of chunks put into their rows of ``count``; NaN elsewhere."""
         whole: dict[str, Tensor] = {}
         for chunk in chunks:
@@ -109,9 +107,11 @@ class Answers:
             if failure is None and key not in self.job.missing:
                 raise EntryGoneError(f"answers {key} of {self.judge.name} are gone from {self.worker.store.root}")
             failure = failure or {"status": TARGET_FAILED, "reason": "not finished"}
-            raise Failed(failure["status"], failure["reason"])
+            raise UnansweredError(failure["status"], failure["reason"])
         if key not in self.job.missing:
-            raise EntryGoneError(f"{self.protocol.kind} {key} by {self.judge.name} are gone from {self.worker.store.root}")
+            raise EntryGoneError(
+                f"{self.protocol.kind} {key} by {self.judge.name} are gone from {self.worker.store.root}"
+            )
         # The judge raised: its photos failed, and the next run asks it again.
         return Answer(self.protocol.no_answer(self.judge, len(photos.rows), self.worker.spec))
 
@@ -132,5 +132,3 @@ def wanted_photos(
                 yield from ((condition, cell) for condition in conditions)
         else:
             yield from ((conditions[0], chunk) for chunk in cell.chunks if chunk.pixels)
-
-

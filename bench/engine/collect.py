@@ -72,9 +72,7 @@ def read_records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> dict[str, 
         if not one.protocol.every_publication:
             records = _name_cells(one.publication, _read(experiment, "records", job.key), job)
             frames.setdefault(one.label, []).append(records.drop(columns=["cell"]))
-    return {
-        name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()
-    }
+    return {name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()}
 
 
 def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:

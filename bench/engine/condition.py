@@ -1,4 +1,4 @@
-"""`Condition`: under what a judge sees published photos, as typed values. The report prints them, nobody parses them."""
+"""`Condition`: under what a judge sees published photos, as typed values that nobody has to parse."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _PER_PHOTO = {
 
 
 def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str, Any]]:
-    """Cost per protected photo of every cell, and what the method reports of its own search; NaN where a unit failed."""
+    """Cost per protected photo of every cell, and what the method says of its own search; NaN where a unit failed."""
     foreign = publication.name != PROBES
     for cell, units in zip(publication.cells, publication.units, strict=True):
         abouts = [about for one in units if (about := status.states[one.unit.key].about)]

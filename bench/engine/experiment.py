@@ -1,4 +1,4 @@
-"""`Experiment`: a composed config made concrete: faces, networks, publications, who is asked what, and the run's key."""
+"""`Experiment`: a composed config made concrete: faces, networks, publications, who is asked what, the run's key."""
 
 from __future__ import annotations
 

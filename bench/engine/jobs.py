@@ -22,7 +22,6 @@ from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.store.store import StoreError
 
 
-
 @dataclass(frozen=True)
 class Report:
     """What the parent needs to know of a finished job."""
@@ -200,5 +199,3 @@ def answer(worker: Worker, question: Question, photos: Photos) -> Answer:
     found = protocol.respond(judge, condition, photos, worker)
     worker.store.write_tensors(protocol.kind, key, found.tensors, inputs, dict(found.note) or None)
     return found
-
-

@@ -78,9 +78,7 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     return None
 
 
-def _learnt(
-    worker: Worker, unit: Unit, protector: Protector, resources: Resources, inputs: Inputs
-) -> Learnt | None:
+def _learnt(worker: Worker, unit: Unit, protector: Protector, resources: Resources, inputs: Inputs) -> Learnt | None:
     """What the method trained for this cell, stored or made now; None while another process makes it."""
     shared = {name: inputs[name] for name in _TRAINED_FROM}
     key = content_key("learnt", shared)

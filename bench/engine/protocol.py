@@ -8,7 +8,7 @@ collects, in the same way for all of them; a protocol never sees the store, othe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,14 +18,15 @@ from torch import Tensor
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import NOT_PLANNED
 from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, Publication
+from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import Role
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from cloakbench.bench.engine.answers import Answers
+    from cloakbench.bench.engine.estimates import Timer
     from cloakbench.bench.engine.planning import Planning
     from cloakbench.bench.engine.worker import Worker, WorkerSpec
 
@@ -90,7 +91,7 @@ class Protocol(ABC):
         """Whether an experiment has somebody to ask; a protocol that is not asked leaves no trace."""
         return bool(config.targets)
 
-    def check(self, config: DictConfig, place: str) -> None:
+    def check(self, config: DictConfig, place: str) -> None:  # noqa: B027  (a hook)
         """Look at what the experiment sets, before any photo is opened.
 
         Args:
@@ -125,7 +126,7 @@ class Protocol(ABC):
         """Roles of clean photos that judges are asked about, too; those of the publication go chunk by chunk."""
         return ()
 
-    def try_on(self, planning: Planning) -> None:
+    def try_on(self, planning: Planning) -> None:  # noqa: B027  (a hook)
         """Look at what only the faces show, once they are there.
 
         Raises:
@@ -175,6 +176,23 @@ class Protocol(ABC):
             "records": pd.concat(records, ignore_index=True),
             "measurements": pd.concat(measurements, ignore_index=True),
         }
+
+    def photos(self, config: DictConfig, place: str) -> int | None:
+        """Photos that each cell of its own publication protects, at most; 0 where it has none, None where only the
+        photos themselves can tell."""
+        return 0
+
+    def seconds(self, config: DictConfig, place: str, timer: Timer) -> float | None:
+        """Time that its own publication and judges take, beside what the probes do; None where it cannot be told.
+
+        Raises:
+            ValueError: a model or method cannot be built.
+        """
+        return 0.0
+
+    def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
+        """What is not here and makes gaps, as what and remedy."""
+        return ()
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         """What to print under its tables."""

@@ -32,9 +32,7 @@ class Trials:
     empty: str = "no trial"
 
 
-def rate_measurements(
-    records: pd.DataFrame, trials: Mapping[str, Trials], resamples: int, seed: int
-) -> pd.DataFrame:
+def rate_measurements(records: pd.DataFrame, trials: Mapping[str, Trials], resamples: int, seed: int) -> pd.DataFrame:
     """One row per metric with the columns `MEASUREMENT_FIELDS`; intervals by identity bootstrap.
 
     ``n`` counts trials, ``n_failed`` planned photos that failed and are in no trial.

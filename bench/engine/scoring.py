@@ -68,7 +68,8 @@ class ScoreJob(Job):
 
     def is_done(self, store: Store) -> bool:
         """Whether all tables are there and undamaged; each is looked at."""
-        return all([store.is_whole(kind, self.key, ".parquet") for kind in self.kinds])
+        whole = [store.is_whole(kind, self.key, ".parquet") for kind in self.kinds]
+        return all(whole)
 
     def run(self, worker: Worker) -> Report:
         """Score.
@@ -116,9 +117,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "seed": experiment.spec.seed,
                 "batch": experiment.spec.embed_batch,
                 "missing": missing,
-                "code": node_code(
-                    experiment.spec.protocols[asked.key], base=("cloakbench.bench.engine.answers",)
-                ),
+                "code": node_code(experiment.spec.protocols[asked.key], base=("cloakbench.bench.engine.answers",)),
             }
             yield ScoreJob(
                 asked.key,

@@ -1,4 +1,4 @@
-"""`Worker`: what a worker process holds while it does the jobs of an experiment: faces, networks, protocols, the store."""
+"""`Worker`: what a worker process holds while it does jobs: faces, networks, protocols, the store."""
 
 from __future__ import annotations
 

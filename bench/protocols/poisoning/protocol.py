@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from cloakbench.bench.config.build import build
@@ -21,14 +21,16 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError
-from cloakbench.bench.engine.answers import Answers, Failed
+from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.chunks import Chunk, build_chunks
 from cloakbench.bench.engine.condition import Condition
+from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.engine.plan import Cell, build_cells
 from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
 from cloakbench.bench.engine.publication import CellPhotos, Publication
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 from cloakbench.bench.protocols.poisoning.rates import (
     METRICS,
     Training,
@@ -55,7 +57,7 @@ class Poisoning(Protocol):
         epsilons_255: budgets of all methods in grey levels; None for each method's own.
         more_epsilons_255: further budgets of single methods.
         surrogates: labels of the experiment's surrogates for methods that need one; None for all.
-        clean_shares: shares of each person's published photos that went out unprotected; every attacker meets the first.
+        clean_shares: shares of each person's published photos that went out unprotected; all attackers meet the first.
         variants_on: attackers that also meet the other regimes and shares; None for all.
         seeds: trainings of each attacker.
 
@@ -122,9 +124,7 @@ class Poisoning(Protocol):
             return build_chunks(train, train, None, people=people, seed=seed, most_references=most)
 
         cells = build_cells(planning.config, place)
-        return planning.publish(
-            self.name, "train", "train", cells, chunks_of, place=place, image_metrics=IMAGE_METRICS
-        )
+        return planning.publish(self.name, "train", "train", cells, chunks_of, place=place, image_metrics=IMAGE_METRICS)
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         test = planning.faces["test"]
@@ -208,7 +208,7 @@ class Poisoning(Protocol):
         place = {name: number for number, name in enumerate(published.identities())}
         trainings = {}
         for condition, said in answers.draws(cell):
-            if isinstance(said, Failed):
+            if isinstance(said, UnansweredError):
                 trainings[condition.draw] = Training((), status=said.status, note=said.reason)
             else:
                 trainings[condition.draw] = Training(said.tensors["predicted"].tolist(), said.note["train_accuracy"])
@@ -225,6 +225,13 @@ class Poisoning(Protocol):
 
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         return poisoning_measurements(records, resamples, seed)
+
+    def photos(self, config: DictConfig, place: str) -> int | None:
+        numbers = published_photos(config, OmegaConf.select(config, place.rstrip(".")))
+        return None if numbers is None else numbers[0] * numbers[1]
+
+    def seconds(self, config: DictConfig, place: str, timer: Timer) -> float | None:
+        return poisoning_seconds(config, place, timer)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         others = planning.faces.get("others")
@@ -292,4 +299,3 @@ def _all(faces: FaceSet) -> tuple[int, ...]:
 
 def _code(config: Mapping[str, Any]) -> str:
     return node_code(config, base=("cloakbench.models.base",))
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ from cloakbench.bench.protocols.quality.metrics import (
     quality_values,
 )
 from cloakbench.bench.report.metric import Metric
+
+_LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 
 
 class Quality(Protocol):
@@ -76,9 +79,7 @@ class Quality(Protocol):
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         original, protected = worker.originals(photos).images, worker.photos(photos)
-        return Answer(
-            quality_values(self._wanted(photos.publication, worker.spec), original, protected, photos.status)
-        )
+        return Answer(quality_values(self._wanted(photos.publication, worker.spec), original, protected, photos.status))
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         nothing = torch.full((photos,), torch.nan, dtype=torch.float64)
@@ -100,6 +101,10 @@ class Quality(Protocol):
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         metrics = [metric for metric in self.image_metrics if metric.name in records]
         return quality_measurements(metrics, records, resamples, seed)
+
+    def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
+        if any(metric.missing for metric in self.image_metrics):
+            yield "LPIPS", f"protocols.quality.lpips_alex_path=FILE, from {_LPIPS_FILE} (233 MB)"
 
     def _wanted(self, publication: str, spec: WorkerSpec) -> list[QualityMetric]:
         wanted = spec.publications[publication].image_metrics

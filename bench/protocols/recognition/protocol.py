@@ -104,5 +104,3 @@ def _impersonated(answers: Answers) -> Tensor | None:
         return None
     rows = [answers.job.aims[name] for name in answers.faces.identity]
     return answers.clean("auxiliary")[_EMBEDDINGS][rows]
-
-

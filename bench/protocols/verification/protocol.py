@@ -29,10 +29,9 @@ from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.rates import Trials, rate_measurements
 from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
-from cloakbench.bench.protocols.verification.calibration import add_legacy, calibrate
+from cloakbench.bench.protocols.verification.calibration import FARS, add_legacy, calibrate
 from cloakbench.bench.protocols.verification.thresholds import Calibration, stored_thresholds
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.protocols.verification.calibration import FARS
 
 _NO_THRESHOLD = {
     "calibrated": "no threshold: too few impostor pairs for this false accept rate",
@@ -85,7 +84,11 @@ class Verification(RecognitionProtocol):
     def metrics(self) -> tuple[Metric, ...]:
         """Every rate, in the order of `measurements`."""
         return tuple(
-            Metric(name=name, title=f"{_TITLES[kind]} at {label.replace('_', ' ').upper()}", denominator=_DENOMINATORS[kind])
+            Metric(
+                name=name,
+                title=f"{_TITLES[kind]} at {label.replace('_', ' ').upper()}",
+                denominator=_DENOMINATORS[kind],
+            )
             for name, kind, label in self._metrics()
         )
 
@@ -102,7 +105,7 @@ class Verification(RecognitionProtocol):
         return {"thresholds": self._thresholds(answers).assign(used=self.thresholds)}
 
     def _thresholds(self, answers: Answers) -> pd.DataFrame:
-        """Cosine thresholds of a target at the false accept rates, made once and shared with ``cloakbench calibrate``."""
+        """Cosine thresholds of a target, made once and shared with ``cloakbench calibrate``."""
         fars = tuple(sorted(self.fars))
         legacy = answers.judge.options["legacy_thresholds"]
         if "impostor" not in answers.job.clean:  # calibrated thresholds become gaps with a reason
