@@ -16,16 +16,15 @@ from cloakbench.bench.config.compose import compose_config
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
-    "attacker": "+attacker@poisoning.attackers.one={}",
+    "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
     "lineup": "lineup={}",
     "logger": "logger={}",
     "method": "method={}",
     "model": "model@surrogate={}",
-    "poisoning": "poisoning={}",
     "protocol": "+protocol@protocols.one={}",
-    "regime": "+regime@poisoning.regimes.one={}",
+    "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
     "transform": "+transform@transforms.one={}",
 }

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.costs import cost_rows
 from cloakbench.bench.engine.experiment import Asked, Experiment
-from cloakbench.bench.engine.jobs import CellJob
+from cloakbench.bench.engine.jobs import CellJob, answer_key
 from cloakbench.bench.engine.limits import Limit
 from cloakbench.bench.engine.plan import Cell
 from cloakbench.bench.engine.publication import PROBES, Publication
@@ -155,8 +154,8 @@ def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
             protocol = experiment.protocol(question.protocol)
             for number, photos in enumerate(cells):
                 if photos.failure[0] == OK:
-                    inputs = protocol.inputs(question.judge, question.condition, photos, experiment.spec)
-                    failure = experiment.store.read_json("failures", content_key(protocol.kind, inputs))
+                    key = answer_key(protocol, question, photos, experiment.spec)
+                    failure = experiment.store.read_json("failures", key)
                     if failure is not None:
                         label = CellJob(question, number, publication.units[number]).label
                         yield f"{label}: {failure['reason']}"

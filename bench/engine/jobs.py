@@ -18,7 +18,7 @@ from cloakbench.bench.engine.protecting import protected_state
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
 from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, PlannedUnit
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
-from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.store.store import StoreError
 
 
@@ -161,7 +161,7 @@ class CellJob(Job):
         if photos.failure[0] != OK:
             return Report()
         protocol = worker.protocol(self.question.protocol)
-        key = answer_key(protocol, self.question, photos, worker)
+        key = answer_key(protocol, self.question, photos, worker.spec)
         with worker.store.claim(key, wait=False) as mine:
             if not mine:
                 return Busy.after_a_pause()
@@ -183,9 +183,9 @@ class CellJob(Job):
         return Report(time.perf_counter() - begun, count, 0)
 
 
-def answer_key(protocol: Protocol, question: Question, photos: Photos, worker: Worker) -> str:
+def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
     """Where an answer is stored."""
-    return content_key(protocol.kind, protocol.inputs(question.judge, question.condition, photos, worker.spec))
+    return content_key(protocol.kind, protocol.inputs(question.judge, question.condition, photos, spec))
 
 
 def answer(worker: Worker, question: Question, photos: Photos) -> Answer:

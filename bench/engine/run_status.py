@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.condition import AS_PUBLISHED
 from cloakbench.bench.engine.experiment import Experiment
-from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question
+from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question, answer_key
 from cloakbench.bench.engine.protocol import Photos
 from cloakbench.bench.engine.publication import CellPhotos, PlannedUnit, UnitState
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
@@ -177,8 +176,7 @@ def _clean_jobs(experiment: Experiment) -> Iterator[CleanJob]:
 def _key(experiment: Experiment, question: Question, photos: Photos) -> tuple[str, str]:
     """Kind and key of an answer."""
     protocol = experiment.protocol(question.protocol)
-    inputs = protocol.inputs(question.judge, question.condition, photos, experiment.spec)
-    return protocol.kind, content_key(protocol.kind, inputs)
+    return protocol.kind, answer_key(protocol, question, photos, experiment.spec)
 
 
 def _has(experiment: Experiment, question: Question, photos: Photos) -> bool:

@@ -20,7 +20,6 @@ from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
-from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.chunks import Chunk, build_chunks
 from cloakbench.bench.engine.condition import Condition
@@ -37,6 +36,7 @@ from cloakbench.bench.protocols.poisoning.rates import (
     poisoning_measurements,
     poisoning_records,
 )
+from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_counts, check_lists, check_parts
 from cloakbench.bench.protocols.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.datasets.base import FaceSet
 
@@ -86,13 +86,13 @@ class Poisoning(Protocol):
         variants_on: Sequence[str] | None = None,
         seeds: Sequence[int] = (0, 1, 2),
     ) -> None:
-        for setting, value in {"clean_shares": clean_shares, "seeds": seeds}.items():
-            if not value or len(set(value)) < len(value):
-                raise SettingError(setting, list(value), "a list of values, each once, at least one")
-        if not attackers or not regimes:
-            raise SettingError("attackers", list(attackers), "at least one attacker and one regime")
-        if missing := [key for key in variants_on or () if key not in attackers]:
-            raise SettingError("variants_on", missing[0], f"one of the attackers {', '.join(attackers)}")
+        counts = {"identities": (identities, 2), "other_identities": (other_identities, 0)}
+        check_counts(counts | {"references": (references, 1)})
+        check_budgets("epsilons_255", epsilons_255)
+        for key, budgets in (more_epsilons_255 or {}).items():
+            check_budgets(f"more_epsilons_255.{key}", budgets)
+        check_lists(clean_shares, seeds)
+        check_parts(attackers, regimes, variants_on)
         self.attackers, self.regimes = dict(attackers), dict(regimes)
         self.identities, self.other_identities, self.references = identities, other_identities, references
         self.clean_shares, self.seeds = tuple(clean_shares), tuple(seeds)
@@ -152,7 +152,7 @@ class Poisoning(Protocol):
 
     def _condition(self, regime: str, share: float, seed: int) -> Condition:
         label = regime + (f"_unprotected_{share:g}" if share else "")
-        settings = {"regime": self.regimes[regime], "clean_share": share}
+        settings = {"regime": self.regimes[regime], "regime_key": regime, "clean_share": share}
         return Condition(label, scenario_title(regime, share), regime, share, settings, draw=seed)
 
     def inputs(self, judge: Judge, condition: Condition, photos: CellPhotos, spec: WorkerSpec) -> Inputs:
@@ -173,7 +173,7 @@ class Poisoning(Protocol):
     def respond(self, judge: Judge, condition: Condition, photos: CellPhotos, worker: Worker) -> Answer:
         published = worker.faces("train").select(photos.rows)
         test = tested(worker.faces("test"), published)
-        images, names = self._training_photos(condition, photos, worker), list(published.identity)
+        images, names = self.training_photos(condition, photos, worker), list(published.identity)
         if "others" in worker.spec.faces:
             others = worker.faces("others")
             images, names = torch.cat([images, others.images]), [*names, *others.identity]
@@ -189,7 +189,7 @@ class Poisoning(Protocol):
         )
         return Answer({"predicted": predicted}, {"train_accuracy": train_accuracy})
 
-    def _training_photos(self, condition: Condition, photos: CellPhotos, worker: Worker) -> Tensor:
+    def training_photos(self, condition: Condition, photos: CellPhotos, worker: Worker) -> Tensor:
         """The published photos of a cell in the order of the data set, some of them as they were."""
         originals = worker.faces("train").select(photos.rows)
         place = {row: number for number, row in enumerate(photos.rows)}

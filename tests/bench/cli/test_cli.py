@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.cli.main import main
-from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.screen import Screen
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]

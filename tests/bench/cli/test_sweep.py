@@ -107,7 +107,9 @@ def test_steps_are_one_table_and_one_curve(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=pgd", "method.steps=1,2", "quality.metrics=[ssim]"], capsys)
+    shown = run_tiny(
+        [*tiny_overrides, "method=pgd", "method.steps=1,2", "protocols.quality.image_metrics=[ssim]"], capsys
+    )
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     assert (folder / "figures" / "sweep_method.steps.pdf").exists()
     measured = pd.read_csv(folder / "tables" / "measurements.csv")
@@ -124,7 +126,7 @@ def test_seeds_are_rows_with_mean_and_spread(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", "quality.metrics=[ssim]"], capsys)
+    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", "protocols.quality.image_metrics=[ssim]"], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     spread = pd.read_csv(folder / "tables" / "sweep_seeds.csv")
     assert set(spread["seeds"]) == {2}

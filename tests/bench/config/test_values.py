@@ -97,7 +97,7 @@ def test_home_is_meant_by_a_tilde_that_leads(tmp_path: Path, monkeypatch: pytest
 def test_what_is_no_path_and_no_text_is_left_to_hydra() -> None:
     for word in (
         "seed=5",
-        "poisoning.references=3",
+        "protocols.poisoning.references=3",
         "method=pgd",
         "~methods.pgd",
         "method.epsilon_255=4",
@@ -110,17 +110,28 @@ def test_what_is_no_path_and_no_text_is_left_to_hydra() -> None:
 
 
 def test_every_setting_of_the_project_that_is_a_path_is_known() -> None:
-    for key in ("dataset.cache", "dataset.landmarks_file", "paths.runs", "method.folder", "quality.lpips_alex_path"):
+    for key in (
+        "dataset.cache",
+        "dataset.landmarks_file",
+        "paths.runs",
+        "method.folder",
+        "protocols.quality.lpips_alex_path",
+    ):
         assert kind_of(key) is not None, key
     for key in ("input", "output", "references", "auxiliary", "pairs", "landmarks_file", "checkpoints"):
         assert kind_of(key) is not None, key
-    for key in ("poisoning.references", "model.output", "dataset.references_per_identity"):
+    for key in ("protocols.poisoning.references", "model.output", "dataset.references_per_identity"):
         assert kind_of(key) is None, key
 
 
 def test_folder_and_model_called_by_a_number_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["experiment=smoke", "dataset=folder", "dataset.root=007", "dataset.cache=2024", "name=1e3"]
-    words += ["quality.lpips_alex_path=2024", "model@target=onnx", "target.name=50", "target.card.family=12e4"]
+    words += [
+        "protocols.quality.lpips_alex_path=2024",
+        "model@target=onnx",
+        "target.name=50",
+        "target.card.family=12e4",
+    ]
     config = compose_config(words)
     assert (config.dataset.root, config.dataset.cache, config.name) == ("007", "2024", "1e3")
     assert (config.quality.lpips_alex_path, config.target.name, config.target.card.family) == ("2024", "50", "12e4")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra.utils import instantiate
 
-from cloakbench.bench.core.errors import cause_of, reason_of
-from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.errors import ConfigError, cause_of, reason_of
 from cloakbench.bench.engine.plan import make_protector
 
 

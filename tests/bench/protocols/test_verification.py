@@ -127,7 +127,7 @@ def test_rates_have_readable_labels(far: float, label: str) -> None:
 def test_every_metric_has_a_card_in_order() -> None:
     protocol = Verification()
     table = protocol.measurements(protocol.records(responses(5, [3, 3], THRESHOLDS)), 10, 0)
-    assert table["metric"].tolist() == list(protocol.cards())
+    assert table["metric"].tolist() == [metric.name for metric in protocol.metrics]
 
 
 def test_bad_input_is_named() -> None:
