@@ -16,16 +16,15 @@ from cloakbench.bench.config.compose import compose_config
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
-    "attacker": "+attacker@poisoning.attackers.one={}",
+    "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
     "lineup": "lineup={}",
     "logger": "logger={}",
     "method": "method={}",
     "model": "model@surrogate={}",
-    "poisoning": "poisoning={}",
     "protocol": "+protocol@protocols.one={}",
-    "regime": "+regime@poisoning.regimes.one={}",
+    "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
     "transform": "+transform@transforms.one={}",
 }
@@ -82,7 +81,7 @@ def test_every_group_of_conf_is_tested() -> None:
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
     config = compose_config([f"experiment={name}"])
-    assert config.targets or config.poisoning
+    assert config.targets or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cloakbench.bench.cli.console import wide_console
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import tensor_digest
-from cloakbench.bench.engine.plan import ConfigError
 from cloakbench.bench.protocols.verification.thresholds import KIND, Calibration, stored_thresholds
 from cloakbench.bench.recognisers.session import compose_one_model, faces_of
 from cloakbench.bench.report.index import records

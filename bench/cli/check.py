@@ -14,9 +14,8 @@ from rich.text import Text
 from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.checks import CheckResult
-from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
-from cloakbench.bench.engine.plan import ConfigError
 
 _ALL = {"all": ("method", "model"), "methods": ("method",), "models": ("model",)}
 _USAGE = "cloakbench check method=NAME, cloakbench check model=NAME, or cloakbench check all (methods, models)"

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.table import Table
 
 from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
-from cloakbench.bench.core.errors import cause_of
+from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
 from cloakbench.bench.doctor.preflight import Lack, Presets, free_bytes, lacks
-from cloakbench.bench.engine.plan import ConfigError
-from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
+from cloakbench.bench.engine.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
     try:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
         missing, disk = lacks(config, presets), disk_bytes(config)
-        photos = probe_photos(config) if config.targets else _published(config)
+        photos = _photos(config)
     except ConfigError as problem:
         return Diagnosis(name, [Lack(str(problem), "")])
     untimed = Diagnosis(name, missing, photos, disk)
@@ -98,7 +98,7 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
         seconds = _seconds(config, estimator)
         if seconds is not None:
             return replace(one, seconds=seconds)
-        if config.poisoning is not None:
+        if _own_photos(config) is None:
             return replace(one, unknown="photos")
         return replace(one, seconds=estimator.seconds_per_photo(config), per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
@@ -106,16 +106,25 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
         return replace(one, unknown="failed")
 
 
-def _published(config: DictConfig) -> int | None:
-    """Photos of an experiment that is a poisoning alone."""
-    numbers = published_photos(config) if config.poisoning is not None else None
-    return None if numbers is None else numbers[0] * numbers[1]
+def _protocols(config: DictConfig) -> dict[str, Protocol]:
+    return {str(key): instantiate(value) for key, value in config.protocols.items()}
+
+
+def _own_photos(config: DictConfig) -> int | None:
+    """Photos of a cell of the protocols that bring their own; None where only the photos themselves can tell."""
+    counts = [one.photos(config, f"protocols.{key}.") for key, one in _protocols(config).items()]
+    return None if None in counts else max((count for count in counts if count is not None), default=0)
+
+
+def _photos(config: DictConfig) -> int | None:
+    """Photos of a cell of the experiment; of its protocols where it has no targets."""
+    return probe_photos(config) if config.targets else _own_photos(config)
 
 
 def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
     parts = [estimator.seconds(config)]
-    parts += [poisoning_seconds(config, estimator)] if config.poisoning is not None else []
-    return None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
+    parts += [one.seconds(config, f"protocols.{key}.", estimator) for key, one in _protocols(config).items()]
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def _print_machine(console: Screen) -> None:

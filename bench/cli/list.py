@@ -14,8 +14,8 @@ from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, split_config_dirs
 from cloakbench.bench.config.flags import nearest
 from cloakbench.bench.config.plug_ins import project, shadowed, sources
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.redaction import without_secrets
-from cloakbench.bench.engine.plan import ConfigError
 
 _NOTE = "note"
 """Column that is printed below the table instead of in it."""

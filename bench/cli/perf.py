@@ -29,8 +29,8 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.engine.protocol import Responses
 from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.methods.base import People, Protector, Resources
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 

@@ -21,9 +21,9 @@ from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key, tensor_digest
-from cloakbench.bench.engine.plan import ConfigError
 from cloakbench.bench.engine.pool import available_cores
 from cloakbench.bench.engine.progress import track
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs

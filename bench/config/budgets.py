@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.given import given_below, is_given
 from cloakbench.bench.core.errors import ConfigError
 
 
-def budgets_of(config: DictConfig, key: str, limited: Sequence[float]) -> list[float] | None:
-    """Budgets of a method of the experiment in grey levels; None for its own ``epsilon_255``.
+def budgets_of(
+    config: DictConfig, key: str, limited: Sequence[float], place: str = "", *, chosen: bool
+) -> list[float] | None:
+    """Budgets of a method in grey levels; None for its own ``epsilon_255``.
 
     A list of the preset, be it for all methods or a limit for this one, is for the methods of the preset: a method
     chosen with ``method=`` runs at its own budget unless the command line says otherwise. A limit of the preset keeps a
@@ -25,73 +27,52 @@ def budgets_of(config: DictConfig, key: str, limited: Sequence[float]) -> list[f
         config: the experiment.
         key: of the method.
         limited: what ``plan.limits`` keeps it to; empty for no limit.
+        place: the block whose list it stands in, with a dot at its end; empty for the experiment's own.
+        chosen: it was chosen with ``method=`` instead of that list.
 
     Raises:
         ConfigError: two settings on the command line say it.
     """
-    chosen = config.method is not None
     own, limit, everybody = (
-        "method.epsilon_255" if chosen else f"methods.{key}.epsilon_255",
+        "method.epsilon_255" if chosen else f"{place}methods.{key}.epsilon_255",
         f"plan.limits.{key}.epsilons_255",
-        "epsilons_255",
+        f"{place}epsilons_255",
     )
     typed = _typed(config, key, (own, limit, everybody))
     if typed == own or (chosen and not typed):
         return None
     if not limited or (typed == everybody and chosen):
-        return list(config.epsilons_255 or ()) or None
+        return list(OmegaConf.select(config, everybody) or ()) or None
     return list(limited)
 
 
-def poisoning_budgets_of(config: DictConfig, key: str, *, chosen: bool) -> list[float] | None:
-    """Budgets of a method of the poisoning track; None for its own.
-
-    Args:
-        config: the experiment.
-        key: of the method.
-        chosen: it was chosen with ``method=`` instead of the track's list.
-
-    Raises:
-        ConfigError: two settings on the command line say it.
-    """
-    own = "method.epsilon_255" if chosen else f"poisoning.methods.{key}.epsilon_255"
-    typed = _typed(config, key, (own, "poisoning.epsilons_255"))
-    if typed == own or (chosen and not typed):
-        return None
-    return list(config.poisoning.epsilons_255 or ()) or None
-
-
-def refuse_idle_budgets(config: DictConfig, without: Collection[str], at_list: bool) -> None:
+def refuse_idle_budgets(
+    config: DictConfig, without: Collection[str], place: str = "", *, at_list: bool, chosen: bool
+) -> None:
     """Refuse budgets on the command line that no cell runs at.
 
     Args:
         config: the experiment.
         without: methods that run without a budget.
+        place: the block whose methods were planned, with a dot at its end; empty for the experiment's own.
         at_list: whether some method runs at ``epsilons_255``.
+        chosen: ``method=`` replaced the methods of that block.
 
     Raises:
         ConfigError: there are some; the message names the setting that is meant.
     """
-    if config.method is not None and (idle := given_below(config, "methods", "epsilon_255")):
+    if chosen and (idle := given_below(config, f"{place}methods", "epsilon_255")):
         raise ConfigError(f"{idle[0]} has no effect with method={config.method_key}: set method.epsilon_255")
     if idle := given_below(config, "controls", "epsilon_255"):
         raise ConfigError(f"{idle[0]} has no effect: controls run at every budget of the methods")
-    if is_given(config, "epsilons_255") and config.epsilons_255 and not at_list:
+    if chosen and place and is_given(config, idle := f"{place}more_epsilons_255"):
+        raise ConfigError(f"{idle} has no effect with method={config.method_key}: set {place}epsilons_255")
+    if place:
+        if not config.targets and is_given(config, "epsilons_255") and config.epsilons_255:
+            raise ConfigError(f"epsilons_255 has no effect on an experiment without targets: set {place}epsilons_255")
+    elif is_given(config, "epsilons_255") and config.epsilons_255 and not at_list:
         why = f"{', '.join(without)} has no budget (epsilon_255)" if without else "plan.limits says others"
         raise ConfigError(f"epsilons_255={list(config.epsilons_255)} has no effect: {why}; leave it out")
-
-
-def refuse_idle_poisoning_budgets(config: DictConfig, *, chosen: bool) -> None:
-    """The same for an experiment with a poisoning track.
-
-    Raises:
-        ConfigError: a list on the command line has no effect.
-    """
-    if not config.targets and is_given(config, "epsilons_255") and config.epsilons_255:
-        raise ConfigError("epsilons_255 has no effect on an experiment of poisoning alone: set poisoning.epsilons_255")
-    for idle in ("poisoning.more_epsilons_255", *given_below(config, "poisoning.methods", "epsilon_255")):
-        if chosen and is_given(config, idle):
-            raise ConfigError(f"{idle} has no effect with method={config.method_key}: set poisoning.epsilons_255")
 
 
 def _typed(config: DictConfig, key: str, settings: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ def build(config: Mapping[str, Any], where: str, *, convert: str = "none") -> An
     Args:
         config: plain values.
         where: dotted name of the block on the command line.
-        convert: how Hydra passes lists and mappings on (``_convert_``).
+        convert: how Hydra passes lists and mappings on, where the block does not say (``_convert_``).
 
     Raises:
         ConfigError: a setting is unknown or wrong, or the constructor refuses.
@@ -26,7 +26,7 @@ def build(config: Mapping[str, Any], where: str, *, convert: str = "none") -> An
     """
     check_part(config, where)
     try:
-        return instantiate(dict(config), _convert_=convert)
+        return instantiate({"_convert_": convert, **config})
     except Exception as problem:  # a constructor may raise anything
         if trouble := machine_trouble(problem):
             raise MachineError(f"{where}: {trouble}") from problem

@@ -128,9 +128,6 @@ KINDS: Mapping[str, Kind] = {
     "plan.limits.*.epsilons_255": BUDGETS | NULL,
     "plan.limits.*.surrogates": MAPPING | NULL,
     "plan.limits.*.surrogates.*": SOME_NAMES,
-    "quality": MAPPING,
-    "quality.metrics": NAMES,
-    "quality.lpips_alex_path": TEXT | NULL,
     "statistics": MAPPING,
     "statistics.resamples": Kind(
         "a whole number from 1 to 1000000", lambda value: is_whole(value) and 1 <= value <= 1_000_000
@@ -145,25 +142,6 @@ KINDS: Mapping[str, Kind] = {
     "runtime.retry_failed": BOOL,
     "runtime.force_report": BOOL,
     "runtime.dry_run": BOOL,
-    "poisoning": MAPPING | NULL,
-    "poisoning.identities": at_least(2) | NULL,
-    "poisoning.other_identities": at_least(0) | NULL,
-    "poisoning.references": at_least(1),
-    "poisoning.epsilons_255": BUDGETS | NULL,
-    "poisoning.more_epsilons_255": MAPPING,
-    "poisoning.more_epsilons_255.*": BUDGETS,
-    "poisoning.surrogates": NAMES | NULL,
-    "poisoning.clean_shares": list_of(
-        SHARE, "a list of shares from 0 to below 1 such as [0.0,0.2], each once", once=True, some=True
-    ),
-    "poisoning.variants_on": NAMES | NULL,
-    "poisoning.seeds": list_of(at_least(0), "a list of whole numbers such as [0,1,2], each once", once=True, some=True),
-    "poisoning.methods": MAPPING,
-    "poisoning.methods.*": BLOCK,
-    "poisoning.attackers": MAPPING,
-    "poisoning.attackers.*": BLOCK,
-    "poisoning.regimes": MAPPING,
-    "poisoning.regimes.*": BLOCK,
     # Of the commands beside experiments.
     "device": TEXT,
     "model": BLOCK | NULL,

@@ -10,14 +10,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.config.annotations import check_inside
 from cloakbench.bench.config.compose import missing_settings
-from cloakbench.bench.config.schema import KINDS, NAMES, check_kinds
+from cloakbench.bench.config.schema import KINDS, check_kinds
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.protocols.quality.metrics import quality_metrics
 
 _MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
-_BLOCKS = ("plan", "quality", "statistics", "report", "runtime")
+_BLOCKS = ("plan", "statistics", "report", "runtime")
 _NEEDED = (
     "name",
     "description",
@@ -28,7 +27,6 @@ _NEEDED = (
     "target",
     "single_surrogates",
     "epsilons_255",
-    "poisoning",
     *(key for key in KINDS if key.split(".")[0] in _BLOCKS and "*" not in key),
 )
 """What ``~KEY`` cannot take out of an experiment."""
@@ -50,9 +48,6 @@ _PARTS = (
     "transforms.*",
     "protocols.*",
     "logger.*",
-    "poisoning.methods.*",
-    "poisoning.attackers.*",
-    "poisoning.regimes.*",
 )
 
 
@@ -74,10 +69,6 @@ def check_settings(config: DictConfig) -> None:
         if isinstance(holder, DictConfig) and name not in holder:
             raise ConfigError(f"the experiment has no {key}, which it needs: leave ~{key} out")
     check_values(config)
-    known = [metric.name for metric in quality_metrics()]
-    if not set(config.quality.metrics) <= set(known):
-        wrong = NAMES.refusal("quality.metrics", list(config.quality.metrics))
-        raise ConfigError(f"{wrong}, of {', '.join(known)}")
 
 
 def check_values(config: DictConfig) -> None:

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.doctor.passes import NETWORK, forecast_passes
-from cloakbench.bench.engine.plan import Cell, Limit, build_cells, make_protector, read_limits
-from cloakbench.bench.engine.pool import available_cores
+from cloakbench.bench.engine.estimates import Speed, workers_of
+from cloakbench.bench.engine.limits import Limit, read_limits
+from cloakbench.bench.engine.plan import Cell, build_cells, chosen_methods
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -38,7 +39,7 @@ def probe_photos(config: DictConfig) -> int | None:
 
 def cell_photos(cell: Cell, config: DictConfig) -> int:
     """Photos of one cell, of which the plan may leave some out; for experiments whose photos are counted."""
-    dataset, limit = config.dataset, read_limits(config).get(cell.method, Limit())
+    dataset, limit = config.dataset, read_limits(config, chosen_methods(config)).get(cell.method, Limit())
     people = int(dataset.get("identities") or dataset.max_identities)
     each = int(dataset.probes_per_identity)
     return min(people, limit.people or people) * min(each, limit.photos or each)
@@ -58,14 +59,6 @@ def disk_bytes(config: DictConfig, cells: Sequence[Cell] | None = None) -> int |
     return sum(cell_photos(cell, config) for cell in (build_cells(config) if cells is None else cells)) * per_photo
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Seconds per photo of one network on this machine, in one thread."""
-
-    forward: float
-    backward: float
-
-
 @dataclass
 class Estimator:
     """Estimates the time of experiments; times each network once and counts each method's passes once."""
@@ -77,7 +70,7 @@ class Estimator:
         """Time of all network passes of an experiment on its workers: protecting, and answering of the targets.
 
         Rendering or detecting faces, training stages that serve all photos, image metrics and the report are not in it,
-        nor is the poisoning track (`cloakbench.bench.protocols.poisoning.estimate`). None where photos are not counted.
+        nor is what protocols with photos of their own take. None where photos are not counted.
 
         Raises:
             ValueError: a model or method cannot be built.
@@ -122,7 +115,7 @@ class Estimator:
         trained = cell.config.get(NETWORK)
         if not cell.surrogates and trained is None:
             return 0.0
-        if make_protector(cell.config, cell.method).scope == "dataset":  # one search over all photos
+        if cell.protector.scope == "dataset":  # one search over all photos
             numbers = (photos, numbers[1])
         forward, backward = self._passes(cell, numbers)
         speeds = [self.speed(config.surrogates[key], device) for key in cell.surrogates]
@@ -151,11 +144,6 @@ class Estimator:
         if key not in self.passes:
             self.passes[key] = forecast_passes(cell.config, cell.method, *numbers, surrogates=len(cell.surrogates))
         return self.passes[key]
-
-
-def workers_of(config: DictConfig) -> int:
-    """How many pieces of work go on at once."""
-    return available_cores() if config.runtime.workers == "auto" else max(1, int(config.runtime.workers))
 
 
 def measure_speed(network: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> Speed:

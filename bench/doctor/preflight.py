@@ -17,10 +17,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.networks import is_embedded
-from cloakbench.bench.core.errors import cause_of
+from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
-from cloakbench.bench.engine.plan import Cell, ConfigError, build_cells
+from cloakbench.bench.engine.plan import Cell, build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
@@ -71,7 +71,7 @@ def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
         *_dataset_lacks(config.dataset, presets),
         *(lack for model in _models(config) for lack in _model_lacks(model, presets)),
         *_machine_lacks(config, disk_bytes(config, cells)),
-        *_quality_lacks(config),
+        *_protocol_lacks(config),
     ]
     return list(dict.fromkeys(found))
 
@@ -112,8 +112,8 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
 
 
 def _cells(config: DictConfig) -> tuple[list[Cell], str]:
-    """The cells of an experiment, or why it has none; a poisoning alone has none of its own here."""
-    if config.poisoning is not None and not config.targets:
+    """The cells of an experiment, or why it has none; without targets they are those of protocols, who check them."""
+    if not config.targets:
         return [], ""
     try:
         return build_cells(config), ""
@@ -223,12 +223,10 @@ def free_bytes(config: DictConfig) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _quality_lacks(config: DictConfig) -> Iterator[Lack]:
-    if "lpips" not in config.quality.metrics:
-        return
-    path = config.quality.lpips_alex_path
-    if path is None or not Path(path).is_file():
-        yield Lack("LPIPS", f"quality.lpips_alex_path=FILE, from {_LPIPS_FILE} (233 MB)", blocking=False)
+def _protocol_lacks(config: DictConfig) -> Iterator[Lack]:
+    for value in config.protocols.values():
+        if not missing_settings(value):
+            yield from (Lack(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
 
 
 def _package_lacks(config: Any) -> Iterator[Lack]:

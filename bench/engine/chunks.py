@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.bench.engine.limits import Limit
 from cloakbench.datasets.base import FaceSet
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """People whose photos are protected together, as rows of the probe and reference faces."""
+    """People whose photos are protected together, as rows of the photos' and references' faces."""
 
     number: int
     identities: tuple[str, ...]
@@ -33,8 +34,12 @@ def build_chunks(
     people: int,
     seed: int,
     targets: Mapping[str, str] | None = None,
+    most_references: int | None = None,
 ) -> list[Chunk]:
-    """Split the people of the probe faces into chunks of ``people`` in order of first appearance.
+    """Split the people of the photos into chunks of ``people`` in order of first appearance.
+
+    With ``most_references`` everybody gives the same number of references: so many, or as many as the one who has
+    fewest.
 
     Each person is given somebody of the auxiliary faces who has at least two photos: the first photo is what a targeted
     method may see, the second is what success is measured on. Who that is, ``targets`` says, a data set's own protocol
@@ -45,6 +50,9 @@ def build_chunks(
     """
     rows_of = _rows_by_identity(probes)
     references_of = _rows_by_identity(references) if references else {}
+    if most_references is not None and references_of:
+        given = min(most_references, *(len(rows) for rows in references_of.values()))
+        references_of = {name: rows[:given] for name, rows in references_of.items()}
     auxiliary_rows = _rows_by_identity(auxiliary) if auxiliary else {}
     pairs = [rows for rows in auxiliary_rows.values() if len(rows) > 1]
     fixed = {name: auxiliary_rows.get(target, []) for name, target in (targets or {}).items() if name in rows_of}
@@ -74,23 +82,21 @@ def build_chunks(
     return chunks
 
 
-def narrow(
-    chunks: Sequence[Chunk], probes: FaceSet, *, people: int | None = None, photos: int | None = None
-) -> list[Chunk]:
-    """The part of a plan that a costly method works on: the first people, and of each of them the first photos.
+def narrow(chunks: Sequence[Chunk], faces: FaceSet, limit: Limit) -> list[Chunk]:
+    """The part of a plan that a costly method works on.
 
-    What a method is not run on is not planned, and stands in no rate of it; the other photos of the
-    people stay in the gallery.
+    What a method is not run on is not planned, and stands in no rate of it; the other photos of the people stay in the
+    gallery.
     """
     narrowed = []
-    left = sum(len(chunk.identities) for chunk in chunks) if people is None else people
+    left = sum(len(chunk.identities) for chunk in chunks) if limit.people is None else limit.people
     for chunk in chunks:
         names = chunk.identities[:left]
         left -= len(names)
         rows: dict[str, list[int]] = {name: [] for name in names}
         for row in chunk.probes:
-            of_person = rows.get(probes.identity[row])
-            if of_person is not None and (photos is None or len(of_person) < photos):
+            of_person = rows.get(faces.identity[row])
+            if of_person is not None and (limit.photos is None or len(of_person) < limit.photos):
                 of_person.append(row)
         if names:
             kept = tuple(row for of_person in rows.values() for row in of_person)

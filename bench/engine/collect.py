@@ -1,119 +1,89 @@
-"""Puts what is stored into the one tidy frame that reports are made from."""
+"""Collecting: what is stored of an experiment as the tidy frames that reports are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
-from cloakbench.bench.engine.experiment import Experiment
-from cloakbench.bench.engine.plan import Cell, Unit, make_protector, read_limits
-from cloakbench.bench.engine.run_status import Inventory
-from cloakbench.bench.engine.scoring import MeasureJob
-from cloakbench.bench.engine.worker import UNCHANGED, quality_key, training_cost, wanted_metrics
-from cloakbench.bench.protocols.poisoning.collect import Poisoned
-from cloakbench.bench.protocols.quality.metrics import QualityMetric, quality_measurements
+from cloakbench.bench.core.status import METHOD_FAILED, OK
+from cloakbench.bench.engine.costs import cost_rows
+from cloakbench.bench.engine.experiment import Asked, Experiment
+from cloakbench.bench.engine.jobs import CellJob, answer_key
+from cloakbench.bench.engine.limits import Limit
+from cloakbench.bench.engine.plan import Cell
+from cloakbench.bench.engine.publication import PROBES, Publication
+from cloakbench.bench.engine.run_status import RunStatus
+from cloakbench.bench.engine.scoring import ScoreJob
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store.store import EntryGoneError
-from cloakbench.datasets.base import OK
-from cloakbench.methods.base import METHOD_FAILED
 
 
-def assemble(
-    experiment: Experiment, inventory: Inventory, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
-) -> Results:
-    """Results of an experiment from the store alone.
+def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob]) -> tuple[Results, list[str]]:
+    """Results of an experiment from the store alone, and what its judges failed at, a line each.
 
     Raises:
         EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
     """
-    frames = [_rates(experiment, inventory, job, key) for job, key in measured.items()]
-    costs = _costs(experiment, inventory)
-    if experiment.cells:
-        frames.append(_quality(experiment, inventory))
-    if poisoned is not None:
-        frames.append(poisoned.measurements)
-        costs = pd.concat([costs, poisoned.costs], ignore_index=True)
-    measurements = pd.concat(frames, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
+    asked = {(one.key, one.publication.name): one for one in experiment.asked}
+    rates = [_rates(experiment, status, asked[job.protocol, job.publication], job) for job in jobs]
+    measurements = pd.concat(rates, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
     measurements["note"] = [without_secrets(note) if isinstance(note, str) else note for note in measurements["note"]]
-    thresholds = [
-        _read(experiment, "thresholds", key).assign(target=job.target)
-        for job, key in measured.items()
-        if job.transform == UNCHANGED
-    ]
-    return Results(
+    cells = [cell for one in experiment.publications.values() for cell in one.cells]
+    results = Results(
         name=experiment.config.name,
         dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
         manifest_sha256=experiment.manifest_digest,
         measurements=measurements,
         models=_models(experiment),
-        methods=_methods((*experiment.cells, *(experiment.poisoning.cells if experiment.poisoning else ()))),
-        costs=costs,
-        thresholds=pd.concat(thresholds, ignore_index=True) if thresholds else _NO_THRESHOLDS,
-        examples=_examples(experiment, inventory),
+        methods=_methods(cells),
+        costs=pd.DataFrame([row for one in experiment.publications.values() for row in cost_rows(status, one)]),
+        thresholds=_named_frame(experiment, jobs, "thresholds"),
+        examples=_examples(experiment, status),
         setup={
             "description": without_secrets(experiment.config.description),
-            **(_sizes(experiment) if experiment.targets else {}),
+            **_sizes(experiment),
             **_subsets(experiment),
-            **(poisoned.setup if poisoned is not None else {}),
+            **_further_setup(experiment),
             "seed": experiment.config.seed,
             "resamples": experiment.config.statistics.resamples,
         },
     )
+    return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 
 
-def _subsets(experiment: Experiment) -> dict[str, str]:
-    """What the reader must know of methods that ran on fewer probes than the others."""
-    words = [
-        f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
-        for method, limit in read_limits(experiment.config).items()
-        if limit.photos or limit.people
-    ]
-    return {"fewer_probes": ", ".join(words)} if words else {}
+def _further_setup(experiment: Experiment) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for asked in experiment.asked:
+        told |= asked.protocol.setup(experiment.planning, asked.publication)
+    return told
 
 
-_NO_THRESHOLDS = pd.DataFrame(columns=["target", "far", "threshold", "low", "high", "n_pairs", "n_identities"])
+def read_records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> dict[str, pd.DataFrame]:
+    """Per-photo records of every cell, judge and condition, by protocol."""
+    asked = {(one.key, one.publication.name): one for one in experiment.asked}
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for job in jobs:
+        one = asked[job.protocol, job.publication]
+        if not one.protocol.every_publication:
+            records = _name_cells(one.publication, _read(experiment, "records", job.key), job)
+            frames.setdefault(one.label, []).append(records.drop(columns=["cell"]))
+    return {name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()}
 
 
-def _sizes(experiment: Experiment) -> dict[str, Any]:
-    faces = experiment.faces
-    people = len(faces["probe"].identities())
-    return {
-        "identities": people,
-        "probes_per_identity": len(faces["probe"]) / people,
-        "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
-        "distractors": len(faces["distractor"]) if "distractor" in faces else 0,
-        "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
-    }
-
-
-def read_records(
-    experiment: Experiment, measured: Mapping[MeasureJob, str], poisoned: Poisoned | None = None
-) -> dict[str, pd.DataFrame]:
-    """Per-image records of every cell, target and transform, by protocol."""
-    named = {} if poisoned is None else {"poisoning": poisoned.records}
-    frames = [_name_cells(experiment, _read(experiment, "records", key), job) for job, key in measured.items()]
-    if not frames:
-        return named
-    records = pd.concat(frames, ignore_index=True)
-    return named | {
-        str(name): some.dropna(axis="columns", how="all").drop(columns=["protocol", "cell"])
-        for name, some in records.groupby("protocol")
-    }
-
-
-def _rates(experiment: Experiment, inventory: Inventory, job: MeasureJob, key: str) -> pd.DataFrame:
-    rates = _name_cells(experiment, _read(experiment, "measurements", key), job)
-    rates = _with_reasons(rates, np.array([inventory.photo_reasons(cell) for cell in experiment.cells], dtype=object))
-    cards, attacked_with = experiment.cards, experiment.same_weights[job.target]
-    white_box = [not attacked_with.isdisjoint(cell.surrogates) for cell in experiment.cells]
+def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:
+    """The measurements of a score with the axes of the experiment."""
+    publication, judge = asked.publication, job.judge
+    rates = _name_cells(publication, _read(experiment, "measurements", job.key), job).assign(protocol=asked.label)
+    rates = _with_reasons(rates, np.array([status.photo_reasons(units) for units in publication.units], dtype=object))
+    white_box = [not judge.networks.isdisjoint(cell.surrogates) for cell in publication.cells]
+    cards = experiment.cards
     same_family = [
-        not white and any(cards[key].family == cards[job.target].family for key in cell.surrogates)
-        for white, cell in zip(white_box, experiment.cells, strict=True)
+        not white and any(cards[key].family == judge.family for key in cell.surrogates)
+        for white, cell in zip(white_box, publication.cells, strict=True)
     ]
     place = rates["cell"].to_numpy()
     return rates.assign(white_box=np.array(white_box)[place], same_family=np.array(same_family)[place])
@@ -131,105 +101,96 @@ def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
     return rates.assign(note=notes)
 
 
-def _name_cells(experiment: Experiment, frame: pd.DataFrame, job: MeasureJob) -> pd.DataFrame:
+def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) -> pd.DataFrame:
     """Add the axes of the experiment to rows that know only their cell's number."""
     place = frame["cell"].to_numpy()
-    cells = experiment.cells
+    cells = publication.cells
     return frame.assign(
         method=np.array([cell.method for cell in cells], dtype=object)[place],
         epsilon_255=np.array([cell.epsilon_255 for cell in cells])[place],
         surrogate=np.array([cell.surrogate for cell in cells], dtype=object)[place],
-        target=job.target,
-        transform=job.transform,
+        target=job.judge.name,
+        transform=job.conditions[0].label,
     )
 
 
-def _quality(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
-    """Image metrics, averaged over the photos that went through, with identity intervals."""
-    probes = experiment.faces["probe"]
-    originals = {
-        rows: tensor_digest(probes.images[list(rows)]) for rows in {unit.chunk.probes for unit in inventory.units}
+def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
+    """A further frame of protocols, from every judge's clean answers."""
+    frames = [
+        _read(experiment, name, job.key).assign(target=job.judge.name)
+        for job in jobs
+        if name in job.frames and job.conditions[0].is_plain
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["target", "far"])
+
+
+def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
+    """One line per judge that did not answer for photos that their method had finished."""
+    probes = experiment.publications.get(PROBES)
+    labels = [one.label for one in experiment.asked if one.publication is probes and one.judges[0][0].name]
+    if probes is None or not labels:
+        return
+    rates = rates[rates["protocol"] == labels[0]]  # all count the same lost photos
+    rates = rates[rates["metric"] == rates["metric"].min()]
+    planned = {
+        (cell.method, str(cell.epsilon_255), cell.surrogate): status.lost(units)
+        for cell, units in zip(probes.cells, probes.units, strict=True)
     }
-    metrics = wanted_metrics(experiment.brief)
-    frames, gone = [], []
-    for cell in experiment.cells:
-        records = []
-        for unit in inventory.of(cell):
-            stored = None
-            if about := inventory.about.get(unit.key):
-                key = quality_key(experiment.brief, originals[unit.chunk.probes], about["pixels"], about["status"])
-                stored = experiment.store.read_frame("quality", key)
-                if stored is None and unit.key not in inventory.unfinished:
-                    gone.append(key)
-            records.append(_lost_quality(experiment, unit, metrics) if stored is None else stored)
-        rates = quality_measurements(
-            metrics,
-            pd.concat(records, ignore_index=True),
-            experiment.config.statistics.resamples,
-            experiment.config.seed,
-        )
-        rates = _with_reasons(rates.assign(cell=0), np.array([inventory.photo_reasons(cell)], dtype=object))
-        frames.append(
-            rates.assign(
-                protocol="quality",
-                method=cell.method,
-                epsilon_255=cell.epsilon_255,
-                surrogate=cell.surrogate,
-                target="",
-                transform=UNCHANGED,
-                white_box=False,
-                same_family=False,
-            )
-        )
-    if gone:
-        raise EntryGoneError(f"image metrics {gone[0]} are gone from {experiment.store.root}")
-    return pd.concat(frames, ignore_index=True)
+    lost: dict[str, int] = {}
+    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
+    for method, epsilon_255, surrogate, judge, failed in zip(*columns, strict=True):
+        by_judge = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
+        lost[judge] = max(lost.get(judge, 0), by_judge)
+    for judge, count in lost.items():
+        if count:
+            yield f"target {judge} returned NaN for {count} photos of a cell: check its weights, mean and std"
 
 
-def _lost_quality(experiment: Experiment, unit: Unit, metrics: Sequence[QualityMetric]) -> pd.DataFrame:
-    """Rows without values for a unit whose method raised."""
-    probes = experiment.faces["probe"]
-    frame = pd.DataFrame(
-        {
-            "image_id": [probes.image_id[row] for row in unit.chunk.probes],
-            "identity": [probes.identity[row] for row in unit.chunk.probes],
-            "status": METHOD_FAILED,
-        }
-    )
-    return frame.assign(**{metric.name: np.nan for metric in metrics})
+def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
+    """One line per answer about a whole cell that is recorded as failed."""
+    for publication in experiment.publications.values():
+        cells = status.cells(publication.name)
+        for question in experiment.questions(publication, whole_cells=True):
+            protocol = experiment.protocol(question.protocol)
+            for number, photos in enumerate(cells):
+                if photos.failure[0] == OK:
+                    key = answer_key(protocol, question, photos, experiment.spec)
+                    failure = experiment.store.read_json("failures", key)
+                    if failure is not None:
+                        label = CellJob(question, number, publication.units[number]).label
+                        yield f"{label}: {failure['reason']}"
 
 
-def _costs(experiment: Experiment, inventory: Inventory) -> pd.DataFrame:
-    rows = []
-    for cell in experiment.cells:
-        planned = inventory.of(cell)
-        units = [unit for unit in planned if unit.key in inventory.about]
-        costs = [inventory.about[unit.key]["cost"] for unit in units]
-        photos = sum(len(unit.chunk.probes) for unit in units)
-        total = {name: sum(cost[name] for cost in costs) for name in ("seconds", "forward_images", "backward_images")}
-        whole = len(units) == len(planned)
-        rows.append(
-            {
-                "method": cell.method,
-                "epsilon_255": cell.epsilon_255,
-                "surrogate": cell.surrogate,
-                "scope": make_protector(cell.config, cell.method).scope,
-                "images": photos,
-                "seconds_per_image": total["seconds"] / photos if whole else np.nan,
-                "forward_per_image": total["forward_images"] / photos if whole else np.nan,
-                "backward_per_image": total["backward_images"] / photos if whole else np.nan,
-                **training_cost([inventory.about[unit.key] for unit in units]),
-                "peak_memory_mib": max((cost["peak_memory_mib"] for cost in costs), default=np.nan),
-                "status": OK if whole else METHOD_FAILED,
-                "note": inventory.reasons(cell),
-            }
-        )
-    return pd.DataFrame(rows)
+def _subsets(experiment: Experiment) -> dict[str, str]:
+    """What the reader must know of methods that ran on fewer photos than the others."""
+    limits: dict[str, Limit] = {}
+    for publication in experiment.publications.values():
+        limits |= publication.limits
+    words = [
+        f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
+        for method, limit in limits.items()
+        if limit.photos or limit.people
+    ]
+    return {"fewer_probes": ", ".join(words)} if words else {}
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    faces = experiment.faces
+    if PROBES not in experiment.publications:
+        return {}
+    people = len(faces["probe"].identities())
+    return {
+        "identities": people,
+        "probes_per_identity": len(faces["probe"]) / people,
+        "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
+        "distractors": len(faces["distractor"]) if "distractor" in faces else 0,
+        "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+    }
 
 
 def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
     """What the class attributes of every method say, one row a key."""
-    built = {cell.method: make_protector(cell.config, cell.method) for cell in cells}
+    built = {cell.method: cell.protector for cell in cells}
     rows = [
         {
             "key": key,
@@ -257,25 +218,28 @@ def _models(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ...]:
+def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
     """The first probe of the first people, under every method at its largest budget on the first surrogate."""
-    if not experiment.cells:
+    publication = experiment.publications.get(PROBES)
+    if publication is None:
         return ()
-    probes = experiment.faces["probe"]
+    probes = publication.faces
     first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
     protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
     gone = []
-    for cell in _shown_cells(experiment):
-        for unit in inventory.of(cell):
-            shown = [row for row in first.values() if row in unit.chunk.probes]
-            if not shown or unit.key not in inventory.about:
+    for number in _shown_cells(publication.cells):
+        cell = publication.cells[number]
+        for planned in publication.units[number]:
+            rows = planned.unit.chunk.probes
+            shown = [row for row in first.values() if row in rows]
+            if not shown or not status.states[planned.unit.key].about:
                 continue
-            stored = experiment.store.read_photos("protected", unit.key)
+            stored = experiment.store.read_photos("protected", planned.unit.key)
             if stored is None:
-                gone.append(unit.cell.label)
+                gone.append(cell.label)
                 continue
             for row in shown:
-                place = unit.chunk.probes.index(row)
+                place = rows.index(row)
                 if stored[1]["status"][place] == OK:
                     protected[row][cell.method_label] = stored[0][place]
     if gone:
@@ -283,13 +247,13 @@ def _examples(experiment: Experiment, inventory: Inventory) -> tuple[Example, ..
     return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
 
 
-def _shown_cells(experiment: Experiment) -> list[Cell]:
+def _shown_cells(cells: Sequence[Cell]) -> list[int]:
     """One cell per method: the largest budget, the first surrogate."""
-    best: dict[str, Cell] = {}
-    for cell in experiment.cells:
+    best: dict[str, int] = {}
+    for number, cell in enumerate(cells):
         known = best.get(cell.method)
-        if known is None or np.nan_to_num(cell.epsilon_255) > np.nan_to_num(known.epsilon_255):
-            best[cell.method] = cell
+        if known is None or np.nan_to_num(cell.epsilon_255) > np.nan_to_num(cells[known].epsilon_255):
+            best[cell.method] = number
     return list(best.values())
 
 

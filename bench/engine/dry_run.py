@@ -1,4 +1,4 @@
-"""What a run would do: everything is built and looked up, and nothing is worked on."""
+"""The dry run: everything is built and looked up, and nothing is worked on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from copy import deepcopy
 from omegaconf import DictConfig
 
 from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.run_status import count_jobs, due_jobs
-from cloakbench.bench.protocols.poisoning import work as poisoning
+from cloakbench.bench.engine.run_status import count_jobs, due_jobs, look_up
 
 
 def describe_work(config: DictConfig) -> str:
@@ -21,10 +20,7 @@ def describe_work(config: DictConfig) -> str:
         ConfigError, ValueError: the experiment could not start; one line saying what to change.
     """
     experiment = prepare(deepcopy(config))
-    count, due = count_jobs(experiment), len(due_jobs(experiment))
-    if experiment.poisoning is not None:
-        count += poisoning.count_jobs(experiment.poisoning)
-        due += len(poisoning.due_jobs(experiment.poisoning, experiment.store))
+    count, due = count_jobs(experiment), len(due_jobs(look_up(experiment)))
     return (
         f"dry run of {experiment.folder.name}: {count} pieces of work, {due} of them to do; measuring and the report "
         "follow"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.bench.engine.plan import Cell, make_protector
+from cloakbench.bench.engine.plan import Cell
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 
@@ -75,7 +75,7 @@ def check_roles(config: DictConfig, dataset: Dataset, protocols: Iterable[Protoc
 
 
 def check_given_faces(
-    config: DictConfig, dataset: Dataset, faces: Mapping[Role, FaceSet], cells: Sequence[Cell], chunks: Sequence[Chunk]
+    config: DictConfig, dataset: Dataset, faces: Mapping[str, FaceSet], cells: Sequence[Cell], chunks: Sequence[Chunk]
 ) -> None:
     """Refuse what only the faces themselves show: no points, nobody to aim at, a photo in two roles.
 
@@ -99,8 +99,7 @@ def check_given_faces(
 
 def _needs(cells: Sequence[Cell]) -> dict[str, frozenset[str]]:
     """What each method needs, by key."""
-    configs = {cell.method: cell.config for cell in cells}
-    return {key: make_protector(config, key).needs for key, config in configs.items()}
+    return {cell.method: cell.protector.needs for cell in cells}
 
 
 def _lacking(config: DictConfig, dataset: Dataset, method: str, need: str) -> ConfigError:

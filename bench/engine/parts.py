@@ -10,15 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.setting_checks import check_settings
-from cloakbench.bench.core.errors import ConfigError, reason_of
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.engine.condition import AS_PUBLISHED
 from cloakbench.bench.engine.loggers import RunLogger
 from cloakbench.bench.engine.plan import Cell, build_cells
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
-from cloakbench.bench.engine.worker import UNCHANGED
-from cloakbench.bench.protocols.poisoning.plan import check_poisoning
-from cloakbench.datasets.base import Dataset, FaceSet
+from cloakbench.datasets.base import Dataset
 
 Part = TypeVar("Part")
 
@@ -29,8 +28,8 @@ class Parts:
 
     Attributes:
         dataset: the data set, nothing of which has been read or rendered.
-        cells: methods at budgets on surrogates, controls first; none without targets.
-        protocols: by key.
+        cells: methods of the experiment at budgets on surrogates, controls first; none without targets.
+        protocols: those that somebody is asked by, by key.
         transforms: label to resolved config, that of no transform included.
         loggers: what follows the run.
     """
@@ -50,37 +49,26 @@ def build_parts(config: DictConfig) -> Parts:
     """
     check_settings(config)
     single_choices(config)
-    if not config.targets and config.poisoning is None:
-        raise ConfigError("the experiment has no target: add one with model@target=NAME (see cloakbench list models)")
-    if config.targets and not config.protocols:
-        raise ConfigError("the experiment has no protocol: add one with +protocol@protocols.NAME=NAME")
     checked_device(config.runtime.device)
-    protocols = {str(key): _built(value, f"protocols.{key}", Protocol) for key, value in config.protocols.items()}
-    transforms: dict[str, Mapping[str, Any]] = {UNCHANGED: {}}
+    built = {str(key): _built(value, f"protocols.{key}", Protocol) for key, value in config.protocols.items()}
+    protocols = {key: protocol for key, protocol in built.items() if protocol.is_asked(config)}
+    if all(protocol.every_publication for protocol in protocols.values()):
+        if not config.targets:
+            raise ConfigError(
+                "the experiment has no target: add one with model@target=NAME (see cloakbench list models)"
+            )
+        raise ConfigError("the experiment has no protocol: add one with +protocol@protocols.NAME=NAME")
+    transforms: dict[str, Mapping[str, Any]] = {AS_PUBLISHED.label: {}}
     for key, value in config.transforms.items():
         label, settings = _built(value, f"transforms.{key}", Transform).label, plain(value)
         if transforms.get(label) not in (None, {}, settings):
             raise ConfigError(f"transforms.{key} and another transform are both called {label}: make them differ more")
         transforms[label] = settings
     loggers = tuple(build(plain(value), f"logger.{key}") for key, value in config.logger.items())
-    if config.poisoning is not None:
-        check_poisoning(config)
+    for key, protocol in protocols.items():
+        protocol.check(config, f"protocols.{key}.")
     cells = build_cells(config) if config.targets else []
     return Parts(build_dataset(config), cells, protocols, transforms, loggers)
-
-
-def try_transforms(transforms: Mapping[str, Mapping[str, Any]], photos: FaceSet) -> None:
-    """Apply each transform to the first photo: whether a strength fits depends on the size of the photos.
-
-    Raises:
-        ConfigError: one cannot be applied.
-    """
-    for label, config in transforms.items():
-        if config:
-            try:
-                build(config, f"transform {label}")(photos.images[:1], photos.image_id[:1])
-            except (ValueError, RuntimeError) as problem:
-                raise ConfigError(f"transform {label}: {reason_of(problem)}") from problem
 
 
 def single_choices(config: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""From a composed config to a list of cells and units of work, each with a content key.
+"""The plan: from a composed config to cells, chunks of people, and units of work.
 
 A *cell* is a method at a budget on a surrogate; a *unit* is a cell applied to one chunk of people
 (:mod:`cloakbench.bench.engine.chunks`).
@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.config.build import build
-from cloakbench.bench.config.given import is_given, is_taken_out
-from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.datasets.base import FaceSet, Role
+from cloakbench.bench.engine.limits import Limit, read_limits
 from cloakbench.methods.base import Protector
 
 NO_SURROGATE = ""
@@ -36,6 +34,7 @@ class Cell:
         epsilon_255: the budget in grey levels, NaN for methods without one.
         surrogate: label of the surrogate or ensemble, empty for methods that use none.
         surrogates: keys of the models behind the label.
+        where: place of the method on the command line, for errors.
     """
 
     method: str
@@ -43,6 +42,20 @@ class Cell:
     epsilon_255: float
     surrogate: str
     surrogates: tuple[str, ...]
+    where: str = ""
+
+    @cached_property
+    def protector(self) -> Protector:
+        """The method itself, built at the first call in each process.
+
+        Raises:
+            ConfigError: a setting is unknown or wrong, in the user's spelling.
+        """
+        return make_protector(self.config, self.method, self.where)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: it builds the method for itself."""
+        return {name: value for name, value in vars(self).items() if name != "protector"}
 
     @property
     def method_label(self) -> str:
@@ -54,103 +67,82 @@ class Cell:
         """What logs and progress call the cell."""
         return self.method_label + (f" on {self.surrogate}" if self.surrogate else "")
 
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Its place in a frame."""
+        return {"method": self.method, "epsilon_255": self.epsilon_255, "surrogate": self.surrogate}
+
 
 @dataclass(frozen=True)
 class Unit:
-    """One cell on one chunk: the smallest piece of work that is stored."""
+    """One cell on one chunk of a publication: the smallest piece of work that is stored."""
 
     cell: Cell
     chunk: Chunk
     key: str
+    publication: str
 
 
-def build_cells(config: DictConfig) -> list[Cell]:
-    """Every cell of an experiment: controls and methods, at each budget, on each surrogate.
+def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
+    """Every cell of a publication: controls and methods, at each budget, on each surrogate.
 
     At which budgets a method runs, `budgets_of` says. Controls run at every budget that some method runs at.
     ``plan.limits`` keeps a costly method to some budgets and surrogates.
+
+    Args:
+        config: the experiment.
+        place: the block whose ``methods`` are planned, with a dot at its end; empty for the experiment's own.
 
     Raises:
         ConfigError: no method was asked for, a method needs a surrogate and there is none, a setting of a method is
             wrong, a limit fits nothing, or a budget on the command line has no effect.
     """
-    chosen = _chosen_methods(config)
-    if not chosen:
+    block = OmegaConf.select(config, place.rstrip(".")) if place else config
+    chosen = is_chosen(config, place)
+    methods = chosen_methods(config, place)
+    if not methods:
         raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
-    labels = surrogate_labels(config)
+    labels = _labels_of(config, block, place)
+    more = {} if chosen or not place else dict(block.get("more_epsilons_255") or {})
+    if missing := [key for key in more if key not in methods]:
+        raise ConfigError(f"{place}more_epsilons_255 names {missing[0]}, which is not among {place}methods")
 
     cells: list[Cell] = []
-    limits = read_limits(config)
+    limits = read_limits(config, methods, place)
     without, at_list = [], False
-    for key, method in chosen.items():
+    for key, method in methods.items():
         limit = limits.get(key, Limit())
-        axis = budgets_of(config, key, limit.epsilons_255)
-        where = "method" if config.method is not None else f"methods.{key}"
-        own = list(cells_of(key, method, axis, limit.surrogates or labels, where))
+        axis = budgets_of(config, key, limit.epsilons_255, place, chosen=chosen)
+        if key in more:
+            axis = axis or [method.epsilon_255]
+            axis += [value for value in more[key] if value not in axis]
+        where = "method" if chosen else f"{place}methods.{key}"
+        own = list(_cells_of(key, method, axis, limit.surrogates or labels, where))
         without += [key] * math.isnan(own[0].epsilon_255)
-        at_list |= axis == list(config.epsilons_255 or ()) and not math.isnan(own[0].epsilon_255)
+        at_list |= axis == list(block.epsilons_255 or ()) and not math.isnan(own[0].epsilon_255)
         cells += own
-    refuse_idle_budgets(config, without, at_list)
+    refuse_idle_budgets(config, without, place, at_list=at_list, chosen=chosen)
     budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
     controls = [
         cell
         for key, method in config.controls.items()
-        if key not in chosen
-        for cell in cells_of(key, method, budgets or None, labels, f"controls.{key}")
+        if key not in methods
+        for cell in _cells_of(str(key), method, budgets or None, labels, f"controls.{key}")
     ]
     return controls + cells
 
 
-def _chosen_methods(config: DictConfig) -> dict[str, DictConfig]:
-    """The methods of an experiment by key: one chosen with ``method=``, or those of its list."""
-    return {config.method_key: config.method} if config.method is not None else dict(config.methods)  # type: ignore[arg-type]
+def is_chosen(config: DictConfig, place: str) -> bool:
+    """Whether ``method=`` replaces the methods of a block: the experiment's own, or where they are all there is."""
+    return config.method is not None and (not place or not config.targets)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """What a costly method is kept to; None and empty mean that nothing is left out.
-
-    Attributes:
-        people: the first people of the probes.
-        photos: of each of them the first photos.
-        epsilons_255: budgets instead of the experiment's.
-        surrogates: label to keys of surrogates, instead of the experiment's; several keys are an ensemble.
-    """
-
-    people: int | None = None
-    photos: int | None = None
-    epsilons_255: tuple[float, ...] = ()
-    surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def read_limits(config: DictConfig) -> dict[str, Limit]:
-    """``plan.limits`` of the methods that an experiment has, by method.
-
-    What a preset says of methods that were not chosen, or were taken out, does not apply.
-
-    Raises:
-        ConfigError: a method or surrogate that the experiment does not have, or an unknown key.
-    """
-    limits = {}
-    methods = {*_chosen_methods(config), *config.controls}
-    for method, given in (config.plan.limits or {}).items():
-        plain: Any = OmegaConf.to_container(given, resolve=True)
-        if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
-            raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
-        if method not in methods:
-            left_out = config.method is not None or is_taken_out(config, f"methods.{method}")
-            if is_given(config, f"plan.limits.{method}") or not left_out:
-                raise ConfigError(f"plan.limits names {method}, which this experiment does not have")
-            continue
-        surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
-        if strangers := [key for keys in surrogates.values() for key in keys if key not in config.surrogates]:
-            raise ConfigError(
-                f"plan.limits names {strangers[0]}, which this experiment does not have: set "
-                f"plan.limits.{method}.surrogates={{LABEL: [KEY]}}, or null for all surrogates"
-            )
-        budgets = tuple(plain.get("epsilons_255") or ())
-        limits[str(method)] = Limit(plain.get("people"), plain.get("photos"), budgets, surrogates)
-    return limits
+def chosen_methods(config: DictConfig, place: str = "") -> dict[str, DictConfig]:
+    """The methods of a block by key: the one chosen with ``method=``, or those of its list."""
+    if is_chosen(config, place):
+        return {str(config.method_key): config.method}
+    block = OmegaConf.select(config, place.rstrip(".")) if place else config
+    return {str(key): method for key, method in block.methods.items()}
 
 
 def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
@@ -163,25 +155,33 @@ def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
     return single | ensembles
 
 
-def cells_of(
+def _labels_of(config: DictConfig, block: DictConfig, place: str) -> dict[str, tuple[str, ...]]:
+    """The surrogates of a block: all of the experiment's, or those that it names."""
+    labels = surrogate_labels(config)
+    wanted = block.get("surrogates") if place else None
+    if wanted is None:
+        return labels
+    if missing := [key for key in wanted if key not in labels]:
+        raise ConfigError(f"{place}surrogates names {missing[0]}, which is not among the surrogates")
+    return {key: labels[key] for key in wanted}
+
+
+def _cells_of(
     key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]], where: str
 ) -> Iterator[Cell]:
-    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one.
-
-    ``where`` is the method's place on the command line, for errors.
-    """
+    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
     has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
     for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
-        protector = make_protector(at_budget, key, where)
-        if "surrogates" not in protector.needs:
-            yield Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, ())
+        first = Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), where)
+        if "surrogates" not in first.protector.needs:
+            yield first
             continue
         if not labels:
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
-            yield Cell(key, at_budget, float(epsilon_255), label, keys)
+            yield Cell(key, at_budget, float(epsilon_255), label, keys, where)
 
 
 def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:
@@ -200,37 +200,3 @@ def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Prot
     if not isinstance(protector, Protector):
         raise ConfigError(f"{where}: {config['_target_']} built a {type(protector).__name__}, not a Protector")
     return protector
-
-
-def unit_key(
-    cell: Cell,
-    chunk: Chunk,
-    faces: Mapping[Role, FaceSet],
-    digests: Mapping[Role, Sequence[str]],
-    fingerprints: Mapping[str, str],
-    auxiliary_digest: str,
-    seed: int,
-) -> tuple[str, dict[str, Any]]:
-    """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk."""
-    protector = make_protector(cell.config, cell.method)
-    sees_references = "references" in protector.needs
-    inputs: dict[str, Any] = {
-        "method": node_settings(cell.config),
-        "code": node_code(cell.config, base=("cloakbench.methods.base", type(protector).__module__)),
-        "surrogates": [fingerprints[key] for key in cell.surrogates],
-        "seed": seed,
-        "people": list(chunk.identities),
-        "probes": [(faces["probe"].image_id[row], digests["probe"][row]) for row in chunk.probes],
-        "references": [[digests["reference"][row] for row in rows] for rows in chunk.references]
-        if sees_references
-        else [],
-        "targets": [digests["auxiliary"][row] for row in chunk.targets] if "targets" in protector.needs else [],
-        "files": dict(protector.files_read([faces["probe"].image_id[row] for row in chunk.probes])),
-        "auxiliary": auxiliary_digest if "auxiliary" in protector.needs else "",
-        "landmarks": _landmarks_digest(faces["probe"], chunk.probes) if "landmarks" in protector.needs else "",
-    }
-    return content_key("protected", inputs), inputs
-
-
-def _landmarks_digest(faces: FaceSet, rows: Sequence[int]) -> str:
-    return "" if faces.landmarks is None else tensor_digest(faces.landmarks[list(rows)])

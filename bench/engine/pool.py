@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,8 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.machine import MachineError, machine_trouble
 from cloakbench.bench.store.store import EntryGoneError, StoreError
 
+_BUSY_SECONDS = 0.1
+"""Pause before a job that another process works on is tried again."""
 _LAST_WORDS_SECONDS = 5
 """How long the end of a process whose pipe closed is waited for."""
 _KILL = 9
@@ -61,6 +64,12 @@ class _Ready:
 
 class Busy:
     """Answer of a handler that found another process at work on its job: ask again later."""
+
+    @classmethod
+    def after_a_pause(cls) -> Busy:
+        """The answer, once a moment has passed, so that nobody asks without end."""
+        time.sleep(_BUSY_SECONDS)
+        return cls()
 
 
 @dataclass(frozen=True)

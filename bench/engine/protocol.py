@@ -1,233 +1,199 @@
-"""What every protocol takes and gives: embeddings in, one record per probe out, rates with intervals from records.
+"""The `Protocol` contract: one question that an experiment asks of protected photos.
 
-A protocol is a pure function of embeddings. It never sees images, models or files, so the same records come out of
-cached responses, of a remote service's answers, or of a test's toy vectors.
+A protocol says which photos it is about (its publication), who is asked (its judges), under which conditions, what an
+answer is, and which records and metrics follow from the answers. The engine protects, stores, retries, scores and
+collects, in the same way for all of them; a protocol never sees the store, other cells or worker processes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cloakbench.bench.core.statistics import Interval, ratio_intervals
+from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.core.status import NOT_PLANNED
+from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, Publication
+from cloakbench.bench.report.metric import Metric
+from cloakbench.datasets.base import Role
 
-OK = "ok"
-TARGET_FAILED = "target_failed"
-UNAVAILABLE = "unavailable"
-SKIPPED = "skipped"
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-MEASUREMENT_FIELDS = ("metric", "value", "low", "high", "n", "n_failed", "n_identities", "status", "note")
-"""Columns that a protocol fills; the engine adds the axes of the experiment (see ``bench.report.results``)."""
+    from cloakbench.bench.engine.answers import Answers
+    from cloakbench.bench.engine.estimates import Timer
+    from cloakbench.bench.engine.planning import Planning
+    from cloakbench.bench.engine.worker import Worker, WorkerSpec
 
-_CHUNK_ELEMENTS = 4_000_000
-
-
-@dataclass(frozen=True)
-class MetricCard:
-    """What must be printed with a number: its unit, its direction for the person protected, what it is a share of."""
-
-    unit: str
-    higher_is_better: bool
-    denominator: str
+Photos = ChunkPhotos | CellPhotos
 
 
 @dataclass(frozen=True)
-class Responses:
-    """What one target says about one set of protected photos. Embeddings are unit vectors, float ``[., D]``.
+class Judge:
+    """Somebody who is asked about protected photos: a recogniser, a classifier, somebody who trains one, a service.
 
     Attributes:
-        protected: embeddings of the protected probes, ``[N, D]``.
-        clean: embeddings of the same probes before protection, ``[N, D]``.
-        identity: the person of each probe, integers ``[N]``.
-        image_id: N names.
-        gallery: embeddings of the distractors, ``[G, D]``; people who are not among the probes.
-        target_embeddings: for each probe another photo of the person it should be taken for, ``[N, D]``.
-        thresholds: false accept rate to cosine threshold (``calibration.calibrate``); NaN where it is a gap.
-        legacy_thresholds: the same with the constants of the target's card.
-        status: what became of each photo before it reached the target; ``ok`` for all when left out.
-
-    A row of an embedding that is not finite, or zero, is a failure of the target and never becomes a number.
-
-    Raises:
-        ValueError: shapes disagree, or answered embeddings are not unit vectors.
+        name: in the ``judge`` column of the measurements; unique within a protocol, empty where nobody is asked.
+        inputs: everything that decides its answers, as plain values; part of every key.
+        family: of its architecture; a method that saw a network of this family is marked.
+        networks: keys of the experiment's networks with its very weights: a method that saw one is white-box.
+        options: what a protocol must know of it beside that, plain values.
     """
 
-    protected: Tensor
-    clean: Tensor
-    identity: Tensor
-    image_id: Sequence[str]
-    gallery: Tensor | None = None
-    target_embeddings: Tensor | None = None
-    thresholds: Mapping[float, float] = field(default_factory=dict)
-    legacy_thresholds: Mapping[float, float] = field(default_factory=dict)
-    status: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        count, size = self.protected.shape
-        given = {"clean": self.clean, "target_embeddings": self.target_embeddings}
-        for name, value in given.items():
-            if value is not None and tuple(value.shape) != (count, size):
-                raise ValueError(f"{name} must be [{count}, {size}] like protected, got {list(value.shape)}")
-        if self.gallery is not None and (self.gallery.ndim != 2 or self.gallery.shape[1] != size):
-            raise ValueError(f"gallery must be [G, {size}], got {list(self.gallery.shape)}")
-        for name, column in {"identity": self.identity, "image_id": self.image_id, "status": self.status}.items():
-            if column is not None and len(column) != count:
-                raise ValueError(f"{name} has {len(column)} entries for {count} probes")
-
-    def row_status(self) -> NDArray[np.object_]:
-        """Status of each probe: the given one, or ``target_failed`` where the target did not answer."""
-        status = np.array(list(self.status) if self.status is not None else [OK] * len(self.image_id), dtype=object)
-        answered_both = (answered(self.protected) & answered(self.clean)).numpy()
-        status[(status == OK) & ~answered_both] = TARGET_FAILED
-        return status
+    name: str = ""
+    inputs: Inputs = field(default_factory=dict, hash=False)
+    family: str = ""
+    networks: frozenset[str] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
-class Trials:
-    """The events and trials of one rate, per record.
+class Answer:
+    """What a judge said: named tensors, and plain values beside them."""
 
-    ``gap`` says why the rate cannot be had at all; ``gap_status`` is the status that goes with it. ``failed`` marks
-    planned trials that are lost, where that differs from the record's own status.
-    """
-
-    events: NDArray[np.float64]
-    trials: NDArray[np.float64]
-    gap: str = ""
-    gap_status: str = UNAVAILABLE
-    failed: NDArray[np.bool_] | None = None
-    empty: str = "no trial"
+    tensors: Mapping[str, Tensor]
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Protocol(ABC):
-    """Turns responses into records, and records into rates with intervals."""
+    """One question. A subclass takes its settings in ``__init__`` and is built from ``conf/protocol/NAME.yaml``."""
 
-    name: str
-    version: str
-    """Part of every cache key: raised whenever the same responses would give other records or rates."""
+    name: ClassVar[str]
+    """In the ``protocol`` column of the measurements."""
+    title: ClassVar[str]
+    """Heads its section of a report."""
+    kind: ClassVar[str]
+    """Kind of its stored answers. Protocols that ask the same judges for the same share them by key."""
+    whole_cells: ClassVar[bool] = False
+    """Whether a judge sees all photos of a cell at once. One photo that its method failed on then fails the cell, and a
+    judge who raised is not asked again until ``runtime.retry_failed``."""
+    every_publication: ClassVar[bool] = False
+    """Whether it is about the photos of every publication of the experiment."""
+    frame_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the tables of `frames`."""
 
-    needs: frozenset[str] = frozenset()
+    needs: frozenset[Role] = frozenset()
     """Roles of faces without which nothing can be measured."""
-    gaps_without: frozenset[str] = frozenset()
+    gaps_without: frozenset[Role] = frozenset()
     """Roles of faces without which some rates are gaps."""
 
+    @property
     @abstractmethod
-    def records(self, responses: Responses) -> pd.DataFrame:
-        """One row per probe, in the order of ``responses``; numbers are null where ``status`` is not ``ok``."""
+    def metrics(self) -> tuple[Metric, ...]:
+        """Everything it measures, in the order of `measurements`."""
 
-    @abstractmethod
-    def cards(self) -> dict[str, MetricCard]:
-        """Every metric this protocol reports, in the order of `measurements`."""
+    def is_asked(self, config: DictConfig) -> bool:
+        """Whether an experiment has somebody to ask; a protocol that is not asked leaves no trace."""
+        return bool(config.targets)
 
-    @abstractmethod
-    def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
-        """Events and trials of every metric, one entry per record."""
+    def check(self, config: DictConfig, place: str) -> None:  # noqa: B027  (a hook)
+        """Look at what the experiment sets, before any photo is opened.
 
-    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-        """One row per metric with the columns `MEASUREMENT_FIELDS`; intervals by identity bootstrap.
+        Args:
+            config: the experiment.
+            place: of this protocol in it, with a dot at its end: ``protocols.identification.``
 
-        ``n`` counts trials, ``n_failed`` planned photos that failed and are in no trial.
+        Raises:
+            ConfigError: something is wrong; one line that names the setting.
         """
-        trials = self.trials(records)
-        intervals = ratio_intervals(
-            np.stack([t.events for t in trials.values()], axis=1),
-            np.stack([t.trials for t in trials.values()], axis=1),
-            records["identity"].to_numpy(),
-            resamples,
-            seed,
-        )
-        lost = records["status"].to_numpy(dtype=object) != OK
-        rows = [
-            _row(metric, t, interval, lost if t.failed is None else t.failed, records)
-            for (metric, t), interval in zip(trials.items(), intervals, strict=True)
-        ]
-        return pd.DataFrame(rows, columns=list(MEASUREMENT_FIELDS))
 
+    def publication(self, planning: Planning, place: str) -> Publication:
+        """Which photos are protected, by which cells. Default: the probes, by the methods of the experiment.
 
-def _row(
-    metric: str, trials: Trials, interval: Interval, failed: NDArray[np.bool_], records: pd.DataFrame
-) -> dict[str, object]:
-    """One measurement: a rate where there are trials, otherwise a gap with its reason."""
-    n, n_failed = int(trials.trials.sum()), int(failed.sum())
-    row: dict[str, object] = {"metric": metric, "value": np.nan, "low": np.nan, "high": np.nan}
-    row |= {"n": 0, "n_failed": n_failed, "n_identities": 0}
-    failures = f"{n_failed} of {len(records)} photos failed"
-    if trials.gap:
-        return row | {"status": trials.gap_status, "note": trials.gap}
-    if n == 0 and n_failed:
-        lost = records.loc[failed & (records["status"] != OK).to_numpy()]
-        status = lost["status"].value_counts().index[0] if len(lost) else TARGET_FAILED
-        reasons = [failures, *sorted(set(lost["note"]) - {""})]
-        return row | {"status": status, "note": "; ".join(reasons)}
-    if n == 0:
-        return row | {"status": UNAVAILABLE, "note": trials.empty}
-    row |= {"value": interval.value, "low": interval.low, "high": interval.high}
-    return row | {
-        "n": n,
-        "n_identities": interval.n_identities,
-        "status": OK,
-        "note": failures if n_failed else "",
-    }
+        Args:
+            planning: what to plan with.
+            place: of this protocol in the config, with a dot at its end.
 
+        Raises:
+            ConfigError: the data set lacks something; the message says what.
+        """
+        return planning.probes()
 
-def answered(embeddings: Tensor) -> Tensor:
-    """Which rows hold an embedding, bool ``[N]``: finite and not zero.
+    @abstractmethod
+    def judges(self, planning: Planning) -> Sequence[Judge]:
+        """Who is asked."""
 
-    Raises:
-        ValueError: a row that does is not a unit vector (within 1 %).
-    """
-    norms = embeddings.double().norm(dim=1)
-    valid = torch.isfinite(norms) & (norms > 0)
-    if bool(((norms[valid] - 1).abs() > 0.01).any()):
-        raise ValueError("embeddings must be unit vectors; take them from Recogniser.embed")
-    return valid
+    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
+        """Under what. Conditions of one label are repetitions and make one rate. Default: as published."""
+        return (AS_PUBLISHED,)
 
+    def clean_roles(self, planning: Planning) -> Sequence[Role]:
+        """Roles of clean photos that judges are asked about, too; those of the publication go chunk by chunk."""
+        return ()
 
-def cosine(left: Tensor, right: Tensor) -> Tensor:
-    """Cosines of the last axis, rounded from float64 to float32.
+    def try_on(self, planning: Planning) -> None:  # noqa: B027  (a hook)
+        """Look at what only the faces show, once they are there.
 
-    Rounding once at the end makes a score independent of the order in which a library adds up its products, so two
-    equal photos tie in every chunk and on every machine.
-    """
-    return (left.double() * right.double()).sum(-1).float()
+        Raises:
+            ConfigError: something does not fit them; one line.
+        """
 
+    @abstractmethod
+    def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
+        """What decides an answer, as plain values: its key in the store."""
 
-@dataclass(frozen=True)
-class Mates:
-    """The other probes of each probe's person, padded to ``[N, M]``: row numbers, and which of them count."""
+    @abstractmethod
+    def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
+        """Ask. ``photos`` are a chunk, or a cell where the protocol takes whole cells."""
 
-    index: Tensor
-    valid: Tensor
+    def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
+        """What stands for the answer of a judge who raised, about so many photos of a chunk: NaN of the right shape."""
+        raise NotImplementedError(f"{self.name} takes whole cells")
 
-    @classmethod
-    def of(cls, identity: Tensor, usable: Tensor) -> Mates:
-        """Mates by identity ``[N]``; photos that are not ``usable`` (bool ``[N]``) are nobody's mate."""
-        _, person, sizes = identity.unique(return_inverse=True, return_counts=True)
-        members = torch.full((len(sizes), int(sizes.max()) if len(sizes) else 1), -1)
-        order = person.argsort(stable=True)
-        starts = sizes.cumsum(0) - sizes
-        members[person[order], torch.arange(len(order)) - starts[person[order]]] = order
-        index = members[person]
-        valid = (index >= 0) & (index != torch.arange(len(identity))[:, None])
-        index = index.clamp(min=0)
-        return cls(index, valid & usable[index])
+    @abstractmethod
+    def records(self, responses: Any) -> pd.DataFrame:
+        """One row per photo, with ``image_id``, ``identity``, ``status`` and ``note``; numbers are null where a photo
+        failed."""
 
-    def cosines(self, probes: Tensor, photos: Tensor) -> Tensor:
-        """Cosine of each probe ``[N, D]`` with each of its mates among ``photos`` ``[N, D]``; NaN where padded."""
-        rows = max(1, _CHUNK_ELEMENTS // max(1, self.index.shape[1] * probes.shape[1]))
-        parts = [
-            cosine(probe[:, None, :], photos[index])
-            for probe, index in zip(probes.split(rows), self.index.split(rows), strict=True)
-        ]
-        return torch.cat(parts).masked_fill(~self.valid, torch.nan)
+    @abstractmethod
+    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+        """One row per metric with the columns `cloakbench.bench.engine.rates.MEASUREMENT_FIELDS`."""
 
+    def read(self, answers: Answers, cell: int) -> Any:
+        """What `records` takes, from the stored answers about a cell. Default: the answers themselves."""
+        return answers
 
-def count_rows(flags: Tensor) -> NDArray[np.float64]:
-    """Number of true entries in each row of ``[N, M]``, as the float64 that tables of nullable numbers start from."""
-    return flags.sum(dim=1).double().numpy()
+    def frames(self, answers: Answers) -> Mapping[str, pd.DataFrame]:
+        """Tables beside records and measurements that a judge's clean answers give, by name."""
+        return {}
+
+    def score(self, answers: Answers) -> dict[str, pd.DataFrame]:
+        """Records and measurements of every cell, numbered in the column ``cell``, and further frames."""
+        records, measurements = [], []
+        for number in range(len(answers.cells)):
+            found = self.records(self.read(answers, number))
+            found = found.loc[found["status"] != NOT_PLANNED].reset_index(drop=True)
+            rates = self.measurements(found, answers.resamples, answers.seed)
+            records.append(found.assign(cell=number))
+            measurements.append(rates.assign(cell=number))
+        return {
+            **self.frames(answers),
+            "records": pd.concat(records, ignore_index=True),
+            "measurements": pd.concat(measurements, ignore_index=True),
+        }
+
+    def photos(self, config: DictConfig, place: str) -> int | None:
+        """Photos that each cell of its own publication protects, at most; 0 where it has none, None where only the
+        photos themselves can tell."""
+        return 0
+
+    def seconds(self, config: DictConfig, place: str, timer: Timer) -> float | None:
+        """Time that its own publication and judges take, beside what the probes do; None where it cannot be told.
+
+        Raises:
+            ValueError: a model or method cannot be built.
+        """
+        return 0.0
+
+    def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
+        """What is not here and makes gaps, as what and remedy."""
+        return ()
+
+    def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
+        """What to print under its tables."""
+        return {}

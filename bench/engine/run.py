@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import logging
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -21,26 +19,17 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.kept import as_yaml, kept_settings
 from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.whole_file import whole_file
-from cloakbench.bench.engine.collect import assemble, read_records
+from cloakbench.bench.engine.collect import collect, read_records
 from cloakbench.bench.engine.environment import describe
 from cloakbench.bench.engine.experiment import Experiment, prepare
+from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.log_file import LogFileFormatter
 from cloakbench.bench.engine.loggers import RunLogger
-from cloakbench.bench.engine.pool import Failure, answers, available_cores
-from cloakbench.bench.engine.progress import track
-from cloakbench.bench.engine.run_status import (
-    Inventory,
-    count_jobs,
-    due_jobs,
-    job_name,
-    measure_brief,
-    missing_embeddings,
-    take_stock,
-)
-from cloakbench.bench.engine.scoring import MeasureJob, Measurer, is_answered, measure_key
-from cloakbench.bench.engine.worker import RoleJob, UnitReport, Workshop
-from cloakbench.bench.protocols.poisoning import work as poisoning
-from cloakbench.bench.protocols.poisoning.collect import Poisoned, assemble_poisoning
+from cloakbench.bench.engine.loop import work
+from cloakbench.bench.engine.plan import Unit
+from cloakbench.bench.engine.pool import available_cores
+from cloakbench.bench.engine.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
+from cloakbench.bench.engine.scoring import score_jobs
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.store.store import EntryGoneError, StoreError, explained
@@ -95,7 +84,7 @@ def run(config: DictConfig) -> Outcome:
         for logger in loggers:
             logger.start(folder, kept)
         if config.runtime.retry_failed:
-            _forget_failures(experiment)
+            forget_failures(experiment)
         outcome = _run(config, experiment, loggers)
     experiment.store.remove_leftovers()  # only now: workers of a run that was just killed die when they next can
     return outcome
@@ -116,109 +105,55 @@ def _run(config: DictConfig, experiment: Experiment, loggers: Sequence[RunLogger
 
 
 def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
-    """Work and report.
+    """Work, score and report.
 
     Raises:
         EntryGoneError: something that was stored is gone or was damaged; the report is not written.
     """
     config, folder = experiment.config, experiment.folder
     workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
-    problems, unfinished = _work(experiment, workers, loggers)
-    untrained: set[Hashable] = set()
-    if experiment.poisoning is not None:
-        more, untrained = poisoning.work(experiment.poisoning, experiment.store, workers)
-        problems += more
-    inventory = take_stock(experiment, unfinished)
-    for details in inventory.details():
+    status, problems = _work(experiment, workers, loggers)
+    for details in status.details():
         log.debug("%s", details)
-    problems += [*inventory.problems(), *experiment.rejected]
-    measured = _measure(experiment, inventory, workers, unfinished)
-    poisoned = _assemble_poisoning(experiment, untrained)
-    results = assemble(experiment, inventory, measured, poisoned)
-    problems += _target_problems(experiment, inventory, results)
-    problems += poisoned.problems if poisoned else []
+    problems += [*status.problems(), *experiment.rejected]
+    jobs = list(score_jobs(experiment, status))
+    due = [job for job in jobs if not job.is_done(experiment.store)]
+    scored = work("measuring", due, experiment.spec, workers)
+    if scored.problems:
+        raise RuntimeError(f"measuring {scored.problems[0]}")
+    results, more = collect(experiment, status, jobs)
+    problems += more
 
     reused = is_current(results, folder) and not config.runtime.force_report
     if not reused:
-        save_results(results, read_records(experiment, measured, poisoned), folder)
+        save_results(results, read_records(experiment, jobs), folder)
         publish(results, folder)
     for logger in loggers:
         logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
 
 
-def _forget_failures(experiment: Experiment) -> None:
-    for unit, _ in experiment.units:
-        experiment.store.remove("failures", unit.key, ".json")
-    if experiment.poisoning is not None:
-        poisoning.forget_failures(experiment.poisoning, experiment.store)
-
-
-def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) -> tuple[list[str], set[Hashable]]:
+def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) -> tuple[RunStatus, list[str]]:
     """Do every job whose result is not in the store.
 
     Returns:
-        What went wrong, a line each, and the names of the jobs that ended in an error.
+        What became of every unit, and what went wrong, a line each.
 
     Raises:
         EntryGoneError: something that was stored is gone or was damaged: look again at what is due.
     """
-    jobs = due_jobs(experiment)
+    status = look_up(experiment)
+    jobs = due_jobs(status)
     if jobs:
         log.info("%s: %d of %d pieces of work to do", experiment.config.name, len(jobs), count_jobs(experiment))
-    problems: list[str] = []
-    unfinished: set[Hashable] = set()
-    gone = None
-    make_workshop = functools.partial(Workshop, experiment.brief)
-    with track("protecting and embedding", len(jobs)) as tracker:
-        for answer in answers(jobs, make_workshop, workers):
-            report, job = answer.value, answer.job
-            label = f"clean {job.role} by {job.model}" if isinstance(job, RoleJob) else job[0].cell.label
-            if isinstance(report, Failure):
-                if isinstance(report.fatal, EntryGoneError):
-                    gone = report.fatal
-                else:
-                    log.debug("%s", report.details)
-                    problems.append(f"{label}: {report.reason}")
-                    unfinished.add(job_name(job))
-                tracker.advance(0, label)
-                continue
-            tracker.advance(report.photos, label)
-            if not isinstance(job, RoleJob):
-                with explained(experiment.folder, "paths.runs"):
-                    _log_unit(loggers, job[0], report)
-    if gone is not None:
-        raise gone
-    if jobs and any(job_name(job) not in unfinished for job in due_jobs(experiment)):
-        raise EntryGoneError(f"results that were just stored are gone from {experiment.store.root}")
-    return problems, unfinished
 
+    def on_report(job: Job, report: Report) -> None:
+        if isinstance(job, ProtectJob):
+            with explained(experiment.folder, "paths.runs"):
+                _log_unit(loggers, job.planned.unit, report)
 
-def _assemble_poisoning(experiment: Experiment, unfinished: set[Hashable]) -> Poisoned | None:
-    if experiment.poisoning is None:
-        return None
-    resamples = experiment.config.statistics.resamples
-    return assemble_poisoning(experiment.poisoning, experiment.store, resamples, unfinished)
-
-
-def _target_problems(experiment: Experiment, inventory: Inventory, results: Results) -> list[str]:
-    """One line per target that did not answer for photos that their method had finished."""
-    if not experiment.targets:
-        return []
-    rates = results.measurements
-    rates = rates[rates["protocol"] == next(iter(experiment.config.protocols))]  # all count the same lost photos
-    rates = rates[rates["metric"] == rates["metric"].min()]
-    planned = {(cell.method, str(cell.epsilon_255), cell.surrogate): inventory.lost(cell) for cell in experiment.cells}
-    lost: dict[str, int] = {}
-    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
-    for method, epsilon_255, surrogate, target, failed in zip(*columns, strict=True):
-        by_target = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
-        lost[target] = max(lost.get(target, 0), by_target)
-    return [
-        f"target {target} returned NaN for {count} photos of a cell: check its weights, mean and std"
-        for target, count in lost.items()
-        if count
-    ]
+    worked = work("protecting and asking", jobs, experiment.spec, workers, on_report)
+    return look_again(status, jobs, worked.unfinished), worked.problems
 
 
 @contextmanager
@@ -246,7 +181,7 @@ class _RunLog(logging.FileHandler):
             super().handleError(record)
 
 
-def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> None:
+def _log_unit(loggers: Sequence[RunLogger], unit: Unit, report: Report) -> None:
     for logger in loggers:
         logger.unit(
             {
@@ -261,44 +196,6 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Any, report: UnitReport) -> No
         )
 
 
-def _measure(
-    experiment: Experiment, inventory: Inventory, workers: int, unfinished: set[Hashable]
-) -> dict[MeasureJob, str]:
-    """Judge everything that is stored; returns the keys of the answers.
-
-    Raises:
-        EntryGoneError: something that was stored is gone or was damaged.
-    """
-    if not experiment.targets:
-        return {}
-    brief = measure_brief(experiment, inventory)
-    keys: dict[MeasureJob, str] = {}
-    missing: set[str] = set()
-    for label in experiment.brief.transforms:
-        for target in experiment.targets:
-            absent = missing_embeddings(experiment, inventory, brief.clean_pixels, target, label)
-            key = measure_key(brief, target, label, absent)
-            keys[MeasureJob(target, label, key)] = key
-            missing.update(absent)
-    if missing and any(job_name(job) not in unfinished for job in due_jobs(experiment)):
-        raise EntryGoneError(f"embeddings that were just stored are gone from {experiment.store.root}")
-    brief = replace(brief, missing=frozenset(missing))
-    due = [job for job in keys if not is_answered(experiment.store, job.key)]
-    gone = None
-    with track("measuring", len(due)) as tracker:
-        for answer in answers(due, functools.partial(Measurer, brief), workers):
-            if isinstance(answer.value, Failure):
-                if isinstance(answer.value.fatal, EntryGoneError):
-                    gone = answer.value.fatal
-                else:
-                    log.debug("%s", answer.value.details)
-                    raise RuntimeError(f"measuring {answer.job.target}: {answer.value.reason}")
-            tracker.advance(0, answer.job.target)
-    if gone is not None:
-        raise gone
-    return keys
-
-
 def _describe_run(experiment: Experiment) -> None:
     """Config, environment and manifest, readable beside the results."""
     folder = experiment.folder
@@ -308,7 +205,7 @@ def _describe_run(experiment: Experiment) -> None:
     writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.manifest.entries)
     texts = {
         "config.yaml": as_yaml(kept_settings(experiment.config)),
-        "environment.json": json.dumps(describe(experiment.brief.device), indent=1) + "\n",
+        "environment.json": json.dumps(describe(experiment.spec.device), indent=1) + "\n",
         "manifest.csv": manifest.getvalue(),
     }
     for name, content in texts.items():

@@ -10,15 +10,18 @@ from __future__ import annotations
 import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import SettingError, grey_step, is_whole, positive, whole
+from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
 
 _PHOTOS_AT_ONCE = 8  # stays in the cache, and bounds the memory of the float64 copies
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -27,13 +30,24 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class Transform(ABC):
     """One thing that happens to a published photo, at one strength."""
 
-    version = "1"
-    """Part of every cache key: raised whenever the same photo would come out differently."""
+    family: ClassVar[str] = ""
+    """Kind of transform: those of one family share an axis; empty for one that has none."""
+    title: ClassVar[str] = ""
+    """What a table calls the family."""
+    axis: ClassVar[str] = "strength"
+    """What its number means."""
+    order: ClassVar[Literal["up", "down", "two_sided"]] = "up"
+    """Whether a larger number is stronger, a smaller one, or both sides of the photo as it was published."""
 
     @property
-    @abstractmethod
+    def strength(self) -> float | None:
+        """Its place on the axis of its family."""
+        return None
+
+    @property
     def label(self) -> str:
         """Name with strength, as it stands in tables: ``jpeg_75``."""
+        return f"{self.family}_{self.strength:g}"
 
     def __call__(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         """The transformed photos, uint8, same shape; the input is left as it is.
@@ -53,12 +67,21 @@ class Transform(ABC):
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor: ...
 
 
+def condition_of(label: str, settings: Mapping[str, Any]) -> Condition:
+    """The condition of photos that a transform happened to; ``settings`` are its resolved config, empty for none."""
+    if not settings:
+        return AS_PUBLISHED
+    made: Transform = instantiate(dict(settings))
+    family = made.family or label
+    return Condition(label, made.title or family.replace("_", " ").capitalize(), family, made.strength, dict(settings))
+
+
 class Unchanged(Transform):
     """The photo as it was published."""
 
     @property
     def label(self) -> str:
-        return "none"
+        return AS_PUBLISHED.label
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         return images
@@ -71,14 +94,19 @@ class Jpeg(Transform):
         quality: 1 .. 95, the scale of libjpeg.
     """
 
+    family = "jpeg"
+    title = "JPEG"
+    axis = "quality"
+    order = "down"
+
     def __init__(self, quality: int) -> None:
         if not (is_whole(quality) and 1 <= quality <= 95):
             raise SettingError("quality", quality, "a whole number from 1 to 95")
         self.quality = quality
 
     @property
-    def label(self) -> str:
-        return f"jpeg_{self.quality}"
+    def strength(self) -> float:
+        return self.quality
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -100,12 +128,16 @@ class GaussianBlur(Transform):
         sigma_px: standard deviation in pixels, above 0.
     """
 
+    family = "gaussian_blur"
+    title = "Gaussian blur"
+    axis = "sigma (pixels)"
+
     def __init__(self, sigma_px: float) -> None:
         self.sigma_px = positive("sigma_px", sigma_px)
 
     @property
-    def label(self) -> str:
-        return f"gaussian_blur_{self.sigma_px:g}"
+    def strength(self) -> float:
+        return self.sigma_px
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         radius = math.ceil(4 * self.sigma_px)
@@ -138,13 +170,17 @@ class GaussianNoise(Transform):
         seed: names the noise, together with the image id.
     """
 
+    family = "gaussian_noise"
+    title = "Gaussian noise"
+    axis = "sigma (grey levels)"
+
     def __init__(self, sigma_255: float, seed: int = 0) -> None:
         self.sigma_255 = grey_step("sigma_255", sigma_255)
         self.seed = seed
 
     @property
-    def label(self) -> str:
-        return f"gaussian_noise_{self.sigma_255:g}"
+    def strength(self) -> float:
+        return self.sigma_255
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         noise = torch.stack(
@@ -160,12 +196,17 @@ class Brightness(Transform):
         factor: above 0; 1 changes nothing.
     """
 
+    family = "brightness"
+    title = "Brightness"
+    axis = "factor"
+    order = "two_sided"
+
     def __init__(self, factor: float) -> None:
         self.factor = positive("factor", factor)
 
     @property
-    def label(self) -> str:
-        return f"brightness_{self.factor:g}"
+    def strength(self) -> float:
+        return self.factor
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         return _round(images.double() * self.factor)
@@ -178,12 +219,17 @@ class Contrast(Transform):
         factor: above 0; 1 changes nothing.
     """
 
+    family = "contrast"
+    title = "Contrast"
+    axis = "factor"
+    order = "two_sided"
+
     def __init__(self, factor: float) -> None:
         self.factor = positive("factor", factor)
 
     @property
-    def label(self) -> str:
-        return f"contrast_{self.factor:g}"
+    def strength(self) -> float:
+        return self.factor
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         pixels = images.double()
@@ -199,12 +245,17 @@ class Resize(Transform):
         size_px: side of the small photo.
     """
 
+    family = "resize"
+    title = "Resize"
+    axis = "side (pixels)"
+    order = "down"
+
     def __init__(self, size_px: int) -> None:
         self.size_px = whole("size_px", size_px)
 
     @property
-    def label(self) -> str:
-        return f"resize_{self.size_px}"
+    def strength(self) -> float:
+        return self.size_px
 
     def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
         small = F.interpolate(images, size=[self.size_px, self.size_px], mode="bilinear", antialias=True)

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.bench.core import escape
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, obstacle, write_whole
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.base import OK, Dataset

@@ -18,9 +18,9 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.engine.plan import ConfigError
 from cloakbench.bench.protect.blurred import Grey, Softened, without_colour
 from cloakbench.bench.protect.discover import Photo, collect
 from cloakbench.bench.protect.faces import Face

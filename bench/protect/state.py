@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect.discover import NOTES, Photo
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, digest_of, obstacle, stage, write_whole
 

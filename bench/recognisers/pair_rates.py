@@ -22,7 +22,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cloakbench.bench.core.statistics import identity_weights, percentile_interval, wilson
-from cloakbench.bench.engine.protocol import MEASUREMENT_FIELDS, OK, UNAVAILABLE
+from cloakbench.bench.core.status import OK, UNAVAILABLE
+from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.protocols.verification.calibration import FARS, MIN_ACCEPTED_PAIRS
 from cloakbench.bench.protocols.verification.protocol import far_label
 

@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.config.compose import compose_config, missing_settings, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.engine.malloc import keep_freed_memory
 from cloakbench.bench.engine.parts import build_dataset
-from cloakbench.bench.engine.plan import ConfigError
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset
 from cloakbench.models.base import Recogniser

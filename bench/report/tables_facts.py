@@ -193,7 +193,7 @@ def _cost_table(
                 (
                     _budget(line["epsilon_255"]),
                     surrogate,
-                    str(line["scope"]),
+                    ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     _count(line["images"]),
                     *(Number() if failed else Number(float(line[key]), digits=d) for key, (_, d) in numbers.items()),
                 ),

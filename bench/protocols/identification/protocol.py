@@ -29,18 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import SettingError, is_whole
-from cloakbench.bench.engine.protocol import (
-    OK,
-    TARGET_FAILED,
-    Mates,
-    MetricCard,
-    Protocol,
-    Responses,
-    Trials,
-    answered,
-    cosine,
-    count_rows,
-)
+from cloakbench.bench.core.status import OK, TARGET_FAILED
+from cloakbench.bench.engine.rates import Trials, rate_measurements
+from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
+from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
+from cloakbench.bench.report.metric import Metric
 
 _PROBE_CHUNK = 512
 _GALLERY_CHUNK = 8192
@@ -51,7 +44,7 @@ _DENOMINATORS = {
 }
 
 
-class Identification(Protocol):
+class Identification(RecognitionProtocol):
     """P1 and P2 success rates of protection against a gallery search.
 
     Args:
@@ -62,7 +55,7 @@ class Identification(Protocol):
     """
 
     name = "identification"
-    version = "1"
+    title = "Identification"
     needs = frozenset({"distractor"})
 
     def __init__(self, ks: Iterable[int] = (1, 5, 10)) -> None:
@@ -78,11 +71,17 @@ class Identification(Protocol):
                 for k in self.ks:
                     yield f"psr_{rule}_top{k}" + "_given_clean" * given_clean, rule, k, given_clean
 
-    def cards(self) -> dict[str, MetricCard]:
-        return {
-            metric: MetricCard("rate", True, _DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given)
-            for metric, rule, k, given in self._metrics()
-        }
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every rate, in the order of `measurements`."""
+        return tuple(
+            Metric(
+                name=name,
+                title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
+                denominator=_DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given,
+            )
+            for name, rule, k, given in self._metrics()
+        )
 
     def records(self, responses: Responses) -> pd.DataFrame:
         """One row per probe.
@@ -140,7 +139,11 @@ class Identification(Protocol):
             counts[f"p1_misses_given_clean_top{k}"] = count_rows(missed & known)
         return counts
 
+    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+        return rate_measurements(records, self.trials(records), resamples, seed)
+
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
+        """Events and trials of every metric, one entry per record."""
         numbers = {
             name: records[name].to_numpy(dtype=np.float64, na_value=np.nan)
             for name in records.columns

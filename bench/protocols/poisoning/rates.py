@@ -19,23 +19,32 @@ import numpy as np
 import pandas as pd
 
 from cloakbench.bench.core.statistics import ratio_intervals
-from cloakbench.bench.engine.protocol import MEASUREMENT_FIELDS, OK, TARGET_FAILED, MetricCard
-
-VERSION = "1"
-"""Raised whenever the same answers would give other records or rates."""
+from cloakbench.bench.core.status import OK, TARGET_FAILED
+from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
+from cloakbench.bench.report.metric import Metric
 
 PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 
-CARDS: dict[str, MetricCard] = {
-    PSR: MetricCard("rate", True, "clean test photos of the people whose other photos were protected"),
-    SEED_SD: MetricCard("rate", False, "trainings, one per seed; sample standard deviation of their PSR"),
-    TRAIN_ACCURACY: MetricCard("rate", False, "photos that the classifier was trained on, all seeds"),
-}
+METRICS = (
+    Metric(PSR, "PSR", "clean test photos of the people whose other photos were protected"),
+    Metric(
+        SEED_SD,
+        "Seed sd",
+        "trainings, one per seed; sample standard deviation of their PSR",
+        higher_protects=None,
+    ),
+    Metric(
+        TRAIN_ACCURACY,
+        "Train accuracy",
+        "photos that the classifier was trained on, all seeds",
+        higher_protects=None,
+    ),
+)
 """Every metric of this protocol, in the order of `poisoning_measurements`."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Training:
     """What one training gave.
 
     Attributes:
@@ -57,9 +66,10 @@ def chance_psr(people: int) -> float:
 
 
 def poisoning_records(
-    answers: Mapping[int, Answer], labels: Sequence[int], image_id: Sequence[str], identity: Sequence[str]
+    trainings: Mapping[int | None, Training], labels: Sequence[int], image_id: Sequence[str], identity: Sequence[str]
 ) -> pd.DataFrame:
-    """One row per test photo and seed: image_id, identity, seed, label, predicted, wrong, status, note.
+    """One row per test photo and seed: image_id, identity, seed, label, predicted, wrong, train_accuracy (of the
+    training), status, note.
 
     ``predicted`` and ``wrong`` are null where ``status`` is not ``ok``.
 
@@ -68,7 +78,7 @@ def poisoning_records(
     """
     frames = []
     right = np.asarray(labels)
-    for seed, answer in answers.items():
+    for seed, answer in trainings.items():
         given = np.asarray(answer.predicted if answer.status == OK else np.full(len(right), -1))
         if given.shape != right.shape:
             raise ValueError(f"seed {seed} answered for {given.shape} of {len(right)} test photos")
@@ -83,6 +93,7 @@ def poisoning_records(
                     "label": right,
                     "predicted": pd.array(np.where(given >= 0, given, 0), dtype="Int64"),
                     "wrong": pd.array((given != right).astype(int), dtype="Int64"),
+                    "train_accuracy": answer.train_accuracy,
                     "status": status,
                     "note": np.where(given >= 0, "", note),
                 }
@@ -92,19 +103,17 @@ def poisoning_records(
     return pd.concat(frames, ignore_index=True)
 
 
-def poisoning_measurements(
-    records: pd.DataFrame, train_accuracy: Sequence[float], resamples: int, seed: int
-) -> pd.DataFrame:
+def poisoning_measurements(records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """One row per metric with the columns `MEASUREMENT_FIELDS`; one seed has no spread.
 
     Args:
         records: of `poisoning_records`, in its order: seed by seed, photos in one order.
-        train_accuracy: of each seed.
         resamples, seed: of the identity bootstrap.
     """
     status = records["status"].to_numpy(dtype=object)
+    train_accuracy = records.groupby("seed", sort=False)["train_accuracy"].first().to_numpy()
     seeds = len(train_accuracy)
-    metrics = [metric for metric in CARDS if seeds > 1 or metric != SEED_SD]
+    metrics = [metric.name for metric in METRICS if seeds > 1 or metric.name != SEED_SD]
     lost = status != OK
     if lost.any():
         failed = len(set(records["seed"].to_numpy()[lost]))

@@ -273,5 +273,5 @@ def _converged(results: Results) -> dict[Protected, str]:
             text(line["surrogate"]),
         ): text(line["converged"])
         for line in records(results.costs)
-        if text(line["scope"]).endswith("poisoning")
+        if text(line.get("publication")) == POISONING
     }

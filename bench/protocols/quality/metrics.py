@@ -22,7 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.core.statistics import mean_intervals
-from cloakbench.bench.engine.protocol import MEASUREMENT_FIELDS, OK, UNAVAILABLE, MetricCard
+from cloakbench.bench.core.status import OK, UNAVAILABLE
+from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
+from cloakbench.bench.report.metric import Metric
 from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX, FeatureDistance, LpipsAlex
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -36,18 +38,21 @@ class QualityMetric:
     """One image metric.
 
     Attributes:
-        name: column and metric name.
-        card: unit, direction, and what the mean is taken over.
+        described: name, unit, direction, and what the mean is taken over.
         function: two float32 batches ``[N, 3, H, W]`` in [0, 1] to one value per pair; NaN where undefined.
         undefined: what NaN means, for the note of a measurement.
         missing: why the metric cannot be computed at all; empty when it can.
     """
 
-    name: str
-    card: MetricCard
+    described: Metric
     function: Callable[[Tensor, Tensor], Tensor]
     undefined: str = ""
     missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """Column and metric name."""
+        return self.described.name
 
 
 def quality_metrics(
@@ -60,16 +65,21 @@ def quality_metrics(
         lpips_sha256_prefix: how the digest of that file starts.
     """
     return (
-        QualityMetric("ssim", MetricCard("1", True, _ALL_PAIRS), ssim),
-        QualityMetric("ms_ssim_w7", MetricCard("1", True, _ALL_PAIRS), ms_ssim_w7),
-        QualityMetric("psnr", MetricCard("dB", True, _ALL_PAIRS + ", equal pairs apart"), psnr, "identical"),
+        QualityMetric(_mean("ssim", "SSIM", 3), ssim),
+        QualityMetric(_mean("ms_ssim_w7", "MS-SSIM", 3), ms_ssim_w7),
+        QualityMetric(_mean("psnr", "PSNR", 2, "dB", pairs=_ALL_PAIRS + ", equal pairs apart"), psnr, "identical"),
         _lpips_metric(lpips_alex_path, lpips_sha256_prefix),
-        QualityMetric("l2_255", MetricCard("grey levels, norm over all values", False, _ALL_PAIRS), l2_255),
-        QualityMetric("linf_255", MetricCard("grey levels", False, _ALL_PAIRS), linf_255),
+        QualityMetric(_mean("l2_255", "L2", 1, "grey levels", better=None), l2_255),
+        QualityMetric(_mean("linf_255", "Linf", 1, "grey levels", better=None), linf_255),
     )
 
 
-@torch.no_grad()
+def _mean(
+    name: str, title: str, decimals: int, unit: str = "", *, better: bool | None = True, pairs: str = _ALL_PAIRS
+) -> Metric:
+    return Metric(name, title, pairs, "mean", unit, decimals, better)
+
+
 def quality_records(
     metrics: Sequence[QualityMetric],
     original: Tensor,
@@ -86,21 +96,34 @@ def quality_records(
     Raises:
         ValueError: the images are not two uint8 batches of one shape, or a column has another length.
     """
-    for images in (original, protected):
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape != original.shape:
-            raise ValueError(f"both must be uint8 {list(original.shape)}, got {images.dtype} {list(images.shape)}")
     states = list(status) if status is not None else [OK] * len(original)
     if not len(image_id) == len(identity) == len(states) == len(original):
         raise ValueError(f"image_id, identity and status must have {len(original)} entries, one per photo")
     records = pd.DataFrame({"image_id": list(image_id), "identity": list(identity), "status": states})
-    rows = torch.tensor([state == OK for state in states], dtype=torch.bool).nonzero()[:, 0]
+    columns = quality_values(metrics, original, protected, states)
+    return records.assign(**{name: values.numpy() for name, values in columns.items()})
+
+
+@torch.no_grad()
+def quality_values(
+    metrics: Sequence[QualityMetric], original: Tensor, protected: Tensor, status: Sequence[str]
+) -> dict[str, Tensor]:
+    """Every metric by name, float64 ``[N]``; NaN where ``status`` is not ``ok``, it is undefined, or it is missing.
+
+    Raises:
+        ValueError: the images are not two uint8 batches of one shape.
+    """
+    for images in (original, protected):
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape != original.shape:
+            raise ValueError(f"both must be uint8 {list(original.shape)}, got {images.dtype} {list(images.shape)}")
+    rows = torch.tensor([state == OK for state in status], dtype=torch.bool).nonzero()[:, 0]
     columns = {metric.name: torch.full((len(original),), torch.nan, dtype=torch.float64) for metric in metrics}
     for part in rows.split(_PAIRS_AT_ONCE) if len(rows) else ():
         left, right = original[part].float() / 255, protected[part].float() / 255
         for metric in metrics:
             if not metric.missing:
                 columns[metric.name][part] = metric.function(left, right).double()
-    return records.assign(**{name: values.numpy() for name, values in columns.items()})
+    return columns
 
 
 def quality_measurements(
@@ -196,14 +219,14 @@ def _blur(maps: Tensor, window: int) -> Tensor:
 
 
 def _lpips_metric(path: str | Path | None, sha256_prefix: str) -> QualityMetric:
-    card = MetricCard("1", False, _ALL_PAIRS)
+    described = _mean("lpips", "LPIPS", 3, better=False)
     if path is None:
         missing = "LPIPS needs torchvision's AlexNet weights; name the local file in lpips_alex_path"
     elif not Path(path).is_file():
         missing = f"LPIPS weights not found at {path}; set lpips_alex_path to torchvision's AlexNet file"
     else:
-        return QualityMetric("lpips", card, _Lpips(Path(path), sha256_prefix))
-    return QualityMetric("lpips", card, _never, missing=missing)
+        return QualityMetric(described, _Lpips(Path(path), sha256_prefix))
+    return QualityMetric(described, _never, missing=missing)
 
 
 def _never(left: Tensor, right: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.core.statistics import identity_weights, percentile_interval, wilson
-from cloakbench.bench.engine.protocol import OK, UNAVAILABLE, answered
+from cloakbench.bench.core.status import OK, UNAVAILABLE
+from cloakbench.bench.protocols.recognition.responses import answered
 
 FARS = (1e-1, 1e-2, 1e-3)
 """False accept rates that are reported unless a configuration says otherwise."""

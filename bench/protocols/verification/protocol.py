@@ -13,7 +13,8 @@ another photo of the person it was pushed towards (FaceCloak Table III, after AM
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -23,20 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import SettingError, is_number, one_of
-from cloakbench.bench.engine.protocol import (
-    OK,
-    SKIPPED,
-    UNAVAILABLE,
-    Mates,
-    MetricCard,
-    Protocol,
-    Responses,
-    Trials,
-    answered,
-    cosine,
-    count_rows,
-)
-from cloakbench.bench.protocols.verification.calibration import FARS
+from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
+from cloakbench.bench.engine.answers import Answers
+from cloakbench.bench.engine.rates import Trials, rate_measurements
+from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
+from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
+from cloakbench.bench.protocols.verification.calibration import FARS, add_legacy, calibrate
+from cloakbench.bench.protocols.verification.thresholds import Calibration, stored_thresholds
+from cloakbench.bench.report.metric import Metric
 
 _NO_THRESHOLD = {
     "calibrated": "no threshold: too few impostor pairs for this false accept rate",
@@ -50,7 +45,7 @@ def far_label(far: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-class Verification(Protocol):
+class Verification(RecognitionProtocol):
     """Dodging and impersonation rates at fixed thresholds.
 
     Args:
@@ -64,7 +59,8 @@ class Verification(Protocol):
     """
 
     name = "verification"
-    version = "1"
+    title = "Verification"
+    frame_names = ("thresholds",)
 
     def __init__(
         self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy"] = "calibrated"
@@ -84,8 +80,50 @@ class Verification(Protocol):
                 label = f"far_{far_label(far)}"
                 yield f"{kind.split('_')[0]}_{label}" + "_given_clean" * kind.endswith("given_clean"), kind, label
 
-    def cards(self) -> dict[str, MetricCard]:
-        return {metric: MetricCard("rate", True, _DENOMINATORS[kind]) for metric, kind, _ in self._metrics()}
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every rate, in the order of `measurements`."""
+        return tuple(
+            Metric(
+                name=name,
+                title=f"{_TITLES[kind]} at {label.replace('_', ' ').upper()}",
+                denominator=_DENOMINATORS[kind],
+            )
+            for name, kind, label in self._metrics()
+        )
+
+    def read(self, answers: Answers, cell: int) -> Responses:
+        table = self._thresholds(answers)
+        return replace(
+            super().read(answers, cell),
+            thresholds=dict(zip(table["far"], table["threshold"], strict=True)),
+            legacy_thresholds=dict(zip(table["far"], table["legacy"], strict=True)),
+        )
+
+    def frames(self, answers: Answers) -> Mapping[str, pd.DataFrame]:
+        """The thresholds of a target, and which of them this protocol takes (``used``)."""
+        return {"thresholds": self._thresholds(answers).assign(used=self.thresholds)}
+
+    def _thresholds(self, answers: Answers) -> pd.DataFrame:
+        """Cosine thresholds of a target, made once and shared with ``cloakbench calibrate``."""
+        fars = tuple(sorted(self.fars))
+        legacy = answers.judge.options["legacy_thresholds"]
+        if "impostor" not in answers.job.clean:  # calibrated thresholds become gaps with a reason
+            nobody, no_one = answers.clean("probe")["embeddings"][:0], torch.empty(0, dtype=torch.long)
+            gaps = calibrate(nobody, no_one, fars=fars, resamples=answers.resamples, seed=answers.seed)
+            return add_legacy(gaps, nobody, no_one, legacy)
+        calibration = Calibration(
+            model=answers.worker.spec.fingerprints[answers.judge.name],
+            pixels=answers.job.clean["impostor"][0].pixels,
+            people=answers.worker.faces("impostor").identity,
+            fars=fars,
+            legacy=None if legacy is None else tuple(legacy),
+            resamples=answers.resamples,
+            seed=answers.seed,
+            batch=answers.worker.spec.embed_batch,
+        )
+        store = answers.worker.store
+        return stored_thresholds(store, calibration, lambda: answers.clean("impostor")["embeddings"])
 
     def records(self, responses: Responses) -> pd.DataFrame:
         """One row per probe.
@@ -136,7 +174,12 @@ class Verification(Protocol):
             return torch.full((len(usable),), torch.nan), torch.zeros_like(usable)
         return cosine(responses.protected, responses.target_embeddings), usable & answered(responses.target_embeddings)
 
+    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+        return rate_measurements(records, self.trials(records), resamples, seed)
+
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
+        """Events and trials of every metric, one entry per record."""
+
         def column(name: str) -> NDArray[np.float64]:
             return records[name].to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -168,6 +211,8 @@ _DENOMINATORS = {
     "dodging_given_clean": "ordered pairs (protected photo, clean photo of the same person) that the clean photo wins",
     "impersonation": "protected photos with an assigned target person",
 }
+
+_TITLES = {"dodging": "Dodging", "dodging_given_clean": "Dodging, known clean", "impersonation": "Impersonation"}
 
 _EVENTS = {"dodging": "dodged", "dodging_given_clean": "dodged_given_clean", "impersonation": "impersonated"}
 

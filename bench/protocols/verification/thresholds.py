@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
-from cloakbench.bench.engine.protocol import answered
+from cloakbench.bench.protocols.recognition.responses import answered
 from cloakbench.bench.protocols.verification.calibration import add_legacy, calibrate
 from cloakbench.bench.store.store import Store
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from one_error import one_error
 
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.engine.plan import ConfigError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]

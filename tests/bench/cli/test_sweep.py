@@ -17,7 +17,7 @@ from cloakbench.bench.cli import sweep_jobs as listing
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.cli.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
 from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.store.store import StoreError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -126,7 +126,9 @@ def test_steps_are_one_table_and_one_curve(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=pgd", "method.steps=1,2", "quality.metrics=[ssim]"], capsys)
+    shown = run_tiny(
+        [*tiny_overrides, "method=pgd", "method.steps=1,2", "protocols.quality.image_metrics=[ssim]"], capsys
+    )
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     assert (folder / "figures" / "sweep_method.steps.pdf").exists()
     measured = pd.read_csv(folder / "tables" / "measurements.csv")
@@ -152,7 +154,7 @@ def test_seeds_are_rows_with_mean_and_spread(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", "quality.metrics=[ssim]"], capsys)
+    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", "protocols.quality.image_metrics=[ssim]"], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     spread = pd.read_csv(folder / "tables" / "sweep_seeds.csv")
     assert set(spread["seeds"]) == {2}
@@ -169,7 +171,7 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     """A multirun on a launcher, in a folder of its own, into a relative results folder and an empty store."""
     words = [word for word in tiny_overrides if not word.startswith(("paths.results", "runtime.workers"))]
     words += ["dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg"]
-    words += ["~model@targets.tiny2", "quality.metrics=[ssim]"]
+    words += ["~model@targets.tiny2", "protocols.quality.image_metrics=[ssim]"]
     words += ["method=fgsm", "method.epsilon_255=4,8", f"hydra/launcher={launcher}", "paths.results=relative", *more]
     command = [sys.executable, "-m", "cloakbench.bench.cli.main", "-m", *words, "--config-dir", str(CONFIG_DIR)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)

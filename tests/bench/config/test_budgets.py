@@ -8,9 +8,9 @@ import pytest
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.engine.limits import read_limits
 from cloakbench.bench.engine.parts import build_parts
-from cloakbench.bench.engine.plan import read_limits
-from cloakbench.bench.protocols.poisoning.plan import poisoning_cells
+from cloakbench.bench.engine.plan import build_cells, chosen_methods
 
 
 def budgets(*words: str, method: str) -> list[float]:
@@ -70,8 +70,10 @@ def test_what_would_be_dropped_in_silence_is_one_line(words: tuple[str, ...], sa
 
 
 def test_limits_of_methods_that_are_not_chosen_do_not_apply() -> None:
-    assert read_limits(compose_config(["method=ti_dim"])) == {}
-    limits = read_limits(compose_config(["method=apf"]))
+    config = compose_config(["method=ti_dim"])
+    assert read_limits(config, chosen_methods(config)) == {}
+    config = compose_config(["method=apf"])
+    limits = read_limits(config, chosen_methods(config))
     assert set(limits) == {"apf"}
     assert limits["apf"].people == 10
 
@@ -80,15 +82,15 @@ def test_limits_of_methods_that_are_not_chosen_do_not_apply() -> None:
     ("words", "expected"),
     [
         ((), {7.65, 16.0}),
-        (("poisoning.epsilons_255=[4]",), {4.0, 16.0}),
-        (("poisoning.methods.rem.epsilon_255=5",), {5.0, 7.65, 16.0}),
+        (("protocols.poisoning.epsilons_255=[4]",), {4.0, 16.0}),
+        (("protocols.poisoning.methods.rem.epsilon_255=5",), {5.0, 7.65, 16.0}),
         (("method=em_class",), {8.0}),
-        (("method=em_class", "poisoning.epsilons_255=[2,4]"), {2.0, 4.0}),
+        (("method=em_class", "protocols.poisoning.epsilons_255=[2,4]"), {2.0, 4.0}),
         (("method=em_class", "method.epsilon_255=3"), {3.0}),
     ],
 )
-def test_the_poisoning_track_has_the_same_rule(words: tuple[str, ...], expected: set[float]) -> None:
-    cells = poisoning_cells(compose_config(["experiment=survey_fig2", *words]))
+def test_the_methods_of_a_protocol_have_the_same_rule(words: tuple[str, ...], expected: set[float]) -> None:
+    cells = build_cells(compose_config(["experiment=survey_fig2", *words]), "protocols.poisoning.")
     assert {cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)} == expected
 
 
@@ -96,9 +98,9 @@ def test_the_poisoning_track_has_the_same_rule(words: tuple[str, ...], expected:
     "words",
     [
         ("epsilons_255=[4]",),
-        ("method=em_class", "poisoning.epsilons_255=[4]", "method.epsilon_255=3"),
-        ("method=em_class", "poisoning.more_epsilons_255.em_class=[4]"),
-        ("method=em_class", "poisoning.methods.rem.epsilon_255=4"),
+        ("method=em_class", "protocols.poisoning.epsilons_255=[4]", "method.epsilon_255=3"),
+        ("method=em_class", "protocols.poisoning.more_epsilons_255.em_class=[4]"),
+        ("method=em_class", "protocols.poisoning.methods.rem.epsilon_255=4"),
     ],
 )
 def test_budgets_of_poisoning_are_not_dropped_either(words: tuple[str, ...]) -> None:

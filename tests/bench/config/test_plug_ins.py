@@ -13,7 +13,7 @@ from cloakbench.bench.cli.main import main
 from cloakbench.bench.config import plug_ins
 from cloakbench.bench.config.compose import compose_config, group_options
 from cloakbench.bench.config.plug_ins import announced, check_targets, shadowed
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 METHOD = "_target_: cloakbench.methods.pgd.PGD\nsteps: {steps}\n"

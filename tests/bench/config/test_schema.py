@@ -51,15 +51,21 @@ def is_there(node: Any, steps: list[str]) -> bool:
         ("plan.chunk_identities=0", "chunk_identities is 0: it must be a whole number of at least 1"),
         ("plan.chunk_identities=true", "chunk_identities is true"),
         ("statistics.resamples=null", "resamples is null: it must be a whole number"),
-        ("quality.metrics=ssim", r"quality.metrics is ssim: it must be a list of names"),
+        (
+            "protocols.quality.image_metrics=ssim",
+            r"protocols.quality.image_metrics is ssim: it must be a list of names",
+        ),
         ("report.examples=abc", "report.examples is abc"),
         ("runtime.workers=-1", "runtime.workers is -1: it must be auto, or a whole number of at least 0"),
-        ("poisoning.seeds=3", "poisoning.seeds is 3: it must be a list"),
-        ("poisoning.clean_shares=0.2", "poisoning.clean_shares is 0.2: it must be a list"),
-        ("poisoning.variants_on=ir", "poisoning.variants_on is ir: it must be a list of names"),
-        ("poisoning.references=0", "poisoning.references is 0"),
-        ("poisoning.identities=1", "poisoning.identities is 1: it must be a whole number of at least 2, or null"),
-        ("poisoning.other_identities=many", "poisoning.other_identities is many"),
+        ("protocols.poisoning.seeds=3", "protocols.poisoning.seeds is 3: it must be a list"),
+        ("protocols.poisoning.clean_shares=0.2", "protocols.poisoning.clean_shares is 0.2: it must be a list"),
+        ("protocols.poisoning.variants_on=ir", "protocols.poisoning.variants_on is ir: it must be a list of names"),
+        ("protocols.poisoning.references=0", "protocols.poisoning.references is 0"),
+        (
+            "protocols.poisoning.identities=1",
+            "protocols.poisoning.identities is 1: it must be a whole number of at least 2, or null",
+        ),
+        ("protocols.poisoning.other_identities=many", "protocols.poisoning.other_identities is many"),
     ],
 )
 def test_another_kind_is_refused(word: str, message: str) -> None:

@@ -30,11 +30,11 @@ GROUPS = {
     "protocol": "+protocol@protocols.one={}",
     "logger": "logger={}",
     "model": "model@target={}",
-    "attacker": "+attacker@poisoning.attackers.one={}",
-    "regime": "+regime@poisoning.regimes.one={}",
+    "attacker": "+attacker@protocols.poisoning.attackers.one={}",
+    "regime": "+regime@protocols.poisoning.regimes.one={}",
 }
 PLACES = {"transform": "transforms.one", "protocol": "protocols.one", "model": "target"}
-PLACES |= {"attacker": "poisoning.attackers.one", "regime": "poisoning.regimes.one"}
+PLACES |= {"attacker": "protocols.poisoning.attackers.one", "regime": "protocols.poisoning.regimes.one"}
 ANY_NUMBER = ("seed", "lower", "upper", "mean", "std", "clean_top1")
 """Numbers that may be negative, or that only a loader judges."""
 
@@ -80,7 +80,7 @@ def must_be_refused(name: str, old: Any, wrong: Any) -> bool:
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
 def test_no_wrong_value_goes_through_or_raises_anything_else(group: str, name: str, tmp_path: Path) -> None:
-    poisoning = ["poisoning=bench"] if group in ("attacker", "regime") else []
+    poisoning = ["protocol@protocols.poisoning=poisoning_bench"] if group in ("attacker", "regime") else []
     config = compose_config(["experiment=smoke", *poisoning, GROUPS[group].format(name)])
     place = PLACES.get(group, group)
     fill(config, tmp_path)
@@ -153,7 +153,7 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
     for word in (
         "method.epsilon_255=300",
         "protocols.verification.fars=[2]",
-        "quality.metrics=[x]",
+        "protocols.quality.image_metrics=[x]",
         "runtime.device=x",
     ):
         with pytest.raises(ConfigError, match=word.partition("=")[0]):
@@ -184,10 +184,13 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("epsilons_255=[8,8.0]",), "epsilons_255 is [8, 8.0]: it must be a list of numbers"),
         (("+plan.limits.fgsm.epsilons_255=[abc]",), "plan.limits.fgsm.epsilons_255 is [abc]"),
         (("+plan.limits.fgsm.people=1.5",), "plan.limits.fgsm.people is 1.5"),
-        (("poisoning=bench", "poisoning.epsilons_255=[300]"), "poisoning.epsilons_255 is [300]"),
         (
-            ("poisoning=bench", "poisoning.more_epsilons_255.em_class=[8/255]"),
-            "poisoning.more_epsilons_255.em_class",
+            ("protocol@protocols.poisoning=poisoning_bench", "protocols.poisoning.epsilons_255=[300]"),
+            "protocols.poisoning.epsilons_255 is [300]",
+        ),
+        (
+            ("protocol@protocols.poisoning=poisoning_bench", "protocols.poisoning.more_epsilons_255.em_class=[8/255]"),
+            "protocols.poisoning.more_epsilons_255.em_class",
         ),
         (("+transform@transforms.j=jpeg", "transforms.j.quality=150"), "transforms.j.quality is 150: it must be"),
         (("+transform@transforms.b=gaussian_blur", "transforms.b.sigma_px=-1"), "transforms.b.sigma_px is -1"),
@@ -199,8 +202,11 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("protocols.identification.ks=[0]",), "protocols.identification.ks is [0]: it must be a list"),
         (("protocols.identification.ks=[]",), "protocols.identification.ks is []"),
         (("protocols.identification.ks=[1,1]",), "protocols.identification.ks is [1, 1]"),
-        (("quality.metrics=[ssim,ssim]",), "quality.metrics is [ssim, ssim]: it must be"),
-        (("quality.metrics=[ssimm]",), "of ssim, ms_ssim_w7"),
+        (
+            ("protocols.quality.image_metrics=[ssim,ssim]",),
+            "protocols.quality.image_metrics is [ssim, ssim]: it must be",
+        ),
+        (("protocols.quality.image_metrics=[ssimm]",), "of ssim, ms_ssim_w7"),
         (("logger=wandb", "logger.wandb.mode=abc"), "logger.wandb.mode is abc: it must be one of offline, online"),
         (("~seed",), "the experiment has no seed, which it needs: leave ~seed out"),
         (("~plan.limits",), "the experiment has no plan.limits"),

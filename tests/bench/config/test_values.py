@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.given import is_taken_out
 from cloakbench.bench.config.values import LONGEST_NAME, Kind, as_typed, file_name, kind_of
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 
 SIGNS = [
     "été",
@@ -98,7 +98,7 @@ def test_home_is_meant_by_a_tilde_that_leads(tmp_path: Path, monkeypatch: pytest
 def test_what_is_no_path_and_no_text_is_left_to_hydra() -> None:
     for word in (
         "seed=5",
-        "poisoning.references=3",
+        "protocols.poisoning.references=3",
         "method=pgd",
         "~methods.pgd",
         "method.epsilon_255=4",
@@ -111,21 +111,36 @@ def test_what_is_no_path_and_no_text_is_left_to_hydra() -> None:
 
 
 def test_every_setting_of_the_project_that_is_a_path_is_known() -> None:
-    for key in ("dataset.cache", "dataset.landmarks_file", "paths.runs", "method.folder", "quality.lpips_alex_path"):
+    for key in (
+        "dataset.cache",
+        "dataset.landmarks_file",
+        "paths.runs",
+        "method.folder",
+        "protocols.quality.lpips_alex_path",
+    ):
         assert kind_of(key) is not None, key
     for key in ("input", "output", "references", "auxiliary", "pairs", "landmarks_file", "checkpoints"):
         assert kind_of(key) is not None, key
-    for key in ("poisoning.references", "dataset.references_per_identity"):
+    for key in ("protocols.poisoning.references", "dataset.references_per_identity"):
         assert kind_of(key) is None, key
     assert kind_of("model.output") is Kind.TEXT
 
 
 def test_folder_and_model_called_by_a_number_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["experiment=smoke", "dataset=folder", "dataset.root=007", "dataset.cache=2024", "name=1e3"]
-    words += ["quality.lpips_alex_path=2024", "model@target=onnx", "target.name=50", "target.card.family=12e4"]
+    words += [
+        "protocols.quality.lpips_alex_path=2024",
+        "model@target=onnx",
+        "target.name=50",
+        "target.card.family=12e4",
+    ]
     config = compose_config(words)
     assert (config.dataset.root, config.dataset.cache, config.name) == ("007", "2024", "1e3")
-    assert (config.quality.lpips_alex_path, config.target.name, config.target.card.family) == ("2024", "50", "12e4")
+    assert (config.protocols.quality.lpips_alex_path, config.target.name, config.target.card.family) == (
+        "2024",
+        "50",
+        "12e4",
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hydra.utils import instantiate
 
-from cloakbench.bench.core.errors import cause_of, reason_of
-from cloakbench.bench.engine.plan import ConfigError, make_protector
+from cloakbench.bench.core.errors import ConfigError, cause_of, reason_of
+from cloakbench.bench.engine.plan import make_protector
 
 
 class SaysNothing:

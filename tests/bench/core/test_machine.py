@@ -14,8 +14,9 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import MachineError, checked_device, machine_trouble
 from cloakbench.bench.engine.experiment import prepare
+from cloakbench.bench.engine.jobs import ProtectJob
 from cloakbench.bench.engine.run import run
-from cloakbench.bench.engine.worker import Workshop
+from cloakbench.bench.engine.worker import Worker
 from cloakbench.methods.fgsm import FGSM
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -134,12 +135,14 @@ def test_an_error_of_the_method_itself_is_a_stored_row(
 
 def test_a_target_without_memory_ends_the_run_too(tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = prepare(tiny(tiny_overrides))
-    workshop = Workshop(experiment.brief)
+    worker = Worker(experiment.spec)
+    publication = experiment.publications["probes"]
+    job = ProtectJob(publication.units[0][0], experiment.questions(publication, whole_cells=False))
 
     def no_memory(*given: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(workshop, "embeddings", no_memory)
+    monkeypatch.setattr("cloakbench.bench.protocols.recognition.protocol.embed_in_batches", no_memory)
     with pytest.raises(RuntimeError, match="out of memory") as caught:
-        workshop(experiment.units[0])
+        worker(job)
     assert not hasattr(caught.value, "__notes__")  # not put aside for the other targets

@@ -63,11 +63,11 @@ POISONING = """# @package _global_
 defaults:
   - /model@surrogates.one: cosface_ir
   - override /dataset: synthetic_published
-  - override /poisoning: bench
+  - override /protocol@protocols.poisoning: poisoning_bench
 name: planted
 description: planted
 dataset: {poison_identities: 3, poison_images: 6}
-poisoning: {surrogates: [one]}
+protocols: {poisoning: {surrogates: [one]}}
 """
 
 

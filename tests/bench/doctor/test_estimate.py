@@ -87,11 +87,16 @@ def test_a_search_with_its_own_network_is_followed_to_its_bound() -> None:
 
 
 def test_poisoning_is_its_trainings_and_its_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["experiment=survey_fig2", "runtime.workers=1", "poisoning.seeds=[0,1]", "poisoning.clean_shares=[0.0]"]
-    config = compose_config([*words, "poisoning.variants_on=[]", "method=fgsm"])
-    assert published_photos(config) == (20, 20)
+    words = [
+        "experiment=survey_fig2",
+        "runtime.workers=1",
+        "protocols.poisoning.seeds=[0,1]",
+        "protocols.poisoning.clean_shares=[0.0]",
+    ]
+    config = compose_config([*words, "protocols.poisoning.variants_on=[]", "method=fgsm"])
+    assert published_photos(config, config.protocols.poisoning) == (20, 20)
     monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
     monkeypatch.setattr(Estimator, "classifier_speed", lambda *_: Speed(forward=1.0, backward=2.0))
     cells, attackers, epochs = 3, 3, 15  # two controls and the method
-    seconds = poisoning_seconds(config, Estimator())
+    seconds = poisoning_seconds(config, "protocols.poisoning.", Estimator())
     assert seconds == pytest.approx(2 * cells * attackers * epochs * 400 * 3.0)

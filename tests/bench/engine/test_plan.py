@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.chunks import build_chunks, measured_target_rows
-from cloakbench.bench.engine.plan import ConfigError, build_cells
+from cloakbench.bench.engine.plan import build_cells
 from cloakbench.datasets.base import FaceSet
 
 

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.plan import ConfigError
 from cloakbench.bench.engine.run import Outcome, run
-from cloakbench.bench.engine.run_status import due_jobs
+from cloakbench.bench.engine.run_status import due_jobs, look_up
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.store.store import Store
@@ -119,7 +119,7 @@ def test_a_second_run_computes_nothing_and_changes_nothing(tiny_overrides: list[
     assert {p: t for p, t in after.items() if p.parent.name != "locks"} == {
         p: t for p, t in stored.items() if p.parent.name != "locks"
     }
-    assert due_jobs(prepare(compose(tiny_overrides))) == []
+    assert due_jobs(look_up(prepare(compose(tiny_overrides)))) == []
 
 
 def test_worker_count_and_paths_change_no_byte(finished: Outcome, tiny_overrides: list[str], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_worker_count_and_paths_change_no_byte(finished: Outcome, tiny_overrides
 
 def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(tiny_overrides: list[str]) -> None:
     def units(*more: str) -> set[str]:
-        return {unit.key for unit, _ in prepare(compose(tiny_overrides, *more)).units}
+        return {planned.unit.key for planned in prepare(compose(tiny_overrides, *more)).units}
 
     base = units()
     assert units("runtime.retry_failed=true", "report.examples=1", "statistics.resamples=10") == base
@@ -170,9 +170,9 @@ def test_a_costly_method_runs_on_the_stated_part_of_the_probes(tiny_overrides: l
 def test_a_costly_method_keeps_to_the_stated_budgets_and_surrogates(tiny_overrides: list[str]) -> None:
     limit = "+plan.limits.pgd={epsilons_255: [6], surrogates: {both: [tiny1, tiny2]}}"
     experiment = prepare(compose(tiny_overrides, "+model@surrogates.tiny2=tiny2", limit))
-    labels = [cell.label for cell in experiment.cells if cell.method == "pgd"]
+    labels = [cell.label for cell in experiment.publications["probes"].cells if cell.method == "pgd"]
     assert labels == ["pgd 6/255 on both"]
-    assert [cell.label for cell in experiment.cells if cell.method == "random_sign"] == [
+    assert [cell.label for cell in experiment.publications["probes"].cells if cell.method == "random_sign"] == [
         f"random_sign {budget}/255" for budget in (4, 6, 8)
     ]
 
@@ -180,9 +180,11 @@ def test_a_costly_method_keeps_to_the_stated_budgets_and_surrogates(tiny_overrid
 def test_another_surrogate_lifts_the_limits_that_name_the_old_one(tiny_overrides: list[str]) -> None:
     limit = "+plan.limits.pgd={people: 3, epsilons_255: [6], surrogates: {one: [tiny1]}}"
     chosen = prepare(compose(tiny_overrides, limit, "model@surrogate=tiny2"))
-    assert [cell.label for cell in chosen.cells if cell.method == "pgd"] == ["pgd 6/255 on tiny2"]
+    assert [cell.label for cell in chosen.publications["probes"].cells if cell.method == "pgd"] == [
+        "pgd 6/255 on tiny2"
+    ]
     unlimited = prepare(compose(tiny_overrides, limit, "plan.limits=null"))
-    assert [cell.epsilon_255 for cell in unlimited.cells if cell.method == "pgd"] == [4, 8]
+    assert [cell.epsilon_255 for cell in unlimited.publications["probes"].cells if cell.method == "pgd"] == [4, 8]
 
 
 def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overrides: list[str]) -> None:
@@ -194,7 +196,11 @@ def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overr
     assert cost["forward_per_image"] == 0
     stored = list(Path(compose(tiny_overrides).paths.store).glob("learnt/*/*.safetensors"))
     assert len(stored) == 1
-    units = [unit for unit, _ in prepare(compose(tiny_overrides, *more)).units if unit.cell.method == "trained"]
+    units = [
+        planned.unit
+        for planned in prepare(compose(tiny_overrides, *more)).units
+        if planned.unit.cell.method == "trained"
+    ]
     store = Store(Path(compose(tiny_overrides).paths.store))
     photos = [store.read_photos("protected", unit.key) for unit in units]
     before = {path: path.stat().st_mtime_ns for path in stored}
@@ -216,8 +222,8 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides:
     table = (outcome.folder / "tables" / "failures.csv").read_text(encoding="utf-8")
     assert table.count("ZeroDivisionError: this method always fails") == 1
     experiment = prepare(compose(tiny_overrides, *more))
-    assert due_jobs(experiment) == []
-    failed = [unit.key for unit, _ in experiment.units if unit.cell.method == "broken"]
+    assert due_jobs(look_up(experiment)) == []
+    failed = [one.unit.key for one in experiment.units if one.unit.cell.method == "broken"]
     assert all(Store(experiment.store.root).read_json("failures", key) for key in failed)
     again = run(compose(tiny_overrides, *more, "runtime.retry_failed=true"))
     assert again.problems == outcome.problems
@@ -245,7 +251,7 @@ def test_a_target_that_raises_is_a_gap_and_is_asked_again(tiny_overrides: list[s
     found = rates(outcome)
     assert found.query("target == 'refusing'")["value"].isna().all()
     assert (found.query("target != 'refusing'")["n"] == 18).all()
-    assert due_jobs(prepare(compose(tiny_overrides, *more)))
+    assert due_jobs(look_up(prepare(compose(tiny_overrides, *more))))
     assert run(compose(tiny_overrides, *more)).problems == outcome.problems
 
 
@@ -294,7 +300,7 @@ def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
 
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(tiny_overrides: list[str]) -> None:
     experiment = prepare(compose(tiny_overrides, "method=fgsm", "method.epsilon_255=3"))
-    labels = [cell.label for cell in experiment.cells]
+    labels = [cell.label for cell in experiment.publications["probes"].cells]
     assert labels == ["identity", "random_sign 3/255", "fgsm 3/255 on tiny1"]
 
 
@@ -311,7 +317,10 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("+plan.limits.pgd={persons: 3}",), "plan.limits.pgd has no setting 'persons'"),
         (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd.people is 0: it must be"),
         (("+plan.limits.pgd={surrogates: {x: [nobody]}}",), "plan.limits names nobody"),
-        (("quality.metrics=[beauty]",), r"quality.metrics is \[beauty\]: it must be .* of ssim"),
+        (
+            ("protocols.quality.image_metrics=[beauty]",),
+            r"protocols.quality.image_metrics is \[beauty\]: it must be .* of ssim",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tiny_overrides: list[str], more: tuple[str, ...], message: str) -> None:

@@ -14,7 +14,7 @@ from albums import (
 )
 from cloakbench_test_plugins import tiny
 
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect import run as run_module
 from cloakbench.bench.protect.blurred import Softened
 

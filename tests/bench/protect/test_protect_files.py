@@ -16,7 +16,7 @@ from albums import files, pixels, protect, rows, save_photo, write_points
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect.discover import REPORTS, collect
 
 MESSY = {

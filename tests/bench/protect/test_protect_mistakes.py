@@ -13,7 +13,7 @@ from albums import (
 )
 
 from cloakbench.bench.cli.protect import main
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect.discover import Photo, clashing
 
 

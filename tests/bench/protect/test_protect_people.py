@@ -21,7 +21,7 @@ from albums import (
 )
 from torch import Tensor
 
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.datasets.detection import Detection
 
 

@@ -16,14 +16,18 @@ import torch
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.experiment import Experiment, prepare
-from cloakbench.bench.engine.plan import ConfigError
+from cloakbench.bench.engine.jobs import CellJob, Question, answer_key
+from cloakbench.bench.engine.publication import CellPhotos, Publication, UnitState
 from cloakbench.bench.engine.run import Outcome, run
-from cloakbench.bench.protocols.poisoning.brief import AttackJob, Poisoning, attack_key
+from cloakbench.bench.engine.run_status import due_jobs, look_up
+from cloakbench.bench.engine.unit_state import chunk_photos
+from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.protocols.poisoning.protocol import Poisoning
 from cloakbench.bench.protocols.poisoning.training import unprotected_rows
-from cloakbench.bench.protocols.poisoning.work import due_jobs
-from cloakbench.bench.protocols.poisoning.worker import ATTACKS, PoisoningWorkshop, published
 
+ATTACKS = Poisoning.kind
 CONFIG_DIR = Path(__file__).parents[3] / "support" / "conf"
 CELLS = 6
 """Clean, random sign at two budgets, EM at two budgets, OPOM."""
@@ -45,9 +49,26 @@ def compose(results: Path, cache: Path, *more: str) -> DictConfig:
     return compose_config(overrides(results, cache, *more), config_dirs=[str(CONFIG_DIR)])
 
 
-def track_of(experiment: Experiment) -> Poisoning:
-    assert experiment.poisoning is not None
-    return experiment.poisoning
+def publication_of(experiment: Experiment) -> Publication:
+    return experiment.publications["poisoning"]
+
+
+def questions(experiment: Experiment, *, judge: str = "", regime: str = "") -> list[Question]:
+    found = experiment.questions(publication_of(experiment), whole_cells=True)
+    return [
+        one for one in found if judge in ("", one.judge.name) and regime in ("", one.condition.settings["regime_key"])
+    ]
+
+
+def protocol_of(experiment: Experiment) -> Poisoning:
+    protocol = experiment.protocol("poisoning")
+    assert isinstance(protocol, Poisoning)
+    return protocol
+
+
+def answer_keys(experiment: Experiment, cells: Sequence[CellPhotos]) -> list[str]:
+    protocol = protocol_of(experiment)
+    return [answer_key(protocol, one, photos, experiment.spec) for one in questions(experiment) for photos in cells]
 
 
 def report_bytes(folder: Path) -> dict[str, bytes]:
@@ -62,10 +83,8 @@ def psr(outcome: Outcome) -> pd.DataFrame:
 
 def answers(experiment: Experiment) -> dict[str, list[int]]:
     """Every stored answer by the key of its training."""
-    track, found = track_of(experiment), {}
-    for job in track.jobs():
-        state = published(experiment.store, track.brief.cells[job.cell])
-        key, _ = attack_key(track.brief, job, state.pixels)
+    found = {}
+    for key in answer_keys(experiment, look_up(experiment).cells("poisoning")):
         stored = experiment.store.read_tensors(ATTACKS, key)
         assert stored is not None
         found[key] = stored[0]["predicted"].tolist()
@@ -112,11 +131,11 @@ def test_quality_and_cost_are_measured_on_what_was_published(finished: tuple[Out
 def test_unprotected_photos_change_nothing_where_nothing_is_protected(finished: tuple[Outcome, DictConfig]) -> None:
     _, config = finished
     experiment = prepare(config)
-    track = track_of(experiment)
-    plain, shared = (s for s in track.scenarios if s.attacker == "small" and s.regime == "standard")
-    for number, cell in enumerate(track.cells):
-        pixels = published(experiment.store, track.brief.cells[number]).pixels
-        keys = {attack_key(track.brief, AttackJob(number, scenario, 0), pixels)[0] for scenario in (plain, shared)}
+    protocol = protocol_of(experiment)
+    standard = [one for one in questions(experiment, judge="small", regime="standard") if one.condition.draw == 0]
+    assert [one.condition.strength for one in standard] == [0.0, 0.25]
+    for cell, photos in zip(publication_of(experiment).cells, look_up(experiment).cells("poisoning"), strict=True):
+        keys = {answer_key(protocol, one, photos, experiment.spec) for one in standard}
         assert len(keys) == (1 if cell.method == "identity" else 2)
 
 
@@ -128,8 +147,7 @@ def test_a_second_run_computes_nothing_and_workers_change_no_byte(
     again = run(config)
     assert again.reused
     assert report_bytes(again.folder) == before
-    experiment = prepare(config)
-    assert due_jobs(track_of(experiment), experiment.store) == []
+    assert due_jobs(look_up(prepare(config))) == []
     other = run(compose(tmp_path, faces_cache, "runtime.workers=2"))
     assert other.folder.name == outcome.folder.name
     assert report_bytes(other.folder) == before
@@ -140,15 +158,13 @@ def test_a_run_that_stopped_after_some_jobs_goes_on_to_the_same_answers(
 ) -> None:
     config = compose(tmp_path, faces_cache)
     experiment = prepare(config)
-    track = track_of(experiment)
-    due = due_jobs(track, experiment.store)
-    trainings = [job for job in due if isinstance(job, AttackJob)]
-    workshop = PoisoningWorkshop(track.brief)
+    due = due_jobs(look_up(experiment))
+    trainings = [job for job in due if isinstance(job, CellJob)]
+    worker = Worker(experiment.spec)
     for job in reversed(trainings[-3:]):  # in any order; each sees to the protection of its photos first
-        workshop(job)
-    left = due_jobs(track, experiment.store)
-    assert len(left) < len(due) - 3
-    assert not set(trainings[-3:]) & {job for job in left if isinstance(job, AttackJob)}
+        worker(job)
+    left = {job.name for job in due_jobs(look_up(experiment))}
+    assert left.isdisjoint(job.name for job in trainings[-3:])
     resumed = run(config)
     assert report_bytes(resumed.folder) == report_bytes(finished[0].folder)
     assert answers(experiment) == answers(prepare(finished[1]))
@@ -174,9 +190,20 @@ def test_killed_in_the_middle_of_the_trainings_and_resumed(
 
 def test_what_changes_an_answer_changes_its_key_and_what_does_not_does_not(tmp_path: Path, faces_cache: Path) -> None:
     def keys(*more: str) -> set[str]:
-        track = track_of(prepare(compose(tmp_path, faces_cache, *more)))
-        originals = [cell.originals for cell in track.brief.cells]
-        return {attack_key(track.brief, job, originals[job.cell])[0] for job in track.jobs()}
+        experiment = prepare(compose(tmp_path, faces_cache, *more))
+        publication = publication_of(experiment)
+        unprotected = [
+            CellPhotos(
+                "poisoning",
+                number,
+                tuple(
+                    chunk_photos(one, UnitState({"pixels": one.original, "status": []}), publication.faces)
+                    for one in units
+                ),
+            )
+            for number, units in enumerate(publication.units)
+        ]
+        return set(answer_keys(experiment, unprotected))
 
     base = keys()
     assert keys("statistics.resamples=10", "runtime.workers=2") == base
@@ -185,15 +212,19 @@ def test_what_changes_an_answer_changes_its_key_and_what_does_not_does_not(tmp_p
         "attackers.small.learning_rate=0.1",
         "regimes.adversarial.adversary.radius_255=3",
     ):
-        assert keys(f"poisoning.{change}") != base
-    assert keys("poisoning.seeds=[0,1,2]") > base
+        assert keys(f"protocols.poisoning.{change}") != base
+    assert keys("protocols.poisoning.seeds=[0,1,2]") > base
     assert not keys("seed=1") & base
     assert not keys("dataset.seed=1") & base
 
 
 def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: Path, faces_cache: Path) -> None:
-    more = ["+attacker@poisoning.attackers.bad=raising", "poisoning.methods.opom_convex_hull.steps=1"]
-    config = compose(tmp_path, faces_cache, *more, "poisoning.seeds=[0]", "poisoning.clean_shares=[0.0]")
+    more = [
+        "+attacker@protocols.poisoning.attackers.bad=raising",
+        "protocols.poisoning.methods.opom_convex_hull.steps=1",
+    ]
+    one_scenario = ["protocols.poisoning.seeds=[0]", "protocols.poisoning.clean_shares=[0.0]"]
+    config = compose(tmp_path, faces_cache, *more, *one_scenario)
     outcome = run(config)
     found = psr(outcome)
     bad = found[found["target"] == "bad"]
@@ -203,10 +234,8 @@ def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: 
     assert (found.loc[found["target"] != "bad", "n"] == 6).all()
     assert any("this attacker never learns" in problem for problem in outcome.problems)
     assert "this attacker never learns" in (outcome.folder / "report.md").read_text(encoding="utf-8")
-    experiment = prepare(config)
-    assert due_jobs(track_of(experiment), experiment.store) == []
-    again = run(compose(tmp_path, faces_cache, *more, "poisoning.seeds=[0]", "poisoning.clean_shares=[0.0]",
-                        "runtime.retry_failed=true"))  # fmt: skip
+    assert due_jobs(look_up(prepare(config))) == []
+    again = run(compose(tmp_path, faces_cache, *more, *one_scenario, "runtime.retry_failed=true"))
     assert again.problems == outcome.problems
 
 
@@ -215,12 +244,12 @@ def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path
         compose(
             tmp_path,
             faces_cache,
-            "+attacker@poisoning.attackers.silent=silent",
-            "~poisoning.methods.opom_convex_hull",
-            "~poisoning.methods.em_class",
-            "~poisoning.more_epsilons_255.em_class",
-            "poisoning.seeds=[0]",
-            "poisoning.variants_on=[]",
+            "+attacker@protocols.poisoning.attackers.silent=silent",
+            "~protocols.poisoning.methods.opom_convex_hull",
+            "~protocols.poisoning.methods.em_class",
+            "~protocols.poisoning.more_epsilons_255.em_class",
+            "protocols.poisoning.seeds=[0]",
+            "protocols.poisoning.variants_on=[]",
         )
     )
     found = psr(outcome).query("target == 'silent'")
@@ -234,13 +263,13 @@ def test_a_method_that_fails_on_a_photo_is_a_row_and_is_never_trained_on(tmp_pat
         compose(
             tmp_path,
             faces_cache,
-            "+method@poisoning.methods.broken=every_third_fails",
-            "+method@poisoning.methods.raising=raises",
-            "~poisoning.methods.opom_convex_hull",
-            "~poisoning.methods.em_class",
-            "~poisoning.more_epsilons_255.em_class",
-            "poisoning.seeds=[0]",
-            "poisoning.variants_on=[]",
+            "+method@protocols.poisoning.methods.broken=every_third_fails",
+            "+method@protocols.poisoning.methods.raising=raises",
+            "~protocols.poisoning.methods.opom_convex_hull",
+            "~protocols.poisoning.methods.em_class",
+            "~protocols.poisoning.more_epsilons_255.em_class",
+            "protocols.poisoning.seeds=[0]",
+            "protocols.poisoning.variants_on=[]",
         )
     )
     found = psr(outcome).set_index("method")
@@ -264,78 +293,95 @@ def test_unprotected_photos_are_a_share_of_each_person_drawn_by_the_seed() -> No
 
 def test_training_photos_are_the_published_ones_and_the_drawn_originals(finished: tuple[Outcome, DictConfig]) -> None:
     experiment = prepare(finished[1])
-    track = track_of(experiment)
-    workshop = PoisoningWorkshop(track.brief)
-    number = [cell.label for cell in track.cells].index("random_sign 16/255")
-    plain, shared = (s for s in track.scenarios if s.attacker == "small" and s.regime == "standard")
-    whole = workshop._training_photos(AttackJob(number, plain, 0))
-    mixed = workshop._training_photos(AttackJob(number, shared, 0))
-    original = track.train.images
+    publication, protocol, worker = publication_of(experiment), protocol_of(experiment), Worker(experiment.spec)
+    number = [cell.label for cell in publication.cells].index("random_sign 16/255")
+    photos = look_up(experiment).cells("poisoning")[number]
+    plain, shared = (
+        one.condition for one in questions(experiment, judge="small", regime="standard") if one.condition.draw == 0
+    )
+    whole = protocol.training_photos(plain, photos, worker)
+    mixed = protocol.training_photos(shared, photos, worker)
+    original = publication.faces.images
     back = [row for row in range(len(whole)) if torch.equal(mixed[row], original[row])]
-    assert back == unprotected_rows(track.train.identity, 0.25, 0, 0)
+    assert back == unprotected_rows(publication.faces.identity, 0.25, 0, 0)
     kept = [row for row in range(len(whole)) if row not in back]
     assert torch.equal(mixed[kept], whole[kept])
     assert (whole.int() - original.int()).abs().max() == 16
 
 
 def test_people_can_be_fewer_and_masks_come_from_the_photos_they_go_onto(tmp_path: Path, faces_cache: Path) -> None:
-    experiment = prepare(compose(tmp_path, faces_cache, "poisoning.identities=2"))
-    track = track_of(experiment)
-    assert track.train.identities() == track.test.identities()
-    assert len(track.train.identities()) == 2
-    for cell, units in zip(track.cells, track.brief.cells, strict=True):
-        whole = cell.method == "em_class"
-        assert len(units.units) == 1
-        for unit, _ in units.units:
-            assert all(set(rows) <= set(unit.chunk.probes) and len(rows) == 3 for rows in unit.chunk.references), whole
+    experiment = prepare(compose(tmp_path, faces_cache, "protocols.poisoning.identities=2"))
+    publication = publication_of(experiment)
+    assert publication.faces.identities() == experiment.faces["test"].identities()
+    assert len(publication.faces.identities()) == 2
+    for cell, units in zip(publication.cells, publication.units, strict=True):
+        assert len(units) == 1, cell.label
+        for planned in units:
+            chunk = planned.unit.chunk
+            assert all(set(rows) <= set(chunk.probes) and len(rows) == 3 for rows in chunk.references)
 
 
 def test_other_people_are_classes_of_the_attacker_and_of_nobody_else(tmp_path: Path, faces_cache: Path) -> None:
-    alone = track_of(prepare(compose(tmp_path, faces_cache, "poisoning.identities=2")))
-    config = compose(tmp_path, faces_cache, "poisoning.identities=2", "poisoning.other_identities=null")
+    two = "protocols.poisoning.identities=2"
+    alone = prepare(compose(tmp_path, faces_cache, two))
+    config = compose(tmp_path, faces_cache, two, "protocols.poisoning.other_identities=null")
     experiment = prepare(config)
-    track = track_of(experiment)
-    assert track.other_people == 1
-    assert set(track.brief.other_labels) == {2} and set(track.brief.test_labels) == {0, 1}
-    assert str(track.brief.cells) == str(alone.brief.cells)  # nan, the budget of none, is never equal
+    publication, others = publication_of(experiment), experiment.faces["others"]
+    assert len(others.identities()) == 1
+    assert set(others.identity).isdisjoint(publication.faces.identity)
+    assert [one.unit.key for one in experiment.units] == [one.unit.key for one in alone.units]
     outcome = run(config)
     assert outcome.results.setup["poisoning_other_identities"] == 1
-    photos = PoisoningWorkshop(track.brief)._training_photos(AttackJob(0, track.scenarios[0], 0))
-    assert len(photos) == len(track.train) + len(track.brief.other_labels)
-    whole = prepare(compose(tmp_path, faces_cache)).poisoning
-    assert whole is not None
-    other = whole.train.images[[name not in track.train.identities() for name in whole.train.identity]]
-    assert torch.equal(photos[len(track.train) :], other)
+    everybody = publication_of(prepare(compose(tmp_path, faces_cache))).faces
+    assert torch.equal(
+        others.images, everybody.images[[name not in publication.faces.identities() for name in everybody.identity]]
+    )
     assert {answer for row in answers(experiment).values() for answer in row} <= {0, 1, 2}
     report = (outcome.folder / "report.md").read_text(encoding="utf-8")
     assert "An attacker who guesses scores 66.7." in report
 
 
 def test_others_are_told_apart_by_whom_they_come_after(tmp_path: Path, faces_cache: Path) -> None:
-    world = ("dataset.poison_identities=4", "poisoning.other_identities=1")
+    world = ("dataset.poison_identities=4", "protocols.poisoning.other_identities=1")
     after = {
-        count: track_of(prepare(compose(tmp_path, faces_cache, *world, f"poisoning.identities={count}"))).brief
+        count: prepare(compose(tmp_path, faces_cache, *world, f"protocols.poisoning.identities={count}"))
         for count in (2, 3)
     }
-    assert after[2].others != after[3].others and after[2].other_pixels != after[3].other_pixels
+    assert after[2].spec.faces["others"] != after[3].spec.faces["others"]
+    inputs = [dict(questions(one)[0].judge.inputs)["others"] for one in after.values()]
+    assert inputs[0] != inputs[1]
+
+
+def test_limits_of_the_plan_hold_for_what_is_published_too(tmp_path: Path, faces_cache: Path) -> None:
+    limit = "+plan.limits.opom_convex_hull={people: 2, photos: 3}"
+    outcome = run(compose(tmp_path, faces_cache, limit, "protocols.poisoning.seeds=[0]"))
+    found = psr(outcome).query("target == 'small' and transform == 'standard'").set_index("method")
+    assert found.loc["opom_convex_hull", ["n", "n_identities"]].tolist() == [4, 2]
+    assert found.loc["identity", ["n", "n_identities"]].tolist() == [6, 3]
+    assert outcome.results.setup["fewer_probes"] == "opom_convex_hull on 3 photos of 2 people"
 
 
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(
     tmp_path: Path, faces_cache: Path
 ) -> None:
-    track = track_of(prepare(compose(tmp_path, faces_cache, "method=rem", "method.epsilon_255=3")))
-    assert [cell.label for cell in track.cells] == ["identity", "random_sign 3/255", "rem 3/255"]
+    experiment = prepare(compose(tmp_path, faces_cache, "method=rem", "method.epsilon_255=3"))
+    assert [cell.label for cell in publication_of(experiment).cells] == ["identity", "random_sign 3/255", "rem 3/255"]
 
 
 def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list[str]) -> None:
+    taken_out = (
+        "more_epsilons_255.em_class",
+        *(f"methods.{key}" for key in ("em_max", "em_sample", "em_class", "rem")),
+    )
+    taken_out += ("attackers.ir", "attackers.mobilefacenet")
+    set_to = ("seeds=[0]", "variants_on=[]", "attackers.inception_resnet.epochs=1", "methods.opom_convex_hull.steps=1")
     small: Sequence[str] = (
-        "poisoning=survey", "dataset.poison_identities=2", "dataset.poison_images=5",
-        "poisoning.seeds=[0]", "poisoning.variants_on=[]", "~poisoning.more_epsilons_255.em_class",
-        "~poisoning.methods.em_max", "~poisoning.methods.em_sample", "~poisoning.methods.em_class",
-        "~poisoning.methods.rem", "~poisoning.attackers.ir", "~poisoning.attackers.mobilefacenet",
-        "poisoning.attackers.inception_resnet.epochs=1", "methods.pgd.steps=1", "epsilons_255=[8]",
-        "methods.opom_convex_hull.steps=1", "poisoning.methods.opom_convex_hull.steps=1",
-    )  # fmt: skip
+        "protocol@protocols.poisoning=poisoning_survey",
+        *("dataset.poison_identities=2", "dataset.poison_images=5", "epsilons_255=[8]"),
+        *("methods.pgd.steps=1", "methods.opom_convex_hull.steps=1"),
+        *(f"~protocols.poisoning.{name}" for name in taken_out),
+        *(f"protocols.poisoning.{name}" for name in set_to),
+    )
     outcome = run(compose_config([*tiny_overrides, *small], config_dirs=[str(CONFIG_DIR)]))
     protocols = set(outcome.results.measurements["protocol"])
     assert protocols == {"identification", "verification", "quality", "poisoning"}
@@ -350,18 +396,26 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("+poisoning.budget=3",), "poisoning has no setting 'budget'"),
-        (("~poisoning.seeds",), "poisoning .* lacks .*|poisoning has no setting 'seeds' or lacks it"),
+        (("+protocols.poisoning.budget=3",), "protocols.poisoning has no setting 'budget'"),
         (("dataset.poison_identities=0",), "has no train photos"),
         (("dataset.poison_identities=1",), "at least two people"),
-        (("poisoning.attackers.small.epochs=0",), "poisoning.attackers.small.epochs is 0: it must be"),
-        (("poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
-        (("poisoning.clean_shares=[1.0]",), r"poisoning.clean_shares is \[1.0\]: it must be"),
-        (("poisoning.variants_on=[nobody]",), "variants_on names nobody"),
-        (("poisoning.surrogates=[nobody]",), "surrogates names nobody"),
-        (("+poisoning.more_epsilons_255.pgd=[3]",), "more_epsilons_255 names pgd"),
-        (("~poisoning.attackers",), "poisoning has no setting 'attackers'"),
-        (("poisoning.methods.em_class.max_rounds=0",), "poisoning.methods.em_class.max_rounds is 0: it must be"),
+        (
+            ("protocols.poisoning.attackers.small.epochs=0",),
+            "protocols.poisoning.attackers.small.epochs is 0: it must be",
+        ),
+        (("protocols.poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
+        (("protocols.poisoning.clean_shares=[1.0]",), r"protocols.poisoning.clean_shares is \[1.0\]: it must be"),
+        (
+            ("protocols.poisoning.variants_on=[nobody]",),
+            "variants_on is nobody: it must be a list of names of attackers",
+        ),
+        (("protocols.poisoning.surrogates=[nobody]",), "surrogates names nobody"),
+        (("+protocols.poisoning.more_epsilons_255.pgd=[3]",), "more_epsilons_255 names pgd"),
+        (("~protocols.poisoning.attackers",), "protocols.poisoning"),
+        (
+            ("protocols.poisoning.methods.em_class.max_rounds=0",),
+            "protocols.poisoning.methods.em_class.max_rounds is 0: it must be",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -373,24 +427,13 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_predictions_are_the_same_bytes_in_another_process_order(finished: tuple[Outcome, DictConfig]) -> None:
-    """Each stored answer again, alone: equal to what the run stored."""
+    """A stored answer again, alone: equal to what the run stored."""
     experiment = prepare(finished[1])
-    track = track_of(experiment)
-    workshop = PoisoningWorkshop(track.brief)
-    job = list(track.jobs())[-1]
-    from cloakbench.bench.protocols.poisoning.training import train_and_answer
-
-    predicted, learnt = train_and_answer(
-        track.brief.attackers[job.scenario.attacker],
-        track.brief.regimes[job.scenario.regime],
-        workshop._training_photos(job),
-        torch.tensor(track.brief.labels),
-        track.test.images,
-        f"0-{job.seed}",
-        torch.device("cpu"),
-    )
-    key, _ = attack_key(track.brief, job, published(experiment.store, track.brief.cells[job.cell]).pixels)
+    protocol, question = protocol_of(experiment), questions(experiment)[-1]
+    photos = look_up(experiment).cells("poisoning")[-1]
+    again = protocol.respond(question.judge, question.condition, photos, Worker(experiment.spec))
+    key = answer_key(protocol, question, photos, experiment.spec)
     stored = experiment.store.read_tensors(ATTACKS, key)
     assert stored is not None
-    assert torch.equal(stored[0]["predicted"], predicted)
-    assert np.isclose(stored[1]["train_accuracy"], learnt)
+    assert torch.equal(stored[0]["predicted"], again.tensors["predicted"])
+    assert np.isclose(stored[1]["train_accuracy"], again.note["train_accuracy"])

@@ -1,0 +1,144 @@
+"""Protecting a unit: train where the method does, protect, save as 8 bits, keep what is known about the photos.
+
+Only the read-back 8-bit photos are ever measured (invariant 1).
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.hashing import Inputs, content_key, tensor_digest
+from cloakbench.bench.core.machine import machine_trouble
+from cloakbench.bench.core.status import METHOD_FAILED
+from cloakbench.bench.engine.plan import Unit
+from cloakbench.bench.engine.pool import Busy
+from cloakbench.bench.engine.publication import PlannedUnit, UnitState
+from cloakbench.bench.engine.unit_state import unit_state
+from cloakbench.bench.engine.worker import Worker, to_float
+from cloakbench.bench.store.store import StoreError
+from cloakbench.methods.base import Cost, Learnt, People, Protected, Protector, Resources
+
+log = logging.getLogger(__name__)
+
+_TRAINED_FROM = ("method", "code", "surrogates", "auxiliary", "seed")
+"""Inputs of a unit that can change what its method trains; the people of the unit cannot."""
+
+
+def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
+    """What is stored of a unit once it has been protected, by this process or another; busy while another does it."""
+    unit = planned.unit
+    with worker.store.claim(unit.key, wait=False) as mine:
+        if not mine:
+            return Busy.after_a_pause()
+        state = unit_state(worker.store, unit.key)
+        if state.about:
+            return state
+        try:
+            if isinstance(busy := _protect(worker, unit, planned.inputs), Busy):
+                return busy
+        except Exception as problem:  # a method may raise anything; its photos become rows with a status
+            if isinstance(problem, StoreError) or machine_trouble(problem):
+                raise
+            failure = {"status": METHOD_FAILED, "reason": reason_of(problem), "details": traceback.format_exc()}
+            worker.store.write_json("failures", unit.key, failure)
+            return UnitState(failure=failure)
+        state = unit_state(worker.store, unit.key)
+        if not state.about:
+            raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
+        return state
+
+
+def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
+    """Protect and save; busy while another process trains the method."""
+    protector = worker.protector(unit.cell)
+    resources = Resources(
+        tuple(worker.network(key) for key in unit.cell.surrogates),
+        worker.faces("auxiliary") if "auxiliary" in protector.needs and "auxiliary" in worker.spec.faces else None,
+        worker.spec.seed,
+        worker.device,
+    )
+    training = {}
+    if protector.is_trained:
+        learnt = _learnt(worker, unit, protector, resources, inputs)
+        if learnt is None:
+            return Busy.after_a_pause()
+        resources = replace(resources, learnt=learnt.tensors)
+        training = {"training": vars(learnt.cost)}
+    protected = protector.protect(photo_batch(worker, unit), resources)
+    faces = worker.faces(worker.spec.publications[unit.publication].photos)
+    names = [faces.image_id[row] for row in unit.chunk.probes]
+    worker.store.write_photos("protected", unit.key, protected.images, names, _about(protected, inputs) | training)
+    return None
+
+
+def _learnt(worker: Worker, unit: Unit, protector: Protector, resources: Resources, inputs: Inputs) -> Learnt | None:
+    """What the method trained for this cell, stored or made now; None while another process makes it."""
+    shared = {name: inputs[name] for name in _TRAINED_FROM}
+    key = content_key("learnt", shared)
+    # A letter in front: the lock of the unit, which this process holds, may share three digits with the key.
+    with worker.store.claim(f"L{key}", wait=False) as mine:
+        stored = worker.store.read_tensors("learnt", key)
+        if stored is not None:
+            return Learnt(stored[0], Cost(**stored[1]))
+        if not mine:
+            return None
+        log.info("training %s", unit.cell.label)
+        learnt = protector.learn(resources)
+        worker.store.write_tensors("learnt", key, learnt.tensors, shared, vars(learnt.cost))
+        return learnt
+
+
+def photo_batch(worker: Worker, unit: Unit) -> People:
+    """The photos of a unit as a method sees them."""
+    chunk, device = unit.chunk, worker.device
+    publication = worker.spec.publications[unit.publication]
+    photos = worker.faces(publication.photos)
+    rows = list(chunk.probes)
+    place = {identity: number for number, identity in enumerate(chunk.identities)}
+    references = targets = None
+    reference_id: tuple[tuple[str, ...], ...] = ()
+    if publication.references in worker.spec.faces and all(chunk.references):
+        given = worker.faces(publication.references)
+        references = torch.stack([to_float(given.images[list(r)], device) for r in chunk.references])
+        reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
+    if chunk.targets:
+        targets = to_float(worker.faces("auxiliary").images[list(chunk.targets)], device)
+    return People(
+        images=to_float(photos.images[rows], device),
+        image_id=tuple(photos.image_id[row] for row in rows),
+        person=torch.tensor([place[photos.identity[row]] for row in rows], device=device),
+        identities=chunk.identities,
+        references=references,
+        reference_id=reference_id,
+        landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
+        targets=targets,
+    )
+
+
+def training_cost(about: Mapping[str, Any] | None) -> dict[str, float]:
+    """Columns of the cost table for what a method trained once; all units of a cell tell the same."""
+    training = (about or {}).get("training", {})
+    return {
+        "training_seconds": training.get("seconds", 0.0),
+        "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
+    }
+
+
+def _about(protected: Protected, inputs: Inputs) -> dict[str, Any]:
+    return {
+        "inputs": dict(inputs),
+        "status": list(protected.status),
+        "linf_255": protected.linf_255.tolist(),
+        "l2_255": protected.l2_255.tolist(),
+        "cost": vars(protected.cost),
+        "warnings": list(protected.warnings),
+        "facts": dict(protected.facts),
+        "pixels": tensor_digest(protected.images),
+    }
