@@ -50,7 +50,8 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
         if method not in {*methods, *config.controls}:
             elsewhere = any(method in block for block in _method_lists(config))
-            left_out = config.method is not None or is_taken_out(config, f"{place}methods.{method}") or elsewhere
+            taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", place))
+            left_out = config.method is not None or taken_out or elsewhere
             if not elsewhere and (is_given(config, f"plan.limits.{method}") or not left_out):
                 raise ConfigError(f"plan.limits names {method}, which this experiment does not have")
             continue

@@ -100,7 +100,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
     block = OmegaConf.select(config, place.rstrip(".")) if place else config
     chosen = is_chosen(config, place)
     methods = chosen_methods(config, place)
-    if not methods:
+    if not methods and not place:
         raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
     labels = _labels_of(config, block, place)
     more = {} if chosen or not place else dict(block.get("more_epsilons_255") or {})

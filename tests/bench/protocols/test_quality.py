@@ -13,7 +13,7 @@ from pytorch_msssim import ms_ssim as reference_ms_ssim
 from pytorch_msssim import ssim as reference_ssim
 from torch import Tensor
 
-from cloakbench.bench.protocols.protocols.quality.image_metrics import (
+from cloakbench.bench.protocols.quality.metrics import (
     l2_255,
     linf_255,
     ms_ssim_w7,
