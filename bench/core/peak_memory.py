@@ -13,7 +13,6 @@ Mark one call of many, not each. Where Linux or glibc is missing, or the file ma
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ class MemoryMark:
 def mark_memory() -> MemoryMark | None:
     """Hand back free memory and set the process's peak to where it stands; None where that cannot be done.
 
-    The peak belongs to the process: marks neither nest nor run in two threads at once.
+    The peak belongs to the process: marks neither nest nor run in two threads at once, and ``ru_maxrss`` goes back too.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
     if trim is None:
@@ -49,13 +48,14 @@ def mark_memory() -> MemoryMark | None:
         return None
 
 
-def added_peak_mib(mark: MemoryMark | None) -> float:
-    """Most memory that was in use since the mark, beyond what was in use at the mark, in MiB; NaN without a mark.
+def added_peak_mib(mark: MemoryMark | None) -> float | None:
+    """Most memory that was in use since the mark, beyond what was in use at the mark, in MiB; None without a mark.
 
-    Pages of files that came in since then do not count.
+    Pages of files that came in since then do not count. Freed pages that are still in part in use cannot be handed back,
+    so the same work may differ by some 20 MiB.
     """
     if mark is None:
-        return math.nan
+        return None
     fields = _read_status()
     brought_in = max(0, fields["RssFile"] + fields["RssShmem"] - mark.of_files)
     return max(0, fields["VmHWM"] - mark.resident - brought_in) / 1024

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.bench.core.statistics import Floats, percentile_interval, wilson
@@ -137,14 +137,14 @@ def _on_common_photos(
 def _swap_test(sums: PersonSums, contrast: Floats, seed: int) -> float:
     """Share of the swaps in which the difference is at least as large as it is, in either direction."""
     cells = len(contrast) // 2
+    total = [part.sum(axis=0) for part in (sums.numerator, sums.denominator)]
     # What a swap of one person moves from the second method to the first, and takes from the second.
     moved = [part[:, cells:] - part[:, :cells] for part in (sums.numerator, sums.denominator)]
-    swaps, exact = _swaps(np.any(np.concatenate(moved, axis=1) != 0, axis=1), seed)
-    total = [part.sum(axis=0) for part in (sums.numerator, sums.denominator)]
-    change = [swaps @ part for part in moved]
+    differing = np.any(np.concatenate(moved, axis=1) != 0, axis=1)
+    swaps, exact = _swaps(int(differing.sum()), seed)
     top, bottom = (
-        np.concatenate([whole[:cells] + part, whole[cells:] - part], axis=1)
-        for whole, part in zip(total, change, strict=True)
+        whole + np.concatenate([change := swaps @ part[differing], -change], axis=1)
+        for whole, part in zip(total, moved, strict=True)
     )
     with np.errstate(invalid="ignore"):
         differences = np.abs((top / bottom) @ contrast)
@@ -153,12 +153,9 @@ def _swap_test(sums: PersonSums, contrast: Floats, seed: int) -> float:
     return as_large / len(swaps) if exact else (as_large + 1) / (len(swaps) + 1)
 
 
-def _swaps(differing: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.float64], bool]:
-    """Who is swapped, ``[R, P]`` of 0 and 1, and whether these are all the swaps there are."""
-    count = int(differing.sum())
-    if count > _EXACT_PEOPLE:
+def _swaps(people: int, seed: int) -> tuple[Floats, bool]:
+    """Who is swapped, ``[R, people]`` of 0 and 1, and whether these are all the swaps there are."""
+    if people > _EXACT_PEOPLE:
         rng = np.random.default_rng(stream_seed(seed, "swap by person"))
-        return rng.integers(2, size=(_SWAPS, len(differing))).astype(np.float64), False
-    swaps = np.zeros((2**count, len(differing)))
-    swaps[:, differing] = list(itertools.product((0.0, 1.0), repeat=count))
-    return swaps, True
+        return rng.integers(2, size=(_SWAPS, people), dtype=np.uint8).astype(np.float64), False
+    return np.array(list(itertools.product((0.0, 1.0), repeat=people))).reshape(2**people, people), True

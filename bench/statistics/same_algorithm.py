@@ -33,7 +33,7 @@ def same_algorithm(records: pd.DataFrame, ignore: Collection[str] = ()) -> list[
     for name, own in records.groupby(names, sort=False):
         if "status" in own and _OK not in set(own["status"]):
             continue
-        found = own.sort_values(axes, kind="stable")[compared].reset_index(drop=True)
+        found = own.sort_values(axes, kind="stable").loc[:, compared].reset_index(drop=True)
         label = ", ".join(str(part) for part in (name if isinstance(name, tuple) else (name,)) if part)
         alike = next((labels for known, labels in groups if known.equals(found)), None)
         if alike is None:
