@@ -51,8 +51,8 @@ def mark_memory() -> MemoryMark | None:
 def added_peak_mib(mark: MemoryMark | None) -> float | None:
     """Most memory that was in use since the mark, beyond what was in use at the mark, in MiB; None without a mark.
 
-    Pages of files that came in since then do not count. Freed pages that are still in part in use cannot be handed back,
-    so the same work may differ by some 20 MiB.
+    Pages of files that came in since then do not count. Pages of which a part is still in use cannot be handed back, so
+    the same work may differ by some 20 MiB.
     """
     if mark is None:
         return None

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from cloakbench.bench.core.statistics import ratio_interval
-from cloakbench.bench.statistics.comparisons import ALL, PAIR_COLUMNS, ROW_COLUMNS, Comparisons, compare_methods
+from cloakbench.bench.statistics.comparisons import PAIR_COLUMNS, ROW_COLUMNS, Comparisons, compare_methods
 from cloakbench.bench.statistics.photo_trials import photo_trials, photo_values
+from cloakbench.bench.statistics.rankings import ALL, Sampling, joint_means
 from cloakbench.bench.statistics.tie_groups import tie_groups
 
 PEOPLE, PHOTOS = 40, 8
@@ -49,7 +50,7 @@ def methods(gains: dict[str, float], **axes: object) -> pd.DataFrame:
 
 
 def compared(records: pd.DataFrame) -> Comparisons:
-    return compare_methods(photo_trials(records, counted, "psr"), "psr", 400, 0)
+    return compare_methods(photo_trials(records, counted, "psr"), "psr", Sampling(400, 0))
 
 
 def test_methods_with_overlapping_intervals_are_separated_and_equal_ones_share_a_letter() -> None:
@@ -72,6 +73,12 @@ def test_value_of_a_row_is_the_mean_of_the_rates_over_judges() -> None:
         for _, own in records.groupby("judge")
     ]
     assert compared(records).rows["value"].tolist() == pytest.approx([np.mean(rates)])
+
+
+def test_means_without_comparisons_are_those_of_the_comparison() -> None:
+    records = methods({"plain": 0.0, "better": 0.08})
+    means = joint_means(photo_trials(records, counted, "psr"), "psr", Sampling(400, 0))
+    pd.testing.assert_frame_equal(means, compared(records).rows.drop(columns="group"))
 
 
 def test_letters_and_decisions_tell_the_same() -> None:
@@ -137,7 +144,7 @@ def test_a_quantity_with_a_unit_is_ranked_by_its_direction() -> None:
     records = methods({"loud": 0.0, "soft": 0.0})
     records["linf_255"] = np.where(records["method"] == "loud", 8.0, 4.0)
     found = compare_methods(
-        photo_values(records, "linf_255"), "linf_255", 100, 0, higher_is_better=False, bounded=False
+        photo_values(records, "linf_255"), "linf_255", Sampling(100, 0, bounded=False), higher_is_better=False
     )
     assert found.rows["method"].tolist() == ["soft", "loud"]
     assert found.pairs["difference"].tolist() == [-4.0]
