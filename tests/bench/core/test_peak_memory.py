@@ -12,15 +12,15 @@ from cloakbench.bench.core import peak_memory
 from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 
 _ORDER = """
-import torch
+import numpy as np
 from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.engine.malloc import keep_freed_memory
 
 keep_freed_memory()
-kept = torch.ones(60 << 18)                       # 60 MiB that belong to nobody's work
+kept = np.ones(60 << 17)                            # 60 MiB that belong to nobody's work
 for size in (40, 300, 40, 5):
     mark = mark_memory()
-    work = [torch.ones(1 << 18) for _ in range(size)]  # size MiB in pieces that the allocator keeps when freed
+    work = [np.ones(1 << 17) for _ in range(size)]  # size MiB in pieces that the allocator keeps when freed
     del work
     print(added_peak_mib(mark))
 """
