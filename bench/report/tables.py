@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cloakbench.bench.protocols.poisoning.report import poisoning_table
 from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.reported.tables import reported_tables
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import (
     failures_table,
@@ -19,7 +21,6 @@ from cloakbench.bench.report.tables_rates import (
     robustness_tables,
     verification_tables,
 )
-from cloakbench.bench.report.tables_reported import reported_tables
 
 
 def build_tables(measured: Measured) -> list[Table]:
@@ -29,7 +30,7 @@ def build_tables(measured: Measured) -> list[Table]:
         methods_table(measured),
         *survey_tables(measured),
         *identification_tables(measured),
-        *reported_tables(measured),
+        *reported_tables(ResultLookup(measured.results)),
         *matrix_tables(measured),
         *verification_tables(measured),
         thresholds_table(measured.results),

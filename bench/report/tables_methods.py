@@ -12,7 +12,7 @@ from typing import Any
 from cloakbench.bench.protocols.poisoning.report import PSR, Poisoned
 from cloakbench.bench.report.index import Estimate, Measured, Run, is_control, records
 from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
-from cloakbench.bench.report.reported import load_survey_table
+from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.table import Column, Row, Table
 
 SURVEY_ROWS = {

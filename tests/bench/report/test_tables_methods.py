@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.reported import load_survey_table
+from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.tables_methods import SURVEY_ROWS, methods_table, survey_tables
 

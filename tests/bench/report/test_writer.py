@@ -60,6 +60,7 @@ def test_sections_come_in_reading_order(folder):
         "Recognisers",
         "Methods",
         "Identification",
+        "Reported beside measured",
         "Transfer",
         "Verification",
         "Picture quality",

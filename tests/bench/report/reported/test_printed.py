@@ -8,8 +8,7 @@ import math
 import pandas as pd
 import pytest
 
-from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.reported import (
+from cloakbench.bench.report.reported.printed import (
     COLUMNS,
     KEY,
     LOST,
@@ -19,10 +18,7 @@ from cloakbench.bench.report.reported import (
     load_reported,
     read_table,
     reported_folder,
-    surrogate_matches,
-    target_matches,
 )
-from cloakbench.bench.report.tables_reported import reported_tables
 
 FILES = sorted(entry.name for entry in reported_folder().iterdir() if entry.name.endswith(".csv"))
 LONG = [name for name in FILES if "_table" in name and not name.startswith("survey")]
@@ -114,33 +110,6 @@ def test_empty_folder_is_refused(tmp_path):
         load_reported(tmp_path)
 
 
-def test_models_match_by_name_backbone_and_head(results):
-    names = ("arcface", "cosface", "sface", "mobilenet", "senet", "ir50")
-    assert target_matches(results.models) == {name: name for name in names}
-    assert surrogate_matches(results.models) == {"arcface": "arcface", "cosface": "cosface"}
-    renamed = results.models.assign(name=[f"net{i}" for i in range(len(results.models))])
-    matches = target_matches(renamed)
-    assert matches["sface"] == "net2"
-    assert matches["mobilenet"] == "net3"
-    assert matches["senet"] == "net4"
-
-
-def test_reported_rows_stand_under_measured_ones(results):
-    paired, differences = reported_tables(Measured(results))
-    labels = [row.label for row in paired.rows[:3]]
-    assert labels == ["FI-UAP, measured", "reported, Table I", "reported, Table II"]
-    assert paired.rows[1].cells[0].value == 72.3
-    assert paired.rows[1].cells[-2].value == 68.3
-    assert "not comparable" in paired.footnotes[0]
-    first = differences.rows[0]
-    assert first.cells[6].value == pytest.approx(first.cells[4].value - 72.3)
-    assert first.cells[7].startswith("not comparable")
-
-
 def test_same_people_are_not_called_incomparable():
     assert comparability("Privacy-Commons v1", "privacy_commons").startswith("same protocol")
     assert comparability("synthetic world v1", "privacy_commons").startswith("not comparable")
-
-
-def test_without_a_matching_model_nothing_is_set_beside(small):
-    assert reported_tables(Measured(small)) == []

@@ -1,4 +1,4 @@
-"""The numbers that the papers print, read from ``results/reported`` and checked, and what may be set beside them."""
+"""The numbers that the papers print, read from ``results/reported`` and checked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from cloakbench.bench.report.index import text
+from cloakbench.bench.report.index import records
 
 KEY = ("paper", "table", "dataset", "task", "surrogate", "method", "target", "metric")
 COLUMNS = (*KEY, "value", "unit", "note")
@@ -21,16 +22,6 @@ LOST = "lost in extraction"
 """The note of a cell that the text of the paper does not contain; such a cell is empty."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-
-FACECLOAK_TABLES = {"1": ("I", "privacy_commons"), "2": ("II", "privacy_celebrities")}
-"""Identification tables of FaceCloak: number in the files to printed number and data set."""
-FACECLOAK_TARGETS = ("arcface", "cosface", "sface", "mobilenet", "senet", "ir50")
-FACECLOAK_SURROGATES = ("arcface", "cosface", "softmax")
-_BACKBONES = {
-    "mobilenet": ("mobilenet",),
-    "senet": ("senet", "se_resnet", "seresnet", "se-resnet"),
-    "ir50": ("ir50", "ir_50", "ir-50", "iresnet50", "ir_se_50"),
-}
 
 
 class ReportedSchemaError(ValueError):
@@ -59,6 +50,18 @@ def load_reported(folder: Traversable | None = None) -> pd.DataFrame:
     if len(frame) != len(frame.drop_duplicates(list(KEY))):
         raise ReportedSchemaError(f"two files in {folder} hold the same key")
     return frame
+
+
+def load_lines(folder: Traversable | None = None) -> dict[str, list[dict[str, Any]]]:
+    """The lines of `load_reported` by table: ``facecloak_1`` to its lines in printed order.
+
+    Raises:
+        ReportedSchemaError: as `load_reported`.
+    """
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for line in records(load_reported(folder)):
+        tables.setdefault(f"{line['paper']}_{line['table']}", []).append(line)
+    return tables
 
 
 def read_table(content: str, name: str) -> list[dict[str, Any]]:
@@ -106,47 +109,49 @@ def load_survey_table(number: int) -> tuple[list[str], list[dict[str, str]]]:
     return list(reader.fieldnames or ()), list(reader)
 
 
-def target_matches(models: pd.DataFrame) -> dict[str, str]:
-    """FaceCloak's target key to our model, for every key that one of our targets stands for.
-
-    A model matches by its own name first, then as a backbone (MobileNet, SENet, IR-50; by ``stands_for``, then by
-    backbone), then as a head (ArcFace, CosFace, SFace) on any other backbone. One model stands for one key; of several
-    models for one key the first in the order of ``models`` is taken.
-    """
-    return _match(models, "target", FACECLOAK_TARGETS)
-
-
-def surrogate_matches(models: pd.DataFrame) -> dict[str, str]:
-    """FaceCloak's surrogate key (arcface, cosface, softmax: heads) to our surrogate."""
-    return _match(models, "surrogate", FACECLOAK_SURROGATES)
+def is_comparable(dataset: str, reported_dataset: str) -> bool:
+    """Whether a run's data set is the one that a paper prints numbers for."""
+    return dataset.lower().replace("-", "_").replace(" ", "_").startswith(reported_dataset)
 
 
 def comparability(dataset: str, reported_dataset: str) -> str:
     """What may be concluded from a measured number beside a reported one."""
-    if dataset.lower().replace("-", "_").replace(" ", "_").startswith(reported_dataset):
+    if is_comparable(dataset, reported_dataset):
         return "same protocol and people, other weights"
     return "not comparable: other faces, networks, weights and gallery; only orderings may be read"
 
 
+def load_prose() -> list[dict[str, str]]:
+    """The lines of ``prose_claims.csv`` in order: seed (the paper), section, claim, value (may be empty), unit."""
+    content = (reported_folder() / "prose_claims.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(content), strict=True))
+
+
+def load_yaml(name: str) -> dict[str, Any]:
+    """A YAML file of ``results/reported`` as plain values.
+
+    Raises:
+        ReportedSchemaError: the file is no YAML, holds a key twice, or is no mapping.
+    """
+    content = (reported_folder() / name).read_text(encoding="utf-8")
+    try:
+        found = yaml.load(content, Loader=_UniqueKeys)
+    except yaml.YAMLError as problem:
+        raise ReportedSchemaError(f"{name}: {' '.join(str(problem).split())}") from problem
+    if not isinstance(found, dict):
+        raise ReportedSchemaError(f"{name}: expected a mapping at the top")
+    return found
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"{min(twice)} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _is_long_table(name: str) -> bool:
     return name.endswith(".csv") and "_table" in name and not name.startswith("survey_")
-
-
-def _match(models: pd.DataFrame, role: str, keys: tuple[str, ...]) -> dict[str, str]:
-    matches: dict[str, str] = {}
-    candidates = [line for line in models.to_dict("records") if role in line["roles"]]
-    for exact in (True, False):
-        for line in candidates:
-            key = str(line["name"]).lower() if exact else _stands_for(line, keys)
-            if key in keys and line["name"] not in matches.values():
-                matches.setdefault(key, line["name"])
-    return {key: matches[key] for key in keys if key in matches}
-
-
-def _stands_for(line: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    for described in (text(line["stands_for"]).lower(), str(line["backbone"]).lower()):
-        for key, spellings in _BACKBONES.items():
-            if key in keys and any(spelling in described for spelling in spellings):
-                return key
-    head = str(line["head"]).lower()
-    return head if head in keys and not line["robust"] else None
