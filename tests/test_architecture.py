@@ -23,7 +23,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"core"},
-    {"store"},
+    {"store", "statistics"},
     {"report"},
     {"config"},
     {"engine"},

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cloakbench.bench.core.statistics import Interval, ratio_intervals
 from cloakbench.bench.core.status import OK, TARGET_FAILED, UNAVAILABLE
+from cloakbench.bench.statistics.intervals import Interval, ratio_intervals
 
 MEASUREMENT_FIELDS = ("metric", "value", "low", "high", "n", "n_failed", "n_identities", "status", "note")
 """Columns that a protocol fills; the engine adds the axes of the experiment (see ``bench.report.results``)."""

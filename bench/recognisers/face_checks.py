@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.bench.core.statistics import identity_weights, percentile_interval, ratio_interval
 from cloakbench.bench.protocols.recognition.responses import answered
 from cloakbench.bench.recognisers.pair_rates import area_under_curve
+from cloakbench.bench.statistics.intervals import identity_weights, percentile_interval, ratio_interval
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import InputSpec, Recogniser, embed_in_batches
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cloakbench.bench.core.statistics import identity_weights, percentile_interval, wilson
 from cloakbench.bench.core.status import OK, UNAVAILABLE
 from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.protocols.verification.calibration import FARS, MIN_ACCEPTED_PAIRS
 from cloakbench.bench.protocols.verification.protocol import far_label
+from cloakbench.bench.statistics.intervals import identity_weights, percentile_interval, wilson
 
 FOLDS = 10
 PAIR_FIELDS = (*MEASUREMENT_FIELDS[:4], "standard_error", *MEASUREMENT_FIELDS[4:])

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cloakbench.bench.core.statistics import Floats, Interval, identity_weights, percentile_interval, wilson
+from cloakbench.bench.statistics.intervals import Floats, Interval, identity_weights, percentile_interval, wilson
 
 COLLAPSED = 1e-9
 """Intervals narrower than this have no spread in them but that of rounding."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.core.statistics import Floats, percentile_interval, wilson
+from cloakbench.bench.statistics.intervals import Floats, percentile_interval, wilson
 from cloakbench.bench.statistics.joint_intervals import (
     COLLAPSED,
     PersonSums,

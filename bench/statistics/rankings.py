@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cloakbench.bench.core.statistics import Floats, Interval
+from cloakbench.bench.statistics.intervals import Floats, Interval
 from cloakbench.bench.statistics.joint_intervals import joint_interval
 from cloakbench.bench.statistics.photo_trials import ROW
 from cloakbench.bench.statistics.small_samples import is_small

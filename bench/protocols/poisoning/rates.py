@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cloakbench.bench.core.statistics import ratio_intervals
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.statistics.intervals import ratio_intervals
 
 PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.core.statistics import mean_intervals
 from cloakbench.bench.core.status import OK, UNAVAILABLE
 from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.statistics.intervals import mean_intervals
 from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX, FeatureDistance, LpipsAlex
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

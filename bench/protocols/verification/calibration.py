@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cloakbench.bench.core.statistics import identity_weights, percentile_interval, wilson
 from cloakbench.bench.core.status import OK, UNAVAILABLE
 from cloakbench.bench.protocols.recognition.responses import answered
+from cloakbench.bench.statistics.intervals import identity_weights, percentile_interval, wilson
 
 FARS = (1e-1, 1e-2, 1e-3)
 """False accept rates that are reported unless a configuration says otherwise."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.checks import CheckResult
-from cloakbench.bench.core.statistics import identity_weights
 from cloakbench.bench.recognisers.face_checks import (
     Faces,
     Judge,
@@ -25,6 +24,7 @@ from cloakbench.bench.recognisers.face_checks import (
     separation,
     wrong_inputs,
 )
+from cloakbench.bench.statistics.intervals import identity_weights
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.synthetic.world import SyntheticWorld
 from cloakbench.models.base import InputSpec, Recogniser

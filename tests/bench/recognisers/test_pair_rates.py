@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloakbench.bench.core.statistics import identity_weights
 from cloakbench.bench.recognisers.pair_rates import (
     ScoredPairs,
     area_under_curve,
@@ -18,6 +17,7 @@ from cloakbench.bench.recognisers.pair_rates import (
     pair_rates,
     people_of_pairs,
 )
+from cloakbench.bench.statistics.intervals import identity_weights
 from cloakbench.models.training import evaluate
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cloakbench.bench.core.statistics import ratio_interval
 from cloakbench.bench.statistics.comparisons import PAIR_COLUMNS, ROW_COLUMNS, Comparisons, compare_methods
+from cloakbench.bench.statistics.intervals import ratio_interval
 from cloakbench.bench.statistics.photo_trials import photo_trials, photo_values
 from cloakbench.bench.statistics.rankings import ALL, Sampling, joint_means
 from cloakbench.bench.statistics.tie_groups import tie_groups

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from cloakbench.bench.core.statistics import identity_weights, ratio_interval, ratio_intervals, wilson
+from cloakbench.bench.statistics.intervals import identity_weights, ratio_interval, ratio_intervals, wilson
 from cloakbench.bench.statistics.joint_intervals import PersonSums, joint_interval, side_by_side
 
 

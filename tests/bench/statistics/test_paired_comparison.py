@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import bootstrap, permutation_test
 from statsmodels.stats.multitest import multipletests
 
-from cloakbench.bench.core.statistics import ratio_interval, wilson
+from cloakbench.bench.statistics.intervals import ratio_interval, wilson
 from cloakbench.bench.statistics.paired_comparison import holm, paired_difference
 
 PEOPLE, PHOTOS = 50, 10

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from cloakbench.bench.core.statistics import (
+from cloakbench.bench.statistics.intervals import (
     identity_weights,
     mean_interval,
     ratio_interval,
