@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Iterat
                 runpy.run_path(words[0], run_name="__main__")
                 continue
             assert program == "cloakbench", command
-            more = [] if words[0] == "check" else [f"paths.cache={faces_cache}", "runtime.workers=0"]
+            more = [] if words[0] in ("check", "list") else [f"paths.cache={faces_cache}", "runtime.workers=0"]
             assert main([*words, *more]) == 0, command
         yield folder
         for name in set(sys.modules) - known:
