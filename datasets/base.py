@@ -1,4 +1,4 @@
-"""What a data set hands to the benchmark: faces in named roles, with a manifest.
+"""`Dataset` and `FaceSet`: faces in named roles, with a manifest, as a data set hands them to the benchmark.
 
 Images are 8-bit RGB, NCHW, aligned to the 112x112 ArcFace template unless a data set says otherwise.
 """
@@ -99,7 +99,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which images an experiment used, each with its digest. Tables refuse to mix digests (design section 3)."""
+    """Which images an experiment used, each with its digest. The report of one run never mixes digests."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""What a photo file says beside its pixels, and how much of it a published copy repeats.
+"""Metadata of a photo file: what it says beside its pixels, and how much of that a published copy repeats.
 
 Two policies:
 

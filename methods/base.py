@@ -269,8 +269,9 @@ class Protector(ABC):
     def fit(self, people: People, bench: Workbench) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
 
-        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2), except those that
-        poison training: their noise is made for the very photos that are published. Default: nothing.
+        Methods of identity scope or wider never look at ``people.images`` here (invariant 2 of
+        ``docs/architecture.md``), except those that poison training: their noise is made for the very photos that are
+        published. Default: nothing.
         """
         return None
 

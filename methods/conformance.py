@@ -1,8 +1,7 @@
-"""What every protection method has to keep, checked on a tiny world made on the spot.
+"""Conformance of protection methods: what every one has to keep, checked on a tiny world made on the spot.
 
 ``cloakbench check method=...`` and the tests run the same suite: six small seeded faces of three people, a randomly
-initialised convolutional recogniser, no weights, a few seconds. Oracle numbers refer to the methods' specification:
-O-1 budget, O-2 determinism, O-3 zero budget, O-4 loss, O-5 masks and probes, O-6 batches, O-7 frozen models.
+initialised convolutional recogniser, no weights, a few seconds. ``docs/architecture.md`` lists the checks by number.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from cloakbench.models.base import Recogniser
 
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
-where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
+where a gradient is almost zero (invariant 6 there). Sharing a random draw over a batch changes far more."""
 
 
 def _trained(protector: Protector) -> Resources:

@@ -1,4 +1,4 @@
-"""What every recogniser has to keep, whatever its weights: checked on a few images, in as many forward passes.
+"""Conformance of recognisers: what each has to keep, whatever its weights, checked on a few images in as few passes.
 
 ``cloakbench check model=...`` and the tests run the same suite. What a recogniser has to do on faces, its accuracy and
 its input convention, is checked in :mod:`cloakbench.bench.recognisers.face_checks`, because that needs faces.

@@ -1,4 +1,4 @@
-"""What lies where weights should be: pages, pointers, texts and archives that people save as weights, told by content.
+"""Formats of files that lie where weights should be: pages, pointers, texts, archives, told by their content.
 
 Nothing is interpreted here but a few leading bytes, the table of a zip file, and small JSON texts.
 """

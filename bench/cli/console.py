@@ -1,4 +1,4 @@
-"""Where the commands print."""
+"""The console that every command prints to."""
 
 from __future__ import annotations
 

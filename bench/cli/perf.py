@@ -1,4 +1,4 @@
-"""What the methods cost beyond the network passes they cannot avoid: ``python -m cloakbench.bench.cli.perf``.
+"""``cloakbench perf``: the cost of methods beyond the network passes that they cannot avoid.
 
 Every ratio compares two things run in turn in one process on the same model and photos, and is the median over the
 turns, so that a slow moment of the machine hits both. The models are the largest of the embedded zoo

@@ -1,4 +1,4 @@
-"""What Hydra shows instead of working: a config, where it comes from, completions for a shell."""
+"""Views of Hydra in place of work: a config, where it comes from, completions for a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings stand on the command line, as opposed to those that a preset brings.
+"""Given settings: those that stand on the command line, as opposed to those that a preset brings.
 
 A budget that somebody types is meant for this run; one that a preset lists may have no use in it. The command line
 notes the dotted names of what was typed in ``given``, a setting of the experiment that is no part of any key.

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a command line, in one line."""
+"""Mistakes in the settings of a command line, each told in one line."""
 
 from __future__ import annotations
 

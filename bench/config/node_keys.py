@@ -1,4 +1,4 @@
-"""What the nodes of a config (mappings with a ``_target_``) bring into a content key: settings, code, named files."""
+"""Keys of config nodes (mappings with a ``_target_``): the settings, code and named files that enter a content key."""
 
 from __future__ import annotations
 

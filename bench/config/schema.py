@@ -1,4 +1,4 @@
-"""What kind of value each setting of an experiment or a command takes, so that a wrong one is one line, no traceback.
+"""Schema of an experiment and of commands: the kind of each setting, so that a wrong value is one line, no traceback.
 
 Settings of methods, models and data sets are held against the annotations of their constructors
 (:mod:`cloakbench.bench.config.annotations`), which then say what is out of range.

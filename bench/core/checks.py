@@ -1,4 +1,4 @@
-"""What a conformance suite says: one result per check, in one shape for methods and models."""
+"""Check results: what a conformance suite says, one per check, in one shape for methods and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which code made a result: a digest of a module and of everything in its project it is built on.
+"""Code digests: the code that made a result, a module and everything of its project that it is built on.
 
 Cache keys hold this digest, so an edit that could change a result gives a new key and a stale entry is never read.
 What is written how does not count (:mod:`cloakbench.bench.core.canonical_code`), nor do the names and places of

@@ -1,5 +1,4 @@
-"""What went wrong, in one line and without secrets: the form of errors that end a call, and of failures that become
-rows."""
+"""One-line errors without secrets: those that end a call, and the reasons of failures that become rows."""
 
 from __future__ import annotations
 

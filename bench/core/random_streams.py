@@ -2,7 +2,8 @@
 
 A stream is named by what it is for, such as ``(seed, "pgd", image_id)``. Two draws with the same name are equal
 whatever was drawn before, on any worker and in any order, which is what makes results independent of batch size,
-scheduling and interruption (design invariant 6). Nothing here reads or writes the global random state.
+scheduling and interruption (invariant 6 of ``docs/architecture.md``). Nothing here reads or writes the global random
+state.
 """
 
 from __future__ import annotations

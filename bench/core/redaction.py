@@ -1,4 +1,4 @@
-"""What must not be written down: the parts of addresses and settings that open a door.
+"""Redaction of what must not be written down: the parts of addresses and settings that open a door.
 
 User, password, query and fragment of an address may be credentials (a signed address is nothing else), and so may be
 settings and environment variables that are called so. In the path of an address, a part that looks like a key (long,

@@ -1,4 +1,4 @@
-"""How much an experiment will take: photos, disk, time. Upper bounds and estimates, from the plan."""
+"""Estimate of an experiment from its plan: photos, disk, time; upper bounds where nothing better is known."""
 
 from __future__ import annotations
 

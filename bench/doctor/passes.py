@@ -1,4 +1,4 @@
-"""How many network passes a method takes per photo, counted on photos of noise and a network that costs nothing."""
+"""Pass counts: network passes of a method per photo, counted on photos of noise and a network that costs nothing."""
 
 from __future__ import annotations
 

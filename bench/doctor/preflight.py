@@ -1,4 +1,4 @@
-"""What an experiment needs that is not here: settings, weight files, data, packages, room. Nothing is fetched.
+"""Preflight: what an experiment needs that is not here (settings, weights, data, packages, room). Fetches nothing.
 
 Weight files are looked for by name and checked by digest; no network is built, no photo opened, no face rendered.
 """

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, device, commit. Written beside every result."""
+"""Environment of a run: versions, device, commit. Written beside every result."""
 
 from __future__ import annotations
 

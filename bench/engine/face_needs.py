@@ -1,4 +1,4 @@
-"""Which faces an experiment needs: what a data set does not offer is told before any work, with the way out."""
+"""Face needs of an experiment: a role that its data set does not offer is told before any work, with the way out."""
 
 from __future__ import annotations
 

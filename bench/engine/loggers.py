@@ -1,4 +1,4 @@
-"""Where progress is recorded beside the store: a CSV file, or Weights & Biases."""
+"""Run loggers: progress recorded beside the store, in a CSV file or at Weights & Biases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment is made of, built before any weight is read and any photo opened: here a wrong setting is told."""
+"""Parts of an experiment, built before any weight is read and any photo opened: here a wrong setting is told."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Protecting a unit: train where the method does, protect, save as 8 bits, keep what is known about the photos.
 
-Only the read-back 8-bit photos are ever measured (invariant 1).
+Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/architecture.md``).
 """
 
 from __future__ import annotations

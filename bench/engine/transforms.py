@@ -1,4 +1,4 @@
-"""What happens to a photo after publication: compression, blur, noise, light, size.
+"""Transforms, which happen to a photo after publication: compression, blur, noise, light, size.
 
 uint8 RGB ``[N, 3, H, W]`` in, the same shape and type out, because every step of a platform stores 8-bit photos.
 Each photo is treated alone and noise is named by (seed, image id), so the result for a photo does not depend on the

@@ -1,4 +1,4 @@
-"""What is stored of units and cells, looked up by their keys."""
+"""State of units and cells: what is stored of them, looked up by their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files are photos, what their protected copies are called, and whether the two folders can be used.
+"""Discovery of photos: which files are some, the names of their protected copies, and whether both folders can be used.
 
 What a photo is, the data set's reader says (`photos.is_photo`): the content decides where the name does not. Links to
 folders are followed, each real folder once, and so is each real file: what lies in the folder itself comes first, then

@@ -1,4 +1,4 @@
-"""What became of a photo: how much its face was changed, and what recognisers make of the saved copy.
+"""Evaluation of a protected photo: how much its face was changed, and what recognisers make of the saved copy.
 
 The saved file is read back and its face found again, as by somebody who only has the copy; then once more after the
 copy went through a JPEG file of quality 75, and at half its size, as services store uploads.

@@ -1,4 +1,4 @@
-"""What a method is shown: the faces of one person's photos and, where it asks, other photos and other people.
+"""Inputs of a method: the faces of one person's photos and, where it asks, other photos and other people.
 
 Which photos share a call decides the last bits of a sum and so, after a ``sign``, grey levels. A method of image scope
 therefore gets one photo at a time, and its copy depends on that photo, its name, the settings and the references and

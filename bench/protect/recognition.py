@@ -1,4 +1,4 @@
-"""Whether recognisers still know a face: cosines held against thresholds, in words.
+"""Recognition of protected faces: cosines held against thresholds, in words.
 
 A threshold belongs to one recogniser: the smallest cosine that at most one in a thousand pairs of different people
 exceeds (FAR 1e-3). Members of the embedded zoo are calibrated on rendered faces. Another recogniser has the threshold

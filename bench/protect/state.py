@@ -1,4 +1,4 @@
-"""What is finished in an output folder, written so that a killed run leaves no half file and forgets nothing.
+"""State of an output folder: what is finished in it, written so that a killed run leaves no half file, forgets nothing.
 
 ``OUTPUT/.cloakbench`` holds one small JSON file per photo: the key of what made the copy, the copy's digest, and its
 rows of the report; and beside it the photo's pictures for the sheet. Both are written before the copy is moved into

@@ -1,4 +1,4 @@
-"""What a recogniser has to do on faces: tell people apart, and do so best with the input convention it is given.
+"""Face checks of a recogniser: it tells people apart, and does so best with the input convention it is given.
 
 A wrong pixel scale, range or channel order still runs and gives worse embeddings, which then look like weak recognition
 or strong protection. So the convention is tried against the usual wrong ones. What is compared is d', the distance
@@ -29,7 +29,7 @@ from cloakbench.models.base import InputSpec, Recogniser, embed_in_batches
 MIN_PEOPLE = 10
 """Fewer people with two photos say nothing about a recogniser."""
 MIN_TOP1 = 0.9
-"""What a usable recogniser reaches where its card states no Top-1 (oracle O-9 of the methods' specification)."""
+"""What a usable recogniser reaches where its card states no Top-1; wrong pixel scales stay below."""
 SAME_ANSWER = 1e-4
 """Embeddings closer than this are one answer: the network does not notice the change."""
 PHOTOS_MOST = 5

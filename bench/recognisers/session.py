@@ -1,4 +1,4 @@
-"""What the commands about one recogniser share: its config, the recogniser itself, and which faces it is tried on."""
+"""Session of a command about one recogniser: its config, the recogniser itself, and the faces it is tried on."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _over_budget(measured: Measured) -> list[str]:
 
 
 def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
-    """Targets that miss more than a tenth of the clean photos: most often a wrong pixel scale (spec oracle O-9)."""
+    """Targets that miss more than a tenth of the clean photos: most often a wrong pixel scale."""
     clean = Run(CLEAN, None)
     rates = {target: measured.cell(metric, clean, measured.surrogates[0], target) for target in measured.targets}
     return [

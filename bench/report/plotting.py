@@ -1,4 +1,4 @@
-"""What the figures share: the paper style, one look per method, intervals, and files with equal bytes.
+"""Plotting shared by all figures: the paper style, one look per method, intervals, and files with equal bytes.
 
 Lines and points are told apart by marker and grey value as well as by colour (palette of Okabe and Ito, 2008), so that
 they survive a black-and-white printer.

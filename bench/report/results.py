@@ -1,4 +1,4 @@
-"""What the report is made from: one tidy frame of measurements, plus models, costs, thresholds and example photos."""
+"""`Results`, all that a report is made from: a tidy frame of measurements, models, costs, thresholds, examples."""
 
 from __future__ import annotations
 

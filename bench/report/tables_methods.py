@@ -1,4 +1,4 @@
-"""What methods are: their own class attributes, beside what the survey's Tables I and II print about them.
+"""Tables of methods: their own class attributes, beside what the survey's Tables I and II print about them.
 
 The survey answers its questions with YES, NO or "Not discussed". Where this run has evidence, the row below the printed
 one holds that instead of an opinion: a rate, a time, or what the class needs to run at all.

@@ -1,4 +1,4 @@
-"""What a multirun sets beside method and budget: variants of methods, and parts that cannot share a table.
+"""Variants, set by a multirun beside method and budget: those of methods, and parts that cannot share a table.
 
 A *variant* is a method under some settings of the multirun; in the combined results it is a method of its own, called
 ``pgd, steps 2``. A *part* holds the runs that can share tables: the same photos and setup, and equal rows of the

@@ -1,1 +1,1 @@
-"""What records can decide: joint intervals, paired comparisons, tie groups; and what decides nothing."""
+"""Statistics on records: joint intervals, paired comparisons, tie groups; and notes on what decides nothing."""

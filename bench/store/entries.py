@@ -1,4 +1,4 @@
-"""What lies inside an entry of the store: each kind as a file of an ordinary format with a place for its seal."""
+"""Entries of the store: each kind as a file of an ordinary format with a place for its seal."""
 
 from __future__ import annotations
 

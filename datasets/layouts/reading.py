@@ -1,4 +1,4 @@
-"""What the layouts share: reading folders and label files, with one line for whatever is wrong.
+"""Reading for layouts: folders and label files, with one line for whatever is wrong.
 
 A missing or malformed label file stops the listing. A photo that a label file names and that is not there, or that no
 label file identifies, becomes a rejected entry of the manifest; everything else goes on.

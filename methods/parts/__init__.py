@@ -1,1 +1,1 @@
-"""What methods share: loops, objectives, solvers, networks."""
+"""Parts that methods share: loops, objectives, solvers, networks."""

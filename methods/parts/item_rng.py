@@ -11,7 +11,7 @@ from cloakbench.bench.core.random_streams import generator
 
 
 class Streams:
-    """Independent streams for the rows of a batch (design invariant 6).
+    """Independent streams for the rows of a batch (invariant 6 of ``docs/architecture.md``).
 
     Args:
         items: one name per row; rows with equal names draw equal numbers.

@@ -1,4 +1,4 @@
-"""What an attack on one photo pushes its embedding away from or towards, and the gradient that says how.
+"""Objectives of attacks on one photo: what its embedding is pushed away from or towards, and the gradient of that.
 
 Embeddings are unit vectors, so squared distance, its mean over dimensions and cosine differ by constants that a `sign`
 step does not see. Squared distance is used: its gradient at the anchor itself is exactly zero, where the cosine's

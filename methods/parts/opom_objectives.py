@@ -1,4 +1,4 @@
-"""What a person's mask moves embeddings away from: the objectives of the FI-UAP and OPOM family.
+"""Objectives of the FI-UAP and OPOM family: what a person's mask moves embeddings away from.
 
 Each is a loss to be minimised of the embeddings ``[P, R, D]`` of R masked photos of P people, given the unit
 embeddings ``[P, R, D]`` of the same photos without the mask. Losses add up over people, so that nobody's gradient

@@ -1,4 +1,4 @@
-"""APF: the phone's gradient, the server that sees noise only, the universal part; oracles B1 to B4 of its spec."""
+"""APF: the phone's gradient, the server that sees noise only, the universal part; B1 to B4 are exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error-minimising noise: oracles A1 to A6 of the methods' specification, options and facts."""
+"""Error-minimising noise: what is exact in the paper (A1 to A6 below), options and facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robust error-minimising noise: oracles A7 to A11 of the methods' specification, options and facts."""
+"""Robust error-minimising noise: what is exact in the paper (A7 to A11 below), options and facts."""
 
 from __future__ import annotations
 

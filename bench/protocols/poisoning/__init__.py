@@ -1,1 +1,1 @@
-"""The poisoning track of an experiment: protect what is published, train on it, test on clean photos."""
+"""Poisoning: protect what is published, train on it, test on clean photos."""

@@ -1,4 +1,4 @@
-"""How much a photo was changed: image metrics on pairs (original, protected), both as they would be published.
+"""Image metrics on pairs (original, protected), both as they would be published: how much a photo was changed.
 
 Images are uint8 RGB ``[N, 3, H, W]``; every metric gives one float64 per pair. SSIM and MS-SSIM use data in [0, 1],
 K1 = 0.01, K2 = 0.03, a Gaussian window of sigma 1.5 without padding, and the mean over positions and then channels

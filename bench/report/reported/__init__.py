@@ -1,1 +1,1 @@
-"""What the papers print, beside what was measured: printed numbers, pairings, claims and their tables."""
+"""Reported numbers beside measured ones: what the papers print, pairings, claims and their tables."""

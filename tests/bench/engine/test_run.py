@@ -76,7 +76,7 @@ def test_white_box_cells_are_marked_and_only_those(finished: Outcome) -> None:
 
 
 def test_zero_protection_reproduces_the_clean_rate(finished: Outcome) -> None:
-    """O-8: the identity method has the error rate of the clean photos."""
+    """The identity method has the error rate of the clean photos."""
     records = pd.read_parquet(finished.folder / "data" / "records_identification.parquet")
     clean = records[(records["method"] == "identity") & (records["transform"] == "none")]
     assert (clean["p2_rank"] == clean["p2_clean_rank"]).all()

@@ -1,4 +1,4 @@
-"""DSSIM against an independent implementation; oracle B6."""
+"""DSSIM against an independent implementation."""
 
 from __future__ import annotations
 
