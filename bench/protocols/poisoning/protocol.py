@@ -7,8 +7,8 @@ attacker meets the first regime and share; the other regimes and shares, one at 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.code_digests import code_digest
-from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.chunks import Chunk, build_chunks
@@ -30,15 +29,21 @@ from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
 from cloakbench.bench.engine.publication import CellPhotos, Publication
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
+from cloakbench.bench.protocols.poisoning.faces import poisoning_faces, tested
 from cloakbench.bench.protocols.poisoning.rates import (
     METRICS,
     Training,
     poisoning_measurements,
     poisoning_records,
 )
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_label, scenario_title
 from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_counts, check_lists, check_parts
 from cloakbench.bench.protocols.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.datasets.base import FaceSet
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
 
 IMAGE_METRICS = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
@@ -69,6 +74,7 @@ class Poisoning(Protocol):
     title = "Poisoning"
     kind = "attacks"
     whole_cells = True
+    report_module = "cloakbench.bench.protocols.poisoning.report"
     metrics = METRICS
 
     def __init__(
@@ -109,7 +115,7 @@ class Poisoning(Protocol):
                 build(one, f"{place}{group}.{key}")
 
     def publication(self, planning: Planning, place: str) -> Publication:
-        train, test, others = self._faces(planning)
+        train, test, others = poisoning_faces(planning.dataset, self.identities, self.other_identities)
         names = train.identities()
         planning.add_faces("train", train, f"train of {len(names)} people")
         planning.add_faces("test", test, f"test of {len(names)} people")
@@ -151,7 +157,7 @@ class Poisoning(Protocol):
         return [self._condition(*one, seed) for one in met for seed in self.seeds]
 
     def _condition(self, regime: str, share: float, seed: int) -> Condition:
-        label = regime + (f"_unprotected_{share:g}" if share else "")
+        label = scenario_label(regime, share)
         settings = {"regime": self.regimes[regime], "regime_key": regime, "clean_share": share}
         return Condition(label, scenario_title(regime, share), regime, share, settings, draw=seed)
 
@@ -243,54 +249,25 @@ class Poisoning(Protocol):
             **({"poisoning_other_identities": len(others.identities())} if others is not None else {}),
         }
 
-    def _faces(self, planning: Planning) -> tuple[FaceSet, FaceSet, FaceSet]:
-        """Published and test photos of the first people that have both, and training photos of other people."""
-        dataset = planning.dataset
-        if missing := [role for role in ("train", "test") if role not in dataset.roles()]:
-            raise ConfigError(
-                f"data set {dataset.name} has no {missing[0]} photos, which poisoning needs: give it a share of test "
-                "photos (the embedded world: dataset=synthetic_published)"
-            )
-        train, test = dataset.faces("train"), dataset.faces("test")
-        both = set(test.identity)
-        names = [name for name in train.identities() if name in both][: self.identities]
-        if len(names) < 2:
-            raise ConfigError(
-                f"poisoning needs at least two people with train and test photos, {dataset.name} has {len(names)}"
-            )
-        kept, wanted = set(names), self.other_identities
-        more = [name for name in train.identities() if name not in kept][:wanted]
-        if wanted and len(more) < wanted:
-            raise ConfigError(
-                f"other_identities of poisoning is {wanted}, but {dataset.name} has training photos of {len(more)} "
-                f"people beside the {len(names)} protected: lower it or give the data set more people"
-            )
-        return _photos_of(train, names), _photos_of(test, names), _photos_of(train, more)
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_section
 
+        return [poisoning_section(index, self.title)]
 
-def scenario_title(regime: str, share: float) -> str:
-    """Regime and share as a table prints them: ``20 % unprotected``, or the regime's name alone."""
-    name = _REGIMES.get(regime, regime)
-    if not share:
-        return name
-    return f"{100 * share:g} % unprotected" + ("" if regime == "standard" else f", {name.lower()}")
+    def checks(self, index: Measured) -> Iterable[str]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_checks
 
+        return poisoning_checks(index.results)
 
-_REGIMES = {
-    "standard": "Standard training",
-    "augmented": "Strong augmentation",
-    "adversarial": "Adversarial training",
-}
+    def headline(self, index: Measured) -> Headline | None:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_headline
 
+        return poisoning_headline(index.results)
 
-def tested(test: FaceSet, published: FaceSet) -> FaceSet:
-    """The clean test photos of the people who published."""
-    return _photos_of(test, published.identities())
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_evidence
 
-
-def _photos_of(faces: FaceSet, names: Collection[str]) -> FaceSet:
-    wanted = set(names)
-    return faces.select([row for row, name in enumerate(faces.identity) if name in wanted])
+        return poisoning_evidence(index.results, method)
 
 
 def _all(faces: FaceSet) -> tuple[int, ...]:
