@@ -22,7 +22,7 @@ from cloakbench.bench.engine.run_status import RunStatus
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.store.store import EntryGoneError, Store
 
-_PRINTING = (
+PRINTING = (
     "cloakbench.bench.report.generic",
     "cloakbench.bench.report.index",
     "cloakbench.bench.report.section",
@@ -127,7 +127,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "code": node_code(
                     experiment.spec.protocols[asked.key],
                     base=("cloakbench.bench.engine.answers",),
-                    without={*_PRINTING, asked.protocol.report_module} - {""},
+                    without={*PRINTING, asked.protocol.report_module} - {""},
                 ),
             }
             yield ScoreJob(

@@ -39,6 +39,7 @@ from cloakbench.bench.protocols.poisoning.rates import (
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_label, scenario_title
 from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_counts, check_lists, check_parts
 from cloakbench.bench.protocols.poisoning.training import train_and_answer, unprotected_rows
+from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import FaceSet
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ class Poisoning(Protocol):
     kind = "attacks"
     whole_cells = True
     report_module = "cloakbench.bench.protocols.poisoning.report"
-    metrics = METRICS
 
     def __init__(
         self,
@@ -103,6 +103,11 @@ class Poisoning(Protocol):
         self.identities, self.other_identities, self.references = identities, other_identities, references
         self.clean_shares, self.seeds = tuple(clean_shares), tuple(seeds)
         self.varied = tuple(attackers) if variants_on is None else tuple(variants_on)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every rate, in the order of `measurements`."""
+        return METRICS
 
     def is_asked(self, config: DictConfig) -> bool:
         """Always: its judges are its own."""
