@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _plural(group: str) -> str:
-    return group if group in ("poisoning", "runtime") else f"{group}s"
+    return group if group == "runtime" else f"{group}s"
 
 
 def _list_groups(groups: Sequence[str], config_dirs: Sequence[str]) -> int:

@@ -80,9 +80,9 @@ def _report_several(folders: Sequence[Path], runs: Path, screen: Screen) -> str:
         StoreError: the report cannot be written.
     """
     from cloakbench.bench.report.archive import load_results
-    from cloakbench.bench.report.sweep import combine
-    from cloakbench.bench.report.sweep_writer import show_sweep, write_sweep
-    from cloakbench.bench.report.variants import Job, arrange
+    from cloakbench.bench.report.sweeps.combine import combine
+    from cloakbench.bench.report.sweeps.variants import Job, arrange
+    from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     configs = [_config_of(folder) for folder in folders]
     typed = dict.fromkeys(key for config in configs for key in config.get("given", ()))

@@ -35,7 +35,7 @@ _REFERENCE = re.compile(r"\$\{[^{}]+\}")
 _PATHS = frozenset({"root", "folder", "path", "cache", "file", "lpips_alex_path", "landmarks_file"})
 _PATH_ENDINGS = ("_root", "_folder", "_path", "_file", "_dir")
 _PATHS_OF_A_COMMAND = frozenset({"input", "output", "references", "auxiliary", "pairs", "checkpoints"})
-"""Settings on the first level; ``poisoning.references`` is a count."""
+"""Settings on the first level; deeper down ``references`` is a count."""
 _TEXTS = frozenset(
     {
         *("name", "description", "note", "page", "project", "group"),

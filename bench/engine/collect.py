@@ -11,6 +11,7 @@ import pandas as pd
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.costs import cost_rows
+from cloakbench.bench.engine.described import condition_frame, protocol_frame
 from cloakbench.bench.engine.experiment import Asked, Experiment
 from cloakbench.bench.engine.jobs import CellJob, answer_key
 from cloakbench.bench.engine.limits import Limit
@@ -51,6 +52,8 @@ def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob])
             "seed": experiment.config.seed,
             "resamples": experiment.config.statistics.resamples,
         },
+        protocols=protocol_frame(experiment),
+        conditions=condition_frame(experiment),
     )
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 

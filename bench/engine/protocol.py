@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cloakbench.bench.engine.estimates import Timer
     from cloakbench.bench.engine.planning import Planning
     from cloakbench.bench.engine.worker import Worker, WorkerSpec
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
 
 Photos = ChunkPhotos | CellPhotos
 
@@ -76,6 +78,8 @@ class Protocol(ABC):
     """Whether it is about the photos of every publication of the experiment."""
     frame_names: ClassVar[tuple[str, ...]] = ()
     """Names of the tables of `frames`."""
+    report_module: ClassVar[str] = ""
+    """Where what it prints is written, if that is a module of its own: an edit of it ages no stored number."""
 
     needs: frozenset[Role] = frozenset()
     """Roles of faces without which nothing can be measured."""
@@ -196,4 +200,22 @@ class Protocol(ABC):
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         """What to print under its tables."""
+        return {}
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        """Its parts of a report (:class:`~cloakbench.bench.report.section.Reporter`). Default: one table of all."""
+        from cloakbench.bench.report.generic import default_section
+
+        return [default_section(index, self.name, self.title, self.metrics)]
+
+    def checks(self, index: Measured) -> Iterable[str]:
+        """What in its numbers looks wrong, a sentence each."""
+        return ()
+
+    def headline(self, index: Measured) -> Headline | None:
+        """Its few most important numbers, for a screen and for the rows of a multirun."""
+        return None
+
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        """What it found about a method on questions of the survey's tables, by the heading of the column."""
         return {}

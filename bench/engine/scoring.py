@@ -22,6 +22,13 @@ from cloakbench.bench.engine.run_status import RunStatus
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.store.store import EntryGoneError, Store
 
+PRINTING = (
+    "cloakbench.bench.report.generic",
+    "cloakbench.bench.report.index",
+    "cloakbench.bench.report.section",
+)
+"""What protocols are printed with. It is no part of what they measure: an edit of it ages no score."""
+
 
 @dataclass(frozen=True)
 class ScoreJob(Job):
@@ -117,7 +124,11 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "seed": experiment.spec.seed,
                 "batch": experiment.spec.embed_batch,
                 "missing": missing,
-                "code": node_code(experiment.spec.protocols[asked.key], base=("cloakbench.bench.engine.answers",)),
+                "code": node_code(
+                    experiment.spec.protocols[asked.key],
+                    base=("cloakbench.bench.engine.answers",),
+                    without={*PRINTING, asked.protocol.report_module} - {""},
+                ),
             }
             yield ScoreJob(
                 asked.key,

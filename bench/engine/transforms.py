@@ -73,7 +73,8 @@ def condition_of(label: str, settings: Mapping[str, Any]) -> Condition:
         return AS_PUBLISHED
     made: Transform = instantiate(dict(settings))
     family = made.family or label
-    return Condition(label, made.title or family.replace("_", " ").capitalize(), family, made.strength, dict(settings))
+    title = made.title or family.replace("_", " ").capitalize()
+    return Condition(label, title, family, made.strength, dict(settings), axis=made.axis, order=made.order)
 
 
 class Unchanged(Transform):

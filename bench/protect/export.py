@@ -40,8 +40,8 @@ COLUMNS: Mapping[str, str] = {
     "characters and puts a quote before a formula, manifest.json has the name itself",
     "identity": "the person it shows",
     "role": "probe: protected and measured; reference: other photos of the same people, which a system may learn from; "
-    "auxiliary: people for anchors, targets and training; distractor, impostor: not to be protected; train, test: as "
-    "in poisoning",
+    "auxiliary: people for anchors, targets and training; distractor, impostor: not to be protected; train, test: for "
+    "protocols that train on protected photos",
     "status": "ok, or why files of this photo are missing",
     "crop": "the aligned face, an RGB PNG below this folder; its protected version keeps the name and the size",
     "crop_sha256": "of that file",

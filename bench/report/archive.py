@@ -23,13 +23,16 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Example, Results
 from cloakbench.bench.store.store import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _SEAL_NAME = "about a run"
-_FRAMES = ("measurements", "models", "methods", "costs", "thresholds")
+_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions")
+_NEWER = frozenset({"protocols", "conditions"})
+"""Frames that runs of older versions do not have."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -81,7 +84,11 @@ def load_results(folder: Path) -> Results:
             raise _damaged(folder, name, "damaged")
         return io.BytesIO(found)
 
-    frames: dict[str, Any] = {name: pd.read_parquet(content(f"{name}.parquet")) for name in _FRAMES}
+    frames: dict[str, Any] = {
+        name: pd.read_parquet(content(f"{name}.parquet"))
+        for name in _FRAMES
+        if name not in _NEWER or f"{name}.parquet" in digests
+    }
     photos: dict[str, dict[str, torch.Tensor]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
@@ -186,7 +193,8 @@ def _damaged(folder: Path, name: str, state: str) -> ValueError:
 
 
 def _digest(results: Results) -> str:
-    digest = hashlib.sha256(code_digest("cloakbench.bench.report.writer", __name__).encode())
+    printing = {type(reporter).__module__ for reporter in reporters(results)}
+    digest = hashlib.sha256(code_digest("cloakbench.bench.report.writer", __name__, *printing).encode())
     head = [results.name, results.dataset, results.manifest_sha256, dict(results.setup)]
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in _FRAMES:

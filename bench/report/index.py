@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,8 +25,15 @@ from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_order
 from cloakbench.bench.report.results import Results
 
 OK = "ok"
-POISONING = "poisoning"
 MISSING = "missing"
+
+
+class Place(NamedTuple):
+    """Where a number stands, for all methods and judges at once."""
+
+    protocol: str
+    metric: str
+    condition: str
 
 
 @dataclass(frozen=True)
@@ -64,52 +71,115 @@ class DuplicateMeasurementError(ValueError):
 class Measured:
     """An index over ``Results.measurements``.
 
+    Cells and means are of protocols about the probes; others have judges and surrogates of their own and index their
+    rows themselves.
+
     Attributes:
         results: what was indexed.
         surrogates: surrogate keys in the order of the model cards; ``("",)`` when no method uses one.
-        targets: target keys in the same order.
         runs: every (method, budget), controls first.
+        metrics: names of metrics of protocols about the probes.
     """
 
     def __init__(self, results: Results) -> None:
         self.results = results
         self._cells: dict[tuple[Any, ...], Estimate] = {}
+        self._places: dict[Place, None] = {}
+        self._foreign = set(results.protocols.loc[results.protocols["publication"] != "", "label"])
+        self._protocol_of = self._owners()
+        judges: dict[str, dict[str, None]] = {}
         for row in records(results.measurements):
-            if row["protocol"] == POISONING:  # its targets are attackers who train
+            place = self.place_of(row)
+            self._places[place] = None
+            if self._protocol_of.get(place.metric) != place.protocol:
                 continue
-            key = (row["metric"], row["method"], _budget(row["epsilon_255"]))
+            key = (place.metric, row["method"], self.budget_of(row))
             key += (text(row["surrogate"]), text(row["target"]), row["transform"])
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
-        order = list(results.models["name"]) if len(results.models) else []
-        surrogates = _in_order((key[3] for key in self._cells), order)
-        self.surrogates: tuple[str, ...] = tuple(surrogates) or ("",)
-        self.targets: tuple[str, ...] = tuple(_in_order((key[4] for key in self._cells), order))
-        self.metrics: frozenset[str] = frozenset(key[0] for key in self._cells)
-        self.transforms: tuple[str, ...] = tuple(sorted({key[5] for key in self._cells}))
+            judges.setdefault(place.protocol, {})[key[4]] = None
+        self._order = list(results.models["name"]) if len(results.models) else []
+        self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
+        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[3] for key in self._cells)) or ("",)
+        self.metrics: frozenset[str] = frozenset(self._protocol_of)
         runs = {Run(key[1], key[2]) for key in self._cells}
         methods = method_order(run.method for run in runs)
         self.runs: tuple[Run, ...] = tuple(
             sorted(runs, key=lambda run: (methods.index(run.method), run.epsilon_255 or 0.0))
         )
-        self._surrogates_of: dict[Run, tuple[str, ...]] = {
-            run: tuple(name for name in self.surrogates if name in used)
-            for run in runs
-            if (used := {key[3] for key in self._cells if (key[1], key[2]) == (run.method, run.epsilon_255) and key[3]})
+        used: dict[Run, set[str]] = {}
+        for key in self._cells:
+            if key[3]:
+                used.setdefault(Run(key[1], key[2]), set()).add(key[3])
+        self._surrogates_of = {
+            run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
         self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
+
+    def _owners(self) -> dict[str, str]:
+        """Metric to the protocol about the probes that it is of; the first of the experiment, where several have it."""
+        frame = self.results.measurements
+        order = list(self.results.protocols["label"])
+        found = {
+            (str(protocol), str(metric)) for protocol, metric in zip(frame["protocol"], frame["metric"], strict=True)
+        }
+        owners: dict[str, str] = {}
+        ranked = ((order.index(one[0]) if one[0] in order else len(order), *one) for one in found)
+        for _, protocol, metric in sorted(ranked):
+            if not self.is_foreign(protocol):
+                owners.setdefault(metric, protocol)
+        return owners
+
+    def is_foreign(self, protocol: str) -> bool:
+        """Whether a protocol is about other photos than the probes."""
+        return protocol in self._foreign
+
+    def places(self, protocol: str, metrics: Collection[str] = (), condition: str | None = None) -> frozenset[Place]:
+        """What was measured under the name of a protocol, whatever its photos are.
+
+        Args:
+            protocol: as in the ``protocol`` column.
+            metrics: only these; all when empty.
+            condition: only under this; under any when None.
+        """
+        return frozenset(
+            place
+            for place in self._places
+            if place.protocol == protocol
+            and (not metrics or place.metric in metrics)
+            and condition in (None, place.condition)
+        )
+
+    @property
+    def all_places(self) -> tuple[Place, ...]:
+        """Everything that was measured."""
+        return tuple(self._places)
+
+    @staticmethod
+    def place_of(row: Mapping[str, Any]) -> Place:
+        """Where a row of the measurements stands."""
+        return Place(str(row["protocol"]), str(row["metric"]), text(row["transform"]))
+
+    @staticmethod
+    def budget_of(row: Mapping[str, Any]) -> float | None:
+        """Budget of a row of the measurements; None for methods without one."""
+        return None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
+
+    def in_order(self, keys: Iterable[str]) -> list[str]:
+        """Unique non-empty keys of networks and judges, those of the model cards first."""
+        present = {key for key in keys if key}
+        return [key for key in self._order if key in present] + sorted(present - set(self._order))
+
+    def judges(self, metric: str) -> tuple[str, ...]:
+        """Everybody who was asked by the protocol that measured a metric; nobody for a metric that was not."""
+        return self._judges.get(self._protocol_of.get(metric, ""), ())
 
     @property
     def budgets(self) -> tuple[float, ...]:
         """Budgets that occur, ascending; empty when no method has one."""
         return tuple(sorted({run.epsilon_255 for run in self.runs if run.epsilon_255 is not None}))
-
-    @property
-    def rule(self) -> str:
-        """The protocol rule to headline: P2 (all mates in the gallery) when it was measured, else P1."""
-        return "p2" if any(metric.startswith("psr_p2_") for metric in self.metrics) else "p1"
 
     def runs_at(self, epsilon_255: float | None) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""
@@ -137,25 +207,26 @@ class Measured:
     def absent(self) -> dict[tuple[Run, str, str], list[str]]:
         """(run, surrogate, target) to the metrics by target that the measurements do not even mention."""
         by_target = sorted({key[0] for key in self._cells if key[4] and key[5] == UNTRANSFORMED})
+        targets = self.in_order(key[4] for key in self._cells)
         absent: dict[tuple[Run, str, str], list[str]] = {}
         for run in self.runs:
             for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
-                for target, metric in itertools.product(self.targets, by_target):
+                for target, metric in itertools.product(targets, by_target):
                     key = (metric, run.method, run.epsilon_255, surrogate, target, UNTRANSFORMED)
-                    if key not in self._cells:
+                    if key not in self._cells and target in self.judges(metric):
                         absent.setdefault((run, surrogate, target), []).append(metric)
         return absent
 
     def black_box(self, metric: str, run: Run, surrogate: str, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean over the targets that are not the surrogate; missing when one of them is."""
-        targets = [target for target in self.targets if not self.is_white_box(surrogate, target)]
+        targets = [target for target in self.judges(metric) if not self.is_white_box(surrogate, target)]
         return mean_estimate([self.cell(metric, run, surrogate, target, transform) for target in targets])
 
     def white_box(self, metric: str, run: Run, surrogate: str) -> Estimate:
         """Mean over the targets that are the surrogate; missing for methods without one."""
         if not self.uses_surrogate(run.method):
             return Estimate()
-        targets = [target for target in self.targets if self.is_white_box(surrogate, target)]
+        targets = [target for target in self.judges(metric) if self.is_white_box(surrogate, target)]
         return mean_estimate([self.cell(metric, run, surrogate, target) for target in targets])
 
     def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
@@ -167,7 +238,7 @@ class Measured:
     def white_box_overall(self, metric: str, run: Run) -> Estimate:
         """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
         surrogates = [
-            s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.targets)
+            s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.judges(metric))
         ]
         return mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
 
@@ -206,7 +277,7 @@ def mean_estimate(cells: Sequence[Estimate]) -> Estimate:
     )
 
 
-def estimate_of(row: dict[str, Any]) -> Estimate:
+def estimate_of(row: Mapping[str, Any]) -> Estimate:
     """A row of the measurements; without a value unless its status is ``ok``."""
     status = str(row["status"])
     if status == OK and math.isnan(row["value"]):
@@ -223,13 +294,3 @@ def estimate_of(row: dict[str, Any]) -> Estimate:
         status=status,
         note=text(row["note"]),
     )
-
-
-def _budget(epsilon_255: float) -> float | None:
-    return None if pd.isna(epsilon_255) else float(epsilon_255)
-
-
-def _in_order(keys: Iterable[str], order: list[str]) -> list[str]:
-    """Unique non-empty keys, those of ``order`` first."""
-    present = {key for key in keys if key}
-    return [key for key in order if key in present] + sorted(present - set(order))

@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import matplotlib.style
 import numpy as np
@@ -41,15 +42,16 @@ class Skipped:
 
 
 Drawing = Figure | Skipped
+Asked = ParamSpec("Asked")
 
 
-def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]:
+def styled(draw: Callable[Asked, Drawing]) -> Callable[Asked, Drawing]:
     """Draw under the paper style, leaving the caller's matplotlib settings as they were."""
 
     @functools.wraps(draw)
-    def wrapper(measured: Measured) -> Drawing:
+    def wrapper(*args: Asked.args, **kwargs: Asked.kwargs) -> Drawing:
         with paper_style():
-            return draw(measured)
+            return draw(*args, **kwargs)
 
     return wrapper
 

@@ -10,13 +10,13 @@ import pandas as pd
 from torch import Tensor
 
 MEASUREMENT_COLUMNS = {
-    "protocol": "identification | verification | quality | poisoning",
+    "protocol": "who asked: a label of ``Results.protocols``",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
     "method": "method key of the experiment, e.g. pgd, opom_convex_hull, identity",
     "epsilon_255": "budget in grey levels; NaN for methods without one",
     "surrogate": "surrogate key; empty for methods that use none",
-    "target": "target key, for poisoning the attacker's; empty for quality metrics",
-    "transform": "what happened after publication, 'none' for nothing; for poisoning regime and unprotected share",
+    "target": "who was asked: the key of a target, or of a protocol's own judge; empty where nobody was",
+    "transform": "under what: a label of ``Results.conditions``; 'none' for photos as they were published",
     "value": "rate in [0, 1] or the metric in its own unit; NaN when it could not be had (see status, note)",
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
@@ -29,6 +29,30 @@ MEASUREMENT_COLUMNS = {
     "note": "why the value is missing, or a warning",
 }
 """The columns of ``Results.measurements`` and what they hold."""
+
+PROTOCOL_COLUMNS = {
+    "label": "as in the ``protocol`` column of the measurements",
+    "name": "of the protocol; another one than the label where it asks about photos of somebody else's publication",
+    "title": "heads its section",
+    "publication": "which photos it is about; empty for the probes",
+    "config": "its resolved settings, JSON; secrets are left out",
+}
+"""The columns of ``Results.protocols`` and what they hold."""
+
+CONDITION_COLUMNS = {
+    "protocol": "label of the protocol",
+    "label": "as in the ``transform`` column of the measurements",
+    "title": "as a table prints it",
+    "family": "what kind it is; empty for photos as they were published",
+    "strength": "its place on the axis of its family; NaN for a kind without one",
+    "axis": "what the strength means",
+    "order": "up, down or two_sided: which end of the axis is strong",
+}
+"""The columns of ``Results.conditions`` and what they hold."""
+
+
+def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns))
 
 
 @dataclass(frozen=True)
@@ -54,13 +78,16 @@ class Results:
             clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
-            peak_memory_mib, status, note (why a method raised); for poisoning also converged (yes, no or nothing).
+            peak_memory_mib, status, note (why a method raised), publication (empty for the probes), converged (whether
+             a search met its stop error: yes, no or nothing).
             Times are the only numbers that differ between equal runs.
         methods: one row per method: key, name, scope, goal, needs, targeted, trained, person_specific, norm,
             paper, notes (how the configuration departs from what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
+        protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
+        conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
     """
 
     name: str
@@ -73,3 +100,5 @@ class Results:
     thresholds: pd.DataFrame
     examples: tuple[Example, ...] = ()
     setup: Mapping[str, Any] = field(default_factory=dict)
+    protocols: pd.DataFrame = field(default_factory=lambda: _empty(PROTOCOL_COLUMNS))
+    conditions: pd.DataFrame = field(default_factory=lambda: _empty(CONDITION_COLUMNS))

@@ -20,7 +20,8 @@ not grow with the gallery.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,10 @@ from cloakbench.bench.engine.rates import Trials, rate_measurements
 from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
 from cloakbench.bench.report.metric import Metric
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
 
 _PROBE_CHUNK = 512
 _GALLERY_CHUNK = 8192
@@ -57,6 +62,7 @@ class Identification(RecognitionProtocol):
     name = "identification"
     title = "Identification"
     needs = frozenset({"distractor"})
+    report_module = "cloakbench.bench.protocols.identification.report"
 
     def __init__(self, ks: Iterable[int] = (1, 5, 10)) -> None:
         given = list(ks)
@@ -164,6 +170,26 @@ class Identification(RecognitionProtocol):
             empty = "no unprotected photo is recognised" if given_clean else "no person has two usable photos"
             trials[metric] = Trials(_zero_for_null(events), _zero_for_null(total), gap, empty=empty)
         return trials
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.identification.report import identification_sections
+
+        return identification_sections(index, self.ks)
+
+    def checks(self, index: Measured) -> Iterable[str]:
+        from cloakbench.bench.protocols.identification.report import identification_checks
+
+        return identification_checks(index, self.ks)
+
+    def headline(self, index: Measured) -> Headline | None:
+        from cloakbench.bench.protocols.identification.report import identification_headline
+
+        return identification_headline(index, self.ks)
+
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.identification.report import identification_evidence
+
+        return identification_evidence(index, self.ks, method)
 
 
 def _nullable(counts: np.ndarray, valid: Tensor) -> pd.Series:

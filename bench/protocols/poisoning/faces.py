@@ -1,4 +1,4 @@
-"""Faces of a poisoning: who publishes, who tests, and who else the attacker learns to name."""
+"""Faces of a poisoning: whose photos are published, whose test the classifier, and who else it learns to name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def poisoning_faces(dataset: Dataset, identities: int | None, others: int | None
     """Published and test photos of the first people that have both, and training photos of other people.
 
     Args:
-        dataset: with the roles train and test.
-        identities: people who publish, at most; None for everybody.
-        others: how many more people; None for everybody.
+        dataset: where they are from.
+        identities: people who publish, at most; None for all.
+        others: how many more people there must be; None for all that there are.
 
     Raises:
-        ConfigError: the data set lacks something; the message says what.
+        ConfigError: there are too few of them.
     """
     if missing := [role for role in ("train", "test") if role not in dataset.roles()]:
         raise ConfigError(
@@ -31,11 +31,11 @@ def poisoning_faces(dataset: Dataset, identities: int | None, others: int | None
         raise ConfigError(
             f"poisoning needs at least two people with train and test photos, {dataset.name} has {len(names)}"
         )
-    kept, wanted = set(names), others
-    more = [name for name in train.identities() if name not in kept][:wanted]
-    if wanted and len(more) < wanted:
+    kept = set(names)
+    more = [name for name in train.identities() if name not in kept][:others]
+    if others and len(more) < others:
         raise ConfigError(
-            f"other_identities of poisoning is {wanted}, but {dataset.name} has training photos of {len(more)} "
+            f"other_identities of poisoning is {others}, but {dataset.name} has training photos of {len(more)} "
             f"people beside the {len(names)} protected: lower it or give the data set more people"
         )
     return _photos_of(train, names), _photos_of(test, names), _photos_of(train, more)

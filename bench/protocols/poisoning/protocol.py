@@ -7,8 +7,8 @@ attacker meets the first regime and share; the other regimes and shares, one at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -36,10 +36,15 @@ from cloakbench.bench.protocols.poisoning.rates import (
     poisoning_measurements,
     poisoning_records,
 )
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_label, scenario_title
 from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_counts, check_lists, check_parts
 from cloakbench.bench.protocols.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import FaceSet
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
 
 IMAGE_METRICS = ("ssim", "linf_255")
 """Image metrics of published photos: the survey's, and the budget that was really used."""
@@ -70,6 +75,7 @@ class Poisoning(Protocol):
     title = "Poisoning"
     kind = "attacks"
     whole_cells = True
+    report_module = "cloakbench.bench.protocols.poisoning.report"
 
     def __init__(
         self,
@@ -156,7 +162,7 @@ class Poisoning(Protocol):
         return [self._condition(*one, seed) for one in met for seed in self.seeds]
 
     def _condition(self, regime: str, share: float, seed: int) -> Condition:
-        label = regime + (f"_unprotected_{share:g}" if share else "")
+        label = scenario_label(regime, share)
         settings = {"regime": self.regimes[regime], "regime_key": regime, "clean_share": share}
         return Condition(label, scenario_title(regime, share), regime, share, settings, draw=seed)
 
@@ -248,20 +254,25 @@ class Poisoning(Protocol):
             **({"poisoning_other_identities": len(others.identities())} if others is not None else {}),
         }
 
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_section
 
-def scenario_title(regime: str, share: float) -> str:
-    """Regime and share as a table prints them: ``20 % unprotected``, or the regime's name alone."""
-    name = _REGIMES.get(regime, regime)
-    if not share:
-        return name
-    return f"{100 * share:g} % unprotected" + ("" if regime == "standard" else f", {name.lower()}")
+        return [poisoning_section(index, self.title)]
 
+    def checks(self, index: Measured) -> Iterable[str]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_checks
 
-_REGIMES = {
-    "standard": "Standard training",
-    "augmented": "Strong augmentation",
-    "adversarial": "Adversarial training",
-}
+        return poisoning_checks(index.results)
+
+    def headline(self, index: Measured) -> Headline | None:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_headline
+
+        return poisoning_headline(index.results)
+
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.poisoning.report import poisoning_evidence
+
+        return poisoning_evidence(index.results, method)
 
 
 def _all(faces: FaceSet) -> tuple[int, ...]:

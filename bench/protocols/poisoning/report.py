@@ -1,4 +1,4 @@
-"""Table and figure of the poisoning track, in the shape of the survey's Fig. 2.
+"""What a report prints of poisoning: table and figure in the shape of the survey's Fig. 2, checks, headline.
 
 The first scenario of a run, its first regime without unprotected photos, is the one that is headlined.
 """
@@ -7,102 +7,72 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
-from cloakbench.bench.core import escape
-from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY, chance_psr
-from cloakbench.bench.report.index import (
-    POISONING,
-    Estimate,
-    Measured,
-    Run,
-    estimate_of,
-    mean_estimate,
-    records,
-    text,
-)
-from cloakbench.bench.report.labels import CLEAN, budget_name, method_name, method_order, scenario_name
-from cloakbench.bench.report.plotting import (
-    CONTROL_COLOUR,
-    MARKERS,
-    TWO_COLUMNS,
-    Drawing,
-    Skipped,
-    arms,
-    colours_of,
-    percent_axis,
-    styled,
-)
+from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
+from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.report.index import Estimate, Measured, Run, records, text
+from cloakbench.bench.report.labels import CLEAN, budget_name
 from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
 
 POOR_ATTACKER = 0.4
 """Clean PSR above this is suspicious: the attacker is too weak, or its training too short."""
+LEAKAGE = "Effective for out-of-distribution data leakage"
+"""The survey's question, as its Table II heads it."""
+_SSIM = "ssim"
 
 
-@dataclass(frozen=True)
-class Protected:
-    """The unit of a row: a method at a budget, and the surrogate it used or nothing."""
+def poisoning_section(measured: Measured, title: str) -> Section:
+    """The table and the figure."""
+    table = poisoning_table(measured.results)
+    figure = FigureSpec(
+        "poisoning",
+        partial(poisoning_figure, measured),
+        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR, mean over "
+        "attackers with 95 % interval, a mark per attacker; and the same PSR over SSIM.",
+    )
+    shows = measured.places(NAME, {PSR, SEED_SD, TRAIN_ACCURACY, _SSIM})
+    return Section(title, (table,) if table else (), (figure,), shows=shows)
 
-    run: Run
-    surrogate: str
 
-    @property
-    def label(self) -> str:
-        return method_name(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
+def poisoning_headline(results: Results) -> Headline | None:
+    """PSR of every published set, mean over attackers in the first scenario; None without any."""
+    poisoned = Poisoned(results)
+    if not poisoned.rows or not poisoned.scenarios:
+        return None
+    psr = Quantity("poisoning_psr", "PSR")
+    ssim = Quantity(_SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
+    scenario = scenario_name(poisoned.scenarios[0]).lower()
+    return Headline(
+        "poisoning, protection success rate, %",
+        f"{scenario}, mean over {len(poisoned.attackers)} attackers; ± half of the 95 % interval; – no value",
+        "classifiers trained on the protected photos, mean over attackers",
+        tuple(
+            HeadlineRow(row.run, row.surrogate, {psr: poisoned.headline(PSR, row), ssim: poisoned.quality(_SSIM, row)})
+            for row in poisoned.rows
+        ),
+        "PSR, %",
+    )
 
 
-class Poisoned:
-    """An index over the poisoning rows of ``Results.measurements``.
-
-    Attributes:
-        rows: what was published, controls first.
-        attackers: attacker keys, in the order of the measurements.
-        scenarios: regime and share, the headlined one first.
-    """
-
-    def __init__(self, results: Results) -> None:
-        self._cells: dict[tuple[Any, ...], Estimate] = {}
-        found, attackers, scenarios = set(), [], []
-        for line in records(results.measurements):
-            if line["protocol"] != POISONING:
-                continue
-            epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
-            row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
-            found.add(row)
-            attacker, scenario = text(line["target"]), text(line["transform"])
-            if attacker:
-                attackers.append(attacker)
-                scenarios.append(scenario)
-            self._cells[line["metric"], row, attacker, scenario if attacker else ""] = estimate_of(line)
-        order = method_order(row.run.method for row in found)
-        self.rows = sorted(found, key=lambda r: (order.index(r.run.method), r.run.epsilon_255 or 0.0, r.surrogate))
-        self.attackers = sorted(set(attackers))
-        self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
-
-    def cell(self, metric: str, row: Protected, attacker: str, scenario: str) -> Estimate | None:
-        """One cell; None where it was not planned, a gap where it was and there is no value."""
-        return self._cells.get((metric, row, attacker, scenario))
-
-    def headline(self, metric: str, row: Protected) -> Estimate:
-        """Mean over all attackers in the first scenario; missing when one of them is."""
-        cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
-        return mean_estimate(cells)
-
-    def quality(self, metric: str, row: Protected) -> Estimate:
-        """An image metric over all published photos."""
-        return self._cells.get((metric, row, "", ""), Estimate())
-
-    def columns(self) -> list[tuple[str, str]]:
-        """Scenario and attacker of every column that was planned."""
-        planned = {(key[3], key[2]) for key in self._cells if key[0] == PSR}
-        return [(scenario, a) for scenario in self.scenarios for a in self.attackers if (scenario, a) in planned]
+def poisoning_evidence(results: Results, method: str) -> Mapping[str, str]:
+    """PSR with a leaked share of clean photos beside that without; standard training."""
+    poisoned = Poisoned(results)
+    rows = [row for row in poisoned.rows if row.run.method == method]
+    for row in reversed(rows):
+        for scenario, attacker in poisoned.columns():
+            regime, leaked, share = scenario.partition("_unprotected_")
+            rate = poisoned.cell(PSR, row, attacker, scenario)
+            if leaked and rate is not None and rate.ok:
+                without = poisoned.cell(PSR, row, attacker, regime)
+                words = f"PSR {_words(rate)} with {100 * float(share):g} % leaked (n {rate.n})"
+                known = without is not None and without.ok
+                return {LEAKAGE: words + (f", {_words(without)} with none" if known and without else "")}
+    return {}
 
 
 def poisoning_table(results: Results) -> Table | None:
@@ -118,7 +88,7 @@ def poisoning_table(results: Results) -> Table | None:
         spreads = [poisoned.cell(SEED_SD, row, attacker, scenario) for scenario, attacker in columns]
         spread = [cell.value for cell in spreads if cell is not None and cell.ok]
         learnt = poisoned.headline(TRAIN_ACCURACY, row)
-        ssim = poisoned.quality("ssim", row)
+        ssim = poisoned.quality(_SSIM, row)
         n = max((cell.n for cell in cells if cell is not None and cell.ok), default=0)
         rows.append(
             Row(
@@ -135,8 +105,8 @@ def poisoning_table(results: Results) -> Table | None:
                 ),
             )
         )
-    guessing = _guessing(results.setup)
-    chance = f" An attacker who guesses scores {guessing:.1f}." if guessing else ""
+    known = guessing(results.setup)
+    chance = f" An attacker who guesses scores {known:.1f}." if known else ""
     return Table(
         name="poisoning",
         title="Poisoning: protection success rate (PSR)",
@@ -151,7 +121,7 @@ def poisoning_table(results: Results) -> Table | None:
             Column("mean_percent", f"Mean, {scenario_name(poisoned.scenarios[0]).lower()}", "", "always"),
             Column("seed_sd_points", "Seed sd, largest"),
             Column("train_accuracy_percent", "Train accuracy"),
-            Column("ssim", "SSIM ↑", "", "csv"),
+            Column(_SSIM, "SSIM ↑", "", "csv"),
             Column("converged", "Converged"),
             Column("n", "n"),
         ),
@@ -163,67 +133,6 @@ def poisoning_table(results: Results) -> Table | None:
             "Unprotected: that share of each person's photos was published as it was.",
         ),
     )
-
-
-def _guessing(setup: Mapping[str, Any]) -> float:
-    """PSR in per cent against an attacker who draws one of the people he was trained on; 0 where they are unknown."""
-    people = int(setup.get("poisoning_identities", 0)) + int(setup.get("poisoning_other_identities", 0))
-    return 100 * chance_psr(people) if people else 0.0
-
-
-@styled
-def poisoning_figure(measured: Measured) -> Drawing:
-    """Bars of PSR per method with a mark per attacker, and PSR over SSIM."""
-    poisoned = Poisoned(measured.results)
-    if not poisoned.rows:
-        return Skipped("the run has no poisoning track")
-    shown = [row for row in poisoned.rows if poisoned.headline(PSR, row).ok]
-    if not any(row.run.method != CLEAN for row in shown):
-        return Skipped("no method has a complete poisoning rate")
-    figure = Figure(figsize=(TWO_COLUMNS, 3.2), layout="constrained")
-    bars, scatter = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
-    colours = colours_of([row.run.method for row in shown])
-    for place, row in enumerate(shown):
-        mean, colour = poisoned.headline(PSR, row), colours[row.run.method]
-        bars.bar(place, 100 * mean.value, yerr=arms(mean, 100), color=colour, alpha=0.55, width=0.72)
-        for number, attacker in enumerate(poisoned.attackers):
-            cell = poisoned.cell(PSR, row, attacker, poisoned.scenarios[0]) or Estimate()
-            shift = 0.18 * (number - (len(poisoned.attackers) - 1) / 2)
-            bars.plot(place + shift, 100 * cell.value, marker=MARKERS[number], color="0.15", markersize=3)
-        ssim = poisoned.quality("ssim", row)
-        if ssim.ok:
-            scatter.errorbar(
-                ssim.value,
-                100 * mean.value,
-                xerr=arms(ssim, 1),
-                yerr=arms(mean, 100),
-                color=colour,
-                marker="o",
-                markersize=4.5,
-                linestyle="none",
-                elinewidth=0.7,
-            )
-            offset = (4, 3 if place % 2 else -8)
-            scatter.annotate(str(place + 1), (ssim.value, 100 * mean.value), offset, textcoords="offset points")
-    bars.set_xticks(np.arange(len(shown)), [f"{i + 1} {escape.figure(_tick(row))}" for i, row in enumerate(shown)])
-    bars.tick_params(axis="x", rotation=38, labelsize=6.5)
-    for label in bars.get_xticklabels():
-        label.set_ha("right")
-        label.set_rotation_mode("anchor")
-    guessing = _guessing(measured.results.setup)
-    for panel in (bars, scatter):
-        if guessing:
-            panel.axhline(guessing, color=CONTROL_COLOUR, linestyle="--", linewidth=0.8)
-        percent_axis(panel)
-    bars.set_ylabel(escape.figure(f"PSR, {scenario_name(poisoned.scenarios[0]).lower()}, %"))
-    scatter.set_xlabel("SSIM to the original")
-    handles = [
-        Line2D([], [], color="0.15", marker=MARKERS[number], linestyle="none", label=escape.figure(attacker))
-        for number, attacker in enumerate(poisoned.attackers)
-    ]
-    handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=0.8, label="guessing"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-    return figure
 
 
 def poisoning_checks(results: Results) -> list[str]:
@@ -245,13 +154,6 @@ def poisoning_checks(results: Results) -> list[str]:
     return flags
 
 
-def _tick(row: Protected) -> str:
-    name = method_name(row.run.method).partition(" (")[0]
-    return (
-        name if row.run.epsilon_255 is None or row.run.method == CLEAN else f"{name} {budget_name(row.run.epsilon_255)}"
-    )
-
-
 def _percent(cell: Estimate | None) -> Number | str:
     if cell is None:
         return ""
@@ -260,8 +162,8 @@ def _percent(cell: Estimate | None) -> Number | str:
     return Number(100 * cell.value, 100 * cell.low, 100 * cell.high, 1, SAME_FAMILY * cell.same_family)
 
 
-def _is_standard(key: str) -> bool:
-    return key.partition("_unprotected_")[0] == "standard"
+def _words(rate: Estimate) -> str:
+    return f"{100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} %"
 
 
 def _converged(results: Results) -> dict[Protected, str]:
@@ -273,5 +175,5 @@ def _converged(results: Results) -> dict[Protected, str]:
             text(line["surrogate"]),
         ): text(line["converged"])
         for line in records(results.costs)
-        if text(line.get("publication")) == POISONING
+        if text(line.get("publication")) == NAME
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from cloakbench.bench.protocols.quality.metrics import (
 )
 from cloakbench.bench.report.metric import Metric
 
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Section
+
 _LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 """torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 
@@ -47,6 +51,7 @@ class Quality(Protocol):
     title = "Picture quality"
     kind = "quality"
     every_publication = True
+    report_module = "cloakbench.bench.protocols.quality.report"
 
     def __init__(self, image_metrics: Sequence[str], lpips_alex_path: str | None = None) -> None:
         known = {metric.name: metric for metric in quality_metrics(lpips_alex_path)}
@@ -105,6 +110,16 @@ class Quality(Protocol):
     def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
         if any(metric.missing for metric in self.image_metrics):
             yield "LPIPS", f"protocols.quality.lpips_alex_path=FILE, from {_LPIPS_FILE} (233 MB)"
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.quality.report import quality_section
+
+        return [quality_section(index, self.metrics, self.title)]
+
+    def checks(self, index: Measured) -> Iterable[str]:
+        from cloakbench.bench.protocols.quality.report import quality_checks
+
+        return quality_checks(index)
 
     def _wanted(self, publication: str, spec: WorkerSpec) -> list[QualityMetric]:
         wanted = spec.publications[publication].image_metrics

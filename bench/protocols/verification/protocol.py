@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,10 @@ from cloakbench.bench.protocols.recognition.responses import Mates, Responses, a
 from cloakbench.bench.protocols.verification.calibration import FARS, add_legacy, calibrate
 from cloakbench.bench.protocols.verification.thresholds import Calibration, stored_thresholds
 from cloakbench.bench.report.metric import Metric
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
 
 _NO_THRESHOLD = {
     "calibrated": "no threshold: too few impostor pairs for this false accept rate",
@@ -61,6 +65,7 @@ class Verification(RecognitionProtocol):
     name = "verification"
     title = "Verification"
     frame_names = ("thresholds",)
+    report_module = "cloakbench.bench.protocols.verification.report"
 
     def __init__(
         self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy"] = "calibrated"
@@ -204,6 +209,16 @@ class Verification(RecognitionProtocol):
             total = np.where(np.isnan(events), 0.0, total)
             trials[metric] = Trials(np.nan_to_num(events), total, gap, gap_status, failed, empty)
         return trials
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.verification.report import verification_section
+
+        return [verification_section(index, [far_label(far) for far in self.fars], self.title)]
+
+    def headline(self, index: Measured) -> Headline | None:
+        from cloakbench.bench.protocols.verification.report import verification_headline
+
+        return verification_headline(index, [far_label(far) for far in self.fars])
 
 
 _DENOMINATORS = {

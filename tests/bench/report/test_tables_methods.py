@@ -9,6 +9,7 @@ import pytest
 
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.printed import load_survey_table
+from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.tables_methods import SURVEY_ROWS, methods_table, survey_tables
 
@@ -25,12 +26,12 @@ def test_every_row_of_table_two_that_we_map_is_printed_there() -> None:
 
 def test_a_run_without_a_method_of_the_survey_has_no_survey_table(measured: Measured) -> None:
     results = replace(measured.results, methods=measured.results.methods.assign(name="pgd"))
-    assert survey_tables(Measured(results)) == []
+    assert survey_tables(Measured(results), reporters(results)) == []
     assert methods_table(Measured(results)) is not None
 
 
 def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
-    tables = survey_tables(measured)
+    tables = survey_tables(measured, reporters(measured.results))
     assert [table.name for table in tables] == ["survey_table1", "survey_table2"]
     rows = [row for row in tables[1].rows if row.section == "OPOM [3]"]
     keys = [column.label for column in tables[1].columns]
@@ -51,14 +52,18 @@ def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
 
 
 def test_a_row_without_a_run_says_whether_there_is_an_implementation(measured: Measured) -> None:
-    here = {row.section: row.cells[0] for row in survey_tables(measured)[1].rows if row.label == "here"}
+    here = {
+        row.section: row.cells[0]
+        for row in survey_tables(measured, reporters(measured.results))[1].rows
+        if row.label == "here"
+    }
     assert (here["DFPP [13]"], here["APF [14]"]) == ("no implementation here", "not in this run")
 
 
 def test_needs_decide_about_auxiliary_data(measured: Measured) -> None:
     methods = measured.results.methods.copy()
     methods["needs"] = pd.Series("auxiliary, surrogates", index=methods.index)
-    table = survey_tables(Measured(replace(measured.results, methods=methods)))[1]
+    table = survey_tables(Measured(replace(measured.results, methods=methods)), reporters(measured.results))[1]
     ours = [row for row in table.rows if row.section == "OPOM [3]" and row.label != "survey"]
     assert ours and all(row.cells[0] == "YES" for row in ours)
 

@@ -60,13 +60,14 @@ def test_sections_come_in_reading_order(folder):
         "Recognisers",
         "Methods",
         "Identification",
-        "Reported beside measured",
         "Transfer",
+        "Robustness",
         "Verification",
         "Picture quality",
-        "Robustness",
+        "Reported beside measured",
         "Cost",
         "Failures",
+        "Also measured",
         "What the numbers do and do not mean",
     ]
 

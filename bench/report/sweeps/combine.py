@@ -46,6 +46,8 @@ def combine(runs: Sequence[Results]) -> Results:
         thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["target", "far"]),
         examples=_examples(runs),
         setup=_setup(runs),
+        protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),
+        conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
     )
 
 

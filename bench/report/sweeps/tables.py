@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.protocols.poisoning.rates import PSR
-from cloakbench.bench.protocols.poisoning.report import Poisoned
 from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.reporters import headlines, reporters
+from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
+from cloakbench.bench.report.sweeps.variants import Part, Sweep, value_text
 from cloakbench.bench.report.table import Column, Number, Row, Table
-from cloakbench.bench.report.variants import Part, Sweep, value_text
-
-_SSIM = "ssim"
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number that a row of a sweep's tables holds: a rate, or a picture quality."""
-
-    key: str
-    label: str
-    is_rate: bool = True
-
-    def number(self, estimate: Estimate) -> Number:
-        """As printed: rates in per cent."""
-        scale, digits = (100, 1) if self.is_rate else (1, 3)
-        if not estimate.ok:
-            return Number()
-        return Number(scale * estimate.value, scale * estimate.low, scale * estimate.high, digits)
-
-    @property
-    def is_white_box(self) -> bool:
-        """Whether it says something of methods with a surrogate only."""
-        return self.key.startswith("white_box")
-
-    @property
-    def column(self) -> str:
-        """Name in a CSV file, with its unit."""
-        return self.key + "_percent" * self.is_rate
 
 
 @dataclass(frozen=True)
@@ -50,7 +22,7 @@ class Entry:
 
     Attributes:
         run: method (not variant) and budget.
-        surrogate: in a poisoning, the surrogate that a method used; else empty, values are means over surrogates.
+        surrogate: the surrogate it used, where rows are told apart by it; else empty.
         settings: settings of the multirun that the row depends on.
         values: quantity to estimate.
     """
@@ -70,62 +42,58 @@ def is_seed(setting: str) -> bool:
     return setting.rpartition(".")[2] == "seed"
 
 
-def recognition_entries(sweep: Sweep) -> list[Entry]:
-    """Rows of everything that recognisers judge, means over surrogates and targets."""
-    return [entry for part in sweep.parts for entry in _recognition(part)]
+@dataclass(frozen=True)
+class Swept:
+    """The headline of one protocol over a whole multirun.
+
+    Attributes:
+        suffix: of the names of its files: empty for the first protocol about the probes.
+        about: how numbers were averaged, in the words of a caption.
+        axis: label of the axis of its rates.
+        entries: the rows of all parts.
+    """
+
+    suffix: str
+    about: str
+    axis: str
+    entries: tuple[Entry, ...]
 
 
-def poisoning_entries(sweep: Sweep) -> list[Entry]:
-    """Rows of the poisoning tracks, means over attackers."""
-    return [entry for part in sweep.parts for entry in _poisoning(part)]
+def swept_headlines(sweep: Sweep) -> list[Swept]:
+    """The headlines of all protocols, in the order of the experiment."""
+    found: dict[str, list[tuple[Headline, list[Entry], bool]]] = {}
+    for part in sweep.parts:
+        measured = Measured(part.results)
+        for name, headline in headlines(measured, reporters(part.results)).items():
+            entries = [_entry(part, row) for row in headline.rows]
+            found.setdefault(name, []).append((headline, entries, measured.is_foreign(name)))
+    first = next((name for name, parts in found.items() if not parts[0][2]), None)
+    return [
+        Swept(
+            "" if name == first else f"_{name}",
+            parts[0][0].about,
+            parts[0][0].axis,
+            tuple(entry for _, entries, _ in parts for entry in entries),
+        )
+        for name, parts in found.items()
+    ]
+
+
+def _entry(part: Part, row: HeadlineRow) -> Entry:
+    variant = part.variants[row.run.method]
+    run = Run(variant.method, row.run.epsilon_255)
+    return Entry(run, row.surrogate, {**part.settings, **variant.settings}, row.values)
 
 
 def sweep_tables(sweep: Sweep) -> list[Table]:
     """One line per variant and part, and mean and spread over seeds where the multirun has several."""
     tables = []
-    for suffix, about, entries in (
-        ("", "means over surrogates and targets, white-box left out of black-box", recognition_entries(sweep)),
-        ("_poisoning", "classifiers trained on the protected photos, mean over attackers", poisoning_entries(sweep)),
-    ):
-        if entries:
-            tables.append(_rows_table(sweep, entries, f"sweep{suffix}", about))
-        if seeds := [key for key in sweep.names if is_seed(key)]:
-            spread = _seeds_table(sweep, entries, seeds, f"sweep{suffix}_seeds")
-            tables += [spread] if spread else []
+    seeds = [key for key in sweep.names if is_seed(key)]
+    for swept in swept_headlines(sweep):
+        tables.append(_rows_table(sweep, swept.entries, f"sweep{swept.suffix}", swept.about))
+        if seeds and (spread := _seeds_table(sweep, swept.entries, seeds, f"sweep{swept.suffix}_seeds")):
+            tables.append(spread)
     return tables
-
-
-def _recognition(part: Part) -> Iterator[Entry]:
-    measured = Measured(part.results)
-    rule = f"psr_{measured.rule}_top"
-    rates = {"1": f"{rule}1", "5": f"{rule}5"}
-    quantities: list[tuple[Quantity, Any]] = []
-    if f"{rule}1" in measured.metrics:
-        for k, metric in rates.items():
-            name = Quantity(f"black_box_top{k}", f"Black-box Top-{k}")
-            quantities.append((name, lambda run, metric=metric: measured.black_box_overall(metric, run)))
-        name = Quantity("white_box_top1", "White-box Top-1")
-        quantities.append((name, lambda run: measured.white_box_overall(f"{rule}1", run)))
-    elif "dodging_far_1e-3" in measured.metrics:
-        name = Quantity("dodging_far_1e-3", "Dodging, FAR 1e-3")
-        quantities.append((name, lambda run: measured.black_box_overall("dodging_far_1e-3", run)))
-        name = Quantity("white_box_dodging_far_1e-3", "White-box dodging")
-        quantities.append((name, lambda run: measured.white_box_overall("dodging_far_1e-3", run)))
-    quantities.append((Quantity(_SSIM, "SSIM", is_rate=False), lambda run: measured.quality(_SSIM, run)))
-    for run in measured.runs:
-        variant = part.variants[run.method]
-        values = {quantity: value(run) for quantity, value in quantities}
-        yield Entry(Run(variant.method, run.epsilon_255), "", {**part.settings, **variant.settings}, values)
-
-
-def _poisoning(part: Part) -> Iterator[Entry]:
-    poisoned = Poisoned(part.results)
-    psr, ssim = Quantity("poisoning_psr", "PSR"), Quantity(_SSIM, "SSIM", is_rate=False)
-    for row in poisoned.rows:
-        variant = part.variants[row.run.method]
-        values = {psr: poisoned.headline(PSR, row), ssim: poisoned.quality(_SSIM, row)}
-        settings = {**part.settings, **variant.settings}
-        yield Entry(Run(variant.method, row.run.epsilon_255), row.surrogate, settings, values)
 
 
 def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -> Table:
@@ -139,7 +107,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
         settings = [value_text(entry.settings[key]) if key in entry.settings else "" for key in sweep.names]
         budget = "" if entry.run.epsilon_255 is None else f"{entry.run.epsilon_255:g}"
         numbers = [
-            "" if is_control(entry.run) and quantity.is_white_box else quantity.number(entry.values[quantity])
+            "" if is_control(entry.run) and quantity.needs_surrogate else quantity.number(entry.values[quantity])
             for quantity in quantities
         ]
         rows.append(Row(entry.label, (*settings, budget, str(known.n) if known.ok else "–", *numbers)))
@@ -180,7 +148,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
                 (math.fsum(values) / len(values), statistics.stdev(values)) if whole else (math.nan, math.nan)
             )
             digits = numbers[0].digits if whole else 1
-            blank = is_control(first.run) and quantity.is_white_box
+            blank = is_control(first.run) and quantity.needs_surrogate
             cells += ["", ""] if blank else [Number(mean, digits=digits), Number(spread, digits=digits)]
         rows.append(Row(first.label, tuple(cells)))
     if not rows:

@@ -1,4 +1,4 @@
-"""The grid of faces: what methods made of the same photos, and how far that is from them (survey, Figure 4)."""
+"""`image_grid`: what methods made of the same photos, and how far that is from them (survey, Figure 4)."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ from cloakbench.bench.report.plotting import (
     paper_style,
     percent_axis,
 )
-from cloakbench.bench.report.sweep_tables import (
+from cloakbench.bench.report.section import Quantity
+from cloakbench.bench.report.sweeps.tables import (
     Entry,
-    Quantity,
+    Swept,
     by_all_but,
     context_name,
     is_seed,
-    poisoning_entries,
-    recognition_entries,
     shown_quantities,
+    swept_headlines,
 )
-from cloakbench.bench.report.variants import Sweep
+from cloakbench.bench.report.sweeps.variants import Sweep
 
 _LINES_MOST = 9
 """As many as there are colours; more lines than that share a panel with nobody."""
@@ -44,12 +44,13 @@ _LOGARITHMIC_FROM = 30
 def sweep_figures(sweep: Sweep) -> dict[str, tuple[Figure, str]]:
     """File stem to figure and caption: PSR over every numeric setting, a line per method, budget and other setting."""
     figures = {}
-    for kind, entries in (("", recognition_entries(sweep)), ("_poisoning", poisoning_entries(sweep))):
+    for swept in swept_headlines(sweep):
         for setting in sweep.names:
-            if not is_seed(setting) and (points := _numeric(entries, setting)):
-                stem = f"sweep{kind}_{setting}".replace("/", "_").replace("@", "_")
+            points = [] if is_seed(setting) else _numeric(swept.entries, setting)
+            if points and any(quantity.curve and quantity.is_rate for quantity in shown_quantities(points)):
+                stem = f"sweep{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
                 with paper_style():
-                    figures[stem] = _curves(sweep, entries, points, setting)
+                    figures[stem] = _curves(sweep, swept, points, setting)
     return figures
 
 
@@ -61,8 +62,8 @@ def _numeric(entries: Sequence[Entry], setting: str) -> list[Entry]:
     return points if numeric and len(set(values)) > 1 else []
 
 
-def _curves(sweep: Sweep, entries: Sequence[Entry], points: Sequence[Entry], setting: str) -> tuple[Figure, str]:
-    quantities = [q for q in shown_quantities(points) if q.is_rate and not q.key.endswith("top5")]
+def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -> tuple[Figure, str]:
+    quantities = [q for q in shown_quantities(points) if q.is_rate and q.curve]
     seeds = [key for key in sweep.names if is_seed(key)]
     others = [key for key in sweep.names if key != setting and key not in seeds]
     lines = by_all_but([entry for entry in points if not is_control(entry.run)], [setting, *seeds])
@@ -79,13 +80,13 @@ def _curves(sweep: Sweep, entries: Sequence[Entry], points: Sequence[Entry], set
         for quantity, axis in zip(quantities, axes, strict=True):
             for position, (name, line) in enumerate(named.items()):
                 _line(axis, line, setting, quantity, looks[name], (position, len(named)), values)
-            _clean(axis, entries, setting, quantity, values)
+            _clean(axis, swept.entries, setting, quantity, values)
             axis.set_title(", ".join(word for word in (quantity.label, title) if word))
             percent_axis(axis)
     for axis in panels[-1]:
         _label_axis(axis, sweep.names[setting].capitalize(), values)
     for line in panels:
-        line[0].set_ylabel("PSR, %" if "psr" in quantities[0].key or "top" in quantities[0].key else "Rate, %")
+        line[0].set_ylabel(swept.axis)
     handles = [Line2D([], [], color=c, marker=m, markersize=3.8, label=name) for name, (c, m) in looks.items()]
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
     figure.legend(handles=handles, loc="outside right center")

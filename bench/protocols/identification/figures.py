@@ -1,4 +1,4 @@
-"""The figures of a report. Each function returns a matplotlib figure, or `Skipped` with the reason.
+"""Figures of identification. Each function returns a matplotlib figure, or `Skipped` with the reason.
 
 Rates are in per cent with 95 % intervals.
 """
@@ -6,7 +6,6 @@ Rates are in per cent with 95 % intervals.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from cloakbench.bench.core import escape
-from cloakbench.bench.protocols.poisoning.report import poisoning_figure
-from cloakbench.bench.report.figure_faces import image_grid
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import (
     CLEAN,
@@ -25,9 +24,6 @@ from cloakbench.bench.report.labels import (
     budget_name,
     method_name,
     method_order,
-    strength_name,
-    transform_families,
-    transform_family,
 )
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,
@@ -41,20 +37,22 @@ from cloakbench.bench.report.plotting import (
     styled,
 )
 
+SSIM = "ssim"
+"""The image metric that rates are held against."""
 _NO_VALUE = "0.88"
 
 
 @styled
-def psr_against_ssim(measured: Measured) -> Drawing:
+def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
     """Black-box PSR over SSIM, a point per method and budget; points on the dashed front are beaten by no other."""
-    metrics = [f"psr_{measured.rule}_top{k}" for k in (1, 5) if f"psr_{measured.rule}_top{k}" in measured.metrics]
-    if not metrics or "ssim" not in measured.metrics:
+    metrics = [metric for metric in ranks.pair.values() if metric in measured.metrics]
+    if not metrics or SSIM not in measured.metrics:
         return Skipped("identification rates or SSIM were not measured")
     points = {
         metric: [
-            (run, measured.quality("ssim", run), rate)
+            (run, measured.quality(SSIM, run), rate)
             for run in measured.runs
-            if (rate := measured.black_box_overall(metric, run)).ok and measured.quality("ssim", run).ok
+            if (rate := measured.black_box_overall(metric, run)).ok and measured.quality(SSIM, run).ok
         ]
         for metric in metrics
     }
@@ -72,7 +70,7 @@ def psr_against_ssim(measured: Measured) -> Drawing:
         )
         axis.set(xlabel="SSIM to the original", title=f"Top-{metric.rsplit('top', 1)[1]}")
         percent_axis(axis)
-    axes[0].set_ylabel(f"Black-box PSR ({measured.rule.upper()}), %")
+    axes[0].set_ylabel(f"Black-box PSR ({ranks.rule.upper()}), %")
     shown = [run for series in points.values() for run, _, _ in series]
     handles = styles.method_handles(run.method for run in shown)
     handles += styles.budget_handles(shown)
@@ -82,14 +80,14 @@ def psr_against_ssim(measured: Measured) -> Drawing:
 
 
 @styled
-def psr_bars(measured: Measured) -> Drawing:
+def psr_bars(measured: Measured, ranks: Ranks) -> Drawing:
     """PSR and SSIM of every method at its largest budget as bars with intervals, as in the survey's Figures 2 and 3."""
-    metric = f"psr_{measured.rule}_top1"
+    metric = ranks.first
     largest: dict[str, Run] = {run.method: run for run in measured.runs}  # runs ascend by budget
     bars = [
         (run, rate, ssim)
         for run in largest.values()
-        if (rate := measured.black_box_overall(metric, run)).ok and (ssim := measured.quality("ssim", run)).ok
+        if (rate := measured.black_box_overall(metric, run)).ok and (ssim := measured.quality(SSIM, run)).ok
     ]
     if not any(not is_control(run) for run, _, _ in bars):
         return Skipped("no method has both a complete black-box mean and an SSIM")
@@ -98,7 +96,7 @@ def psr_bars(measured: Measured) -> Drawing:
     places = np.arange(len(bars))
     colours = [CONTROL_COLOUR if is_control(run) else "#0072B2" for run, _, _ in bars]
     for panel, estimates, scale, title in (
-        (left, [rate for _, rate, _ in bars], 100, f"Black-box PSR Top-1 ({measured.rule.upper()}), %"),
+        (left, [rate for _, rate, _ in bars], 100, f"Black-box PSR {ranks.label}, %"),
         (right, [ssim for _, _, ssim in bars], 1, "SSIM to the original"),
     ):
         spans = np.concatenate([arms(estimate, scale) for estimate in estimates], axis=1)
@@ -116,17 +114,18 @@ def psr_bars(measured: Measured) -> Drawing:
 
 
 @styled
-def transfer_heat_map(measured: Measured) -> Drawing:
-    """PSR Top-1 of every method on every target, a panel per surrogate, at the largest budget.
+def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
+    """PSR at the first depth of every method on every target, a panel per surrogate, at the largest budget.
 
     Panels side by side share their rows: the methods that were run on one of their surrogates.
     """
-    metric = f"psr_{measured.rule}_top1"
+    metric = ranks.first
     epsilon = max(measured.budgets, default=None)
     runs = measured.runs_at(epsilon)
     if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
         return Skipped("no method with a surrogate has identification rates")
-    per_line = _panels_per_line(len(measured.surrogates), len(measured.targets))
+    targets = measured.judges(metric)
+    per_line = _panels_per_line(len(measured.surrogates), len(targets))
     lines = [measured.surrogates[first : first + per_line] for first in range(0, len(measured.surrogates), per_line)]
     rows_of = [[run for run in runs if set(line) & set(measured.surrogates_of(run))] for line in lines]
     heights = [0.19 * len(rows) + 1.0 for rows in rows_of]
@@ -138,19 +137,19 @@ def transfer_heat_map(measured: Measured) -> Drawing:
             panel.axis("off")
             continue
         surrogate, runs = measured.surrogates[place], rows_of[place // per_line]
-        cells = [[measured.cell(metric, run, surrogate, target) for target in measured.targets] for run in runs]
+        cells = [[measured.cell(metric, run, surrogate, target) for target in targets] for run in runs]
         rates = np.array([[100 * cell.value for cell in line] for line in cells])
         image = panel.imshow(rates, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         _annotate(panel, cells)
         panel.set_title(escape.figure(f"Surrogate: {surrogate}"), pad=3)
         panel.set_yticks(range(len(runs)), [escape.figure(method_name(run.method)) for run in runs])
-        names = [escape.figure(target) for target in measured.targets]
+        names = [escape.figure(target) for target in targets]
         panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         panel.tick_params(length=0, pad=2)
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=panels, aspect=28, pad=0.01)
-    bar.set_label(f"PSR Top-1 ({measured.rule.upper()}), {budget_name(epsilon)}, %")
+    bar.set_label(f"PSR {ranks.label}, {budget_name(epsilon)}, %")
     bar.outline.set_visible(False)
     handles = [
         Patch(facecolor="white", edgecolor="0.2", hatch="/////", linewidth=0.5, label="white-box"),
@@ -162,10 +161,10 @@ def transfer_heat_map(measured: Measured) -> Drawing:
 
 
 @styled
-def robustness_curves(measured: Measured) -> Drawing:
-    """Black-box PSR Top-1 against the strength of each kind of transform, at the largest budget."""
-    metric = f"psr_{measured.rule}_top1"
-    families = transform_families(measured.transforms)
+def robustness_curves(measured: Measured, ranks: Ranks) -> Drawing:
+    """Black-box PSR at the first depth against the strength of each kind of transform, at the largest budget."""
+    metric = ranks.first
+    families = families_of(measured, metric)
     if not families:
         return Skipped("the run has no transforms")
     if metric not in measured.metrics:
@@ -177,30 +176,29 @@ def robustness_curves(measured: Measured) -> Drawing:
     lines = -(-len(families) // per_line)
     figure = Figure(figsize=(TWO_COLUMNS, 2.3 * lines + 0.2), layout="constrained")
     panels = figure.subplots(lines, per_line, squeeze=False, sharey=True)
-    for panel, item in itertools.zip_longest(panels.flat, families.items()):
-        if item is None:
+    for panel, family in itertools.zip_longest(panels.flat, families):
+        if family is None:
             panel.axis("off")
             continue
-        family, members = item
+        members = [label for label, _ in family.members]
         for position, run in enumerate(runs):
             rates = [measured.black_box_overall(metric, run, transform) for transform in members]
             styles.line(panel, run.method, np.arange(len(members)) + dodge(position, len(runs), 1.0), rates)
-        strengths = ["as is" if m == UNTRANSFORMED else escape.figure(strength_name(m)) for m in members]
+        strengths = ["as is" if key == UNTRANSFORMED else escape.figure(tick) for key, tick in family.members]
         panel.set_xticks(range(len(members)), strengths)
         panel.set_xlim(-0.4, len(members) - 0.6)
-        described = transform_family(family)
-        panel.set(title=escape.figure(described.label), xlabel=described.strength)
+        panel.set(title=escape.figure(family.title), xlabel=escape.figure(family.axis))
         percent_axis(panel)
     for line in panels:
-        line[0].set_ylabel(f"Black-box PSR Top-1 ({measured.rule.upper()}), %")
+        line[0].set_ylabel(f"Black-box PSR {ranks.label}, %")
     figure.legend(handles=styles.method_handles(run.method for run in runs), loc="outside right center")
     return figure
 
 
 @styled
-def budget_curves(measured: Measured) -> Drawing:
+def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     """PSR against the budget, black-box and white-box: what a sweep over budgets shows."""
-    metric = f"psr_{measured.rule}_top1"
+    metric = ranks.first
     if len(measured.budgets) < 2:
         return Skipped("the run has fewer than two budgets")
     if metric not in measured.metrics:
@@ -221,35 +219,11 @@ def budget_curves(measured: Measured) -> Drawing:
         panel.set(title=title, xlabel="Budget ε (grey levels)")
         panel.set_xticks(measured.budgets, [f"{epsilon:g}" for epsilon in measured.budgets])
         percent_axis(panel)
-    panels[0].set_ylabel(f"PSR Top-1 ({measured.rule.upper()}), %")
+    panels[0].set_ylabel(f"PSR {ranks.label}, %")
     handles = styles.method_handles(methods)
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
     figure.legend(handles=handles, loc="outside right center")
     return figure
-
-
-FIGURES: dict[str, tuple[Callable[[Measured], Drawing], str]] = {
-    "psr_bars": (
-        psr_bars,
-        "Protection and picture quality of every method at its largest budget, with 95 % intervals: "
-        "the survey's Figures 2 and 3.",
-    ),
-    "psr_ssim": (
-        psr_against_ssim,
-        "Protection against picture quality: black-box mean PSR over SSIM with 95 % intervals. "
-        "Up and to the right is better.",
-    ),
-    "transfer": (transfer_heat_map, "Which surrogate protects from which target."),
-    "robustness": (robustness_curves, "Protection that is left after what may happen to a published photo."),
-    "budget": (budget_curves, "Protection over the perturbation budget."),
-    "poisoning": (
-        poisoning_figure,
-        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR, mean over "
-        "attackers with 95 % interval, a mark per attacker; and the same PSR over SSIM.",
-    ),
-    "faces": (image_grid, "Originals, protected photos, and their difference times ten about mid-grey."),
-}
-"""File stem to drawing function and caption, in the order of the report."""
 
 
 def _pareto(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

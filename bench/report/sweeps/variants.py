@@ -17,7 +17,7 @@ import pandas as pd
 
 from cloakbench.bench.report.labels import CONTROLS, VARIANT
 from cloakbench.bench.report.results import Example, Results
-from cloakbench.bench.report.sweep import CELL, MixedResultsError, combine, differences
+from cloakbench.bench.report.sweeps.combine import CELL, MixedResultsError, combine, differences
 
 _AXES = re.compile(
     r"method|(.+\.)?epsilons?_255|ensembles(\..+)?|single_surrogates"
@@ -213,7 +213,7 @@ def _settings_of(method: str, job: Job, within: Sequence[str]) -> dict[str, Any]
 def _concerns(setting: str, method: str, chosen: str | None) -> bool:
     if setting.startswith("method."):
         return method == chosen or chosen is None
-    owner = re.match(r"(?:poisoning\.)?methods\.([^.]+)\.", setting)
+    owner = re.match(r"(?:protocols\.[^.]+\.)?methods\.([^.]+)\.", setting)
     return owner is None or owner[1] == method
 
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.report.sweep_figures import sweep_figures
-from cloakbench.bench.report.sweep_tables import sweep_tables
+from cloakbench.bench.report.sweeps.figures import sweep_figures
+from cloakbench.bench.report.sweeps.tables import sweep_tables
+from cloakbench.bench.report.sweeps.variants import Part, Sweep, all_measurements
 from cloakbench.bench.report.table import Table, to_markdown
 from cloakbench.bench.report.terminal import summary, table_on_screen
-from cloakbench.bench.report.variants import Part, Sweep, all_measurements
 from cloakbench.bench.report.writer import (
     links,
     measurements_csv,

@@ -1,8 +1,8 @@
-"""Self-checks of a finished run, after AutoAttack's warnings: numbers that usually mean that something is broken."""
+"""Checks of identification rates: numbers that usually mean that something is broken."""
 
 from __future__ import annotations
 
-from cloakbench.bench.protocols.poisoning.report import poisoning_checks
+from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name
 
@@ -10,21 +10,18 @@ WHITE_BOX_FLOOR = 0.9
 """White-box protection below this is suspicious: the method sees the very network it is tested on."""
 CLEAN_CEILING = 0.1
 """Share of clean photos that a working recogniser may miss."""
-_ROUNDING_255 = 0.51
-"""Rounding to 8 bits moves a value by up to half a grey level."""
+_DISTANCE = "linf_255"
+"""The image metric that tells whether a photo was changed at all; where it is there, it needs no guess from rates."""
 
 
-def self_checks(measured: Measured) -> list[str]:
+def rate_checks(measured: Measured, ranks: Ranks) -> list[str]:
     """One sentence per suspicion; empty when there is none."""
-    metric = f"psr_{measured.rule}_top1"
     return [
-        *_unchanged(measured, metric),
-        *_over_budget(measured),
-        *_poor_recognisers(measured, metric),
-        *_weak_white_box(measured, metric),
-        *_control_above_clean(measured, metric),
-        *_saturated_columns(measured),
-        *poisoning_checks(measured.results),
+        *_unchanged(measured, ranks.first),
+        *_poor_recognisers(measured, ranks.first),
+        *_weak_white_box(measured, ranks),
+        *_control_above_clean(measured, ranks),
+        *_saturated_columns(measured, ranks),
     ]
 
 
@@ -33,40 +30,27 @@ def _name(run: Run) -> str:
 
 
 def _unchanged(measured: Measured, metric: str) -> list[str]:
-    """Methods that return their input: no pixel moved, or where distances are missing, the clean row's rates."""
+    """Methods without a known distance that have the clean row's rates: they may return their input."""
     clean = Run(CLEAN, None)
     flags = []
     for run in measured.runs:
-        if run.method == CLEAN:
+        if run.method == CLEAN or measured.quality(_DISTANCE, run).ok:
             continue
-        distance = measured.quality("linf_255", run)
-        if distance.ok and distance.value == 0:
-            flags.append(f"{_name(run)} returns its input: no pixel differs")
-        elif not distance.ok:
-            pairs = [
-                (measured.cell(metric, run, s, t), measured.cell(metric, clean, s, t))
-                for s in measured.surrogates
-                for t in measured.targets
-            ]
-            known = [(ours, theirs) for ours, theirs in pairs if ours.ok and theirs.ok]
-            if known and all(ours.value == theirs.value for ours, theirs in known):
-                flags.append(f"{_name(run)} scores exactly like the clean photo on every target")
-    return flags
-
-
-def _over_budget(measured: Measured) -> list[str]:
-    flags = []
-    for run in measured.runs:
-        distance = measured.quality("linf_255", run)
-        if run.epsilon_255 is not None and distance.ok and distance.value > run.epsilon_255 + _ROUNDING_255:
-            flags.append(f"{_name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
+        pairs = [
+            (measured.cell(metric, run, s, t), measured.cell(metric, clean, s, t))
+            for s in measured.surrogates
+            for t in measured.judges(metric)
+        ]
+        known = [(ours, theirs) for ours, theirs in pairs if ours.ok and theirs.ok]
+        if known and all(ours.value == theirs.value for ours, theirs in known):
+            flags.append(f"{_name(run)} scores exactly like the clean photo on every target")
     return flags
 
 
 def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
     """Targets that miss more than a tenth of the clean photos: most often a wrong pixel scale."""
     clean = Run(CLEAN, None)
-    rates = {target: measured.cell(metric, clean, measured.surrogates[0], target) for target in measured.targets}
+    rates = {target: measured.cell(metric, clean, measured.surrogates[0], target) for target in measured.judges(metric)}
     return [
         f"{target} misses {100 * rate.value:.1f} % of the clean photos: check its mean, std, channel order and crop"
         for target, rate in rates.items()
@@ -74,44 +58,46 @@ def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
     ]
 
 
-def _weak_white_box(measured: Measured, metric: str) -> list[str]:
+def _weak_white_box(measured: Measured, ranks: Ranks) -> list[str]:
     """At the largest budget: below it, a weak attack may miss even its own surrogate."""
     flags = []
     for run in measured.runs_at(max(measured.budgets, default=None)):
         if is_control(run):
             continue
         for surrogate in measured.surrogates:
-            rate = measured.white_box(metric, run, surrogate)
+            rate = measured.white_box(ranks.first, run, surrogate)
             if rate.ok and rate.value < WHITE_BOX_FLOOR:
-                flags.append(f"{_name(run)}: white-box PSR Top-1 on {surrogate} is only {100 * rate.value:.1f} %")
+                flags.append(
+                    f"{_name(run)}: white-box PSR Top-{ranks.ks[0]} on {surrogate} is only {100 * rate.value:.1f} %"
+                )
     return flags
 
 
-def _control_above_clean(measured: Measured, metric: str) -> list[str]:
+def _control_above_clean(measured: Measured, ranks: Ranks) -> list[str]:
     """The control's whole interval above the clean rate: plain noise of this size already protects."""
+    metric = ranks.first
     flags = []
     for run in measured.runs:
         if run.method != RANDOM_SIGN:
             continue
-        for target in measured.targets:
+        for target in measured.judges(metric):
             control = measured.cell(metric, run, measured.surrogates[0], target)
             clean = measured.cell(metric, Run(CLEAN, None), measured.surrogates[0], target)
             if control.ok and clean.ok and control.value > clean.value and control.low > clean.value:
                 flags.append(
-                    f"{_name(run)} protects from {target}: PSR Top-1 {100 * control.value:.1f} % "
+                    f"{_name(run)} protects from {target}: PSR Top-{ranks.ks[0]} {100 * control.value:.1f} % "
                     f"against {100 * clean.value:.1f} % for the clean photo"
                 )
     return flags
 
 
-def _saturated_columns(measured: Measured) -> list[str]:
+def _saturated_columns(measured: Measured, ranks: Ranks) -> list[str]:
     """Targets on which all methods score 0 or all score 100, white-box cells apart: such a column ranks nothing."""
     flags = []
-    for k in (1, 5):
-        metric = f"psr_{measured.rule}_top{k}"
+    for k, metric in ranks.pair.items():
         for epsilon in measured.budgets:
             runs = [run for run in measured.runs if run.epsilon_255 == epsilon and not is_control(run)]
-            for target in measured.targets:
+            for target in measured.judges(metric):
                 cells = [measured.cell(metric, run, s, target) for run in runs for s in measured.surrogates]
                 values = {cell.value for cell in cells if cell.ok and not cell.white_box}
                 if len(runs) > 1 and values in ({0.0}, {1.0}):
