@@ -27,9 +27,6 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class Transform(ABC):
     """One thing that happens to a published photo, at one strength."""
 
-    version = "1"
-    """Part of every cache key: raised whenever the same photo would come out differently."""
-
     @property
     @abstractmethod
     def label(self) -> str:

@@ -187,9 +187,7 @@ def poisoning_cells(config: DictConfig) -> list[Cell]:
 
 def _chunks(train: FaceSet, people: int, references: int) -> list[Chunk]:
     """The people of the published photos, ``people`` at a time, with the same number of references for each."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(train.identity):
-        rows.setdefault(name, []).append(row)
+    rows = train.rows_by_identity()
     given = min(references, *(len(own) for own in rows.values()))
     names = list(rows)
     return [
