@@ -14,7 +14,16 @@ PACKAGES = ("bench", "datasets", "methods", "models")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 ALLOWED = {
-    "bench": {"bench", "methods.base", "models.attributes", "models.base", "models.same_weights", "datasets"},
+    "bench": {
+        "bench",
+        "methods.base",
+        "methods.context",
+        "methods.photo_batch",
+        "models.attributes",
+        "models.base",
+        "models.same_weights",
+        "datasets",
+    },
     "methods": {
         "methods",
         "models.base",

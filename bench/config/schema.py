@@ -12,6 +12,7 @@ from typing import Any
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import GREY_LEVELS, is_grey_levels, is_number, is_whole, shown
+from cloakbench.methods.base import TITLE
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ BUDGETS = list_of(
 NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
+METHODS = ("method", "methods.*", "controls.*", "poisoning.methods.*")
+"""Where methods stand in a config."""
 _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "logger")
 
 KINDS: Mapping[str, Kind] = {
@@ -104,6 +107,7 @@ KINDS: Mapping[str, Kind] = {
     "target": BLOCK | NULL,
     **dict.fromkeys(_GROUPS, MAPPING),
     **{f"{group}.*": BLOCK for group in _GROUPS},
+    **{f"{where}.{TITLE}": NAME for where in METHODS},
     "ensembles": MAPPING,
     "ensembles.*": NAMES,
     "single_surrogates": BOOL,

@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.config.annotations import check_part
 from cloakbench.bench.config.compose import missing_settings
-from cloakbench.bench.config.schema import KINDS, NAMES, check_kinds
+from cloakbench.bench.config.schema import KINDS, METHODS, NAMES, check_kinds
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protocols.quality.metrics import quality_metrics
+from cloakbench.methods.base import without_title
 
 _MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
@@ -108,13 +109,14 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _parts(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Dotted name and config of every part."""
+    """Dotted name and config of every part; of a method without its title, which its constructor does not take."""
     for key in _PARTS:
         holder = key.removesuffix(".*")
         node: Any = plain
         for step in holder.split("."):
             node = node.get(step) if isinstance(node, Mapping) else None
-        if node is not None and key.endswith(".*"):
-            yield from ((f"{holder}.{name}", part) for name, part in node.items())
-        elif node is not None:
-            yield holder, node
+        if node is None:
+            continue
+        parts = {f"{holder}.{name}": part for name, part in node.items()} if key.endswith(".*") else {holder: node}
+        for where, part in parts.items():
+            yield where, without_title(part) if key in METHODS else part

@@ -21,7 +21,8 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.datasets.base import FaceSet, Role
-from cloakbench.methods.base import Protector
+from cloakbench.methods.base import TITLE, Protector, without_title
+from cloakbench.methods.context import Need
 
 NO_SURROGATE = ""
 
@@ -36,6 +37,7 @@ class Cell:
         epsilon_255: the budget in grey levels, NaN for methods without one.
         surrogate: label of the surrogate or ensemble, empty for methods that use none.
         surrogates: keys of the models behind the label.
+        title: how reports print the method; decides nothing and is in no key.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Cell:
     epsilon_255: float
     surrogate: str
     surrogates: tuple[str, ...]
+    title: str = ""
 
     @property
     def method_label(self) -> str:
@@ -183,24 +186,25 @@ def cells_of(
     ``where`` is the method's place on the command line, for errors.
     """
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
+    title = str(plain.pop(TITLE, None) or key)
     has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
     for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
         protector = make_protector(at_budget, key, where)
-        if "surrogates" not in protector.needs:
-            yield Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, ())
+        if Need.SURROGATES not in protector.needs:
+            yield Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), title)
             continue
         if not labels:
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
-            yield Cell(key, at_budget, float(epsilon_255), label, keys)
+            yield Cell(key, at_budget, float(epsilon_255), label, keys, title)
 
 
 def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:
     """Build a method.
 
     Args:
-        config: resolved config.
+        config: resolved config; a title in it is for reports and left out.
         key: of the method in the experiment.
         where: its place on the command line, for errors; ``methods.KEY`` if left out.
 
@@ -208,7 +212,7 @@ def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Prot
         ConfigError: a setting that is unknown or wrong, in the user's spelling.
     """
     where = where or f"methods.{key}"
-    protector = build(config, where, convert="all")
+    protector = build(without_title(config), where, convert="all")
     if not isinstance(protector, Protector):
         raise ConfigError(f"{where}: {config['_target_']} built a {type(protector).__name__}, not a Protector")
     return protector
@@ -232,9 +236,9 @@ def build_chunks(
     Raises:
         ConfigError: somebody named in ``targets`` has fewer than two auxiliary photos.
     """
-    rows_of = _rows_by_identity(probes)
-    references_of = _rows_by_identity(references) if references else {}
-    auxiliary_rows = _rows_by_identity(auxiliary) if auxiliary else {}
+    rows_of = probes.rows_by_identity()
+    references_of = references.rows_by_identity() if references else {}
+    auxiliary_rows = auxiliary.rows_by_identity() if auxiliary else {}
     pairs = [rows for rows in auxiliary_rows.values() if len(rows) > 1]
     fixed = {name: auxiliary_rows.get(target, []) for name, target in (targets or {}).items() if name in rows_of}
     if short := sorted(name for name, rows in fixed.items() if len(rows) < 2):
@@ -288,7 +292,7 @@ def narrow(chunks: Sequence[Chunk], probes: FaceSet, limit: Limit) -> list[Chunk
 
 def measured_target_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[str, int]:
     """For each person the row of the target photo that success is measured on: the one after the photo given away."""
-    rows_of = _rows_by_identity(auxiliary)
+    rows_of = auxiliary.rows_by_identity()
     return {
         name: rows_of[auxiliary.identity[row]][1]
         for chunk in chunks
@@ -307,7 +311,7 @@ def unit_key(
 ) -> tuple[str, dict[str, Any]]:
     """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk."""
     protector = make_protector(cell.config, cell.method)
-    sees_references = "references" in protector.needs
+    sees_references = Need.REFERENCES in protector.needs
     inputs: dict[str, Any] = {
         "method": node_settings(cell.config),
         "code": node_code(cell.config, base=("cloakbench.methods.base", type(protector).__module__)),
@@ -318,20 +322,13 @@ def unit_key(
         "references": [[digests["reference"][row] for row in rows] for rows in chunk.references]
         if sees_references
         else [],
-        "targets": [digests["auxiliary"][row] for row in chunk.targets] if "targets" in protector.needs else [],
+        "targets": [digests["auxiliary"][row] for row in chunk.targets] if Need.AIM in protector.needs else [],
         "files": dict(protector.files_read([faces["probe"].image_id[row] for row in chunk.probes])),
-        "auxiliary": auxiliary_digest if "auxiliary" in protector.needs else "",
-        "landmarks": _landmarks_digest(faces["probe"], chunk.probes) if "landmarks" in protector.needs else "",
+        "auxiliary": auxiliary_digest if Need.AUXILIARY in protector.needs else "",
+        "landmarks": _landmarks_digest(faces["probe"], chunk.probes) if Need.LANDMARKS in protector.needs else "",
     }
     return content_key("protected", inputs), inputs
 
 
 def _landmarks_digest(faces: FaceSet, rows: Sequence[int]) -> str:
     return "" if faces.landmarks is None else tensor_digest(faces.landmarks[list(rows)])
-
-
-def _rows_by_identity(faces: FaceSet) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, identity in enumerate(faces.identity):
-        rows.setdefault(identity, []).append(row)
-    return rows

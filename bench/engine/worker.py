@@ -25,24 +25,24 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.engine.plan import Cell, Chunk, Unit, make_protector
+from cloakbench.bench.engine.plan import Chunk, Unit, make_protector
 from cloakbench.bench.engine.pool import Busy
+from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.protocols.quality.metrics import QualityMetric, quality_metrics, quality_records
 from cloakbench.bench.store.embeddings import embedding_inputs, kept
 from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import Store, StoreError
 from cloakbench.datasets.base import FaceSet, Role
-from cloakbench.methods.base import METHOD_FAILED, Cost, Learnt, People, Protected, Protector, Resources
+from cloakbench.methods.base import METHOD_FAILED, Protected
+from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import Recogniser, embed_in_batches
 
 log = logging.getLogger(__name__)
 
 UNCHANGED = "none"
 """Label of the transform that leaves photos as they are."""
-
-_TRAINED_FROM = ("method", "code", "surrogates", "auxiliary", "seed")
-"""Inputs of a unit that can change what its method trains; the people of the unit cannot."""
 
 _BUSY_SECONDS = 0.1
 """Pause before a unit that another process works on is tried again."""
@@ -152,44 +152,26 @@ class Workshop:
     def _protect(self, unit: Unit, inputs: dict[str, Any]) -> dict[str, Any] | Busy:
         """Protect, save, and return what is stored about the photos; busy while another process trains the method."""
         protector = make_protector(unit.cell.config, unit.cell.method)
-        resources = Resources(
-            tuple(self.model(key) for key in unit.cell.surrogates),
-            self.faces("auxiliary") if "auxiliary" in protector.needs and "auxiliary" in self.brief.faces else None,
+        context = ProtectContext(
+            {NetworkKind.RECOGNISER: tuple(self.model(key) for key in unit.cell.surrogates)},
+            self.faces("auxiliary") if Need.AUXILIARY in protector.needs and "auxiliary" in self.brief.faces else None,
             self.brief.seed,
             self.device,
         )
         probes = self.faces("probe")
         training = {}
         if protector.is_trained:
-            learnt = self._learnt(unit.cell, protector, resources, inputs)
-            if learnt is None:
+            trained = train_stages(self.store, protector, context, inputs, unit.cell.label)
+            if trained is None:
                 time.sleep(_BUSY_SECONDS)
                 return Busy()
-            resources = replace(resources, learnt=learnt.tensors)
-            training = {"training": vars(learnt.cost)}
-        protected = protector.protect(self.people(unit.chunk), resources)
+            context = replace(context, trained=trained.tensors)
+            training = {"training": vars(trained.cost)}
+        protected = protector.protect(self.photo_batch(unit.chunk), context)
         about = _about(protected, inputs) | training
         names = [probes.image_id[row] for row in unit.chunk.probes]
         self.store.write_photos("protected", unit.key, protected.images, names, about)
         return about
-
-    def _learnt(
-        self, cell: Cell, protector: Protector, resources: Resources, inputs: Mapping[str, Any]
-    ) -> Learnt | None:
-        """What the method trained for this cell, stored or made now; None while another process makes it."""
-        shared = {name: inputs[name] for name in _TRAINED_FROM}
-        key = content_key("learnt", shared)
-        # A letter in front: the lock of the unit, which this process holds, may share three digits with the key.
-        with self.store.claim(f"L{key}", wait=False) as mine:
-            stored = self.store.read_tensors("learnt", key)
-            if stored is not None:
-                return Learnt(stored[0], Cost(**stored[1]))
-            if not mine:
-                return None
-            log.info("training %s", cell.label)
-            learnt = protector.learn(resources)
-            self.store.write_tensors("learnt", key, learnt.tensors, shared, vars(learnt.cost))
-            return learnt
 
     def _respond(self, unit: Unit, photos: Tensor, about: Mapping[str, Any]) -> None:
         """Measure the saved photos and embed them with every target after every transform."""
@@ -227,28 +209,28 @@ class Workshop:
 
         return kept(self.store, inputs, embed)
 
-    def people(self, chunk: Chunk) -> People:
+    def photo_batch(self, chunk: Chunk) -> PhotoBatch:
         """The photos of a chunk as a method sees them."""
         probes = self.faces("probe")
         rows = list(chunk.probes)
         place = {identity: number for number, identity in enumerate(chunk.identities)}
-        references = targets = None
+        references = aim_photos = None
         reference_id: tuple[tuple[str, ...], ...] = ()
         if "reference" in self.brief.faces and all(chunk.references):
             given = self.faces("reference")
             references = torch.stack([to_float(given.images[list(r)], self.device) for r in chunk.references])
             reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
         if chunk.targets:
-            targets = to_float(self.faces("auxiliary").images[list(chunk.targets)], self.device)
-        return People(
+            aim_photos = to_float(self.faces("auxiliary").images[list(chunk.targets)], self.device)
+        return PhotoBatch(
             images=to_float(probes.images[rows], self.device),
             image_id=tuple(probes.image_id[row] for row in rows),
-            person=torch.tensor([place[probes.identity[row]] for row in rows], device=self.device),
+            owner=torch.tensor([place[probes.identity[row]] for row in rows], device=self.device),
             identities=chunk.identities,
             references=references,
             reference_id=reference_id,
             landmarks=None if probes.landmarks is None else probes.landmarks[rows].to(self.device),
-            targets=targets,
+            aim_photos=aim_photos,
         )
 
     def faces(self, role: str) -> FaceSet:

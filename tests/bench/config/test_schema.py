@@ -24,6 +24,7 @@ def test_every_kind_belongs_to_a_setting() -> None:
     configs = [
         compose_config(["experiment=survey_fig2"]),
         compose_config(["experiment=bench"]),
+        compose_config(["experiment=smoke", "method=pgd"]),
         compose_config([], "protect"),
         *(compose_config(["model=arcface_ir"], name) for name in ("verify", "calibrate")),
     ]
