@@ -6,10 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cloakbench.methods.base import Budget, Protector
-from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods import Budget, Need, PhotoBatch, ProtectContext, Protector
 from cloakbench.methods.parts.objectives import find_anchors, input_gradient
-from cloakbench.methods.photo_batch import PhotoBatch
 
 
 class AwayFromMyself(Protector):
@@ -21,10 +19,10 @@ class AwayFromMyself(Protector):
     needs = frozenset({Need.SURROGATES, Need.REFERENCES})
 
     def __init__(self, epsilon_255: float = 8) -> None:
+        self.epsilon_255 = epsilon_255
         self.budget = Budget("linf", epsilon_255)
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         anchors = find_anchors("reference", batch, context)
         gradient = input_gradient(batch.images, context.surrogates, anchors.loss)
-        assert self.budget is not None
-        return batch.images - self.budget.size_255 / 255 * gradient.sign()
+        return batch.images - self.epsilon_255 / 255 * gradient.sign()
