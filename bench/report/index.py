@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_order
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
 from cloakbench.bench.report.results import Results
 
 OK = "ok"
@@ -82,6 +82,7 @@ class Measured:
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
+        self._titles = {line["key"]: text(line.get("title")) for line in records(results.methods)}
         order = list(results.models["name"]) if len(results.models) else []
         surrogates = _in_order((key[3] for key in self._cells), order)
         self.surrogates: tuple[str, ...] = tuple(surrogates) or ("",)
@@ -110,6 +111,12 @@ class Measured:
     def rule(self) -> str:
         """The protocol rule to headline: P2 (all mates in the gallery) when it was measured, else P1."""
         return "p2" if any(metric.startswith("psr_p2_") for metric in self.metrics) else "p1"
+
+    def title(self, method: str) -> str:
+        """Printed name of a method: the one of its config, with the settings that make a variant of it."""
+        _, comma, settings = method.partition(VARIANT)
+        title = self._titles.get(method)
+        return title + comma + settings if title else method_name(method)
 
     def runs_at(self, epsilon_255: float | None) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""

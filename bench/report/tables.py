@@ -14,7 +14,7 @@ from cloakbench.bench.report.tables_facts import (
     quality_table,
     thresholds_table,
 )
-from cloakbench.bench.report.tables_methods import methods_table, survey_tables
+from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
 from cloakbench.bench.report.tables_rates import (
     identification_tables,
     matrix_tables,
@@ -28,6 +28,7 @@ def build_tables(measured: Measured) -> list[Table]:
     optional = [
         models_table(measured.results),
         methods_table(measured),
+        settings_table(measured),
         *survey_tables(measured),
         *identification_tables(measured),
         *reported_tables(ResultLookup(measured.results)),

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloakbench.bench.protocols.poisoning.report import PSR, Poisoned
-from cloakbench.bench.report.index import Estimate, Measured, Run, is_control, records
-from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control, records, text
+from cloakbench.bench.report.labels import CONTROLS, method_order
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.table import Column, Row, Table
 
@@ -40,7 +40,7 @@ def methods_table(measured: Measured) -> Table | None:
         needs = str(line["needs"]) or "nothing"
         goal = "none: a control" if key in CONTROLS else str(line["goal"])
         facts = (goal, str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
-        rows.append(Row(method_name(key), (*facts, str(line["paper"]))))
+        rows.append(Row(measured.title(key), (*facts, str(line["paper"]))))
     return Table(
         name="methods",
         title="Methods",
@@ -54,6 +54,26 @@ def methods_table(measured: Measured) -> Table | None:
             Column("trained", "Trained once"),
             Column("paper", "Paper"),
         ),
+        rows=tuple(rows),
+    )
+
+
+def settings_table(measured: Measured) -> Table | None:
+    """What papers or official code set, and where this project departs from it: one row for methods that share both."""
+    lines = {line["key"]: line for line in records(measured.results.methods)}
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for key in method_order(lines):
+        said = (text(lines[key].get("official_settings")), text(lines[key].get("deviations")))
+        sharing.setdefault(said, []).append(measured.title(key))
+    rows = [Row(", ".join(titles), said) for said, titles in sharing.items() if any(said)]
+    if not rows:
+        return None
+    return Table(
+        name="methods_settings",
+        title="Methods: as published, and as implemented here",
+        caption="From the class attributes; grey levels of 255 where no unit is given.",
+        stub="Method",
+        columns=(Column("official_settings", "Paper or official code"), Column("deviations", "Different here")),
         rows=tuple(rows),
     )
 
@@ -78,7 +98,7 @@ def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[
             rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
         for variant in variants:
             cells = tuple(_evidence(column, variant, measured) for column in columns[1:])
-            rows.append(Row(f"here: {method_name(variant['key'])}", cells, printed))
+            rows.append(Row(f"here: {measured.title(variant['key'])}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
         name=f"survey_table{number}",
