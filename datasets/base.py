@@ -80,6 +80,18 @@ class FaceSet:
         """The distinct identities in order of first appearance."""
         return tuple(dict.fromkeys(self.identity))
 
+    def rows_by_identity(self) -> dict[str, list[int]]:
+        """The rows of each identity, in order of first appearance."""
+        rows: dict[str, list[int]] = {}
+        for row, identity in enumerate(self.identity):
+            rows.setdefault(identity, []).append(row)
+        return rows
+
+    def labels(self) -> Tensor:
+        """The place of each face's identity among `identities`, long ``[N]``."""
+        place = {identity: number for number, identity in enumerate(self.identities())}
+        return torch.tensor([place[identity] for identity in self.identity], dtype=torch.long)
+
     def digests(self) -> list[str]:
         """sha256 of each image's pixels."""
         return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.images.contiguous()]

@@ -20,12 +20,11 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from PIL import ExifTags, Image
 
 Policy = Literal["strip", "keep"]
-POLICIES: tuple[str, ...] = get_args(Policy)
 ON_WHITE = "transparency laid on white"
 """What `Metadata.converted` says of a photo with transparency; not true of a copy that keeps it."""
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import grey_step
-from cloakbench.methods.base import People, Workbench
+from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.fawkes import Balance, Fawkes
 from cloakbench.methods.parts.dssim import Borders
+from cloakbench.methods.parts.linf import project_noise_
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
 class FawkesTool(Fawkes):
@@ -48,15 +50,17 @@ class FawkesTool(Fawkes):
     ) -> None:
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
         self.max_change_255 = grey_step("max_change_255", max_change_255)
+        self._change_bound = max_change_255 / 255
 
     @torch.no_grad()
-    def fit(self, people: People, bench: Workbench) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
         """Features ``[N, D]`` to be left, per surrogate: the photos' own."""
-        return [model.embed(people.images) for model in bench.surrogates]
+        return [model.embed(batch.images) for model in context.surrogates]
 
-    def gain(self, photos: Tensor, fitted: list[Tensor], bench: Workbench) -> Tensor:
+    def gain(self, photos: Tensor, fitted: list[Tensor], context: ProtectContext) -> Tensor:
         distances = [
-            (model.embed(photos) - own).square().sum(dim=1) for model, own in zip(bench.surrogates, fitted, strict=True)
+            (model.embed(photos) - own).square().sum(dim=1)
+            for model, own in zip(context.surrogates, fitted, strict=True)
         ]
         return torch.stack(distances).sum(dim=0)
 
@@ -64,9 +68,7 @@ class FawkesTool(Fawkes):
         return torch.optim.Adadelta([cloak], lr=self.learning_rate, rho=0.95, eps=1e-7)  # Keras's defaults
 
     def limit(self, photos: Tensor, images: Tensor) -> Tensor:
-        assert self.max_change_255 is not None
-        bound = self.max_change_255 / 255
-        return images + (photos - images).clamp(-bound, bound)
+        return images + project_noise_(photos - images, self._change_bound)
 
     def balance(self, images: Tensor) -> Balance:
         return SawTooth(images, self.dssim_bound)

@@ -64,7 +64,7 @@ class TIDIM(MIFGSM):
         draws = attack.streams.uniform(4)
         gradient = input_gradient(
             photos,
-            attack.bench.surrogates,
+            attack.context.surrogates,
             attack.anchors.loss,
             lambda x: resize_and_pad(x, draws, self.transform_probability, self.resize_rate),
         )

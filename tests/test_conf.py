@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from hydra.utils import get_method
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.methods.base import TITLE
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
@@ -46,7 +47,14 @@ def assert_keys_reach_constructors(config: DictConfig) -> None:
     for node in nodes_with_target(config):
         parameters = inspect.signature(get_method(node._target_)).parameters
         given = {str(key) for key in node if not str(key).startswith("_")}
+        if node._target_.startswith("cloakbench.methods."):
+            given.discard(TITLE)
         assert given <= set(parameters), f"{node._target_} does not take {given - set(parameters)}"
+
+
+def test_every_method_has_a_title_of_its_own() -> None:
+    titles = [OmegaConf.load(CONF / "method" / f"{name}.yaml").get(TITLE) for name in names("method")]
+    assert all(titles) and len(set(titles)) == len(titles)
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])

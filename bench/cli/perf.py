@@ -31,7 +31,9 @@ from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.engine.malloc import keep_freed_memory
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
-from cloakbench.methods.base import People, Protector, Resources
+from cloakbench.methods.base import Protector, without_title
+from cloakbench.methods.context import NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
 REFERENCES = 10
@@ -64,22 +66,24 @@ def run_perf(people: int = 10, photos: int = 32, repeats: int = 5, device: str =
     """
     place = torch.device(device)
     model, larger = _embedded_recogniser().to(place), _half_width_recogniser().to(place)
-    offer, larger_offer = Resources((model,), device=place), Resources((larger,), device=place)
+    context, larger_context = (
+        ProtectContext({NetworkKind.RECOGNISER: (one,)}, device=place) for one in (model, larger)
+    )
     few = max(1, repeats // 2)
     return [
-        _pgd_over_bare_loop(model, offer, photos, repeats),
-        _pgd_over_bare_loop(larger, larger_offer, max(1, photos // 4), few),
-        _opom_over_bare_loop(model, offer, people, repeats),
-        _opom_over_bare_loop(larger, larger_offer, max(1, people // 10), few),
-        _pgd_over_foolbox(model, offer, photos, repeats),
+        _pgd_over_bare_loop(model, context, photos, repeats),
+        _pgd_over_bare_loop(larger, larger_context, max(1, photos // 4), few),
+        _opom_over_bare_loop(model, context, people, repeats),
+        _opom_over_bare_loop(larger, larger_context, max(1, people // 10), few),
+        _pgd_over_foolbox(model, context, photos, repeats),
         _hulls_over_one_at_a_time(people, repeats, place),
-        _growth_with_people(offer, people, repeats),
+        _growth_with_people(context, people, repeats),
         _growth_with_gallery(repeats, place),
     ]
 
 
-def _pgd_over_bare_loop(model: Recogniser, offer: Resources, photos: int, repeats: int) -> Ratio:
-    crowd = _crowd(photos, 1, offer.device)
+def _pgd_over_bare_loop(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
+    crowd = _crowd(photos, 1, context.device)
     method = _method("pgd")
 
     def bare() -> None:
@@ -88,11 +92,11 @@ def _pgd_over_bare_loop(model: Recogniser, offer: Resources, photos: int, repeat
         _bare_passes(model, crowd.images, anchors, steps=10)
 
     name = f"PGD / bare loop, {model.card.name}"
-    return _compare(name, lambda: method.protect(crowd, offer), bare, repeats, offer, bar=1.05)
+    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
 
 
-def _opom_over_bare_loop(model: Recogniser, offer: Resources, people: int, repeats: int) -> Ratio:
-    crowd = _crowd(people, people, offer.device)
+def _opom_over_bare_loop(model: Recogniser, context: ProtectContext, people: int, repeats: int) -> Ratio:
+    crowd = _crowd(people, people, context.device)
     assert crowd.references is not None
     photos = crowd.references.flatten(0, 1)
     method = _method("opom_convex_hull")
@@ -103,10 +107,10 @@ def _opom_over_bare_loop(model: Recogniser, offer: Resources, people: int, repea
         _bare_passes(model, photos, anchors, steps=16)
 
     name = f"OPOM-ConvexHull / bare loop, {model.card.name}"
-    return _compare(name, lambda: method.protect(crowd, offer), bare, repeats, offer, bar=1.05)
+    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
 
 
-def _pgd_over_foolbox(model: Recogniser, offer: Resources, photos: int, repeats: int) -> Ratio:
+def _pgd_over_foolbox(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
     name = "PGD / foolbox LinfPGD"
     if importlib.util.find_spec("foolbox") is None:
         return Ratio(name, None, None, None, 1.0, "foolbox is not installed (extra: peers)")
@@ -120,9 +124,9 @@ def _pgd_over_foolbox(model: Recogniser, offer: Resources, photos: int, repeats:
         def get_loss_fn(self, model, labels):
             return lambda inputs: (model(inputs) - labels).square().sum()
 
-    crowd = _crowd(photos, 1, offer.device)
+    crowd = _crowd(photos, 1, context.device)
     method = _method("pgd")
-    wrapped = PyTorchModel(model, bounds=(0, 1), device=offer.device)
+    wrapped = PyTorchModel(model, bounds=(0, 1), device=context.device)
     attack = EmbeddingPGD(abs_stepsize=1.5 * 8 / 255 / 10, steps=10, random_start=True)
 
     def peer() -> None:
@@ -132,7 +136,7 @@ def _pgd_over_foolbox(model: Recogniser, offer: Resources, photos: int, repeats:
         attack.run(wrapped, crowd.images, Misclassification(anchors), epsilon=8 / 255)
 
     note = "ours also rounds, checks and measures"
-    return _compare(name, lambda: method.protect(crowd, offer), peer, repeats, offer, bar=1.0, note=note)
+    return _compare(name, lambda: method.protect(crowd, context), peer, repeats, context, bar=1.0, note=note)
 
 
 def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -> Ratio:
@@ -149,34 +153,36 @@ def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -
                 solve(points[person : person + 1], queries[person : person + 1, photo : photo + 1])
 
     name = f"{people} x {REFERENCES} convex hulls: batched / one at a time"
-    return _compare(name, lambda: solve(points, queries), one_at_a_time, repeats, Resources(device=device), bar=1.0)
+    return _compare(
+        name, lambda: solve(points, queries), one_at_a_time, repeats, ProtectContext(device=device), bar=1.0
+    )
 
 
-def _growth_with_people(offer: Resources, people: int, repeats: int) -> Ratio:
-    few, many = _crowd(people, people, offer.device), _crowd(10 * people, 10 * people, offer.device)
+def _growth_with_people(context: ProtectContext, people: int, repeats: int) -> Ratio:
+    few, many = _crowd(people, people, context.device), _crowd(10 * people, 10 * people, context.device)
     # Fewer steps than usual, one of them with the hull: growth does not depend on how many there are.
     method = _method("opom_convex_hull", steps=2, objective={"warmup_steps": 1})
     rounds = max(1, repeats // 2)
 
     def chunks() -> None:
         """Ten times the people, as the plan gives them: in chunks of the same size."""
-        assert many.references is not None
+        references = many.require_references()
         for start in range(0, 10 * people, people):
             rows = slice(start, start + people)
             method.protect(
-                People(
+                PhotoBatch(
                     many.images[rows],
                     many.image_id[rows],
-                    few.person,
+                    few.owner,
                     many.identities[rows],
-                    many.references[rows],
+                    references[rows],
                     many.reference_id[rows],
                 ),
-                offer,
+                context,
             )
 
     name = f"OPOM-ConvexHull, {10 * people} / {people} people"
-    return _compare(name, chunks, lambda: method.protect(few, offer), rounds, offer, bar=10.5)
+    return _compare(name, chunks, lambda: method.protect(few, context), rounds, context, bar=10.5)
 
 
 def _growth_with_gallery(repeats: int, device: torch.device) -> Ratio:
@@ -191,9 +197,9 @@ def _growth_with_gallery(repeats: int, device: torch.device) -> Ratio:
         protocol.records(Responses(probes, probes, identity, names, gallery=gallery))
 
     name = "identification, gallery 100,000 / 1,000"
-    offer = Resources(device=device)
+    context = ProtectContext(device=device)
     rounds = max(1, repeats // 2)
-    return _compare(name, lambda: search(large), lambda: search(large[:1000]), rounds, offer, bar=100.0)
+    return _compare(name, lambda: search(large), lambda: search(large[:1000]), rounds, context, bar=100.0)
 
 
 def _bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
@@ -210,7 +216,7 @@ def _compare(
     ours: Callable[[], object],
     other: Callable[[], object],
     repeats: int,
-    offer: Resources,
+    context: ProtectContext,
     *,
     bar: float,
     note: str = "",
@@ -221,7 +227,7 @@ def _compare(
     times: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(repeats):
         for is_ours in (True, False) if turn % 2 == 0 else (False, True):
-            times[is_ours].append(_seconds(ours if is_ours else other, offer.device))
+            times[is_ours].append(_seconds(ours if is_ours else other, context.device))
     ratio = statistics.median(mine / theirs for mine, theirs in zip(times[True], times[False], strict=True))
     return Ratio(name, statistics.median(times[True]), statistics.median(times[False]), ratio, bar, note)
 
@@ -239,17 +245,18 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 def _method(name: str, **changes: Any) -> Protector:
     """The method as its file under ``conf/method`` sets it, with some keys changed."""
     text = (resources.files("cloakbench.conf") / "method" / f"{name}.yaml").read_text()
-    return instantiate(OmegaConf.create(text), **changes)
+    config: Any = OmegaConf.to_container(OmegaConf.create(text))
+    return instantiate(without_title(config), **changes)
 
 
-def _crowd(photos: int, people: int, device: torch.device) -> People:
+def _crowd(photos: int, people: int, device: torch.device) -> PhotoBatch:
     """Random photos: what they show does not change what a pass costs."""
     stream = torch.Generator().manual_seed(0)
     identities = tuple(f"person{i}" for i in range(people))
-    return People(
+    return PhotoBatch(
         images=torch.rand(photos, 3, 112, 112, generator=stream).to(device),
         image_id=tuple(f"photo{i}" for i in range(photos)),
-        person=(torch.arange(photos) % people).to(device),
+        owner=(torch.arange(photos) % people).to(device),
         identities=identities,
         references=torch.rand(people, REFERENCES, 3, 112, 112, generator=stream).to(device),
         reference_id=tuple(tuple(f"{who}-{i}" for i in range(REFERENCES)) for who in identities),

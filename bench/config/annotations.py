@@ -25,6 +25,7 @@ from cloakbench.bench.config.schema import (
     BOOL,
     BUDGET,
     MAPPING,
+    NAME,
     NULL,
     NUMBER,
     TEXT,
@@ -35,8 +36,10 @@ from cloakbench.bench.config.schema import (
     one_of,
     row_of,
 )
+from cloakbench.bench.config.titles import builds_method
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import GREY_LEVELS
+from cloakbench.methods.base import TITLE
 
 _MISSING = "???"
 _SIMPLE: Mapping[Any, Kind] = {
@@ -104,6 +107,8 @@ def _parameters(target: str) -> tuple[tuple[str, ...] | None, Mapping[str, Kind]
     except Exception:  # a name that only type checkers can see
         hints = {}
     kinds = {name: kind for name in known if (kind := _kind_of_setting(name, hints.get(name, Any))) is not None}
+    if builds_method(target):
+        return (*known, TITLE), {**kinds, TITLE: NAME}, open_ended
     return known, kinds, open_ended
 
 

@@ -12,7 +12,8 @@ from torch import nn
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.engine.plan import make_protector
 from cloakbench.datasets.base import FaceSet
-from cloakbench.methods.base import People, Resources
+from cloakbench.methods.context import NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
 _LOOPS = ("max_rounds", "outer_steps", "steps")
@@ -71,10 +72,9 @@ def count_passes(
         ValueError: the method cannot work on them.
     """
     protector = make_protector(method, key)
-    resources = Resources(tuple(_stand_in() for _ in range(surrogates)), _others(), seed=0)
-    if protector.is_trained:
-        resources = replace(resources, learnt=protector.learn(resources).tensors)
-    protected = protector.protect(_person(probes, references), resources)
+    context = ProtectContext({NetworkKind.RECOGNISER: tuple(_stand_in() for _ in range(surrogates))}, _others())
+    context = replace(context, trained=protector.run_training(context).tensors)
+    protected = protector.protect(_person(probes, references), context)
     return protected.cost.forward_images / probes, protected.cost.backward_images / probes
 
 
@@ -87,16 +87,16 @@ def _noise(count: int, name: str) -> torch.Tensor:
     return torch.rand(count, 3, _SIDE, _SIDE, generator=generator("forecast", name))
 
 
-def _person(probes: int, references: int) -> People:
-    return People(
+def _person(probes: int, references: int) -> PhotoBatch:
+    return PhotoBatch(
         images=_noise(probes, "probes"),
         image_id=tuple(f"probe-{number}" for number in range(probes)),
-        person=torch.zeros(probes, dtype=torch.long),
+        owner=torch.zeros(probes, dtype=torch.long),
         identities=("person",),
         references=_noise(references, "references")[None],
         reference_id=(tuple(f"reference-{number}" for number in range(references)),),
         landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(probes, 1, 1),
-        targets=_noise(1, "target"),
+        aim_photos=_noise(1, "target"),
     )
 
 

@@ -22,7 +22,7 @@ class Chunk:
     identities: tuple[str, ...]
     probes: tuple[int, ...]
     references: tuple[tuple[int, ...], ...]
-    targets: tuple[int, ...]
+    aims: tuple[int, ...]
     """Row in the auxiliary faces of the photo each person is to be mistaken for; empty without auxiliary faces."""
 
 
@@ -33,7 +33,7 @@ def build_chunks(
     *,
     people: int,
     seed: int,
-    targets: Mapping[str, str] | None = None,
+    aims: Mapping[str, str] | None = None,
     most_references: int | None = None,
 ) -> list[Chunk]:
     """Split the people of the photos into chunks of ``people`` in order of first appearance.
@@ -42,25 +42,24 @@ def build_chunks(
     fewest.
 
     Each person is given somebody of the auxiliary faces who has at least two photos: the first photo is what a targeted
-    method may see, the second is what success is measured on. Who that is, ``targets`` says, a data set's own protocol
+    method may see, the second is what success is measured on. Who that is, ``aims`` says, a data set's own protocol
     (person to auxiliary person); for people it does not name it is drawn from (seed, identity).
 
     Raises:
-        ConfigError: somebody named in ``targets`` has fewer than two auxiliary photos.
+        ConfigError: somebody named in ``aims`` has fewer than two auxiliary photos.
     """
-    rows_of = _rows_by_identity(probes)
-    references_of = _rows_by_identity(references) if references else {}
+    rows_of = probes.rows_by_identity()
+    references_of = references.rows_by_identity() if references else {}
     if most_references is not None and references_of:
         given = min(most_references, *(len(rows) for rows in references_of.values()))
         references_of = {name: rows[:given] for name, rows in references_of.items()}
-    auxiliary_rows = _rows_by_identity(auxiliary) if auxiliary else {}
+    auxiliary_rows = auxiliary.rows_by_identity() if auxiliary else {}
     pairs = [rows for rows in auxiliary_rows.values() if len(rows) > 1]
-    fixed = {name: auxiliary_rows.get(target, []) for name, target in (targets or {}).items() if name in rows_of}
+    fixed = {name: auxiliary_rows.get(other, []) for name, other in (aims or {}).items() if name in rows_of}
     if short := sorted(name for name, rows in fixed.items() if len(rows) < 2):
-        target = (targets or {})[short[0]]
         raise ConfigError(
-            f"{short[0]} is to be mistaken for {target}, who needs two auxiliary photos, one to aim at and one to "
-            f"measure, and has {len(fixed[short[0]])}: raise dataset.auxiliary_per_identity or add photos"
+            f"{short[0]} is to be mistaken for {(aims or {})[short[0]]}, who needs two auxiliary photos, one to aim at "
+            f"and one to measure, and has {len(fixed[short[0]])}: raise dataset.auxiliary_per_identity or add photos"
         )
 
     def aim(name: str) -> int:
@@ -101,22 +100,15 @@ def narrow(chunks: Sequence[Chunk], faces: FaceSet, limit: Limit) -> list[Chunk]
         if names:
             kept = tuple(row for of_person in rows.values() for row in of_person)
             count = len(names)
-            narrowed.append(Chunk(chunk.number, names, kept, chunk.references[:count], chunk.targets[:count]))
+            narrowed.append(Chunk(chunk.number, names, kept, chunk.references[:count], chunk.aims[:count]))
     return narrowed
 
 
-def measured_target_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[str, int]:
-    """For each person the row of the target photo that success is measured on: the one after the photo given away."""
-    rows_of = _rows_by_identity(auxiliary)
+def measured_aim_rows(auxiliary: FaceSet, chunks: Sequence[Chunk]) -> dict[str, int]:
+    """For each person the row of the photo that success is measured on: the one after the photo it may aim at."""
+    rows_of = auxiliary.rows_by_identity()
     return {
         name: rows_of[auxiliary.identity[row]][1]
         for chunk in chunks
-        for name, row in zip(chunk.identities, chunk.targets, strict=bool(chunk.targets))
+        for name, row in zip(chunk.identities, chunk.aims, strict=bool(chunk.aims))
     }
-
-
-def _rows_by_identity(faces: FaceSet) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, identity in enumerate(faces.identity):
-        rows.setdefault(identity, []).append(row)
-    return rows

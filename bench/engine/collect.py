@@ -193,10 +193,11 @@ def _sizes(experiment: Experiment) -> dict[str, Any]:
 
 def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
     """What the class attributes of every method say, one row a key."""
-    built = {cell.method: cell.protector for cell in cells}
+    of_key = {cell.method: cell for cell in cells}
     rows = [
         {
             "key": key,
+            "title": cell.title,
             "name": protector.name,
             "scope": protector.scope,
             "goal": protector.goal,
@@ -206,9 +207,12 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "person_specific": protector.person_specific,
             "norm": protector.budget.norm if protector.budget else "",
             "paper": protector.paper,
+            "official_settings": protector.official_settings,
+            "deviations": protector.deviations,
             "notes": "; ".join(protector.notes()),
         }
-        for key, protector in built.items()
+        for key, cell in of_key.items()
+        for protector in (cell.protector,)
     ]
     return pd.DataFrame(rows)
 

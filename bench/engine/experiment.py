@@ -13,10 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.bench.config.node_keys import node_settings
+from cloakbench.bench.config.titles import without_titles
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.chunks import measured_target_rows
+from cloakbench.bench.engine.chunks import measured_aim_rows
 from cloakbench.bench.engine.condition import Condition
 from cloakbench.bench.engine.face_needs import check_given_faces, check_roles
 from cloakbench.bench.engine.jobs import Question
@@ -171,7 +172,7 @@ class Experiment:
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to
         inputs = {
-            "config": node_settings(settings),
+            "config": node_settings(without_titles(settings)),
             "models": {role: [self.spec.fingerprints[k] for k in keys] for role, keys in self.roles.items()},
             "manifest": self.manifest_digest,
             "units": [planned.unit.key for planned in self.units],
@@ -196,7 +197,7 @@ class Experiment:
     def aims(self) -> dict[str, int]:
         """Person to the auxiliary row that impersonation is measured on; empty without auxiliary faces."""
         auxiliary, probes = self.faces.get("auxiliary"), self.publications.get(PROBES)
-        return measured_target_rows(auxiliary, probes.chunks) if auxiliary is not None and probes is not None else {}
+        return measured_aim_rows(auxiliary, probes.chunks) if auxiliary is not None and probes is not None else {}
 
 
 def prepare(config: DictConfig) -> Experiment:

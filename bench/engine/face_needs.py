@@ -12,6 +12,7 @@ from cloakbench.bench.engine.chunks import Chunk
 from cloakbench.bench.engine.plan import Cell
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.methods.context import Need
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,11 @@ _WAYS_OUT: Mapping[str, Mapping[str, str]] = {
     "landmarks": {"landmarks_file": "dataset.landmarks_file=FILE, with dataset.aligned=false"},
 }
 """Role, or what else a method may need, to settings of data sets that bring it."""
-_ROLE_OF: Mapping[str, Role] = {"references": "reference", "auxiliary": "auxiliary", "targets": "auxiliary"}
+_ROLE_OF: Mapping[Need, Role] = {
+    Need.REFERENCES: "reference",
+    Need.AUXILIARY: "auxiliary",
+    Need.AIM: "auxiliary",
+}
 """Need of a method to the role that meets it."""
 
 
@@ -88,22 +93,22 @@ def check_given_faces(
     if shared:
         raise ConfigError(f"{min(shared)} is both reference and probe; a mask must never see its probes")
     for method, needs in _needs(cells).items():
-        if "landmarks" in needs and faces["probe"].landmarks is None:
-            raise _lacking(config, dataset, method, "landmarks")
-        if "targets" in needs and not any(chunk.targets for chunk in chunks):
+        if Need.LANDMARKS in needs and faces["probe"].landmarks is None:
+            raise _lacking(config, dataset, method, Need.LANDMARKS)
+        if Need.AIM in needs and not any(chunk.aims for chunk in chunks):
             raise ConfigError(
                 f"{method} needs somebody to aim at: an auxiliary person with two photos, one to aim at and one to "
                 f"measure, whom data set {dataset.name} does not have{_out(config, 'auxiliary')}"
             )
 
 
-def _needs(cells: Sequence[Cell]) -> dict[str, frozenset[str]]:
+def _needs(cells: Sequence[Cell]) -> dict[str, frozenset[Need]]:
     """What each method needs, by key."""
     return {cell.method: cell.protector.needs for cell in cells}
 
 
-def _lacking(config: DictConfig, dataset: Dataset, method: str, need: str) -> ConfigError:
-    role = _ROLE_OF.get(need, need)
+def _lacking(config: DictConfig, dataset: Dataset, method: str, need: Need) -> ConfigError:
+    role = _ROLE_OF.get(need, str(need))
     return ConfigError(f"{method} needs {need}, which data set {dataset.name} does not offer{_out(config, role)}")
 
 

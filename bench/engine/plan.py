@@ -19,7 +19,8 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.chunks import Chunk
 from cloakbench.bench.engine.limits import Limit, read_limits
-from cloakbench.methods.base import Protector
+from cloakbench.methods.base import TITLE, Protector, without_title
+from cloakbench.methods.context import Need
 
 NO_SURROGATE = ""
 
@@ -35,6 +36,7 @@ class Cell:
         surrogate: label of the surrogate or ensemble, empty for methods that use none.
         surrogates: keys of the models behind the label.
         where: place of the method on the command line, for errors.
+        title: how reports print the method; decides nothing and is in no key.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Cell:
     surrogate: str
     surrogates: tuple[str, ...]
     where: str = ""
+    title: str = ""
 
     @cached_property
     def protector(self) -> Protector:
@@ -171,24 +174,25 @@ def _cells_of(
 ) -> Iterator[Cell]:
     """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
     plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
+    title = str(plain.pop(TITLE, None) or key)
     has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
     for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
         at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
-        first = Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), where)
-        if "surrogates" not in first.protector.needs:
+        first = Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), where, title)
+        if Need.SURROGATES not in first.protector.needs:
             yield first
             continue
         if not labels:
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
-            yield Cell(key, at_budget, float(epsilon_255), label, keys, where)
+            yield Cell(key, at_budget, float(epsilon_255), label, keys, where, title)
 
 
 def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:
     """Build a method.
 
     Args:
-        config: resolved config.
+        config: resolved config; a title in it is for reports and left out.
         key: of the method in the experiment.
         where: its place on the command line, for errors; ``methods.KEY`` if left out.
 
@@ -196,7 +200,7 @@ def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Prot
         ConfigError: a setting that is unknown or wrong, in the user's spelling.
     """
     where = where or f"methods.{key}"
-    protector = build(config, where, convert="all")
+    protector = build(without_title(config), where, convert="all")
     if not isinstance(protector, Protector):
         raise ConfigError(f"{where}: {config['_target_']} built a {type(protector).__name__}, not a Protector")
     return protector

@@ -79,7 +79,7 @@ class Planning:
             self.faces.get("auxiliary"),
             people=self.config.plan.chunk_identities,
             seed=self.config.seed,
-            targets=self.dataset.targets(),
+            aims=self.dataset.targets(),
         )
         cells = self._cells or tuple(build_cells(self.config))
         return self.publish(PROBES, "probe", "reference", cells, lambda _: chunks)

@@ -5,7 +5,6 @@ Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/archite
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,21 +13,19 @@ from typing import Any
 import torch
 
 from cloakbench.bench.core.errors import reason_of
-from cloakbench.bench.core.hashing import Inputs, content_key, tensor_digest
+from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.plan import Unit
 from cloakbench.bench.engine.pool import Busy
 from cloakbench.bench.engine.publication import PlannedUnit, UnitState
+from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.store.store import StoreError
-from cloakbench.methods.base import Cost, Learnt, People, Protected, Protector, Resources
-
-log = logging.getLogger(__name__)
-
-_TRAINED_FROM = ("method", "code", "surrogates", "auxiliary", "seed")
-"""Inputs of a unit that can change what its method trains; the people of the unit cannot."""
+from cloakbench.methods.base import Protected
+from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
 def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
@@ -58,67 +55,50 @@ def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
 def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     """Protect and save; busy while another process trains the method."""
     protector = worker.protector(unit.cell)
-    resources = Resources(
-        tuple(worker.network(key) for key in unit.cell.surrogates),
-        worker.faces("auxiliary") if "auxiliary" in protector.needs and "auxiliary" in worker.spec.faces else None,
+    context = ProtectContext(
+        {NetworkKind.RECOGNISER: tuple(worker.network(key) for key in unit.cell.surrogates)},
+        worker.faces("auxiliary") if Need.AUXILIARY in protector.needs and "auxiliary" in worker.spec.faces else None,
         worker.spec.seed,
         worker.device,
     )
     training = {}
     if protector.is_trained:
-        learnt = _learnt(worker, unit, protector, resources, inputs)
-        if learnt is None:
+        trained = train_stages(worker.store, protector, context, inputs, unit.cell.label)
+        if trained is None:
             return Busy.after_a_pause()
-        resources = replace(resources, learnt=learnt.tensors)
-        training = {"training": vars(learnt.cost)}
-    protected = protector.protect(photo_batch(worker, unit), resources)
+        context = replace(context, trained=trained.tensors)
+        training = {"training": vars(trained.cost)}
+    protected = protector.protect(photo_batch(worker, unit), context)
     faces = worker.faces(worker.spec.publications[unit.publication].photos)
     names = [faces.image_id[row] for row in unit.chunk.probes]
     worker.store.write_photos("protected", unit.key, protected.images, names, _about(protected, inputs) | training)
     return None
 
 
-def _learnt(worker: Worker, unit: Unit, protector: Protector, resources: Resources, inputs: Inputs) -> Learnt | None:
-    """What the method trained for this cell, stored or made now; None while another process makes it."""
-    shared = {name: inputs[name] for name in _TRAINED_FROM}
-    key = content_key("learnt", shared)
-    # A letter in front: the lock of the unit, which this process holds, may share three digits with the key.
-    with worker.store.claim(f"L{key}", wait=False) as mine:
-        stored = worker.store.read_tensors("learnt", key)
-        if stored is not None:
-            return Learnt(stored[0], Cost(**stored[1]))
-        if not mine:
-            return None
-        log.info("training %s", unit.cell.label)
-        learnt = protector.learn(resources)
-        worker.store.write_tensors("learnt", key, learnt.tensors, shared, vars(learnt.cost))
-        return learnt
-
-
-def photo_batch(worker: Worker, unit: Unit) -> People:
+def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
     """The photos of a unit as a method sees them."""
     chunk, device = unit.chunk, worker.device
     publication = worker.spec.publications[unit.publication]
     photos = worker.faces(publication.photos)
     rows = list(chunk.probes)
     place = {identity: number for number, identity in enumerate(chunk.identities)}
-    references = targets = None
+    references = aim_photos = None
     reference_id: tuple[tuple[str, ...], ...] = ()
     if publication.references in worker.spec.faces and all(chunk.references):
         given = worker.faces(publication.references)
         references = torch.stack([to_float(given.images[list(r)], device) for r in chunk.references])
         reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
-    if chunk.targets:
-        targets = to_float(worker.faces("auxiliary").images[list(chunk.targets)], device)
-    return People(
+    if chunk.aims:
+        aim_photos = to_float(worker.faces("auxiliary").images[list(chunk.aims)], device)
+    return PhotoBatch(
         images=to_float(photos.images[rows], device),
         image_id=tuple(photos.image_id[row] for row in rows),
-        person=torch.tensor([place[photos.identity[row]] for row in rows], device=device),
+        owner=torch.tensor([place[photos.identity[row]] for row in rows], device=device),
         identities=chunk.identities,
         references=references,
         reference_id=reference_id,
         landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
-        targets=targets,
+        aim_photos=aim_photos,
     )
 
 

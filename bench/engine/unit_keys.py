@@ -11,6 +11,7 @@ from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.engine.chunks import Chunk
 from cloakbench.bench.engine.plan import Cell
 from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.context import Need
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def unit_key(
 ) -> tuple[str, dict[str, Any]]:
     """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk."""
     protector = cell.protector
-    sees_references = "references" in protector.needs
+    sees_references = Need.REFERENCES in protector.needs
     inputs: dict[str, Any] = {
         "method": node_settings(cell.config),
         "code": node_code(cell.config, base=("cloakbench.methods.base", type(protector).__module__)),
@@ -50,10 +51,10 @@ def unit_key(
         "references": [[digests.references[row] for row in rows] for rows in chunk.references]
         if sees_references
         else [],
-        "targets": [digests.auxiliary[row] for row in chunk.targets] if "targets" in protector.needs else [],
+        "aims": [digests.auxiliary[row] for row in chunk.aims] if Need.AIM in protector.needs else [],
         "files": dict(protector.files_read([photos.image_id[row] for row in chunk.probes])),
-        "auxiliary": digests.auxiliary_faces if "auxiliary" in protector.needs else "",
-        "landmarks": _landmarks_digest(photos, chunk.probes) if "landmarks" in protector.needs else "",
+        "auxiliary": digests.auxiliary_faces if Need.AUXILIARY in protector.needs else "",
+        "landmarks": _landmarks_digest(photos, chunk.probes) if Need.LANDMARKS in protector.needs else "",
     }
     return content_key("protected", inputs), inputs
 

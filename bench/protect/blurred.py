@@ -11,7 +11,7 @@ from cloakbench.models.base import Recogniser
 _BELL = (0.25, 0.5, 0.25)
 
 
-class Softened(Recogniser):
+class BlurredRecogniser(Recogniser):
     """A recogniser behind a 3 x 3 binomial blur; it shares the network of the one it is made from.
 
     Pasting a change into a photo and aligning the face again interpolates it twice, and what is finer than about two
@@ -33,7 +33,7 @@ class Softened(Recogniser):
         return super().embed(F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), self.kernel, groups=3))
 
 
-class Grey(Recogniser):
+class GreyRecogniser(Recogniser):
     """A recogniser that sees black and white; it shares the network of the one it is made from.
 
     Its gradient is the same in all channels, so that a method spends its budget on what a black-and-white photo can

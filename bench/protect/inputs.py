@@ -21,13 +21,15 @@ from torch import Tensor
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.protect.blurred import Grey, Softened, without_colour
+from cloakbench.bench.protect.blurred import BlurredRecogniser, GreyRecogniser, without_colour
 from cloakbench.bench.protect.discover import Photo, collect
 from cloakbench.bench.protect.faces import Face
 from cloakbench.bench.protect.settings import Settings, needs_others
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.photos import PhotoError
-from cloakbench.methods.base import People, Protected, Resources
+from cloakbench.methods.base import Protected
+from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 CHUNK = 200
 """Photos in one call of a method that learns per person; bounds memory."""
@@ -38,22 +40,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Company:
+class MethodInputs:
     """What a method may look at beside the photo it protects.
 
     Attributes:
         references: uint8 ``[R, 3, 112, 112]``, photos of the person, or None.
         reference_id: their names.
         auxiliary: faces of other people, or None.
-        target: uint8 ``[1, 3, 112, 112]``, the face to be mistaken for, or None.
-        learnt: what the method trained once, before any photo; follows from settings and auxiliary faces.
+        aim: uint8 ``[1, 3, 112, 112]``, the face to be mistaken for, or None.
+        trained: what the method trained once, before any photo, by stage; follows from settings and auxiliary faces.
     """
 
     references: Tensor | None = None
     reference_id: tuple[str, ...] = ()
     auxiliary: FaceSet | None = None
-    target: Tensor | None = None
-    learnt: Mapping[str, Tensor] = field(default_factory=dict)
+    aim: Tensor | None = None
+    trained: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -61,13 +63,13 @@ class Company:
         parts = {
             "references": self.references,
             "auxiliary": self.auxiliary.images if self.auxiliary else None,
-            "target": self.target,
+            "aim": self.aim,
         }
         digests = {name: "" if part is None else tensor_digest(part) for name, part in parts.items()}
         return {**digests, "reference_id": list(self.reference_id)}
 
 
-def gather(settings: Settings, photos: Sequence[Photo]) -> Company:
+def gather(settings: Settings, photos: Sequence[Photo]) -> MethodInputs:
     """Read what the method asks for, and nothing when it asks for nothing.
 
     Raises:
@@ -75,54 +77,54 @@ def gather(settings: Settings, photos: Sequence[Photo]) -> Company:
     """
     protector = settings.protector
     references, names = None, ()
-    if "references" in protector.needs:
+    if Need.REFERENCES in protector.needs:
         found = photos if settings.references is None else collect(settings.references).photos
         crops = _crops(settings, found, settings.max_references)
         if not crops:
             where = settings.references or settings.source
             raise ConfigError(f"{where} holds no usable photo to learn from: name others with references=FOLDER")
         references, names = torch.stack(list(crops.values())), tuple(crops)
-    auxiliary = target = None
+    auxiliary = aim = None
     if needs_others(protector):
         auxiliary = _others(settings)
         people = auxiliary.identities()
         chosen = people[stream_seed(settings.seed, "target", _OWNER) % len(people)]
-        target = auxiliary.images[[auxiliary.identity.index(chosen)]]
-    return Company(references, names, auxiliary, target if "targets" in protector.needs else None)
+        aim = auxiliary.images[[auxiliary.identity.index(chosen)]]
+    return MethodInputs(references, names, auxiliary, aim if Need.AIM in protector.needs else None)
 
 
-def trained(settings: Settings, company: Company) -> Company:
-    """The company with what the method trains once, where it does."""
+def trained(settings: Settings, given: MethodInputs) -> MethodInputs:
+    """The inputs with what the method trains once, where it does."""
     if not settings.protector.is_trained:
-        return company
+        return given
     log.info("training %s", settings.method)
-    return replace(company, learnt=settings.protector.learn(_resources(settings, company)).tensors)
+    return replace(given, trained=settings.protector.run_training(_context(settings, given)).tensors)
 
 
-def protect_faces(settings: Settings, company: Company, names: Sequence[str], faces: Sequence[Face]) -> Protected:
+def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str], faces: Sequence[Face]) -> Protected:
     """One call of the method on the crops of some faces; what it does to a grey one is grey.
 
     Surrogates see grey where the method changes photos one by one and this one is grey, and where it learns from
     references and all of them are. In other cases the grey part of the change is taken.
     """
     one_by_one = settings.protector.scope == "image"
-    shown = torch.stack([face.crop for face in faces]) if one_by_one else company.references
+    shown = torch.stack([face.crop for face in faces]) if one_by_one else given.references
     grey = shown is not None and bool((shown == shown[:, :1]).all())
 
     def floats(images: Tensor) -> Tensor:
         return images.to(device=settings.device, dtype=torch.float32) / 255
 
-    people = People(
+    batch = PhotoBatch(
         images=floats(torch.stack([face.crop for face in faces])),
         image_id=tuple(names),
-        person=torch.zeros(len(faces), dtype=torch.long, device=settings.device),
+        owner=torch.zeros(len(faces), dtype=torch.long, device=settings.device),
         identities=(_OWNER,),
-        references=None if company.references is None else floats(company.references)[None],
-        reference_id=(company.reference_id,) if company.reference_id else (),
+        references=None if given.references is None else floats(given.references)[None],
+        reference_id=(given.reference_id,) if given.reference_id else (),
         landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
-        targets=None if company.target is None else floats(company.target),
+        aim_photos=None if given.aim is None else floats(given.aim),
     )
-    protected = settings.protector.protect(people, _resources(settings, company, grey=grey))
+    protected = settings.protector.protect(batch, _context(settings, given, grey=grey))
     images = [
         _as_grey(face.crop, image) if face.is_grey else image
         for face, image in zip(faces, protected.images, strict=True)
@@ -136,11 +138,13 @@ def _as_grey(crop: Tensor, protected: Tensor) -> Tensor:
     return (crop.float() + change).clamp(0, 255).to(torch.uint8)
 
 
-def _resources(settings: Settings, company: Company, *, grey: bool = False) -> Resources:
-    surrogates = tuple(Softened(model) if settings.soften else model for model in settings.surrogates.values())
+def _context(settings: Settings, given: MethodInputs, *, grey: bool = False) -> ProtectContext:
+    surrogates = tuple(BlurredRecogniser(model) if settings.soften else model for model in settings.surrogates.values())
     if grey:
-        surrogates = tuple(Grey(model) for model in surrogates)
-    return Resources(surrogates, company.auxiliary, settings.seed, settings.device, company.learnt)
+        surrogates = tuple(GreyRecogniser(model) for model in surrogates)
+    return ProtectContext(
+        {NetworkKind.RECOGNISER: surrogates}, given.auxiliary, settings.seed, settings.device, given.trained
+    )
 
 
 def _others(settings: Settings) -> FaceSet:

@@ -20,7 +20,7 @@ from cloakbench.bench.engine.progress import track
 from cloakbench.bench.protect.discover import REPORTS, Album, Photo, check_folders, clashing, collect
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
-from cloakbench.bench.protect.inputs import CHUNK, Company, gather, protect_faces, trained
+from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
 from cloakbench.bench.protect.recognition import Threshold, find_thresholds, summary, verdict
 from cloakbench.bench.protect.report import (
     PhotoChange,
@@ -90,17 +90,17 @@ def run_protect(settings: Settings) -> Outcome:
     if not settings.overwrite:
         Ledger(settings.output).refuse_strange_reports(REPORTS)
     with open_ledger(settings.output) as ledger:
-        company = gather(settings, photos)
-        rows, due = _sort(settings, ledger, company, photos)
-        company = trained(settings, company) if due else company
+        given = gather(settings, photos)
+        rows, due = _sort(settings, ledger, given, photos)
+        given = trained(settings, given) if due else given
         reused = len(rows) - sum(found[0]["status"] != OK for found in rows.values())
         with track("protecting", len(due)) as tracker:
             for batch in _batches(settings, due):
-                for task, found in _work(settings, ledger, company, batch):
+                for task, found in _work(settings, ledger, given, batch):
                     rows[task.photo.name] = found
                     tracker.advance(1, task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
-        return _finish(settings, ledger, album, table, reused, own_references=company.references is not None)
+        return _finish(settings, ledger, album, table, reused, own_references=given.references is not None)
 
 
 def _say_what_is_left(album: Album) -> None:
@@ -111,13 +111,13 @@ def _say_what_is_left(album: Album) -> None:
 
 
 def _sort(
-    settings: Settings, ledger: Ledger, company: Company, photos: Sequence[Photo]
+    settings: Settings, ledger: Ledger, given: MethodInputs, photos: Sequence[Photo]
 ) -> tuple[dict[str, list[Row]], list[_Task]]:
     """Rows of what is finished or cannot be done, by photo, and the photos that remain."""
     rows: dict[str, list[Row]] = {}
     due: list[_Task] = []
     clashes = clashing(photos)
-    shared = {**settings.inputs, **company.inputs}
+    shared = {**settings.inputs, **given.inputs}
     judged = content_key("judged", {key: settings.fingerprints[key] for key in settings.models})
     for photo in photos:
         if photo.name in clashes:
@@ -161,7 +161,7 @@ def _batches(settings: Settings, due: Sequence[_Task]) -> Iterator[Sequence[_Tas
 
 
 def _work(
-    settings: Settings, ledger: Ledger, company: Company, batch: Sequence[_Task]
+    settings: Settings, ledger: Ledger, given: MethodInputs, batch: Sequence[_Task]
 ) -> Iterator[tuple[_Task, list[Row]]]:
     """The rows of each photo of a batch, as soon as its copy is in place."""
     found: dict[str, Found] = {}
@@ -176,7 +176,7 @@ def _work(
     faces = [(name, number, face) for name, one in found.items() for number, face in enumerate(one.faces)]
     names = [name if number == 0 else f"{name}#{number + 1}" for name, number, _ in faces]
     try:
-        protected = protect_faces(settings, company, names, [face for *_, face in faces])
+        protected = protect_faces(settings, given, names, [face for *_, face in faces])
     except MissingNeedError:
         raise
     except Exception as problem:  # a method may raise anything; its photos become rows with a status

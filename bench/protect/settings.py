@@ -25,11 +25,12 @@ from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.encoding import Format
 from cloakbench.datasets.metadata import Policy
-from cloakbench.methods.base import Protector
+from cloakbench.methods.base import Protector, without_title
+from cloakbench.methods.context import Need
 from cloakbench.models.base import Recogniser
 
 _FILES: Mapping[str, str] = {"same": "of the photo's own type", "png": "PNG", "jpeg": "JPEG of quality 95"}
-_PEOPLE = frozenset({"references", "targets"})
+_PEOPLE = frozenset({Need.REFERENCES, Need.AIM})
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Settings:
         store: where thresholds are kept.
         detector: finds faces in photos without given points.
         landmarks_file: five points per photo, or None.
-        soften: the method sees its surrogates through `softened.Softened`.
+        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
         faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, force, seed: see
             conf/protect.yaml.
         device: where to compute.
@@ -142,8 +143,8 @@ def read_settings(config: DictConfig) -> Settings:
     device = checked_device(config.device, "device")
     surrogate_configs = _models(config.surrogate, config.surrogates)
     judge_configs = _models(config.target, config.targets)
-    method_config = _plain(config.method)
-    uses_surrogates = "surrogates" in make_protector(method_config, config.method_key, "method").needs
+    method_config = without_title(_plain(config.method))
+    uses_surrogates = Need.SURROGATES in make_protector(method_config, config.method_key, "method").needs
     built = {
         key: build_recogniser(model, key)
         for key, model in ({**surrogate_configs, **judge_configs} if uses_surrogates else judge_configs).items()
@@ -184,7 +185,7 @@ def read_settings(config: DictConfig) -> Settings:
 
 def _check(settings: Settings) -> None:
     protector, name = settings.protector, settings.method
-    if "surrogates" in protector.needs and not settings.surrogates:
+    if Need.SURROGATES in protector.needs and not settings.surrogates:
         raise ConfigError(f"{name} needs a recogniser to work against: name one with model@surrogate=NAME")
     _check_use(settings)
     if protector.scope == "dataset":
@@ -227,7 +228,7 @@ def _check_use(settings: Settings) -> None:
 
 def needs_others(protector: Protector) -> bool:
     """Whether a method asks for faces of other people."""
-    return bool(protector.needs & {"auxiliary", "targets"})
+    return bool(protector.needs & {Need.AUXILIARY, Need.AIM})
 
 
 def _models(one: DictConfig | None, more: DictConfig) -> dict[str, dict[str, Any]]:

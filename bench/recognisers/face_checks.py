@@ -224,7 +224,7 @@ class _Trial:
         known, single = self._given()
         others = self.faces.others if self.faces else None
         gallery = torch.cat([self.judge.embed(self.model, faces) for faces in (single, others)])
-        hits = leave_one_out_hits(self.judge.embed(self.model, known), _people(known), gallery).double().numpy()
+        hits = leave_one_out_hits(self.judge.embed(self.model, known), known.labels(), gallery).double().numpy()
         rate = ratio_interval(hits, np.ones(len(hits)), np.array(known.identity), self.judge.resamples, self.judge.seed)
         seen = (
             f"{rate.value:.2%} [{rate.low:.2%}, {rate.high:.2%}], {int(hits.sum())} of {len(hits)} photos of "
@@ -245,11 +245,7 @@ class _Trial:
         people = len(known.identities())
         if people < MIN_PEOPLE:
             raise NotApplicableError(f"{people} people with two photos or more, and {MIN_PEOPLE} are needed")
-        rows: dict[str, list[int]] = {name: [] for name in known.identities()}
-        for row, name in enumerate(known.identity):
-            if len(rows[name]) < PHOTOS_MOST:
-                rows[name].append(row)
-        return known.select([row for group in rows.values() for row in group]), single
+        return known.select([row for rows in known.rows_by_identity().values() for row in rows[:PHOTOS_MOST]]), single
 
     def _some(self) -> FaceSet:
         """The first people: enough for d', and few enough for five conventions."""
@@ -259,7 +255,7 @@ class _Trial:
 
     def _separation(self, model: Recogniser, faces: FaceSet) -> tuple[Tensor, Separation]:
         embeddings = self.judge.embed(model, faces)
-        return embeddings, separation(embeddings, _people(faces), self.judge.resamples, self.judge.seed)
+        return embeddings, separation(embeddings, faces.labels(), self.judge.resamples, self.judge.seed)
 
 
 def _split(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
@@ -267,12 +263,6 @@ def _split(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
     counts = Counter(faces.identity)
     several = torch.tensor([counts[name] > 1 for name in faces.identity], dtype=torch.bool)
     return faces.select(several.nonzero()[:, 0]), faces.select((~several).nonzero()[:, 0])
-
-
-def _people(faces: FaceSet) -> Tensor:
-    """The person of each photo as an integer ``[N]``."""
-    place = {name: number for number, name in enumerate(faces.identities())}
-    return torch.tensor([place[name] for name in faces.identity])
 
 
 def _grey(images: Tensor) -> bool:

@@ -104,7 +104,7 @@ def drawn_pairs(faces: FaceSet, per_fold: int, seed: int) -> LabelledPairs:
         ValueError: under 20 people with two photos.
     """
     names = faces.identities()
-    person = torch.tensor([names.index(name) for name in faces.identity])
+    person = faces.labels()
     several = (person.bincount(minlength=len(names)) > 1).nonzero()[:, 0]
     if len(several) < 2 * FOLDS:
         raise ValueError(f"{len(several)} people with two photos: pairs in {FOLDS} folds need {2 * FOLDS}; name a list")

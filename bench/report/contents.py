@@ -11,7 +11,7 @@ from cloakbench.bench.report.reporters import also_measured
 from cloakbench.bench.report.section import Reporter, Section
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import failures_table, models_table, passes_table
-from cloakbench.bench.report.tables_methods import methods_table, survey_tables
+from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
 
 _FOR_COMPUTING = ("reported_differences",)
 """Tables that a report names but does not print."""
@@ -30,7 +30,11 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."
     return [
         Section("Recognisers", _known(models_table(results))),
-        Section("Methods", (*_known(methods_table(measured)), *survey_tables(measured, reporters))),
+        Section(
+            "Methods",
+            (*_known(methods_table(measured)), *survey_tables(measured, reporters)),
+            linked=_known(settings_table(measured)),
+        ),
         *of_protocols,
         Section(
             "Reported beside measured",

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_order
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
 from cloakbench.bench.report.results import Results
 
 OK = "ok"
@@ -99,6 +99,7 @@ class Measured:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
             judges.setdefault(place.protocol, {})[key[4]] = None
+        self._titles = {line["key"]: text(line.get("title")) for line in records(results.methods)}
         self._order = list(results.models["name"]) if len(results.models) else []
         self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
         self.surrogates: tuple[str, ...] = tuple(self.in_order(key[3] for key in self._cells)) or ("",)
@@ -180,6 +181,12 @@ class Measured:
     def budgets(self) -> tuple[float, ...]:
         """Budgets that occur, ascending; empty when no method has one."""
         return tuple(sorted({run.epsilon_255 for run in self.runs if run.epsilon_255 is not None}))
+
+    def title(self, method: str) -> str:
+        """Printed name of a method: the one of its config, with the settings that make a variant of it."""
+        _, comma, settings = method.partition(VARIANT)
+        title = self._titles.get(method)
+        return title + comma + settings if title else method_name(method)
 
     def runs_at(self, epsilon_255: float | None) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""

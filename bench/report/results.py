@@ -81,8 +81,9 @@ class Results:
             peak_memory_mib, status, note (why a method raised), publication (empty for the probes), converged (whether
              a search met its stop error: yes, no or nothing).
             Times are the only numbers that differ between equal runs.
-        methods: one row per method: key, name, scope, goal, needs, targeted, trained, person_specific, norm,
-            paper, notes (how the configuration departs from what its name promises).
+        methods: one row per method: key, title (how it is printed), name, scope, goal, needs, targeted, trained,
+            person_specific, norm, paper, official_settings and deviations (of its class: what the paper set, and where
+            the class departs from that), notes (how the configuration departs from what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

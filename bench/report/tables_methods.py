@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cloakbench.bench.report.index import Measured, records
+from cloakbench.bench.report.index import Measured, records, text
 from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.section import Reporter
@@ -40,7 +40,7 @@ def methods_table(measured: Measured) -> Table | None:
         needs = str(line["needs"]) or "nothing"
         goal = "none: a control" if key in CONTROLS else str(line["goal"])
         facts = (goal, str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
-        rows.append(Row(method_name(key), (*facts, str(line["paper"]))))
+        rows.append(Row(measured.title(key), (*facts, str(line["paper"]))))
     return Table(
         name="methods",
         title="Methods",
@@ -54,6 +54,26 @@ def methods_table(measured: Measured) -> Table | None:
             Column("trained", "Trained once"),
             Column("paper", "Paper"),
         ),
+        rows=tuple(rows),
+    )
+
+
+def settings_table(measured: Measured) -> Table | None:
+    """What papers or official code set, and where this project departs from it: one row for methods that share both."""
+    lines = {line["key"]: line for line in records(measured.results.methods)}
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for key in method_order(lines):
+        said = (text(lines[key].get("official_settings")), text(lines[key].get("deviations")))
+        sharing.setdefault(said, []).append(measured.title(key))
+    rows = [Row(", ".join(titles), said) for said, titles in sharing.items() if any(said)]
+    if not rows:
+        return None
+    return Table(
+        name="methods_settings",
+        title="Methods: as published, and as implemented here",
+        caption="From the class attributes; grey levels of 255 where no unit is given.",
+        stub="Method",
+        columns=(Column("official_settings", "Paper or official code"), Column("deviations", "Different here")),
         rows=tuple(rows),
     )
 
@@ -89,7 +109,7 @@ def _survey_table(
             rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
         for variant in variants:
             cells = tuple(_evidence(column, variant, found[str(variant["key"])]) for column in columns[1:])
-            rows.append(Row(f"here: {method_name(variant['key'])}", cells, printed))
+            rows.append(Row(f"here: {_title(variant)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
         name=f"survey_table{number}",
@@ -107,6 +127,11 @@ def _survey_table(
         * (number == 2),
         section_key="method",
     )
+
+
+def _title(line: Mapping[str, Any]) -> str:
+    """Printed name of a method, from its config."""
+    return text(line.get("title")) or method_name(str(line["key"]))
 
 
 def _evidence(column: str, variant: Mapping[str, Any], found: Mapping[str, str]) -> str:

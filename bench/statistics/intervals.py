@@ -85,14 +85,11 @@ def ratio_intervals(
     return [_wilson_if_collapsed(interval) for interval in intervals]
 
 
-def mean_interval(values: ArrayLike, identity: ArrayLike, resamples: int, seed: int) -> Interval:
-    """Mean over the rows that are not NaN, with its identity bootstrap interval."""
-    [interval] = mean_intervals(_column(values), identity, resamples, seed)
-    return interval
-
-
 def mean_intervals(values: ArrayLike, identity: ArrayLike, resamples: int, seed: int) -> list[Interval]:
-    """`mean_interval` of K quantities ``[N, K]``. One person gives no interval; equal values give an exact one."""
+    """Means of K quantities ``[N, K]`` over the rows that are not NaN, with their identity bootstrap intervals.
+
+    One person gives no interval; equal values give an exact one.
+    """
     values = np.asarray(values, dtype=np.float64)
     intervals = _bootstrap(*_trials(values, ~np.isnan(values)), identity, resamples, seed)
     return [i if i.n_identities > 1 else Interval(i.value, np.nan, np.nan, i.n_identities) for i in intervals]

@@ -1,6 +1,6 @@
 """The two halves of APF's division of labour: what the phone does to photos, and the network that lives in the cloud.
 
-The cloud's `Enhancer` takes noise and gives noise. It has no argument that could carry a photo.
+The cloud's `NoiseEnhancer` takes noise and gives noise. It has no argument that could carry a photo.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def diversify(photos: Tensor, draws: Tensor) -> Tensor:
     return moved + light.view(-1, 1, 1, 1)
 
 
-class Enhancer(nn.Module):
+class NoiseEnhancer(nn.Module):
     """The server of APF: noise of one photo in, noise that transfers out, within the same budget.
 
     A U-Net (four stride-2 blocks, leaky ReLU, no norm, skip concatenation, linear output) and, added to its output, a
@@ -96,7 +96,7 @@ class Enhancer(nn.Module):
         return self.up[-1](noise)
 
     @classmethod
-    def drawn(cls, width: int, shape: Sequence[int], epsilon: float, *name: object) -> Enhancer:
+    def drawn(cls, width: int, shape: Sequence[int], epsilon: float, *name: object) -> NoiseEnhancer:
         """A new server with weights from the stream ``name``; the mixing of the universal part begins as identity."""
         with torch.random.fork_rng(devices=[]):  # layers draw from the global state before we replace their weights
             server = cls(width, shape, epsilon)
@@ -111,7 +111,7 @@ class Enhancer(nn.Module):
         return server
 
     @classmethod
-    def of(cls, weights: Mapping[str, Tensor], width: int, shape: Sequence[int], epsilon: float) -> Enhancer:
+    def of(cls, weights: Mapping[str, Tensor], width: int, shape: Sequence[int], epsilon: float) -> NoiseEnhancer:
         """The server with trained weights."""
         with torch.device("meta"):
             server = cls(width, shape, epsilon)

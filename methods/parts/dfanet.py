@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cloakbench.bench.core.ranges import at_least, one_of, share_below_one
-from cloakbench.methods.base import CountedRecogniser
-from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.context import CountedNetwork
+from cloakbench.methods.parts.item_rng import ItemStreams
 
 NormAxes = Literal["sample", "column"]
 
@@ -41,7 +41,7 @@ class DFANet:
         self.norm_axes = one_of("norm_axes", norm_axes, ("sample", "column"))
 
     @contextmanager
-    def active(self, surrogates: Sequence[CountedRecogniser], streams: Streams) -> Iterator[None]:
+    def active(self, surrogates: Sequence[CountedNetwork], streams: ItemStreams) -> Iterator[None]:
         """Dropout inside the surrogates, by hooks that are gone afterwards; parameters and buffers stay untouched."""
         places = [
             module
@@ -58,7 +58,7 @@ class DFANet:
             for hook in hooks:
                 hook.remove()
 
-    def _drop(self, module: nn.Module, inputs: Any, output: Tensor, streams: Streams) -> Tensor:
+    def _drop(self, module: nn.Module, inputs: Any, output: Tensor, streams: ItemStreams) -> Tensor:
         kept = streams.uniform(*output.shape[1:]) >= self.dropout_rate
         return output * kept / (1 - self.dropout_rate)
 

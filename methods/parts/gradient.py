@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
-from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.parts.item_rng import Streams
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, input_gradient
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
 @dataclass
 class Attack:
     """The state of one call: the fixed part and what the hooks remember between steps."""
 
-    bench: Workbench
+    context: ProtectContext
     anchors: Anchors
-    streams: Streams
+    streams: ItemStreams
     steps_left: int
     memory: dict[str, Tensor] = field(default_factory=dict)
 
@@ -64,28 +67,28 @@ class GradientAttack(Protector):
         self.step_255 = max(1.0, 1.5 * epsilon_255 / steps) if step_255 is None else step_255
         self.objective: Objective = objective
         self.random_start = random_start
-        self.needs = frozenset({"surrogates"}) | NEEDS[objective]
-        self.targeted = objective == "target"
+        self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
+        self.targeted = objective == "aim"
         self.budget = Budget("linf", epsilon_255)
         self.epsilon_255 = epsilon_255
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        images, epsilon, step = people.images, self.epsilon_255 / 255, self.step_255 / 255
-        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
-        low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        images, epsilon, step = batch.images, self.epsilon_255 / 255, self.step_255 / 255
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
+        ball = LinfBall.around(images, epsilon)
         photos = images.clone()
         if self.random_start:
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
-            photos.add_(noise).clamp_(low, high)
-        attack = Attack(bench, find_anchors(self.objective, people, bench), streams, self.steps)
+            ball.project_(photos.add_(noise))
+        attack = Attack(context, find_anchors(self.objective, batch, context), streams, self.steps)
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
-            photos.sub_(self.direction(photos, attack).sign(), alpha=step).clamp_(low, high)
+            ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
         return photos
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default the plain one."""
-        return input_gradient(photos, attack.bench.surrogates, attack.anchors.loss)
+        return input_gradient(photos, attack.context.surrogates, attack.anchors.loss)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: where the loss grows, ``[N, 3, H, W]``; only its sign is used. By default the gradient."""

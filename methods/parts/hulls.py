@@ -4,12 +4,12 @@
 project. Every solver returns coefficients ``[P, M, N]`` in float64 and carries no gradient; by the envelope theorem
 the gradient of ``||y - A w(y)||^2`` in ``y`` is ``2 (y - A w)`` with ``w`` held fixed, so nothing is lost.
 
-The hulls are nested, hence for every query ``d_span <= d_affine <= d_convex <= d_center``.
+The hulls are nested, hence for every query ``d_affine <= d_convex <= d_center``.
 
-Source: OPOM (Zhong and Deng, TPAMI 2022), class centre, affine hull and convex hull; the span is the person-specific
-veils' unconstrained form. OPOM solves one quadratic program per photo through a modelling layer; here all of them are
-one accelerated projected-gradient run (Beck and Teboulle, FISTA, 2009, restarted as in O'Donoghue and Candes, 2015).
-The problems are a few numbers per photo, so float64 costs nothing and duplicate photos do no harm.
+Source: OPOM (Zhong and Deng, TPAMI 2022), class centre, affine hull and convex hull. OPOM solves one quadratic program
+per photo through a modelling layer; here all of them are one accelerated projected-gradient run (Beck and Teboulle,
+FISTA, 2009, restarted as in O'Donoghue and Candes, 2015). The problems are a few numbers per photo, so float64 costs
+nothing and duplicate photos do no harm.
 """
 
 from __future__ import annotations
@@ -39,14 +39,6 @@ def affine_weights(points: Tensor, queries: Tensor) -> Tensor:
     """Coefficients that sum to one, of any sign: least squares around the centre, exact for duplicates and any N."""
     gram, correlation = _centred_normal_equations(points, queries)
     return correlation @ torch.linalg.pinv(gram, hermitian=True, rtol=_RANK_TOLERANCE) + 1 / points.shape[1]
-
-
-@torch.no_grad()
-def span_weights(points: Tensor, queries: Tensor) -> Tensor:
-    """Unconstrained coefficients."""
-    points, queries = points.double(), queries.double()
-    gram = points @ points.mT
-    return queries @ points.mT @ torch.linalg.pinv(gram, hermitian=True, rtol=_RANK_TOLERANCE)
 
 
 @torch.no_grad()

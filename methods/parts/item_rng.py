@@ -10,7 +10,7 @@ from torch import Tensor
 from cloakbench.bench.core.random_streams import generator
 
 
-class Streams:
+class ItemStreams:
     """Independent streams for the rows of a batch (invariant 6 of ``docs/architecture.md``).
 
     Args:

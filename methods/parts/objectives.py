@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cloakbench.methods.base import CountedRecogniser, People, Workbench
+from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
-Objective = Literal["own", "reference", "target"]
+Objective = Literal["own", "reference", "aim"]
 """``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
-the person, which has the gradient of the mean distance to each of them. ``target``: towards somebody else's photo."""
+the person, which has the gradient of the mean distance to each of them. ``aim``: towards somebody else's photo."""
 
-NEEDS: dict[str, frozenset[str]] = {
+NEEDS: dict[str, frozenset[Need]] = {
     "own": frozenset(),
-    "reference": frozenset({"references"}),
-    "target": frozenset({"targets"}),
+    "reference": frozenset({Need.REFERENCES}),
+    "aim": frozenset({Need.AIM}),
 }
-"""What each objective needs from `People`."""
+"""What each objective needs from `PhotoBatch`."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,22 @@ class Anchors:
 
 
 @torch.no_grad()
-def find_anchors(objective: Objective, people: People, bench: Workbench) -> Anchors:
+def find_anchors(objective: Objective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
     """Embed the clean photos an objective looks at, once, without a graph."""
     if objective == "own":
-        points = [model.embed(people.images) for model in bench.surrogates]
+        points = [model.embed(batch.images) for model in context.surrogates]
     elif objective == "reference":
-        assert people.references is not None
-        photos = people.references.flatten(0, 1)
-        shape = people.references.shape[:2]
-        points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[people.person] for model in bench.surrogates]
+        references = batch.require_references()
+        photos, shape = references.flatten(0, 1), references.shape[:2]
+        points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[batch.owner] for model in context.surrogates]
     else:
-        assert people.targets is not None
-        points = [model.embed(people.targets)[people.person] for model in bench.surrogates]
-    return Anchors(tuple(points), towards=objective == "target")
+        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    return Anchors(tuple(points), towards=objective == "aim")
 
 
 def input_gradient(
     photos: Tensor,
-    surrogates: Sequence[CountedRecogniser],
+    surrogates: Sequence[CountedNetwork],
     loss: Callable[[int, Tensor], Tensor],
     transform: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -74,10 +74,17 @@ def input_gradient(
         transform: differentiable, applied to the photos before every surrogate.
     """
     leaf = photos.detach().requires_grad_()
-    total: Tensor | None = None
-    for index, model in enumerate(surrogates):
-        embeddings = model.embed(leaf if transform is None else transform(leaf))
-        (gradient,) = torch.autograd.grad(loss(index, embeddings), leaf)
-        total = gradient if total is None else total + gradient
-    assert total is not None
+    gradients = (_gradient(leaf, index, model, loss, transform) for index, model in enumerate(surrogates))
+    total = reduce(torch.add, gradients)
     return total if len(surrogates) == 1 else total / len(surrogates)
+
+
+def _gradient(
+    leaf: Tensor,
+    index: int,
+    model: CountedNetwork,
+    loss: Callable[[int, Tensor], Tensor],
+    transform: Callable[[Tensor], Tensor] | None,
+) -> Tensor:
+    embeddings = model.embed(leaf if transform is None else transform(leaf))
+    return torch.autograd.grad(loss(index, embeddings), leaf)[0]

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, positive, share_below_one
-from cloakbench.methods.base import People, Workbench
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 Network = Callable[..., nn.Module]
 """Makes a classifier from ``classes`` and ``size`` (height and width): images in [0, 1] to logits ``[N, classes]``."""
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingPhotos:
     """The photos of a chunk in canonical order.
 
     Attributes:
@@ -38,13 +39,13 @@ class Lesson:
     place: Tensor
 
     @classmethod
-    def of(cls, people: People) -> Lesson:
+    def of(cls, batch: PhotoBatch) -> TrainingPhotos:
         """Sort the photos of a chunk by name, and number its people by name."""
-        device = people.images.device
-        order = torch.tensor(sorted(range(len(people.image_id)), key=people.image_id.__getitem__), device=device)
-        names = sorted(range(len(people.identities)), key=people.identities.__getitem__)
+        device = batch.images.device
+        order = torch.tensor(sorted(range(len(batch.image_id)), key=batch.image_id.__getitem__), device=device)
+        names = sorted(range(len(batch.identities)), key=batch.identities.__getitem__)
         number = torch.tensor(names, device=device).argsort()
-        return cls(people.images[order], number[people.person[order]], len(names), order.argsort())
+        return cls(batch.images[order], number[batch.owner[order]], len(names), order.argsort())
 
     def batches(self, size: int, *stream: object) -> Iterator[Tensor]:
         """Rows, ``size`` at a time, in an endless walk through fresh permutations of all photos.
@@ -62,7 +63,7 @@ class Lesson:
 
 
 def checked_sgd(learning_rate: float, momentum: float, weight_decay: float, clip_norm: float) -> dict[str, float]:
-    """Settings of a pupil's optimiser by name.
+    """Settings of a classifier's optimiser by name.
 
     Raises:
         SettingError: one is out of range.
@@ -75,15 +76,15 @@ def checked_sgd(learning_rate: float, momentum: float, weight_decay: float, clip
     }
 
 
-class Pupil:
+class BilevelClassifier:
     """A classifier that learns by SGD and is otherwise frozen in eval mode.
 
     Batches are laid out plainly: channels-last makes oneDNN crash on some slim networks (torch 2.15).
 
     Args:
         network: the factory.
-        lesson: what it will see.
-        bench: counts its passes.
+        training: what it will see.
+        context: counts its passes.
         learning_rate, momentum, weight_decay: of SGD.
         clip_norm: the gradient of all weights together is cut to this L2 norm.
 
@@ -95,32 +96,32 @@ class Pupil:
     def __init__(
         self,
         network: Network,
-        lesson: Lesson,
-        bench: Workbench,
+        training: TrainingPhotos,
+        context: ProtectContext,
         *,
         learning_rate: float,
         momentum: float,
         weight_decay: float,
         clip_norm: float,
     ) -> None:
-        made = network(classes=lesson.classes, size=tuple(lesson.images.shape[-2:]))
-        made = made.to(lesson.images.device)
-        self.network = bench.own.watch(made.eval())
+        made = network(classes=training.classes, size=tuple(training.images.shape[-2:]))
+        made = made.to(training.images.device)
+        self.network = context.counted(made.eval())
         self.clip_norm = clip_norm
         self.optimiser = torch.optim.SGD(
             made.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
         )
         self.network.requires_grad_(False)
         with torch.no_grad():
-            answer = self.network(lesson.images[:1])
-        if tuple(answer.shape) != (1, lesson.classes):
-            raise ValueError(f"the network must give [N, {lesson.classes}] logits, it gives {list(answer.shape)}")
+            answer = self.network(training.images[:1])
+        if tuple(answer.shape) != (1, training.classes):
+            raise ValueError(f"the network must give [N, {training.classes}] logits, it gives {list(answer.shape)}")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of the frozen network."""
         return self.network(images)
 
-    def learn(self, images: Tensor, labels: Tensor) -> None:
+    def step(self, images: Tensor, labels: Tensor) -> None:
         """One step of SGD on the mean cross-entropy, in training mode."""
         self.network.train().requires_grad_(True)
         loss = F.cross_entropy(self.network(images.contiguous()), labels)

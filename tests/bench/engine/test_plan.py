@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.chunks import build_chunks, measured_target_rows
-from cloakbench.bench.engine.plan import build_cells
+from cloakbench.bench.engine.chunks import build_chunks, measured_aim_rows
+from cloakbench.bench.engine.plan import Cell, build_cells, make_protector
 from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.base import Budget
 
 
 def faces(*names: str) -> FaceSet:
@@ -23,10 +25,10 @@ PROBES = faces("ann", "ann", "bob", "cid")
 AUXILIARY = faces("eve", "fay", "fay", "eve", "gus")
 
 
-def aims(targets: dict[str, str] | None) -> dict[str, str]:
-    chunks = build_chunks(PROBES, None, AUXILIARY, people=2, seed=0, targets=targets)
-    rows = {name: row for chunk in chunks for name, row in zip(chunk.identities, chunk.targets, strict=True)}
-    measured = measured_target_rows(AUXILIARY, chunks)
+def aims(given: dict[str, str] | None) -> dict[str, str]:
+    chunks = build_chunks(PROBES, None, AUXILIARY, people=2, seed=0, aims=given)
+    rows = {name: row for chunk in chunks for name, row in zip(chunk.identities, chunk.aims, strict=True)}
+    measured = measured_aim_rows(AUXILIARY, chunks)
     assert all(AUXILIARY.identity[rows[name]] == AUXILIARY.identity[row] for name, row in measured.items())
     assert all(rows[name] != row for name, row in measured.items())
     return {name: AUXILIARY.identity[row] for name, row in rows.items()}
@@ -58,3 +60,27 @@ def test_a_method_without_a_budget_runs_once_whatever_the_axis() -> None:
 def test_a_budget_given_to_a_method_without_one_is_kept() -> None:
     config = compose_config(["experiment=smoke", "method=lowkey", "method.epsilon_255=8"])
     assert [cell.epsilon_255 for cell in build_cells(config) if cell.method == "lowkey"] == [8.0]
+
+
+def test_a_title_is_for_reports_alone_and_a_method_without_one_goes_by_its_key() -> None:
+    def pgd(*more: str) -> Cell:
+        config = compose_config(["experiment=smoke", "epsilons_255=[8]", *more])
+        return next(cell for cell in build_cells(config) if cell.method == "pgd")
+
+    plain, named = pgd(), pgd("methods.pgd.title=Ours before")
+    assert (plain.title, named.title, pgd("~methods.pgd.title").title) == ("PGD", "Ours before", "pgd")
+    assert plain.config == named.config and "title" not in plain.config
+    assert make_protector({**plain.config, "title": "Ours"}, "pgd").budget == Budget("linf", 8)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("methods.pgd.title=''", r"methods\.pgd\.title is '': it must be a name that is not blank"),
+        ("methods.pgd.title=[PGD]", r"methods\.pgd\.title is \[PGD\]: it must be a name"),
+        ("+methods.pgd.titel=PGD", r"methods\.pgd has no setting 'titel'"),
+    ],
+)
+def test_a_title_that_is_none_and_a_setting_that_is_unknown_are_refused(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_settings(compose_config(["experiment=smoke", word]))

@@ -194,7 +194,7 @@ def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overr
     [cost] = outcome.results.costs.query("method == 'trained'").to_dict("records")
     assert cost["training_passes"] == 2
     assert cost["forward_per_image"] == 0
-    stored = list(Path(compose(tiny_overrides).paths.store).glob("learnt/*/*.safetensors"))
+    stored = list(Path(compose(tiny_overrides).paths.store).glob("trained/*/*.safetensors"))
     assert len(stored) == 1
     units = [
         planned.unit
@@ -210,6 +210,17 @@ def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overr
     again = [store.read_photos("protected", unit.key) for unit in units]
     assert all(a and b and torch.equal(a[0], b[0]) for a, b in zip(photos, again, strict=True))
     assert {path: path.stat().st_mtime_ns for path in stored} == before
+
+
+def test_a_sweep_over_budgets_trains_what_no_budget_decides_once(tiny_overrides: list[str]) -> None:
+    quick = ("method.width=4", "method.epochs=1", "method.steps=1")
+    outcome = run(compose(tiny_overrides, "method=apf", "epsilons_255=[4,8]", *quick))
+    assert not outcome.problems
+    found = [set(load_file(path)) for path in Path(compose(tiny_overrides).paths.store).glob("trained/*/*.safetensors")]
+    assert sum(names == {"universal", "goal"} for names in found) == 1, "the universal perturbation, for both budgets"
+    assert len(found) == 1 + 2, "and a server for each"
+    costs = outcome.results.costs.query("method == 'apf'")
+    assert costs["training_passes"].nunique() == 1 and len(costs) == 2, "each budget is told all that it rests on"
 
 
 def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides: list[str]) -> None:

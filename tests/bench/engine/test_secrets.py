@@ -115,7 +115,7 @@ def test_errors_and_diagnoses_print_no_secret(
 def test_the_store_keeps_inputs_without_secrets(tmp_path: Path) -> None:
     store = Store(tmp_path)
     inputs = {"config": {"api_key": "plantedsetting", "url": "http://planteduser:x@h/?t=plantedtoken", "steps": 3}}
-    store.write_tensors("learnt", "a" * 32, {"x": torch.zeros(2)}, inputs, "note")
+    store.write_tensors("trained", "a" * 32, {"x": torch.zeros(2)}, inputs, "note")
     photos = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     store.write_photos("protected", "b" * 32, photos, ["p/0"], {"inputs": inputs, "status": ["ok"]})
     store.write_json("failures", "c" * 32, {"reason": "https://planteduser:plantedpassword@h/x: plantedhftoken"})

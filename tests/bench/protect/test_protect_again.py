@@ -16,7 +16,7 @@ from cloakbench_test_plugins import tiny
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect import run as run_module
-from cloakbench.bench.protect.blurred import Softened
+from cloakbench.bench.protect.blurred import BlurredRecogniser
 
 
 def test_finished_copies_are_not_made_again(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_softened_surrogates_see_the_blurred_crop_and_make_another_change(album:
         length = blurred.shape[axis] - 2
         left, middle, right = (blurred.narrow(axis, start, length) for start in range(3))
         blurred = (left + 2 * middle + right) / 4
-    assert torch.allclose(Softened(sharp).embed(images), sharp.embed(blurred), atol=1e-6)
+    assert torch.allclose(BlurredRecogniser(sharp).embed(images), sharp.embed(blurred), atol=1e-6)
     assert not torch.allclose(sharp.embed(images), sharp.embed(blurred), atol=1e-3)
 
 

@@ -72,7 +72,7 @@ def test_masks_per_person_come_from_the_references(album: Path) -> None:
 
 
 def test_methods_that_need_other_people_say_which_folder(album: Path) -> None:
-    more = ("method=fgsm", "method.objective=target")
+    more = ("method=fgsm", "method.objective=aim")
     with pytest.raises(ConfigError, match="auxiliary=FOLDER"):
         protect(album, "out", *more)
     for name in ("ann", "bob"):
@@ -89,7 +89,7 @@ def test_embedded_surrogates_bring_other_people_and_a_warning(album: Path, faces
     with pytest.raises(ConfigError, match=r"arcface_ir learnt from rendered faces.*model@surrogate=NAME.*force=true"):
         protect(album, "out", *more)
     assert not (album.parent / "out").exists()
-    outcome = protect(album, "out", "method.objective=target", "force=true", *more)
+    outcome = protect(album, "out", "method.objective=aim", "force=true", *more)
     assert not outcome.problems
     assert "too few for one" in (album.parent / "out" / "report.md").read_text()
     assert any("rendered faces" in warning for warning in outcome.warnings)

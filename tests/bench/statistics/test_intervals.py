@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from cloakbench.bench.statistics.intervals import (
     identity_weights,
-    mean_interval,
+    mean_intervals,
     ratio_interval,
     ratio_intervals,
     wilson,
@@ -93,7 +93,7 @@ def test_one_person_gives_a_wide_interval_for_a_rate_and_none_for_a_mean() -> No
     rate = ratio_interval([1, 1, 0, 1], np.ones(4), np.zeros(4), 100, seed=0)
     assert rate.value == 0.75
     assert rate.high - rate.low > 0.7
-    mean = mean_interval([1.0, 2.0], [0, 0], 100, seed=0)
+    [mean] = mean_intervals([[1.0], [2.0]], [0, 0], 100, seed=0)
     assert mean.value == 1.5
     assert np.isnan([mean.low, mean.high]).all()
 
@@ -124,7 +124,7 @@ def test_columns_are_independent_rates() -> None:
 
 
 def test_mean_skips_missing_values_and_a_constant_is_exact() -> None:
-    mean = mean_interval([8.0, np.nan, 8.0, 8.0], ["a", "a", "b", "c"], 100, seed=0)
+    [mean] = mean_intervals([[8.0], [np.nan], [8.0], [8.0]], ["a", "a", "b", "c"], 100, seed=0)
     assert (mean.value, mean.low, mean.high, mean.n_identities) == (8.0, 8.0, 8.0, 3)
 
 

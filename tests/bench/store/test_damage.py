@@ -171,7 +171,7 @@ def test_what_a_method_trained_is_trained_again_when_it_is_damaged(tiny: Finishe
     more = ("method=trained", "method.epsilon_255=4")
     first = tiny.run(*more)
     rates = first.results.measurements
-    for path in entries(tiny.store / "learnt"):
+    for path in entries(tiny.store / "trained"):
         path.write_bytes(path.read_bytes().replace(b"seal", b"deal"))
     for kind in ("protected", "measurements"):
         for path in set(entries(tiny.store / kind)) - set(tiny.entries):

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.context import NetworkKind
 from cloakbench.methods.fgsm import FGSM
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.parts import gradient as gradient_module
 from cloakbench.methods.parts.gradient import GradientAttack
 from cloakbench.methods.parts.objectives import Anchors
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.ti_dim import TIDIM, gaussian_kernel, resize_and_pad, smooth
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 from cloakbench.methods.vmi_fgsm import VMIFGSM
 
 FROM_PHOTO: dict[str, Any] = {"objective": "reference", "random_start": False}
@@ -25,19 +26,19 @@ ITERATED = [PGD, MIFGSM, TIDIM, VMIFGSM]
 
 
 def images(method: GradientAttack) -> Tensor:
-    return method.protect(tiny_people(), tiny_resources()).images
+    return method.protect(tiny_photos(), tiny_context()).images
 
 
 def test_fgsm_moves_every_pixel_by_epsilon_or_not_at_all() -> None:
-    people = tiny_people()
-    difference = images(FGSM(8)).float() - people.images * 255
+    batch = tiny_photos()
+    difference = images(FGSM(8)).float() - batch.images * 255
     sizes = set(difference.abs().round(decimals=3).unique().tolist())
     assert sizes <= {0.0, 8.0} and (difference != 0).float().mean() > 0.99
 
 
 def test_fgsm_cannot_leave_its_own_embedding() -> None:
-    people = tiny_people()
-    protected = FGSM(8, objective="own").protect(people, tiny_resources())
+    batch = tiny_photos()
+    protected = FGSM(8, objective="own").protect(batch, tiny_context())
     assert protected.linf_255.max() == 0
     assert protected.warnings == ("6 of 6 photos came back unchanged",)
 
@@ -54,21 +55,21 @@ def test_pgd_of_one_full_step_is_fgsm() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_steps_bound_the_distance(steps: int) -> None:
-    protected = PGD(8, steps=steps, step_255=2, **FROM_PHOTO).protect(tiny_people(), tiny_resources())
+    protected = PGD(8, steps=steps, step_255=2, **FROM_PHOTO).protect(tiny_photos(), tiny_context())
     assert protected.linf_255.max() == min(8, 2 * steps)
 
 
 def test_random_start_is_valid_before_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    people = tiny_people()
-    people = replace(people, images=(people.images > 0.5).float())
+    batch = tiny_photos()
+    batch = replace(batch, images=(batch.images > 0.5).float())
     seen: list[Tensor] = []
     original = gradient_module.input_gradient
     monkeypatch.setattr(
         gradient_module, "input_gradient", lambda photos, *rest: seen.append(photos.clone()) or original(photos, *rest)
     )
-    PGD().protect(people, tiny_resources())
+    PGD().protect(batch, tiny_context())
     assert seen[0].min() >= 0 and seen[0].max() <= 1
-    assert not torch.equal(seen[0], people.images)
+    assert not torch.equal(seen[0], batch.images)
 
 
 def test_mi_fgsm_without_memory_is_bim() -> None:
@@ -133,10 +134,10 @@ def test_vmi_fgsm_without_neighbourhood_is_mi_fgsm() -> None:
 
 
 def test_passes() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    cost = PGD().protect(people, resources).cost
+    batch, context = tiny_photos(), tiny_context()
+    cost = PGD().protect(batch, context).cost
     assert (cost.forward_images, cost.backward_images) == (6 * 11, 6 * 10)
-    cost = VMIFGSM(steps=4, neighbours=3).protect(people, resources).cost
+    cost = VMIFGSM(steps=4, neighbours=3).protect(batch, context).cost
     assert (cost.forward_images, cost.backward_images) == (6 * (1 + 4 + 9), 6 * (4 + 9))
 
 
@@ -151,28 +152,27 @@ def test_gradient_scale_does_not_matter(method: type[PGD], monkeypatch: pytest.M
 
 @pytest.mark.parametrize("method", ITERATED)
 def test_impersonation_goes_towards_the_target(method: type[PGD]) -> None:
-    people, resources = tiny_people(), tiny_resources()
-    model = resources.surrogates[0]
-    attack = method(objective="target", random_start=False)
-    assert attack.targeted and attack.needs == {"surrogates", "targets"}
-    protected = attack.protect(people, resources).images.float() / 255
-    assert people.targets is not None
-    goal = model.embed(people.targets)[people.person]
-    before, after = ((model.embed(x) * goal).sum(dim=1) for x in (people.images, protected))
+    batch, context = tiny_photos(), tiny_context()
+    model = context.surrogates[0]
+    attack = method(objective="aim", random_start=False)
+    assert attack.targeted and attack.needs == {"surrogates", "aim"}
+    protected = attack.protect(batch, context).images.float() / 255
+    goal = model.embed(batch.require_aim_photos())[batch.owner]
+    before, after = ((model.embed(x) * goal).sum(dim=1) for x in (batch.images, protected))
     assert (after > before).all()
 
 
 def test_an_ensemble_of_equals_is_one_of_them() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    twice = replace(resources, surrogates=resources.surrogates * 2)
-    assert torch.equal(PGD().protect(people, twice).images, PGD().protect(people, resources).images)
+    batch, context = tiny_photos(), tiny_context()
+    twice = replace(context, networks={NetworkKind.RECOGNISER: context.surrogates * 2})
+    assert torch.equal(PGD().protect(batch, twice).images, PGD().protect(batch, context).images)
 
 
 def test_gradient_is_the_slope_of_the_loss() -> None:
-    people = tiny_people()
-    model = tiny_resources().surrogates[0].double()
-    photos = people.images[:1].double()
-    anchor = Anchors((model.embed(people.images[3:4].double()),), towards=True)
+    batch = tiny_photos()
+    model = tiny_context().surrogates[0].double()
+    photos = batch.images[:1].double()
+    anchor = Anchors((model.embed(batch.images[3:4].double()),), towards=True)
     leaf = photos.clone().requires_grad_()
     (slope,) = torch.autograd.grad(anchor.loss(0, model.embed(leaf)), leaf)
     for place in [(0, 0, 3, 4), (0, 1, 17, 20), (0, 2, 30, 8)]:

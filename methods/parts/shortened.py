@@ -1,4 +1,4 @@
-"""Settings of a method with its long searches and trainings cut short, on the same paths through its code."""
+"""A method's config with its long searches and trainings cut short, for checks that take seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 _AT_MOST = {
     "steps": 6,
     "neighbours": 2,
-    "targets": 2,
+    "strangers": 2,
     "epochs": 1,
     "max_rounds": 1,
     "batches_per_round": 1,
