@@ -212,6 +212,14 @@ def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overr
     assert {path: path.stat().st_mtime_ns for path in stored} == before
 
 
+def test_a_title_is_printed_and_is_in_no_key(tiny_overrides: list[str]) -> None:
+    usual, named = (prepare(compose(tiny_overrides, f"methods.pgd.title={title}")) for title in ("PGD", "Ours"))
+    assert usual.key == named.key != prepare(compose(tiny_overrides, "methods.pgd.steps=1")).key
+    methods = run(compose(tiny_overrides, "methods.pgd.title=Ours")).results.methods.set_index("key")
+    assert methods.loc["pgd", "title"] == "Ours" and methods.loc["identity", "title"] == "Clean photo"
+    assert methods.loc["pgd", "official_settings"] and methods.loc["pgd", "deviations"]
+
+
 def test_a_sweep_over_budgets_trains_what_no_budget_decides_once(tiny_overrides: list[str]) -> None:
     quick = ("method.width=4", "method.epochs=1", "method.steps=1")
     outcome = run(compose(tiny_overrides, "method=apf", "epsilons_255=[4,8]", *quick))
