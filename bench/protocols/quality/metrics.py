@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.status import OK, UNAVAILABLE
 from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.report.metric import Metric
@@ -223,7 +224,7 @@ def _lpips_metric(path: str | Path | None, sha256_prefix: str) -> QualityMetric:
     if path is None:
         missing = "LPIPS needs torchvision's AlexNet weights; name the local file in lpips_alex_path"
     elif not Path(path).is_file():
-        missing = f"LPIPS weights not found at {path}; set lpips_alex_path to torchvision's AlexNet file"
+        missing = f"LPIPS weights not found at {without_secrets(str(path))}; set lpips_alex_path to torchvision's AlexNet file"
     else:
         return QualityMetric(described, _Lpips(Path(path), sha256_prefix))
     return QualityMetric(described, _never, missing=missing)

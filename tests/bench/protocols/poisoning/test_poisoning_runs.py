@@ -277,7 +277,7 @@ def test_a_method_that_fails_on_a_photo_is_a_row_and_is_never_trained_on(tmp_pat
     assert found.loc[["broken", "raising"], "value"].isna().all()
     assert (found.loc["identity", "status"] == "ok").all()
     quality = outcome.results.measurements.query("metric == 'ssim'").set_index("method")
-    assert quality.loc["broken", ["n", "n_failed"]].tolist() == [8, 4]
+    assert quality.loc["broken", ["n", "n_failed"]].tolist() == [10, 2]
     assert quality.loc["raising", "status"] == "method_failed"
     trained = list((tmp_path / "store" / ATTACKS).rglob("*.safetensors"))
     assert len(trained) == 2 * 2  # clean and random sign, two attackers
