@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 
 from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.report.generic import default_section, generic_tables
@@ -97,8 +97,19 @@ _OLD = (
 )
 
 
+_ASKED = ("sections", "checks", "headline", "evidence")
+
+
 def _built(name: str, title: str, config: str) -> Reporter:
+    """The protocol that a run was made with.
+
+    A kept run may come from somebody else, so nothing but a reporter is built, and nothing inside its settings.
+    """
     try:
-        return instantiate({"_convert_": "none", **json.loads(config)})
+        settings = json.loads(config)
+        kind = get_class(str(settings["_target_"]))
+        if not all(callable(getattr(kind, asked, None)) for asked in _ASKED):
+            raise TypeError(f"{settings['_target_']} is no protocol")
+        return instantiate({"_convert_": "none", **settings, "_recursive_": False})
     except Exception as problem:  # somebody's own class may raise anything, or be gone
         return Plain(name, title, f"{title}: numbers stand in general tables only: {cause_of(problem)}")

@@ -139,6 +139,19 @@ def test_a_protocol_that_is_not_here_any_more_keeps_its_numbers(results: Results
     assert {"owl_seen_light", "owl_seen_shade"} <= set(header(tmp_path / "tables" / "glance.csv"))
 
 
+def test_a_kept_run_builds_nothing_but_protocols_and_nothing_inside_their_settings(
+    results: Results, tmp_path: Path
+) -> None:
+    touch = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "touched")]}
+    inside = {"_target_": "glance.Glance", "gains": {"owl": 1.0}, "shades": touch}
+    planted = results.protocols.iloc[:2].assign(config=[json.dumps(touch), json.dumps(inside)])
+    first, _ = reporters(replace(results, protocols=planted))[:2]
+    assert list(first.checks(Measured(results))) == [
+        "Identification: numbers stand in general tables only: subprocess.Popen is no protocol"
+    ]
+    assert not (tmp_path / "touched").exists()
+
+
 def test_a_run_of_an_older_version_is_reported_in_general_tables_and_says_so_once(
     results: Results, tmp_path: Path
 ) -> None:
