@@ -224,7 +224,8 @@ def _lpips_metric(path: str | Path | None, sha256_prefix: str) -> QualityMetric:
     if path is None:
         missing = "LPIPS needs torchvision's AlexNet weights; name the local file in lpips_alex_path"
     elif not Path(path).is_file():
-        missing = f"LPIPS weights not found at {without_secrets(str(path))}; set lpips_alex_path to torchvision's AlexNet file"
+        place = without_secrets(str(path))
+        missing = f"LPIPS weights not found at {place}; set lpips_alex_path to torchvision's AlexNet file"
     else:
         return QualityMetric(described, _Lpips(Path(path), sha256_prefix))
     return QualityMetric(described, _never, missing=missing)

@@ -225,7 +225,7 @@ def test_lpips_without_its_file_is_a_gap_and_no_obstacle(planted: Planted, tmp_p
     [gap] = planted.diagnosis().lacks
     assert gap.what == "LPIPS"
     (tmp_path / "alexnet.pth").touch()
-    planted.experiment(more=f"quality: {{lpips_alex_path: {tmp_path / 'alexnet.pth'}}}\n")
+    planted.experiment(more=f"protocols: {{quality: {{lpips_alex_path: {tmp_path / 'alexnet.pth'}}}}}\n")
     assert planted.diagnosis().lacks == []
 
 
