@@ -171,7 +171,7 @@ class Experiment:
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to
         inputs = {
-            "config": node_settings(settings),
+            "config": node_settings(settings, frozenset().union(*(asked.protocol.printing for asked in self.asked))),
             "models": {role: [self.spec.fingerprints[k] for k in keys] for role, keys in self.roles.items()},
             "manifest": self.manifest_digest,
             "units": [planned.unit.key for planned in self.units],

@@ -22,13 +22,6 @@ from cloakbench.bench.engine.run_status import RunStatus
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.store.store import EntryGoneError, Store
 
-PRINTING = (
-    "cloakbench.bench.report.generic",
-    "cloakbench.bench.report.index",
-    "cloakbench.bench.report.section",
-)
-"""What protocols are printed with. It is no part of what they measure: an edit of it ages no score."""
-
 
 @dataclass(frozen=True)
 class ScoreJob(Job):
@@ -110,7 +103,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
             missing = sorted(_missing(experiment, asked, judge, conditions, cells))
             clean = experiment.clean_photos(asked)
             inputs: dict[str, Any] = {
-                "protocol": node_settings(experiment.spec.protocols[asked.key]),
+                "protocol": node_settings(experiment.spec.protocols[asked.key], asked.protocol.printing),
                 "publication": asked.publication.name,
                 "photos": experiment.spec.faces[asked.publication.photos],
                 "judge": [judge.name if not judge.inputs else "", dict(judge.inputs), dict(judge.options)],
@@ -127,7 +120,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "code": node_code(
                     experiment.spec.protocols[asked.key],
                     base=("cloakbench.bench.engine.answers",),
-                    without={*PRINTING, asked.protocol.report_module} - {""},
+                    without=asked.protocol.printing,
                 ),
             }
             yield ScoreJob(
