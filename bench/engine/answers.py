@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,12 @@ from torch import Tensor
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import NOT_PLANNED, OK, TARGET_FAILED
 from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.engine.protocol import Answer, Photos, Protocol
+from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
 from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos
 from cloakbench.bench.store.store import EntryGoneError
 from cloakbench.datasets.base import FaceSet
 
 if TYPE_CHECKING:
-    from cloakbench.bench.engine.scoring import ScoreJob
     from cloakbench.bench.engine.worker import Worker
 
 
@@ -30,17 +30,45 @@ class UnansweredError(Exception):
         self.status, self.reason = status, reason
 
 
+@dataclass(frozen=True)
+class ScoreInputs:
+    """What a score is made from.
+
+    Attributes:
+        protocol: key of the protocol.
+        publication: name of the publication.
+        judge: who was asked.
+        conditions: repetitions of one condition.
+        cells: the published photos.
+        clean: role to clean photos that the judge was asked about.
+        aims: person to the auxiliary row that impersonation is measured on.
+        resamples: bootstrap draws.
+        missing: keys of answers that were not given, because a judge raised; no others may be absent.
+    """
+
+    protocol: str
+    publication: str
+    judge: Judge
+    conditions: tuple[Condition, ...]
+    cells: tuple[CellPhotos, ...]
+    clean: Mapping[str, tuple[ChunkPhotos, ...]]
+    aims: Mapping[str, int]
+    resamples: int
+    missing: frozenset[str]
+
+
 class Answers:
     """The answers that a score job is made from.
 
     Attributes:
         worker: reads faces and the store.
+        job: what is scored.
         judge: who was asked.
         cells: the published photos, cell by cell.
         resamples, seed: of the bootstrap.
     """
 
-    def __init__(self, worker: Worker, job: ScoreJob) -> None:
+    def __init__(self, worker: Worker, job: ScoreInputs) -> None:
         self.worker, self.job = worker, job
         self.judge, self.cells = job.judge, job.cells
         self.resamples, self.seed = job.resamples, worker.spec.seed

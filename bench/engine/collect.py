@@ -133,8 +133,8 @@ def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFram
     labels = [one.label for one in experiment.asked if one.publication is probes and one.judges[0][0].name]
     if probes is None or not labels:
         return
-    rates = rates[rates["protocol"] == labels[0]]  # all count the same lost photos
-    rates = rates[rates["metric"] == rates["metric"].min()]
+    rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos
+    rates = rates.loc[rates["metric"] == rates["metric"].min()]
     planned = {
         (cell.method, str(cell.epsilon_255), cell.surrogate): status.lost(units)
         for cell, units in zip(probes.cells, probes.units, strict=True)

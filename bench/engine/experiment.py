@@ -171,8 +171,9 @@ class Experiment:
         for group in ("surrogates", "targets", "surrogate", "target"):
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to
+        printing = frozenset().union(*(asked.protocol.printing for asked in self.asked))
         inputs = {
-            "config": node_settings(without_titles(settings)),
+            "config": node_settings(without_titles(settings), printing),
             "models": {role: [self.spec.fingerprints[k] for k in keys] for role, keys in self.roles.items()},
             "manifest": self.manifest_digest,
             "units": [planned.unit.key for planned in self.units],

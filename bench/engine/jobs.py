@@ -183,6 +183,14 @@ class CellJob(Job):
         return Report(time.perf_counter() - begun, count, 0)
 
 
+def do(worker: Worker, job: Job) -> Report | Busy:
+    """Do a job; one with a lane waits for the others of its lane."""
+    if not job.lane:
+        return job.run(worker)
+    with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
+        return job.run(worker) if mine else Busy.after_a_pause()
+
+
 def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
     """Where an answer is stored."""
     return content_key(protocol.kind, protocol.inputs(question.judge, question.condition, photos, spec))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from cloakbench.bench.engine.jobs import Job, Report
+from cloakbench.bench.engine.jobs import Job, Report, do
 from cloakbench.bench.engine.pool import Failure, answers
 from cloakbench.bench.engine.progress import track
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
@@ -52,7 +52,7 @@ def work(
     found = Worked()
     gone = None
     with track(title, len(jobs)) as tracker:
-        for answer in answers(jobs, functools.partial(Worker, spec), workers):
+        for answer in answers(jobs, functools.partial(_handler, spec), workers):
             report, job = answer.value, answer.job
             if isinstance(report, Failure):
                 if isinstance(report.fatal, EntryGoneError):
@@ -68,3 +68,8 @@ def work(
     if gone is not None:
         raise gone
     return found
+
+
+def _handler(spec: WorkerSpec) -> Callable[[Job], object]:
+    """What a worker process answers jobs with."""
+    return functools.partial(do, Worker(spec))

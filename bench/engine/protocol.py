@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 Photos = ChunkPhotos | CellPhotos
 
+_PRINTING = frozenset(
+    {"cloakbench.bench.report.generic", "cloakbench.bench.report.index", "cloakbench.bench.report.section"}
+)
+"""What protocols are printed with."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -201,6 +206,11 @@ class Protocol(ABC):
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         """What to print under its tables."""
         return {}
+
+    @property
+    def printing(self) -> frozenset[str]:
+        """Modules that print it. They are no part of what it measures: an edit of one ages no number."""
+        return _PRINTING | ({self.report_module} if self.report_module else set())
 
     def sections(self, index: Measured) -> Iterable[Section]:
         """Its parts of a report (:class:`~cloakbench.bench.report.section.Reporter`). Default: one table of all."""

@@ -6,57 +6,32 @@ without recomputing anything.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import content_key
-from cloakbench.bench.engine.answers import Answers, wanted_photos
+from cloakbench.bench.engine.answers import Answers, ScoreInputs, wanted_photos
 from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.engine.experiment import Asked, Experiment
 from cloakbench.bench.engine.jobs import Job, Report
 from cloakbench.bench.engine.protocol import Judge
-from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos
+from cloakbench.bench.engine.publication import CellPhotos
 from cloakbench.bench.engine.run_status import RunStatus
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.store.store import EntryGoneError, Store
 
-PRINTING = (
-    "cloakbench.bench.report.generic",
-    "cloakbench.bench.report.index",
-    "cloakbench.bench.report.section",
-)
-"""What protocols are printed with. It is no part of what they measure: an edit of it ages no score."""
-
 
 @dataclass(frozen=True)
-class ScoreJob(Job):
+class ScoreJob(ScoreInputs, Job):
     """Score what one judge said under one condition about every cell of a publication.
 
     Attributes:
-        protocol: key of the protocol.
-        publication: name of the publication.
-        judge: who was asked.
-        conditions: repetitions of one condition.
-        cells: the published photos.
-        clean: role to clean photos that the judge was asked about.
-        aims: person to the auxiliary row that impersonation is measured on.
-        resamples: bootstrap draws.
-        missing: keys of answers that were not given, because a judge raised; no others may be absent.
         frames: names of the tables that the score has beside records and measurements.
         key: where the score is stored.
     """
 
-    protocol: str
-    publication: str
-    judge: Judge
-    conditions: tuple[Condition, ...]
-    cells: tuple[CellPhotos, ...]
-    clean: Mapping[str, tuple[ChunkPhotos, ...]]
-    aims: Mapping[str, int]
-    resamples: int
-    missing: frozenset[str]
     frames: tuple[str, ...]
     key: str
 
@@ -110,7 +85,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
             missing = sorted(_missing(experiment, asked, judge, conditions, cells))
             clean = experiment.clean_photos(asked)
             inputs: dict[str, Any] = {
-                "protocol": node_settings(experiment.spec.protocols[asked.key]),
+                "protocol": node_settings(experiment.spec.protocols[asked.key], asked.protocol.printing),
                 "publication": asked.publication.name,
                 "photos": experiment.spec.faces[asked.publication.photos],
                 "judge": [judge.name if not judge.inputs else "", dict(judge.inputs), dict(judge.options)],
@@ -127,7 +102,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "code": node_code(
                     experiment.spec.protocols[asked.key],
                     base=("cloakbench.bench.engine.answers",),
-                    without={*PRINTING, asked.protocol.report_module} - {""},
+                    without=asked.protocol.printing,
                 ),
             }
             yield ScoreJob(

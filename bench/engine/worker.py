@@ -12,10 +12,8 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.config.networks import build_recogniser
-from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.engine.malloc import keep_freed_memory
 from cloakbench.bench.engine.plan import Cell
-from cloakbench.bench.engine.pool import Busy
 from cloakbench.bench.engine.publication import ChunkPhotos
 from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import EntryGoneError, Store
@@ -24,7 +22,6 @@ from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
 
 if TYPE_CHECKING:
-    from cloakbench.bench.engine.jobs import Job, Report
     from cloakbench.bench.engine.protocol import Protocol
 
 log = logging.getLogger(__name__)
@@ -83,13 +80,6 @@ class Worker:
         self._protectors: dict[tuple[str, str, str], Protector] = {}
         self._made: dict[str, Any] = {}
         self._stack: tuple[str, Tensor] | None = None
-
-    def __call__(self, job: Job) -> Report | Busy:
-        """Do a job; one with a lane waits for the others of its lane."""
-        if not job.lane:
-            return job.run(self)
-        with self.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
-            return job.run(self) if mine else Busy.after_a_pause()
 
     def faces(self, name: str) -> FaceSet:
         """The stored faces of a name."""

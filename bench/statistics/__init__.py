@@ -1,1 +1,1 @@
-"""Statistics on records: joint intervals, paired comparisons, tie groups; and notes on what decides nothing."""
+"""Statistics on records: intervals whose resampling unit is the person."""

@@ -14,7 +14,7 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import MachineError, checked_device, machine_trouble
 from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.jobs import ProtectJob
+from cloakbench.bench.engine.jobs import ProtectJob, do
 from cloakbench.bench.engine.run import run
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.methods.fgsm import FGSM
@@ -144,5 +144,5 @@ def test_a_target_without_memory_ends_the_run_too(tiny_overrides: list[str], mon
 
     monkeypatch.setattr("cloakbench.bench.protocols.recognition.protocol.embed_in_batches", no_memory)
     with pytest.raises(RuntimeError, match="out of memory") as caught:
-        worker(job)
+        do(worker, job)
     assert not hasattr(caught.value, "__notes__")  # not put aside for the other targets

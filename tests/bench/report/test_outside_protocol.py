@@ -14,9 +14,10 @@ import pytest
 from cloakbench.bench.cli import doctor
 from cloakbench.bench.cli.list import main as list_names
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core import code_digests
+from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.run import Outcome, run
-from cloakbench.bench.engine.scoring import PRINTING
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.poisoning.protocol import Poisoning
 from cloakbench.bench.protocols.quality.protocol import Quality
@@ -167,8 +168,8 @@ def test_reporters_stand_in_the_order_of_the_experiment(results: Results) -> Non
 
 
 @pytest.mark.parametrize("protocol", [Identification, Verification, Quality, Poisoning])
-def test_what_is_printed_is_no_part_of_what_scores_are_keyed_by(
-    protocol: type, monkeypatch: pytest.MonkeyPatch
+def test_what_is_printed_is_no_part_of_what_numbers_are_keyed_by(
+    protocol: type[Protocol], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[str] = set()
     whole = code_digests._read
@@ -177,13 +178,17 @@ def test_what_is_printed_is_no_part_of_what_scores_are_keyed_by(
         read.add(name)
         return whole(name)
 
+    one = protocol.__new__(protocol)
+    node = {"_target_": f"{protocol.__module__}.{protocol.__qualname__}"}
     code_digests.forget_sources()
     with monkeypatch.context() as patch:
         patch.setattr(code_digests, "_read", noted)
-        code_digests.code_digest(
-            protocol.__module__, "cloakbench.bench.engine.answers", without={*PRINTING, protocol.report_module}
-        )
+        node_settings(node, one.printing)
+        node_code(node, base=("cloakbench.bench.engine.answers",), without=one.printing)
     code_digests.forget_sources()
     assert protocol.__module__ in read
-    printing = {name for name in read if name.startswith("cloakbench.bench.report.")}
-    assert printing == {"cloakbench.bench.report.metric"}
+    assert {name for name in read if "report" in name.split(".")[2:]} == {
+        "cloakbench.bench.report",
+        "cloakbench.bench.report.metric",
+    }
+    assert one.report_module not in read

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.experiment import Experiment, prepare
-from cloakbench.bench.engine.jobs import CellJob, Question, answer_key
+from cloakbench.bench.engine.jobs import CellJob, Question, answer_key, do
 from cloakbench.bench.engine.publication import CellPhotos, Publication, UnitState
 from cloakbench.bench.engine.run import Outcome, run
 from cloakbench.bench.engine.run_status import due_jobs, look_up
@@ -162,7 +162,7 @@ def test_a_run_that_stopped_after_some_jobs_goes_on_to_the_same_answers(
     trainings = [job for job in due if isinstance(job, CellJob)]
     worker = Worker(experiment.spec)
     for job in reversed(trainings[-3:]):  # in any order; each sees to the protection of its photos first
-        worker(job)
+        do(worker, job)
     left = {job.name for job in due_jobs(look_up(experiment))}
     assert left.isdisjoint(job.name for job in trainings[-3:])
     resumed = run(config)
