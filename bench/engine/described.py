@@ -1,4 +1,4 @@
-"""What a report is told of the protocols and conditions of an experiment, so that it knows none by name."""
+"""Frames that tell a report of the protocols and conditions of an experiment, so that it knows none by name."""
 
 from __future__ import annotations
 

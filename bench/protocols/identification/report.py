@@ -1,4 +1,4 @@
-"""What a report prints of identification: tables and figures, headline, and what the survey asks about it."""
+"""Report of identification: its tables and figures, its headline, and what the survey asks about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report prints of poisoning: table and figure in the shape of the survey's Fig. 2, checks, headline.
+"""Report of poisoning: table and figure in the shape of the survey's Fig. 2, checks, headline.
 
 The first scenario of a run, its first regime without unprotected photos, is the one that is headlined.
 """

@@ -1,4 +1,4 @@
-"""What a report prints of picture quality: one table, the grid of faces, and whether photos were changed as told."""
+"""Report of picture quality: one table, the grid of faces, and whether photos were changed as told."""
 
 from __future__ import annotations
 

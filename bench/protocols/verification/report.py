@@ -1,4 +1,4 @@
-"""What a report prints of verification: dodging and impersonation by target, the thresholds, the headline."""
+"""Report of verification: dodging and impersonation by target, the thresholds, the headline."""
 
 from __future__ import annotations
 
