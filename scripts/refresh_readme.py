@@ -56,7 +56,7 @@ def reference_table() -> str:
     setup = results.setup
     lines += [
         "",
-        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.targets)} targets, ± half of "
+        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} targets, ± half of "
         f"the 95 % interval; {setup['identities']} people x {setup['probes_per_identity']:g} photos, "
         f"{setup['distractors']} distractors; costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
     ]
