@@ -56,9 +56,9 @@ def reference_table() -> str:
     setup = results.setup
     lines += [
         "",
-        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} targets, ± half of "
-        f"the 95 % interval; {setup['identities']} people x {setup['probes_per_identity']:g} photos, "
-        f"{setup['distractors']} distractors; costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
+        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
+        f"targets, ± half of the 95 % interval; {setup['identities']} people x "
+        f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
     ]
     return "\n".join(lines)
 

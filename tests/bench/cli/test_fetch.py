@@ -15,8 +15,8 @@ from cloakbench.bench.cli.main import main
 from cloakbench.datasets.layouts.lfw import Lfw
 from cloakbench.datasets.listing import RemoteFile
 
-from ..datasets.layouts import planted
-from ..datasets.layouts.planted import PLANTED
+from ...datasets.layouts import planted
+from ...datasets.layouts.planted import PLANTED
 
 
 def archive(source: Path, *folders: str) -> bytes:

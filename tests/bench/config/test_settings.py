@@ -74,7 +74,11 @@ def must_be_refused(name: str, old: Any, wrong: Any) -> bool:
         return wrong is not True
     if not isinstance(old, int | float):
         return False
-    if name.split(".")[0] in ("methods", "attackers", "regimes"):  # a protocol's own parts are tried as such
+    if name.split(".", maxsplit=1)[0] in (
+        "methods",
+        "attackers",
+        "regimes",
+    ):  # tried as such
         return False
     of_a_network = re.search(r"(^|\.)(network|perceptual\.model)\.", name)  # its builder judges the size of layers
     any_number = name.rsplit(".", maxsplit=1)[-1] in ANY_NUMBER
