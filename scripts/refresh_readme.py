@@ -58,7 +58,8 @@ def reference_table() -> str:
         "",
         f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
         f"targets, ± half of the 95 % interval; {setup['identities']} people x "
-        f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
+        f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; "
+        "costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
     ]
     return "\n".join(lines)
 
