@@ -46,6 +46,8 @@ SMALLER = (
 )
 ELSEWHERE = ("cloakbench check all",)
 """Takes minutes; ``tests/bench/test_commands.py`` runs it through the same parser on a few methods and networks."""
+PUBLISHED = ("mobilefacenet_", "experiment=real_faces")
+"""What needs weights that somebody else has published; they are here only beside the pack of real faces."""
 LACKING = (
     # What a newcomer does not have, and what the command must then say.
     (r"dataset=lfw", r"cloakbench fetch dataset=lfw|CLOAKBENCH_OFFLINE|get it from"),
