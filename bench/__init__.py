@@ -1,1 +1,1 @@
-"""The engine: plan, store, run, protocols, metrics, statistics, report, command line."""
+"""The benchmark in rooms: store, report, config, engine, protocols, command line; see ``docs/architecture.md``."""

@@ -17,8 +17,8 @@ from gzip import BadGzipFile
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from cloakbench.bench.core.regular_file import NotRegularError, require_regular
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import NotRegularError, require_regular
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, LZMAError, EOFError, NotImplementedError)
 _CHUNK_BYTES = 1 << 20

@@ -1,4 +1,4 @@
-"""What a data set hands to the benchmark: faces in named roles, with a manifest.
+"""`Dataset` and `FaceSet`: faces in named roles, with a manifest, as a data set hands them to the benchmark.
 
 Images are 8-bit RGB, NCHW, aligned to the 112x112 ArcFace template unless a data set says otherwise.
 """
@@ -80,6 +80,18 @@ class FaceSet:
         """The distinct identities in order of first appearance."""
         return tuple(dict.fromkeys(self.identity))
 
+    def rows_by_identity(self) -> dict[str, list[int]]:
+        """The rows of each identity, in order of first appearance."""
+        rows: dict[str, list[int]] = {}
+        for row, identity in enumerate(self.identity):
+            rows.setdefault(identity, []).append(row)
+        return rows
+
+    def labels(self) -> Tensor:
+        """The place of each face's identity among `identities`, long ``[N]``."""
+        place = {identity: number for number, identity in enumerate(self.identities())}
+        return torch.tensor([place[identity] for identity in self.identity], dtype=torch.long)
+
     def digests(self) -> list[str]:
         """sha256 of each image's pixels."""
         return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.images.contiguous()]
@@ -99,7 +111,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which images an experiment used, each with its digest. Tables refuse to mix digests (design section 3)."""
+    """Which images an experiment used, each with its digest. The report of one run never mixes digests."""
 
     name: str
     version: str

@@ -21,6 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.regular_file import NotRegularError, open_regular, read_regular
+from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.datasets.alignment import (
     ARCFACE_TEMPLATE,
     CROP_SIZE,
@@ -35,10 +39,6 @@ from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.given_points import sound_points
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import DatasetError, PhotoError, decode
-from cloakbench.datasets.provenance import code_digest
-from cloakbench.datasets.regular_file import NotRegularError, open_regular, read_regular
-from cloakbench.datasets.seal import BLANK, DamagedError, check_seal, seal
-from cloakbench.datasets.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.ranges import SettingError, share, whole
+from cloakbench.bench.core.regular_file import leads_to_folder
 from cloakbench.datasets.photos import DatasetError, PhotoError
-from cloakbench.datasets.ranges import SettingError, share, whole
-from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")

@@ -1,4 +1,4 @@
-"""How a published copy is stored: in the type of its original, or in one that was asked for.
+"""Encoding of published copies: in the type of the original, or in one that was asked for.
 
 Nothing is stored better than the original was without being asked: a JPEG keeps its quantisation tables, its chroma
 subsampling and whether it is progressive, so that a copy is as large as its original. WebP, AVIF, and a JPEG whose

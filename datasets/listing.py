@@ -1,4 +1,4 @@
-"""What a data set holds on disk, before any photo is opened.
+"""`Layout` and `Listing`: what a data set holds on disk, before any photo is opened.
 
 A *layout* knows how one public data set lies on disk: which file shows whom, what its labels say, which role a photo
 has where the publisher fixed one. It lists and never decodes, so 100 000 photos are indexed in seconds; which of them

@@ -1,4 +1,4 @@
-"""What a photo file says beside its pixels, and how much of it a published copy repeats.
+"""Metadata of a photo file: what it says beside its pixels, and how much of that a published copy repeats.
 
 Two policies:
 
@@ -20,12 +20,11 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from PIL import ExifTags, Image
 
 Policy = Literal["strip", "keep"]
-POLICIES: tuple[str, ...] = get_args(Policy)
 ON_WHITE = "transparency laid on white"
 """What `Metadata.converted` says of a photo with transparency; not true of a copy that keeps it."""
 

@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cloakbench.bench.core.regular_file import leads_to_folder
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, quoted, read_text, shown, split_lines, whole_number
 
 LFW_FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled")

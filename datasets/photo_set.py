@@ -32,20 +32,20 @@ from typing import Literal
 
 from torch import Tensor
 
+from cloakbench.bench.core.ranges import positive, whole
 from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Manifest, ManifestEntry, Role
-from cloakbench.datasets.catalogue import Catalogue, build_catalogue
+from cloakbench.datasets.crop_buffer import Spool
 from cloakbench.datasets.crop_reader import CropReader, Photo
 from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.detection import Detector, read_landmarks
 from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.listing import Layout
-from cloakbench.datasets.opened import OpenedPhotos
+from cloakbench.datasets.opened_photos import OpenedPhotos
 from cloakbench.datasets.originals import Original, locate
+from cloakbench.datasets.photo_index import Catalogue, build_catalogue
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.ranges import positive, whole
 from cloakbench.datasets.split_rule import SplitRule, TestSplit
 from cloakbench.datasets.splits import assign_roles
-from cloakbench.datasets.spool import Spool
 
 log = logging.getLogger(__name__)
 

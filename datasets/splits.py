@@ -1,4 +1,4 @@
-"""Which photo plays which role, decided while as few photos as possible are opened.
+"""Splits of a data set: each photo's role, decided while as few photos as possible are opened.
 
 The split is a function of names, options and of which photos are usable. People are drawn by a hash of seed and name,
 so a person who is added or removed moves nobody else, and a smaller selection is part of a larger one with the same
@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
+from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.randomness import stream_seed
 from cloakbench.datasets.split_rule import PROBES_NEEDED, SplitRule
 
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import read_regular
 
 _LONGEST_SHOWN = 60
 _MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -27,7 +27,7 @@ def read_text(path: Path, what: str) -> str:
         what: what it is, for errors: ``the pair list``.
 
     Raises:
-        OSError: it cannot be read; `cloakbench.datasets.regular_file.NotRegularError` for what is no plain file.
+        OSError: it cannot be read; `cloakbench.bench.core.regular_file.NotRegularError` for what is no plain file.
         DatasetError: it is not text in UTF-8; the message has the line and the remedy.
     """
     content = read_regular(path)

@@ -1,34 +1,30 @@
 """The `Protector` contract: final outer calls that check and measure, small hooks inside.
 
-A method may train something once for everybody (`train`), learns what it needs from a chunk of people (`fit`) and
-turns their photos into protected ones (`perturb`).
+A method may train something once for everybody (`Protector.stages`), learns what it needs from a chunk of people
+(`fit`) and turns their photos into protected ones (`perturb`).
 Everything a benchmark must be able to trust happens here once, outside every method: checking the input, refusing a
 missing need, rounding to 8 bits, measuring the budget really used, counting network passes, timing, status.
 """
 
 from __future__ import annotations
 
-import resource
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cloakbench.datasets.base import OK, FaceSet
-from cloakbench.models.base import Recogniser
+from cloakbench.datasets.base import OK
+from cloakbench.methods.context import Cost, MissingNeedError, Need, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 Scope = Literal["image", "identity", "universal", "dataset"]
 Goal = Literal["evade recognition", "poison training", "hide attributes", "hide from humans"]
 METHOD_FAILED = "method_failed"
-
-
-class MissingNeedError(ValueError):
-    """A method was called without something it declares in ``needs``; the message names it."""
+TITLE = "title"
+"""The setting of a method's file that says how reports print its name; no constructor sees it, and no key."""
 
 
 @dataclass(frozen=True)
@@ -37,61 +33,6 @@ class Budget:
 
     norm: Literal["linf", "l2"]
     size_255: float
-
-
-@dataclass(frozen=True)
-class People:
-    """One planned chunk: the photos to protect and, for methods that ask, the photos their owners give.
-
-    Attributes:
-        images: float ``[N, 3, H, W]`` in [0, 1], the photos to protect.
-        image_id: N names; they seed per-image randomness.
-        person: long ``[N]``, for each photo the row of its owner in ``identities``.
-        identities: P names of the people in this chunk; they seed per-person randomness.
-        references: float ``[P, R, 3, H, W]``, other photos of each person, or None.
-        reference_id: P x R names of the reference photos, empty when there are none.
-        landmarks: float ``[N, 5, 2]`` or None.
-        targets: float ``[P, 3, H, W]``, for each person the photo of somebody else to be mistaken for, or None.
-            Success is measured on another photo of that somebody.
-    """
-
-    images: Tensor
-    image_id: tuple[str, ...]
-    person: Tensor
-    identities: tuple[str, ...]
-    references: Tensor | None = None
-    reference_id: tuple[tuple[str, ...], ...] = ()
-    landmarks: Tensor | None = None
-    targets: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What an experiment offers a method beside the photos.
-
-    Attributes:
-        surrogates: recognisers whose gradients may be used; more than one is an ensemble.
-        auxiliary: public faces of people who appear nowhere else, for anchors, targets and training.
-        seed: run seed; methods derive every stream from ``(seed, method name, image or identity id)``.
-        device: where tensors live.
-        learnt: what `Protector.learn` gave for these surrogates, faces and seed.
-    """
-
-    surrogates: tuple[Recogniser, ...] = ()
-    auxiliary: FaceSet | None = None
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    learnt: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a call spent. Passes count images: a batch of 8 through one network is 8 forward images."""
-
-    seconds: float
-    forward_images: int
-    backward_images: int
-    peak_memory_mib: float
 
 
 @dataclass(frozen=True)
@@ -116,88 +57,51 @@ class Protected:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class CountedRecogniser:
-    """A recogniser that counts the images passing forward and backward through it."""
+@dataclass(frozen=True)
+class Stage(ABC):
+    """One training of a method, before any person is seen: of a generator, of a universal mask.
 
-    def __init__(self, model: Recogniser) -> None:
-        self.model = model
-        self.card = model.card
-        self.forward_images = 0
-        self.backward_images = 0
+    A subclass is a frozen dataclass whose fields are all the settings that it depends on. With its code, the networks,
+    the auxiliary faces and the seed they are the key of what it trains, which is therefore shared by all methods and
+    budgets that come to an equal stage. It finds what earlier stages trained in ``context.trained``.
+    """
 
-    def embed(self, images: Tensor) -> Tensor:
-        """As `Recogniser.embed`, counted."""
-        embeddings = self.model.embed(images)
-        self.forward_images += len(images)
-        if embeddings.requires_grad:
-            embeddings.register_hook(self._count_backward)
-        return embeddings
+    name: ClassVar[str]
+    """Names its tensors among those of other stages of a method."""
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.SURROGATES, Need.AUXILIARY})
+    """What of the context it looks at; only this is in its key."""
 
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.backward_images += len(gradient)
+    @abstractmethod
+    def run(self, context: ProtectContext) -> Mapping[str, Tensor]:
+        """The named tensors that are trained.
+
+        A long training calls ``context.keep(tensors)`` after every step and begins from ``context.resume()``, so that
+        one that was killed goes on and ends with equal tensors; ``context.progress(done, total)`` tells how far it is.
+        """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its fields by name; those of a dataclass inside are a mapping."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
-class PassCounter:
-    """Counts the images that pass forward and backward through networks that a method builds itself."""
-
-    def __init__(self) -> None:
-        self.forward_images = 0
-        self.backward_images = 0
-
-    def watch(self, network: nn.Module) -> nn.Module:
-        """Count every pass through ``network`` from now on; returns it."""
-        network.register_forward_hook(self._count_forward)
-        return network
-
-    def _count_forward(self, network: nn.Module, inputs: Any, output: Tensor) -> None:
-        self.forward_images += len(output)
-        if output.requires_grad:
-            output.register_hook(self._count_backward)
-
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.backward_images += len(gradient)
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    return value
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What a method trained once: named tensors on the CPU, and what that took."""
+class Trained:
+    """What was trained once: named tensors on the CPU by stage, and what that took."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Mapping[str, Tensor]]
     cost: Cost
 
 
-@dataclass(frozen=True)
-class Workbench:
-    """What the hooks see: the same as `Resources`, with surrogates that count their passes.
-
-    ``own`` counts the passes through networks that the method builds itself; ``facts`` takes what it has to report.
-    """
-
-    surrogates: tuple[CountedRecogniser, ...]
-    auxiliary: FaceSet | None
-    seed: int
-    device: torch.device
-    own: PassCounter = field(default_factory=PassCounter)
-    facts: dict[str, Any] = field(default_factory=dict)
-    learnt: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, resources: Resources) -> Workbench:
-        """A workbench with counters at zero."""
-        return cls(
-            tuple(CountedRecogniser(model) for model in resources.surrogates),
-            resources.auxiliary,
-            resources.seed,
-            resources.device,
-            learnt={name: tensor.to(resources.device) for name, tensor in resources.learnt.items()},
-        )
-
-    def cost(self, seconds: float, peak_memory_mib: float) -> Cost:
-        """What was spent on this workbench."""
-        counters = (self.own, *self.surrogates)
-        forward = sum(counter.forward_images for counter in counters)
-        backward = sum(counter.backward_images for counter in counters)
-        return Cost(seconds, forward, backward, peak_memory_mib)
+def without_title(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a method's file that its constructor takes."""
+    return {name: value for name, value in config.items() if name != TITLE}
 
 
 class Protector(ABC):
@@ -212,10 +116,12 @@ class Protector(ABC):
     goal: ClassVar[Goal] = "evade recognition"
     paper: ClassVar[str]
     official_settings: ClassVar[str] = ""
+    """What paper or official code set, in a line of the table of methods."""
     deviations: ClassVar[str] = ""
+    """Where this implementation departs from that, in a line of the same table."""
 
-    needs: frozenset[str] = frozenset()
-    """Any of ``surrogates``, ``references``, ``auxiliary``, ``landmarks``, ``targets``; may depend on options."""
+    needs: frozenset[Need] = frozenset()
+    """What it cannot work without; may depend on options."""
     targeted: bool = False
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None
@@ -236,65 +142,77 @@ class Protector(ABC):
         """How this configuration departs from what its name promises; each becomes a warning of `Protected`."""
         return ()
 
-    def train(self, bench: Workbench) -> Mapping[str, Tensor]:
-        """What is trained once, before any person is seen: the weights of a generator, a universal mask.
-
-        It may depend on surrogates, auxiliary faces and seed alone; the benchmark stores it and hands it to every
-        chunk as ``bench.learnt``. Default: nothing.
-        """
-        return {}
+    def stages(self) -> tuple[Stage, ...]:
+        """What is trained once, in this order; the benchmark stores it and hands it to every chunk as
+        ``context.trained``. Default: nothing."""
+        return ()
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is a training stage, whose result `protect` needs in ``Resources.learnt``."""
-        return type(self).train is not Protector.train
+        """Whether there is a training stage, whose result `protect` needs in ``context.trained``."""
+        return bool(self.stages())
 
     @final
-    def learn(self, resources: Resources) -> Learnt:
-        """Run the training stage and measure what it took.
+    def run_stage(self, stage: Stage, context: ProtectContext) -> Trained:
+        """Run one stage and measure what it took; earlier stages are in ``context.trained``.
 
         Raises:
             ValueError: training gave a value that is not finite.
-            MissingNeedError: something in ``needs`` that training uses was not given.
+            MissingNeedError: something that the stage needs was not given.
         """
-        self._check_needs({"surrogates", "auxiliary"}, resources)
-        bench = Workbench.of(resources)
-        with _stopwatch(resources.device) as read:
-            tensors = {name: tensor.detach().cpu() for name, tensor in self.train(bench).items()}
+        context = replace(context)
+        self._refuse_missing(need for need in stage.needs if not context.offers(need))
+        with context.measured() as cost:
+            tensors = {name: tensor.detach().cpu() for name, tensor in stage.run(context).items()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ValueError(f"{self.name}: training diverged ({name} is not finite): lower its learning rate")
-        return Learnt(tensors, bench.cost(*read()))
+        return Trained({stage.name: tensors}, cost())
 
-    def fit(self, people: People, bench: Workbench) -> Any:
+    @final
+    def run_training(self, context: ProtectContext) -> Trained:
+        """Run every stage, each on what the ones before it trained.
+
+        Raises:
+            ValueError, MissingNeedError: as in `run_stage`.
+        """
+        tensors: dict[str, Mapping[str, Tensor]] = {}
+        costs = []
+        for stage in self.stages():
+            trained = self.run_stage(stage, replace(context, trained=tensors))
+            tensors |= trained.tensors
+            costs.append(trained.cost)
+        return Trained(tensors, Cost.total(costs))
+
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Any:
         """What is learnt from the chunk before any photo is touched: masks, noise, a generator.
 
-        Methods of identity scope or wider never look at ``people.images`` here (design invariant 2), except those that
-        poison training: their noise is made for the very photos that are published. Default: nothing.
+        Methods of identity scope or wider never look at ``batch.images`` here (invariant 2 of
+        ``docs/architecture.md``), except those that poison training: their noise is made for the very photos that are
+        published. Default: nothing.
         """
         return None
 
     @abstractmethod
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         """Protected photos, float ``[N, 3, H, W]``; the caller clips, rounds and measures."""
 
     @final
-    def protect(self, people: People, resources: Resources) -> Protected:
+    def protect(self, batch: PhotoBatch, context: ProtectContext) -> Protected:
         """Protect a chunk and measure what that took.
 
         Raises:
             ValueError: the photos have the wrong shape, dtype, range or device.
             MissingNeedError: something in ``needs`` was not given.
         """
-        self._check_input(people, resources)
-        bench = Workbench.of(resources)
-        with _stopwatch(resources.device) as read:
-            raw = self.perturb(people, self.fit(people, bench), bench).detach()
-        cost = bench.cost(*read())
-        if raw.shape != people.images.shape:
-            raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(people.images.shape)}")
+        context = replace(context)
+        self._check_input(batch, context)
+        with context.measured() as cost:
+            raw = self.perturb(batch, self.fit(batch, context), context).detach()
+        if raw.shape != batch.images.shape:
+            raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(batch.images.shape)}")
 
-        original = (people.images * 255).round_()
+        original = (batch.images * 255).round_()
         sound = raw.flatten(1).sum(dim=1).isfinite()  # a sum with a NaN or an infinity in it is not finite
         rounded = (raw * 255).round_().clamp_(0, 255)
         if not bool(sound.all()):
@@ -306,57 +224,35 @@ class Protector(ABC):
             status=tuple(OK if good else METHOD_FAILED for good in sound.tolist()),
             linf_255=linf_255.cpu(),
             l2_255=difference.norm(dim=1).cpu(),
-            cost=cost,
+            cost=cost(),
             warnings=(*self.notes(), *self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255))),
-            facts=bench.facts,
+            facts=context.facts,
         )
 
-    def _check_input(self, people: People, resources: Resources) -> None:
-        images = people.images
+    def _check_input(self, batch: PhotoBatch, context: ProtectContext) -> None:
+        images = batch.images
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
             raise ValueError(
                 f"{self.name}: photos must be float32 [N, 3, H, W], got {images.dtype} {tuple(images.shape)}"
             )
-        if images.device.type != resources.device.type:
-            raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {resources.device}")
+        if images.device.type != context.device.type:
+            raise ValueError(f"{self.name}: photos are on {images.device}, the run is on {context.device}")
         low, high = map(float, images.aminmax()) if images.numel() else (0.0, 1.0)
         if not (low >= 0 and high <= 1):  # NaN is refused, too
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
-        self._check_needs(self.needs, resources, people)
-        if self.is_trained and not resources.learnt:
-            raise MissingNeedError(f"{self.name} is trained first: give the tensors of learn() as resources.learnt")
+        self._refuse_missing(need for need in self.needs if not (context.offers(need) or batch.offers(need)))
+        if lacking := [stage.name for stage in self.stages() if stage.name not in context.trained]:
+            raise MissingNeedError(
+                f"{self.name} is trained first ({', '.join(lacking)}): give the tensors of run_training() as "
+                "context.trained"
+            )
 
-    def _check_needs(self, needed: Collection[str], resources: Resources, people: People | None = None) -> None:
-        offered = {
-            "surrogates": bool(resources.surrogates),
-            "auxiliary": resources.auxiliary is not None,
-            "references": people is not None and people.references is not None,
-            "landmarks": people is not None and people.landmarks is not None,
-            "targets": people is not None and people.targets is not None,
-        }
-        if missing := sorted(need for need in self.needs & set(needed) if not offered[need]):
-            raise MissingNeedError(f"{self.name} needs {', '.join(missing)}, which this experiment does not provide")
+    def _refuse_missing(self, missing: Iterable[Need]) -> None:
+        if names := sorted(missing):
+            raise MissingNeedError(f"{self.name} needs {', '.join(names)}, which this experiment does not provide")
 
     def _warnings(self, unchanged: int, photos: int) -> tuple[str, ...]:
         zero_allowed = self.budget is not None and self.budget.size_255 == 0
         if unchanged and not zero_allowed:
             return (f"{unchanged} of {photos} photos came back unchanged",)
         return ()
-
-
-@contextmanager
-def _stopwatch(device: torch.device) -> Iterator[Any]:
-    """Wall seconds and peak memory (MiB: of the device on CUDA, of the process so far on CPU) of a block."""
-    on_gpu = device.type == "cuda"
-    if on_gpu:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-    start = time.perf_counter()
-    result: list[float] = []
-    yield lambda: tuple(result)
-    if on_gpu:
-        torch.cuda.synchronize(device)
-        peak = torch.cuda.max_memory_allocated(device) / 2**20
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result.extend((time.perf_counter() - start, peak))

@@ -1,8 +1,7 @@
-"""What every protection method has to keep, checked on a tiny world made on the spot.
+"""Conformance of protection methods: what every one has to keep, checked on a tiny world made on the spot.
 
 ``cloakbench check method=...`` and the tests run the same suite: six small seeded faces of three people, a randomly
-initialised convolutional recogniser, no weights, a few seconds. Oracle numbers refer to the methods' specification:
-O-1 budget, O-2 determinism, O-3 zero budget, O-4 loss, O-5 masks and probes, O-6 batches, O-7 frozen models.
+initialised convolutional recogniser, no weights, a few seconds. ``docs/architecture.md`` lists the checks by number.
 """
 
 from __future__ import annotations
@@ -14,25 +13,29 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
+from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.datasets.base import OK
-from cloakbench.datasets.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.datasets.randomness import uniform_per_item
-from cloakbench.methods.base import MissingNeedError, People, Protected, Protector, Resources
-from cloakbench.methods.shortened import in_short
-from cloakbench.methods.tiny_world import PERSONS, tiny_faces, tiny_people, tiny_resources
-from cloakbench.models.base import Recogniser
+from cloakbench.methods.base import Protected, Protector, without_title
+from cloakbench.methods.context import Kept, MemoryCheckpoint, MissingNeedError, Need
+from cloakbench.methods.parts.shortened import in_short
+from cloakbench.methods.parts.tiny_world import (
+    PERSONS,
+    context_without,
+    photos_without,
+    select_photos,
+    tiny_context,
+    tiny_faces,
+    tiny_photos,
+    trained_context,
+)
+from cloakbench.methods.photo_batch import PhotoBatch
 
 FLIPPED_PIXELS = 0.05
 """Share of pixels that may differ between batch sizes: float sums depend on the batch, and a sign step amplifies that
-where a gradient is almost zero (design invariant 6). Sharing a random draw over a batch changes far more."""
-
-
-def _trained(protector: Protector) -> Resources:
-    """The tiny resources, with what the method trains once from them."""
-    resources = tiny_resources()
-    return replace(resources, learnt=protector.learn(resources).tensors) if protector.is_trained else resources
+where a gradient is almost zero (invariant 6 there). Sharing a random draw over a batch changes far more."""
 
 
 def check_protector(protector: Protector, zero_budget: Protector | None = None) -> list[CheckResult]:
@@ -53,6 +56,7 @@ def check_protector(protector: Protector, zero_budget: Protector | None = None) 
         "loss improves (O-4)": lambda: _check_effect(protector),
         "mask does not depend on the probe (O-5)": lambda: _check_mask(protector),
         "mask never sees probes": lambda: _check_other_probes(protector),
+        "training is resumed": lambda: _check_resumption(protector),
         "needs are declared": lambda: _check_needs(protector),
     }
     return [run_check(name, check) for name, check in checks.items()]
@@ -68,6 +72,7 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
     """
     from hydra.utils import instantiate
 
+    config = without_title(config)
     short = in_short(config)
     zero = instantiate(short, epsilon_255=0) if "epsilon_255" in config else None
     return [
@@ -76,22 +81,22 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
     ]
 
 
-def _protect(protector: Protector, people: People | None = None) -> Protected:
-    outcome = protector.protect(people or tiny_people(), _trained(protector))
+def _protect(protector: Protector, batch: PhotoBatch | None = None) -> Protected:
+    outcome = protector.protect(batch or tiny_photos(), trained_context(protector))
     require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
     return outcome
 
 
 def _check_range(protector: Protector) -> str:
-    people, resources = tiny_people(), _trained(protector)
+    batch, context = tiny_photos(), trained_context(protector)
     # Photos that reach both ends of the range, where a method that forgets to clip shows, with something in between:
     # a method may rightly give up on a photo of black and white alone.
-    extreme = replace(people, images=(4 * people.images - 1.5).clamp(0, 1).mul(255).round() / 255)
+    extreme = replace(batch, images=(4 * batch.images - 1.5).clamp(0, 1).mul(255).round() / 255)
     with torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
-        outcome = protector.protect(extreme, resources)
+        outcome = protector.protect(extreme, context)
         require(torch.equal(before, torch.random.get_rng_state()), "the global random state was used")
-    require(outcome.images.dtype == torch.uint8 and outcome.images.shape == people.images.shape, "not 8-bit photos")
+    require(outcome.images.dtype == torch.uint8 and outcome.images.shape == batch.images.shape, "not 8-bit photos")
     require(all(status == OK for status in outcome.status), f"statuses {outcome.status}")
     return "uint8, same shape, global random state untouched"
 
@@ -124,65 +129,54 @@ def _check_batches(protector: Protector) -> str:
     worst = 0.0
     for person in range(len(PERSONS)):
         rows = [person] if protector.scope == "image" else [person, person + len(PERSONS)]
-        alone = _protect(protector, _only(tiny_people(), person, rows)).images
+        alone = _protect(protector, select_photos(tiny_photos(), rows, [person])).images
         worst = max(worst, _share_different(alone, together[rows]))
     return _bounded(worst, "alone and in a batch")
 
 
 def _check_order(protector: Protector) -> str:
-    people = tiny_people()
-    order, person_order = torch.tensor([4, 2, 0, 5, 1, 3]), torch.tensor([2, 0, 1])
-    assert people.references is not None and people.targets is not None and people.landmarks is not None
-    shuffled = People(
-        images=people.images[order],
-        image_id=tuple(people.image_id[i] for i in order),
-        person=person_order.argsort()[people.person[order]],
-        identities=tuple(PERSONS[i] for i in person_order),
-        references=people.references[person_order],
-        reference_id=tuple(people.reference_id[i] for i in person_order),
-        landmarks=people.landmarks[order],
-        targets=people.targets[person_order],
-    )
+    order, person_order = [4, 2, 0, 5, 1, 3], [2, 0, 1]
+    shuffled = select_photos(tiny_photos(), order, person_order)
     worst = _share_different(_protect(protector, shuffled).images, _protect(protector).images[order])
     return _bounded(worst, "in two orders")
 
 
 def _check_frozen(protector: Protector) -> str:
-    resources = _trained(protector)
-    before = [_fingerprint(model) for model in resources.surrogates]
-    protector.protect(tiny_people(), resources)
-    require(before == [_fingerprint(model) for model in resources.surrogates], "a surrogate was changed")
+    context = trained_context(protector)
+    before = [_fingerprint(model) for model in context.surrogates]
+    protector.protect(tiny_photos(), context)
+    require(before == [_fingerprint(model) for model in context.surrogates], "a surrogate was changed")
     return "parameters, buffers, modes, gradients and hooks unchanged"
 
 
 def _check_zero_budget(zero: Protector | None) -> str:
     if zero is None:
         raise NotApplicableError("no epsilon_255 to set to 0")
-    people = tiny_people()
+    batch = tiny_photos()
     outcome = _protect(zero)
-    require(torch.equal(outcome.images, (people.images * 255).round().to(torch.uint8)), "photos changed")
+    require(torch.equal(outcome.images, (batch.images * 255).round().to(torch.uint8)), "photos changed")
     return "photos unchanged"
 
 
 def _check_effect(protector: Protector) -> str:
-    if protector.goal != "evade recognition" or "surrogates" not in protector.needs:
+    if protector.goal != "evade recognition" or Need.SURROGATES not in protector.needs:
         raise NotApplicableError("does not attack a surrogate")
-    people, (model, *_) = tiny_people(), tiny_resources().surrogates
+    batch, (model, *_) = tiny_photos(), tiny_context().surrogates
     outcome = _protect(protector)
-    assert people.references is not None and people.targets is not None
-    towards = "targets" in protector.needs  # a method that chooses its own target is held to leaving its person
+    references = batch.require_references()
+    towards = Need.AIM in protector.needs  # a method that chooses its own target is held to leaving its person
     # As long a change for each photo: not every method has an Linf budget, or fills it.
-    size = (outcome.l2_255 / 255 / people.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
-    sign = uniform_per_item(people.image_id, people.images.shape[1:], -1, 1, "conformance").sign()
+    size = (outcome.l2_255 / 255 / batch.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
+    sign = uniform_per_item(batch.image_id, batch.images.shape[1:], -1, 1, "conformance").sign()
     with torch.no_grad():
         protected = model.embed(outcome.images.float() / 255)
-        random = model.embed((people.images + size * sign).clamp(0, 1))
+        random = model.embed((batch.images + size * sign).clamp(0, 1))
         if towards:
-            goal = model.embed(people.targets)[people.person]
+            goal = model.embed(batch.require_aim_photos())[batch.owner]
         else:
-            shots = people.references.shape[:2]
-            known = model.embed(people.references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[people.person]
-            goal = (model.embed(people.images) + known) / 2
+            shots = references.shape[:2]
+            known = model.embed(references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[batch.owner]
+            goal = (model.embed(batch.images) + known) / 2
     ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
     goal_name = "the target" if towards else "the person"
     seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
@@ -193,7 +187,7 @@ def _check_effect(protector: Protector) -> str:
 def _check_mask(protector: Protector) -> str:
     if protector.scope != "identity":
         raise NotApplicableError(f"scope {protector.scope}")
-    first, second = _differences(protector, tiny_people()).split(len(PERSONS))
+    first, second = _differences(protector, tiny_photos()).split(len(PERSONS))
     return _same_mask(first, second)
 
 
@@ -202,29 +196,56 @@ def _check_other_probes(protector: Protector) -> str:
         raise NotApplicableError("scope image: each photo is its own")
     if protector.goal == "poison training":
         raise NotApplicableError("the noise is made for the very photos that are published")
-    people = tiny_people()
-    others = replace(people, images=tiny_faces([f"{name}-unseen" for name in people.image_id]))
-    return _same_mask(_differences(protector, people), _differences(protector, others))
+    batch = tiny_photos()
+    others = replace(batch, images=tiny_faces([f"{name}-unseen" for name in batch.image_id]))
+    return _same_mask(_differences(protector, batch), _differences(protector, others))
 
 
 def _check_needs(protector: Protector) -> str:
-    people, resources = tiny_people(), _trained(protector)
-    without: dict[str, tuple[People, Resources]] = {
-        "surrogates": (people, replace(resources, surrogates=())),
-        "references": (replace(people, references=None, reference_id=()), resources),
-        "auxiliary": (people, replace(resources, auxiliary=None)),
-        "landmarks": (replace(people, landmarks=None), resources),
-        "targets": (replace(people, targets=None), resources),
-    }
-    require(protector.needs <= without.keys(), f"unknown needs {sorted(protector.needs - without.keys())}")
-    for need, (fewer_people, fewer_resources) in without.items():
+    batch, context = tiny_photos(), trained_context(protector)
+    if unknown := sorted(need for need in protector.needs if not isinstance(need, Need)):
+        raise AssertionError(f"needs are members of Need, got {unknown}")
+    for need in Need:
         try:
-            protector.protect(fewer_people, fewer_resources)
+            protector.protect(photos_without(need, batch), context_without(need, context))
         except MissingNeedError:
             require(need in protector.needs, f"{need} is not declared")
         else:
             require(need not in protector.needs, f"runs without its declared need {need}")
     return ", ".join(sorted(protector.needs)) or "none"
+
+
+class _KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+class _KilledAtOnce(MemoryCheckpoint):
+    """Keeps what a stage reaches first, and lets nothing happen after that."""
+
+    def save(self, kept: Kept) -> None:
+        if self.load() is None:
+            super().save(kept)
+            raise _KilledError
+
+
+def _check_resumption(protector: Protector) -> str:
+    if not protector.is_trained:
+        raise NotApplicableError("no training stage")
+    context, resumed = tiny_context(), []
+    for stage in protector.stages():
+        whole = protector.run_stage(stage, context)
+        killed = replace(context, checkpoint=_KilledAtOnce())
+        try:
+            again = protector.run_stage(stage, killed)
+        except _KilledError:
+            again = protector.run_stage(stage, killed)
+            resumed.append(stage.name)
+        for name, tensor in whole.tensors[stage.name].items():
+            require(torch.equal(tensor, again.tensors[stage.name][name]), f"{stage.name}: {name} differs when resumed")
+        passes = [(cost.forward_images, cost.backward_images) for cost in (whole.cost, again.cost)]
+        require(passes[0] == passes[1], f"{stage.name}: forward and backward passes {passes[0]}, resumed {passes[1]}")
+        context = replace(context, trained={**context.trained, **whole.tensors})
+    return f"equal tensors and passes after {', '.join(resumed) or 'nothing'} was resumed"
 
 
 def _check_keys(config: Mapping[str, Any]) -> str:
@@ -251,8 +272,8 @@ def _share_different(one: Tensor, other: Tensor) -> float:
     return float((one != other).float().mean())
 
 
-def _differences(protector: Protector, people: People) -> Tensor:
-    return _protect(protector, people).images.float() - (people.images * 255).round()
+def _differences(protector: Protector, batch: PhotoBatch) -> Tensor:
+    return _protect(protector, batch).images.float() - (batch.images * 255).round()
 
 
 def _same_mask(one: Tensor, other: Tensor) -> str:
@@ -262,22 +283,7 @@ def _same_mask(one: Tensor, other: Tensor) -> str:
     return f"{share:.3%} of pixels differ"
 
 
-def _only(people: People, person: int, rows: list[int]) -> People:
-    """The chunk with one person in it."""
-    assert people.references is not None and people.targets is not None and people.landmarks is not None
-    return People(
-        images=people.images[rows],
-        image_id=tuple(people.image_id[row] for row in rows),
-        person=torch.zeros(len(rows), dtype=torch.long),
-        identities=people.identities[person : person + 1],
-        references=people.references[person : person + 1],
-        reference_id=people.reference_id[person : person + 1],
-        landmarks=people.landmarks[rows],
-        targets=people.targets[person : person + 1],
-    )
-
-
-def _fingerprint(model: Recogniser) -> tuple[str, ...]:
+def _fingerprint(model: nn.Module) -> tuple[str, ...]:
     state = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         state.update(name.encode() + tensor.cpu().numpy().tobytes())

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.ranges import grey_levels
-from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.streams import Streams
+from cloakbench.bench.core.ranges import grey_levels
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
 class Identity(Protector):
@@ -21,8 +23,8 @@ class Identity(Protector):
 
     budget = Budget("linf", 0)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        return people.images
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        return batch.images
 
 
 class RandomSign(Protector):
@@ -42,7 +44,7 @@ class RandomSign(Protector):
         self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
         self.budget = Budget("linf", epsilon_255)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
-        up = streams.uniform(*people.images.shape[1:]) < 0.5
-        return people.images + torch.where(up, 1.0, -1.0) * (self.epsilon_255 / 255)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
+        up = streams.uniform(*batch.images.shape[1:]) < 0.5
+        return batch.images + torch.where(up, 1.0, -1.0) * (self.epsilon_255 / 255)

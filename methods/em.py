@@ -7,10 +7,13 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator, layers_draw_from
-from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, share, whole
-from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
-from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
+from cloakbench.bench.core.random_streams import generator, layers_draw_from
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, share, whole
+from cloakbench.methods.base import Budget, Goal, Protector, Scope
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.parts.linf import project_noise_
+from cloakbench.methods.parts.unlearnable import BilevelClassifier, Network, TrainingPhotos, checked_sgd
+from cloakbench.methods.photo_batch import PhotoBatch
 
 NoiseKind = Literal["class", "sample"]
 Direction = Literal["min", "max"]
@@ -36,7 +39,7 @@ class EM(Protector):
     loaders drop the negative half of the noise and truncate, which ``legacy_positive_only`` reproduces.
 
     Args:
-        network: makes the classifier, see `cloakbench.methods.pupil.Network`.
+        network: makes the classifier, see `cloakbench.methods.parts.unlearnable.Network`.
         noise_kind: ``class``, one noise per person, or ``sample``, one per photo.
         direction: ``min``, or ``max`` for the error-maximising control: the noise phase ascends.
         epsilon_255: Linf budget in grey levels.
@@ -100,60 +103,64 @@ class EM(Protector):
         """Class-wise noise is one per person."""
         return self.noise_kind == "class"
 
-    def fit(self, people: People, bench: Workbench) -> Tensor:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
         """The noise of every photo, float ``[N, 3, H, W]`` in [-epsilon, epsilon] / 255."""
-        lesson = Lesson.of(people)
-        with layers_draw_from(bench.seed, self.name, "layers"):
-            pupil = Pupil(self.network, lesson, bench, **self.sgd)
-            noise = self._search(lesson, pupil, bench)
-        return noise[lesson.place]
+        training = TrainingPhotos.of(batch)
+        with layers_draw_from(context.seed, self.name, "layers"):
+            classifier = BilevelClassifier(self.network, training, context, **self.sgd)
+            noise = self._search(training, classifier, context)
+        return noise[training.place]
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         if self.legacy_positive_only:
-            return ((people.images + fitted.clamp(min=0)).clamp(0, 1) * 255 + 1e-4).floor() / 255
-        return people.images + fitted
+            return ((batch.images + fitted.clamp(min=0)).clamp(0, 1) * 255 + 1e-4).floor() / 255
+        return batch.images + fitted
 
-    def _search(self, lesson: Lesson, pupil: Pupil, bench: Workbench) -> Tensor:
+    def _search(self, training: TrainingPhotos, classifier: BilevelClassifier, context: ProtectContext) -> Tensor:
         """The noise of every photo in canonical order."""
-        owner = lesson.labels if self.noise_kind == "class" else torch.arange(len(lesson.images), device=bench.device)
-        noise = lesson.images.new_zeros(int(owner.max()) + 1, *lesson.images.shape[1:])
-        batches = lesson.batches(self.batch_size, bench.seed, self.name)
+        owner = (
+            training.labels if self.noise_kind == "class" else torch.arange(len(training.images), device=context.device)
+        )
+        noise = training.images.new_zeros(int(owner.max()) + 1, *training.images.shape[1:])
+        batches = training.batches(self.batch_size, context.seed, self.name)
         rounds, error = 0, 1.0
         while rounds < self.max_rounds and (self.stop_error is None or error > self.stop_error):
             for _ in range(self.batches_per_round):
                 rows = next(batches)
-                pupil.learn(lesson.images[rows] + noise[owner[rows]], lesson.labels[rows])
-            order = torch.randperm(len(lesson.images), generator=generator(bench.seed, self.name, "sweep", rounds))
-            for rows in order.to(bench.device).split(self.batch_size):
-                self.update(noise, owner[rows], lesson.images[rows], lesson.labels[rows], pupil)
+                classifier.step(training.images[rows] + noise[owner[rows]], training.labels[rows])
+            order = torch.randperm(len(training.images), generator=generator(context.seed, self.name, "sweep", rounds))
+            for rows in order.to(context.device).split(self.batch_size):
+                self.update(noise, owner[rows], training.images[rows], training.labels[rows], classifier)
             rounds += 1
-            error = pupil.error((lesson.images + noise[owner]).clamp_(0, 1), lesson.labels, self.batch_size)
-        bench.facts.update(
+            error = classifier.error((training.images + noise[owner]).clamp_(0, 1), training.labels, self.batch_size)
+        context.facts.update(
             converged=None if self.stop_error is None else error <= self.stop_error,
             rounds=rounds,
             train_error=error,
-            clean_error=pupil.error(lesson.images, lesson.labels, self.batch_size),
+            clean_error=classifier.error(training.images, training.labels, self.batch_size),
         )
         return noise[owner]
 
-    def update(self, noise: Tensor, owner: Tensor, images: Tensor, labels: Tensor, pupil: Pupil) -> None:
+    def update(
+        self, noise: Tensor, owner: Tensor, images: Tensor, labels: Tensor, classifier: BilevelClassifier
+    ) -> None:
         """Noise phase of one batch: moves the rows ``owner`` of ``noise``, in place.
 
         Args:
             noise: ``[K, 3, H, W]``, a row per photo or per person.
             owner: long ``[N]``, which row belongs to each image.
             images, labels: the batch.
-            pupil: the frozen classifier.
+            classifier: the frozen classifier.
         """
         epsilon, step = self.epsilon_255 / 255, self.step_255 / 255
         step = step if self.direction == "min" else -step
         own = noise[owner]
         moved = (images + own).clamp_(0, 1)
         for _ in range(self.steps):
-            moved = moved - step * pupil.slope(moved, labels).sign()
-            own = (moved - images).clamp_(-epsilon, epsilon)
+            moved = moved - step * classifier.slope(moved, labels).sign()
+            own = project_noise_(moved - images, epsilon)
             moved = (images + own).clamp_(0, 1)
         present, member = owner.unique(return_inverse=True)
         total = noise.new_zeros(len(present), *noise.shape[1:]).index_add_(0, member, own)
         count = member.bincount(minlength=len(present)).view(-1, 1, 1, 1)
-        noise[present] = (total / count).clamp_(-epsilon, epsilon)
+        noise[present] = project_noise_(total / count, epsilon)

@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import one_of, positive, whole
-from cloakbench.methods.base import Goal, People, Protector, Scope, Workbench
-from cloakbench.methods.dssim import DSSIM, Borders
-from cloakbench.methods.streams import Streams
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import one_of, positive, whole
+from cloakbench.methods.base import Goal, Protector, Scope
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.dssim import DSSIM, Borders
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.photo_batch import PhotoBatch
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Fawkes(Protector):
         dssim_bound: rho.
         penalty: lambda, of what is beyond rho.
         steps, learning_rate: of the optimiser.
-        ssim_borders: see `cloakbench.methods.dssim.Borders`; both releases leave them out.
+        ssim_borders: see `cloakbench.methods.parts.dssim.Borders`; both releases leave them out.
     """
 
     scope: ClassVar[Scope] = "image"
@@ -49,7 +51,7 @@ class Fawkes(Protector):
     paper: ClassVar[str] = (
         "Shan et al., Fawkes: Protecting Privacy against Unauthorized Deep Learning Models, USENIX Security 2020"
     )
-    needs = frozenset({"surrogates"})
+    needs = frozenset({Need.SURROGATES})
 
     def __init__(
         self, dssim_bound: float, penalty: float, steps: int, learning_rate: float, ssim_borders: Borders
@@ -60,9 +62,9 @@ class Fawkes(Protector):
         self.learning_rate = positive("learning_rate", learning_rate)
         self.ssim_borders: Borders = one_of("ssim_borders", ssim_borders, get_args(Borders))
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        images = people.images
-        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        images = batch.images
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
         start = ((images - 0.5) * _SQUASH).atanh()
         cloak = streams.uniform(*images.shape[1:], low=-1e-4, high=1e-4).requires_grad_()
         optimiser = self.optimiser(cloak)
@@ -74,7 +76,7 @@ class Fawkes(Protector):
             photos = self.limit((start + cloak).tanh() / _SQUASH + 0.5, images)
             published = photos + ((photos * 255).round() / 255 - photos).detach()
             dssim = measure(published)
-            gain = self.gain(photos, fitted, bench)
+            gain = self.gain(photos, fitted, context)
             excess = (dssim - self.dssim_bound).clamp(min=0)
             loss = self.penalty * excess.square() - balance.weight * gain
             (cloak.grad,) = torch.autograd.grad(loss.sum(), cloak)
@@ -92,7 +94,7 @@ class Fawkes(Protector):
         return kept
 
     @abstractmethod
-    def gain(self, photos: Tensor, fitted: list[Tensor], bench: Workbench) -> Tensor:
+    def gain(self, photos: Tensor, fitted: list[Tensor], context: ProtectContext) -> Tensor:
         """How far the features of photos have come, ``[N]``; ``fitted`` holds points ``[N, D]`` per surrogate."""
 
     @abstractmethod
@@ -163,57 +165,55 @@ class FawkesPaper(Fawkes):
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
         self.candidates = whole("candidates", candidates)
         self.chosen_from: ChosenFrom = one_of("chosen_from", chosen_from, get_args(ChosenFrom))
-        by_references = {"references"} if chosen_from == "references" else set()
-        self.needs = frozenset({"surrogates", "auxiliary"} | by_references)
+        by_references = {Need.REFERENCES} if chosen_from == "references" else set()
+        self.needs = frozenset({Need.SURROGATES, Need.AUXILIARY} | by_references)
 
     @torch.no_grad()
-    def fit(self, people: People, bench: Workbench) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
         """Features ``[N, D]`` to be reached, per surrogate."""
-        rows_of = self._candidate_rows(bench)
-        assert bench.auxiliary is not None
-        photos = bench.auxiliary.images[[row for rows in rows_of for row in rows]].to(bench.device).float() / 255
-        counts = torch.tensor([len(rows) for rows in rows_of], device=bench.device)
-        public = [model.embed(photos) for model in bench.surrogates]
+        rows_of = self._candidate_rows(context)
+        photos = (
+            context.require_auxiliary().images[[row for rows in rows_of for row in rows]].to(context.device).float()
+            / 255
+        )
+        counts = torch.tensor([len(rows) for rows in rows_of], device=context.device)
+        public = [model.embed(photos) for model in context.surrogates]
         centroids = [torch.stack([rows.mean(dim=0) for rows in points.split(counts.tolist())]) for points in public]
-        chosen = self._farthest(people, centroids, bench)
-        streams = Streams(people.image_id, bench.seed, self.name, "target photo", device=bench.device)
+        chosen = self._farthest(batch, centroids, context)
+        streams = ItemStreams(batch.image_id, context.seed, self.name, "target photo", device=context.device)
         draw = streams.uniform(1).squeeze(1)
         first = counts.cumsum(0) - counts
         pick = first[chosen] + (draw * counts[chosen]).long()
         return [points[pick] for points in public]
 
-    def _candidate_rows(self, bench: Workbench) -> list[list[int]]:
+    def _candidate_rows(self, context: ProtectContext) -> list[list[int]]:
         """Rows of the auxiliary faces, one list per candidate."""
-        assert bench.auxiliary is not None
-        rows_of: dict[str, list[int]] = {}
-        for row, identity in enumerate(bench.auxiliary.identity):
-            rows_of.setdefault(identity, []).append(row)
+        rows_of = context.require_auxiliary().rows_by_identity()
         if len(rows_of) < self.candidates:
             raise ValueError(
                 f"fawkes: the auxiliary faces show {len(rows_of)} people, fewer than the {self.candidates} candidates; "
                 "give more (dataset.auxiliary_identities) or set method.candidates"
             )
-        order = torch.randperm(len(rows_of), generator=generator(bench.seed, self.name, "candidates")).tolist()
+        order = torch.randperm(len(rows_of), generator=generator(context.seed, self.name, "candidates")).tolist()
         everybody = list(rows_of.values())
         return [everybody[place] for place in order[: self.candidates]]
 
-    def _farthest(self, people: People, centroids: list[Tensor], bench: Workbench) -> Tensor:
+    def _farthest(self, batch: PhotoBatch, centroids: list[Tensor], context: ProtectContext) -> Tensor:
         """For each photo the number of its candidate, ``argmax_k min_i |f(x_i) - c_k|``; models add their distances."""
-        photos = people.images if self.chosen_from == "photos" else people.references
-        assert photos is not None
+        photos = batch.images if self.chosen_from == "photos" else batch.require_references()
         distances = [
             torch.cdist(model.embed(photos.flatten(0, -4)), points)
-            for model, points in zip(bench.surrogates, centroids, strict=True)
+            for model, points in zip(context.surrogates, centroids, strict=True)
         ]
         total = torch.stack(distances).sum(dim=0)
         if self.chosen_from == "photos":
             return total.argmax(dim=1)
-        return total.unflatten(0, photos.shape[:2]).amin(dim=1).argmax(dim=1)[people.person]
+        return total.unflatten(0, photos.shape[:2]).amin(dim=1).argmax(dim=1)[batch.owner]
 
-    def gain(self, photos: Tensor, fitted: list[Tensor], bench: Workbench) -> Tensor:
+    def gain(self, photos: Tensor, fitted: list[Tensor], context: ProtectContext) -> Tensor:
         distances = [
             torch.linalg.vector_norm(model.embed(photos) - goal, dim=1) / goal.norm(dim=1)
-            for model, goal in zip(bench.surrogates, fitted, strict=True)
+            for model, goal in zip(context.surrogates, fitted, strict=True)
         ]
         return -torch.stack(distances).sum(dim=0)
 

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, odd, positive, whole
-from cloakbench.methods.base import Budget, CountedRecogniser, People, Protector, Scope, Workbench
-from cloakbench.methods.streams import Streams
+from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, odd, positive, whole
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.linf import LinfBall
+from cloakbench.methods.photo_batch import PhotoBatch
 
 OFFICIAL_FEATURES = 512
 """Coordinates of the official features, over which the code averages. The factor is kept for shorter embeddings, so
@@ -95,7 +98,7 @@ class LowKey(Protector):
     deviations: ClassVar[str] = (
         "aligned crops, so no warp; an embedded network's features where LPIPS cannot be had; projection if bounded"
     )
-    needs = frozenset({"surrogates"})
+    needs = frozenset({Need.SURROGATES})
 
     def __init__(
         self,
@@ -128,29 +131,29 @@ class LowKey(Protector):
     def notes(self) -> tuple[str, ...]:
         return () if self.perceptual.is_lpips else (f"the perceptual term is {self.perceptual.name}, not LPIPS",)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        images = people.images
-        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        images = batch.images
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
         start = self.start_255 / 255
         photos = self._project(images + streams.uniform(*images.shape[1:], low=-start, high=start), images)
-        clean = self.clean(images, bench)
+        clean = self.clean(images, context)
         for _ in range(self.steps):
             leaf, gradient = photos.detach().requires_grad_(), torch.zeros_like(photos)
-            for term in self.terms(leaf, clean, bench):  # differentiated one by one: one graph is alive at a time
+            for term in self.terms(leaf, clean, context):  # differentiated one by one: one graph is alive at a time
                 gradient += torch.autograd.grad(term.sum(), leaf)[0]
             photos = self._project(photos + self.step_255 / 255 * gradient.sign(), images)
         return photos
 
     @torch.no_grad()
-    def clean(self, images: Tensor, bench: Workbench) -> Clean:
+    def clean(self, images: Tensor, context: ProtectContext) -> Clean:
         """What photos are compared with, computed once."""
-        features = tuple(self._features(model, images) for model in bench.surrogates)
-        return Clean(features, self.perceptual.load(bench.device).to(images))
+        features = tuple(self._features(model, images) for model in context.surrogates)
+        return Clean(features, self.perceptual.load(context.device).to(images))
 
-    def terms(self, photos: Tensor, clean: Clean, bench: Workbench) -> Iterator[Tensor]:
+    def terms(self, photos: Tensor, clean: Clean, context: ProtectContext) -> Iterator[Tensor]:
         """Summands of the objective, ``[N]`` each: per surrogate the plain and the blurred one, then the perceptual."""
-        scale = 1 / (2 * len(bench.surrogates) * OFFICIAL_FEATURES)
-        for model, goal in zip(bench.surrogates, clean.features, strict=True):
+        scale = 1 / (2 * len(context.surrogates) * OFFICIAL_FEATURES)
+        for model, goal in zip(context.surrogates, clean.features, strict=True):
             yield scale * (self._features(model, photos) - goal).square().sum(dim=1)
             yield scale * (self._features(model, self.blur(photos)) - goal).square().sum(dim=1)
         yield -self.perceptual_weight * clean.perceptual(photos)
@@ -159,7 +162,7 @@ class LowKey(Protector):
         """G: a Gaussian blur with reflected borders."""
         return gaussian_blur(photos, [self.blur_size] * 2, [self.blur_sigma] * 2)
 
-    def _features(self, model: CountedRecogniser, photos: Tensor) -> Tensor:
+    def _features(self, model: CountedNetwork, photos: Tensor) -> Tensor:
         if not self.mirror:
             return model.embed(photos)
         plain, mirrored = model.embed(torch.cat([photos, photos.flip(-1)])).chunk(2)
@@ -168,5 +171,4 @@ class LowKey(Protector):
     def _project(self, photos: Tensor, images: Tensor) -> Tensor:
         if self.epsilon_255 is None:
             return photos
-        epsilon = self.epsilon_255 / 255
-        return photos.clamp(images - epsilon, images + epsilon).clamp_(0, 1)
+        return LinfBall.around(images, self.epsilon_255 / 255).project_(photos)

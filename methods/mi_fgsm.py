@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from cloakbench.datasets.ranges import at_least
-from cloakbench.methods.gradient import Attack, GradientAttack, add_momentum
-from cloakbench.methods.objectives import Objective
+from cloakbench.bench.core.ranges import at_least
+from cloakbench.methods.parts.gradient import Attack, GradientAttack, add_momentum
+from cloakbench.methods.parts.objectives import Objective
 
 
 class MIFGSM(GradientAttack):

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.ranges import grey_levels, grey_step, whole
-from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.dfanet import DFANet
-from cloakbench.methods.objectives import input_gradient
-from cloakbench.methods.streams import Streams
-from cloakbench.methods.subspaces import MaskObjective
+from cloakbench.bench.core.ranges import grey_levels, grey_step, whole
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.dfanet import DFANet
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.linf import project_noise_
+from cloakbench.methods.parts.objectives import input_gradient
+from cloakbench.methods.parts.opom_objectives import MaskObjective
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
 class OPOM(Protector):
@@ -25,10 +28,11 @@ class OPOM(Protector):
     saturated in some photos is pulled towards zero.
 
     Paper: Zhong and Deng, "OPOM: Customized Invisible Cloak towards Face Privacy Protection", TPAMI 2022; its
-    objectives are in `cloakbench.methods.subspaces`, its dropout variant in `cloakbench.methods.dfanet`.
+    objectives are in `cloakbench.methods.parts.opom_objectives`, its dropout variant in
+    `cloakbench.methods.parts.dfanet`.
     Official settings: epsilon 8, step 1, 16 steps, 10 photos, one surrogate, seed 0 set again for every person.
     Deviations: all people of a chunk are optimised together, each with its own noise; clean features carry no graph;
-    hulls are solved by `cloakbench.methods.hulls` instead of one quadratic program per photo; several surrogates
+    hulls are solved by `cloakbench.methods.parts.hulls` instead of one quadratic program per photo; several surrogates
     average their losses; the deployed photo is rounded, where the official evaluation truncates.
 
     Args:
@@ -49,7 +53,7 @@ class OPOM(Protector):
         "epsilon 8, step 1, 16 steps (DFANet-M: 100), 10 photos, 5 warm-up steps (convex)"
     )
     deviations: ClassVar[str] = "own noise per person; exact batched hull solver; rounding instead of truncation"
-    needs = frozenset({"surrogates", "references"})
+    needs = frozenset({Need.SURROGATES, Need.REFERENCES})
 
     def __init__(
         self,
@@ -66,45 +70,45 @@ class OPOM(Protector):
         self.dfanet = dfanet
         self.budget = Budget("linf", epsilon_255)
 
-    def fit(self, people: People, bench: Workbench) -> Tensor:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
         """The masks, float ``[P, 3, H, W]`` in [-epsilon, epsilon] / 255."""
-        references = people.references
-        assert references is not None
+        references = batch.require_references()
         names = [
             f"{identity}\x1f{photo}"
-            for identity, photos in zip(people.identities, people.reference_id, strict=True)
+            for identity, photos in zip(batch.identities, batch.reference_id, strict=True)
             for photo in photos
         ]
-        streams = Streams(names, bench.seed, self.name, device=bench.device)
+        streams = ItemStreams(names, context.seed, self.name, device=context.device)
         if self.dfanet is None:
-            return self._learn(references, streams, bench)
-        with self.dfanet.active(bench.surrogates, Streams(names, bench.seed, "dfanet", device=bench.device)):
-            return self._learn(references, streams, bench)
+            return self._learn(references, streams, context)
+        with self.dfanet.active(context.surrogates, ItemStreams(names, context.seed, "dfanet", device=context.device)):
+            return self._learn(references, streams, context)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        return people.images + fitted[people.person]
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        return batch.images + fitted[batch.owner]
 
-    def _learn(self, references: Tensor, streams: Streams, bench: Workbench) -> Tensor:
+    def _learn(self, references: Tensor, streams: ItemStreams, context: ProtectContext) -> Tensor:
         shape, epsilon, step_size = references.shape[:2], self.epsilon_255 / 255, self.step_255 / 255
         plain = references.flatten(0, 1)
         center = references.mean(dim=1)
         photos = streams.uniform(*plain.shape[1:], low=-epsilon, high=epsilon).add_(plain)
         # A view of the same memory: what the network sees as [P * R] photos is updated as [P, R].
         by_person = photos.unflatten(0, shape)
-        clean = self._embed_clean(plain, shape, bench)
+        clean = self._embed_clean(plain, shape, context)
         gathered: Tensor | None = None
         mask = torch.zeros_like(center)
         for step in range(self.steps):
             if self.dfanet is not None and step:
-                clean = self._embed_clean(plain, shape, bench)
+                clean = self._embed_clean(plain, shape, context)
             loss = partial(self._loss, clean=clean, step=step)
-            gradient = input_gradient(photos, bench.surrogates, loss).unflatten(0, shape)
+            gradient = input_gradient(photos, context.surrogates, loss).unflatten(0, shape)
             if self.dfanet is None:
                 direction = gradient.mean(dim=1).sign_()
             else:
                 gathered = self.dfanet.accumulate(gathered, gradient)
                 direction = gathered.sign().mean(dim=1)
-            mask = (by_person.mean(dim=1) - center).sub_(direction, alpha=step_size).clamp_(-epsilon, epsilon)
+            moved = (by_person.mean(dim=1) - center).sub_(direction, alpha=step_size)
+            mask = project_noise_(moved, epsilon)
             torch.add(references, mask.unsqueeze(1), out=by_person).clamp_(0, 1)
         return mask
 
@@ -114,5 +118,5 @@ class OPOM(Protector):
 
     @staticmethod
     @torch.no_grad()
-    def _embed_clean(plain: Tensor, shape: torch.Size, bench: Workbench) -> list[Tensor]:
-        return [model.embed(plain).unflatten(0, shape) for model in bench.surrogates]
+    def _embed_clean(plain: Tensor, shape: torch.Size, context: ProtectContext) -> list[Tensor]:
+        return [model.embed(plain).unflatten(0, shape) for model in context.surrogates]

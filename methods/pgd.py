@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cloakbench.methods.gradient import GradientAttack
-from cloakbench.methods.objectives import Objective
+from cloakbench.methods.parts.gradient import GradientAttack
+from cloakbench.methods.parts.objectives import Objective
 
 
 class PGD(GradientAttack):

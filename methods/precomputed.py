@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.ranges import SettingError
+from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.datasets.photos import PhotoError, decode
-from cloakbench.datasets.ranges import SettingError
-from cloakbench.datasets.regular_file import read_regular
-from cloakbench.methods.base import People, Protector, Scope, Workbench
+from cloakbench.methods.base import Protector, Scope
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +91,17 @@ class Precomputed(Protector):
             lines.append(f"{len(extra)} files in {self.folder} belong to no photo of the experiment: {_some(extra)}")
         return lines
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        photos, files = torch.full_like(people.images, float("nan")), _Files(self.folder)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        photos, files = torch.full_like(batch.images, float("nan")), _Files(self.folder)
         failed: dict[str, str] = {}
         found: dict[str, Path] = {}
-        for image_id in people.image_id:
+        for image_id in batch.image_id:
             try:
                 found[image_id] = files.find(image_id)
             except (OSError, ValueError) as problem:
                 failed[image_id] = str(problem)
         shared = Counter(found.values())
-        for row, image_id in zip(photos, people.image_id, strict=True):
+        for row, image_id in zip(photos, batch.image_id, strict=True):
             path = found.get(image_id)
             if path is None:
                 continue
@@ -110,12 +112,12 @@ class Precomputed(Protector):
                 row.copy_(_read(path, row.shape))
             except (OSError, ValueError, PhotoError) as problem:
                 failed[image_id] = f"{files.shown(path)}: {problem}"
-        for place, other in _mistaken(people.images, photos).items():
-            image_id = people.image_id[place]
-            failed[image_id] = f"{files.shown(found[image_id])} shows {people.image_id[other]}: check the names"
+        for place, other in _mistaken(batch.images, photos).items():
+            image_id = batch.image_id[place]
+            failed[image_id] = f"{files.shown(found[image_id])} shows {batch.image_id[other]}: check the names"
             photos[place] = float("nan")
         if failed:
-            bench.facts[FAILED] = failed
+            context.facts[FAILED] = failed
             reasons = [f"{image_id}: {reason}" for image_id, reason in failed.items()]
             log.warning("precomputed: %d of %d photos failed: %s", len(failed), len(photos), _some(reasons, "; "))
         return photos

@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator, layers_draw_from
-from cloakbench.datasets.ranges import grey_levels, grey_step, one_of, whole
-from cloakbench.methods.base import Budget, Goal, People, Protector, Scope, Workbench
+from cloakbench.bench.core.random_streams import generator, layers_draw_from
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
+from cloakbench.methods.base import Budget, Goal, Protector, Scope
+from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.em import NoiseKind
-from cloakbench.methods.pupil import Lesson, Network, Pupil, checked_sgd
+from cloakbench.methods.parts.linf import project_noise_
+from cloakbench.methods.parts.unlearnable import BilevelClassifier, Network, TrainingPhotos, checked_sgd
+from cloakbench.methods.photo_batch import PhotoBatch
 
 Views = Callable[[Tensor, torch.Generator], Tensor]
 """Random views of a batch of images in [0, 1], differentiable."""
@@ -39,7 +42,7 @@ class REM(Protector):
     each defender call the noises of a person in the batch are averaged, and the final ones over all photos.
 
     Args:
-        network: makes the classifier, see `cloakbench.methods.pupil.Network`.
+        network: makes the classifier, see `cloakbench.methods.parts.unlearnable.Network`.
         views: t, or None for the photo itself.
         adversary: the inner maximisation; None for none.
         noise_kind: ``sample``, as published, or ``class``.
@@ -103,52 +106,52 @@ class REM(Protector):
         self.decay_every = whole("decay_every", decay_every)
         self.budget = Budget("linf", epsilon_255)
 
-    def fit(self, people: People, bench: Workbench) -> Tensor:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
         """The noise of every photo, whole grey levels / 255, float ``[N, 3, H, W]``."""
-        lesson = Lesson.of(people)
-        with layers_draw_from(bench.seed, self.name, "layers"):
-            pupil = Pupil(self.network, lesson, bench, **self.sgd)
-            self._train(lesson, pupil, bench)
-            noise = self._final_noise(lesson, pupil, generator(bench.seed, self.name, "final"))
-        published = (lesson.images + noise).clamp_(0, 1)
-        bench.facts.update(
+        training = TrainingPhotos.of(batch)
+        with layers_draw_from(context.seed, self.name, "layers"):
+            classifier = BilevelClassifier(self.network, training, context, **self.sgd)
+            self._train(training, classifier, context)
+            noise = self._final_noise(training, classifier, generator(context.seed, self.name, "final"))
+        published = (training.images + noise).clamp_(0, 1)
+        context.facts.update(
             converged=None,
             rounds=self.outer_steps,
-            train_error=pupil.error(published, lesson.labels, self.batch_size),
-            clean_error=pupil.error(lesson.images, lesson.labels, self.batch_size),
+            train_error=classifier.error(published, training.labels, self.batch_size),
+            clean_error=classifier.error(training.images, training.labels, self.batch_size),
         )
-        return noise[lesson.place]
+        return noise[training.place]
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        return people.images + fitted
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        return batch.images + fitted
 
-    def _train(self, lesson: Lesson, pupil: Pupil, bench: Workbench) -> None:
+    def _train(self, training: TrainingPhotos, classifier: BilevelClassifier, context: ProtectContext) -> None:
         """Train the classifier on noise that is made for it as it learns."""
-        batches = lesson.batches(self.batch_size, bench.seed, self.name)
-        schedule = torch.optim.lr_scheduler.StepLR(pupil.optimiser, self.decay_every, gamma=0.1)
+        batches = training.batches(self.batch_size, context.seed, self.name)
+        schedule = torch.optim.lr_scheduler.StepLR(classifier.optimiser, self.decay_every, gamma=0.1)
         for step in range(self.outer_steps):
-            draws = generator(bench.seed, self.name, "step", step)
+            draws = generator(context.seed, self.name, "step", step)
             rows = next(batches)
-            images, labels = lesson.images[rows], lesson.labels[rows]
-            photos = (images + self.defend(images, labels, pupil, draws)).clamp_(0, 1)
-            pupil.learn(self._attacked(self._view(photos, draws), labels, pupil, draws), labels)
+            images, labels = training.images[rows], training.labels[rows]
+            photos = (images + self.defend(images, labels, classifier, draws)).clamp_(0, 1)
+            classifier.step(self._attacked(self._view(photos, draws), labels, classifier, draws), labels)
             schedule.step()
 
-    def _final_noise(self, lesson: Lesson, pupil: Pupil, draws: torch.Generator) -> Tensor:
+    def _final_noise(self, training: TrainingPhotos, classifier: BilevelClassifier, draws: torch.Generator) -> Tensor:
         """Noise of every photo for the finished classifier, each visited once."""
         noise = torch.cat(
             [
-                self.defend(images, labels, pupil, draws)
+                self.defend(images, labels, classifier, draws)
                 for images, labels in zip(
-                    lesson.images.split(self.batch_size), lesson.labels.split(self.batch_size), strict=True
+                    training.images.split(self.batch_size), training.labels.split(self.batch_size), strict=True
                 )
             ]
         )
-        if len(noise) != len(lesson.images):
+        if len(noise) != len(training.images):
             raise AssertionError("a photo was left without its final noise")
-        return _whole_levels(_person_means(noise, lesson.labels)) if self.noise_kind == "class" else noise
+        return _whole_levels(_person_means(noise, training.labels)) if self.noise_kind == "class" else noise
 
-    def defend(self, images: Tensor, labels: Tensor, pupil: Pupil, draws: torch.Generator) -> Tensor:
+    def defend(self, images: Tensor, labels: Tensor, classifier: BilevelClassifier, draws: torch.Generator) -> Tensor:
         """Noise ``[N, 3, H, W]`` of a batch for the frozen classifier, whole grey levels / 255."""
         epsilon, step = self.epsilon_255 / 255, self.step_255 / 255
         noise = torch.zeros(images.shape)
@@ -156,18 +159,21 @@ class REM(Protector):
             noise.uniform_(-epsilon, epsilon, generator=draws)
         noise = noise.to(images.device)
         for _ in range(self.steps):
-            noise = (noise - step * self.slope(noise, images, labels, pupil, draws).sign()).clamp_(-epsilon, epsilon)
+            slope = self.slope(noise, images, labels, classifier, draws)
+            noise = project_noise_(noise - step * slope.sign(), epsilon)
         if self.noise_kind == "class":
             noise = _person_means(noise, labels)
         return _whole_levels(noise)
 
-    def slope(self, noise: Tensor, images: Tensor, labels: Tensor, pupil: Pupil, draws: torch.Generator) -> Tensor:
+    def slope(
+        self, noise: Tensor, images: Tensor, labels: Tensor, classifier: BilevelClassifier, draws: torch.Generator
+    ) -> Tensor:
         """Sum over views of the loss's slope in the noise; the adversary's offset counts as a constant."""
         leaf = noise.detach().requires_grad_()
         total = torch.zeros_like(noise)
         for _ in range(self.view_samples):
             view = self._view((images + leaf).clamp(0, 1), draws)
-            slope = pupil.slope(self._attacked(view.detach(), labels, pupil, draws), labels)
+            slope = classifier.slope(self._attacked(view.detach(), labels, classifier, draws), labels)
             (pulled,) = torch.autograd.grad((view * slope).sum(), leaf)
             total += pulled
         return total
@@ -175,8 +181,10 @@ class REM(Protector):
     def _view(self, photos: Tensor, draws: torch.Generator) -> Tensor:
         return photos if self.views is None else self.views(photos, draws)
 
-    def _attacked(self, photos: Tensor, labels: Tensor, pupil: Pupil, draws: torch.Generator) -> Tensor:
-        return photos if self.adversary is None else self.adversary(pupil.network, photos, labels, draws)
+    def _attacked(
+        self, photos: Tensor, labels: Tensor, classifier: BilevelClassifier, draws: torch.Generator
+    ) -> Tensor:
+        return photos if self.adversary is None else self.adversary(classifier.network, photos, labels, draws)
 
 
 def _whole_levels(noise: Tensor) -> Tensor:

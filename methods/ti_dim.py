@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.ranges import at_least, odd, share
-from cloakbench.methods.gradient import Attack
+from cloakbench.bench.core.ranges import at_least, odd, share
 from cloakbench.methods.mi_fgsm import MIFGSM
-from cloakbench.methods.objectives import Objective, input_gradient
+from cloakbench.methods.parts.gradient import Attack
+from cloakbench.methods.parts.objectives import Objective, input_gradient
 
 
 class TIDIM(MIFGSM):
@@ -64,7 +64,7 @@ class TIDIM(MIFGSM):
         draws = attack.streams.uniform(4)
         gradient = input_gradient(
             photos,
-            attack.bench.surrogates,
+            attack.context.surrogates,
             attack.anchors.loss,
             lambda x: resize_and_pad(x, draws, self.transform_probability, self.resize_rate),
         )

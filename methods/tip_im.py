@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import at_least, grey_levels, grey_step, one_of, whole
-from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
-from cloakbench.methods.naturalness import ComparedSets, Naturalness
-from cloakbench.methods.streams import Streams
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, one_of, whole
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.linf import LinfBall
+from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
+from cloakbench.methods.photo_batch import PhotoBatch
 
 StepNorm = Literal["l2", "linf"]
 """``linf``: the sign of the momentum. ``l2``: the momentum itself, scaled to the length a sign would have."""
@@ -39,13 +42,13 @@ class TIPIM(Protector):
     A step looks at a randomly warped photo. For each stranger t the gradient of ``d(f', f_t) - d(f', f) + gamma MMD``,
     d the mean squared difference, is divided by its mean size and added to the momentum; the step is taken and
     projected. Of the m candidates, unwarped, the one of largest gain ``log(1 + max_t exp(|f' - f| - |f' - f_t|))``
-    stays, and its momentum with it. The MMD is in `cloakbench.methods.naturalness`.
+    stays, and its momentum with it. The MMD is in `cloakbench.methods.parts.mmd`.
 
     Paper: Yang et al., "Towards Face Encryption by Generating Adversarial Identity Masks", ICCV 2021.
     Official settings (released command): epsilon 12, 100 steps of 1.5 epsilon / T, momentum 1, step l2, 10 targets,
     gain3, gamma 0, so that the term the paper is known for is off. The constraint is the Linf ball for both steps.
-    Deviations: the strangers are the first photos of ``targets`` people drawn from the auxiliary faces, the same for a
-    whole run; affine map and rotation are one bilinear sampling instead of two; each photo draws its own; the MMD is by
+    Deviations: the strangers are people drawn from the auxiliary faces, each with the first photo, the same for a whole
+    run; affine map and rotation are one bilinear sampling instead of two; each photo draws its own; the MMD is by
     default over patches of the photo (batch size 1 in the code makes it a constant almost everywhere); several
     surrogates average losses and gains.
 
@@ -55,14 +58,14 @@ class TIPIM(Protector):
         step_255: root mean square of a step in grey levels; None for ``1.5 epsilon / T``.
         step_norm: see `StepNorm`.
         momentum_decay: of the momentum.
-        targets: how many strangers, m.
+        strangers: how many of them, m.
         gain: see `Gain`.
         warp_low, warp_high: range of the deviations of the affine entries and of the rotation, in radians.
         naturalness_weight: gamma; 0 leaves the MMD out.
-        naturalness_sets: see `cloakbench.methods.naturalness.ComparedSets`.
+        naturalness_sets: see `cloakbench.methods.parts.mmd.ComparedSets`.
 
     Raises:
-        ValueError: a parameter is out of range, or the auxiliary faces show fewer than ``targets`` people.
+        ValueError: a parameter is out of range, or the auxiliary faces show fewer than ``strangers`` people.
     """
 
     name: ClassVar[str] = "tip_im"
@@ -72,7 +75,7 @@ class TIPIM(Protector):
         "epsilon 12, 100 steps of 1.5 epsilon/T, momentum 1, l2 step, 10 targets, gain3, MMD weight 0"
     )
     deviations: ClassVar[str] = "targets from the auxiliary faces; one warp instead of two; MMD over patches"
-    needs = frozenset({"surrogates", "auxiliary"})
+    needs = frozenset({Need.SURROGATES, Need.AUXILIARY})
     targeted = True
 
     def __init__(
@@ -83,7 +86,7 @@ class TIPIM(Protector):
         step_255: float | None = None,
         step_norm: StepNorm = "l2",
         momentum_decay: float = 1.0,
-        targets: int = 10,
+        strangers: int = 10,
         gain: Gain = "gain3",
         warp_low: float = 0.01,
         warp_high: float = 0.1,
@@ -95,7 +98,7 @@ class TIPIM(Protector):
         self.step_255 = 1.5 * epsilon_255 / steps if step_255 is None else grey_step("step_255", step_255)
         self.step_norm: StepNorm = one_of("step_norm", step_norm, get_args(StepNorm))
         self.momentum_decay = at_least("momentum_decay", momentum_decay)
-        self.targets = whole("targets", targets)
+        self.strangers = whole("strangers", strangers)
         self.gain: Gain = one_of("gain", gain, get_args(Gain))
         self.warp_low = at_least("warp_low", warp_low)
         self.warp_high = at_least("warp_high", warp_high, warp_low)
@@ -104,45 +107,44 @@ class TIPIM(Protector):
         self.budget = Budget("linf", epsilon_255)
 
     @torch.no_grad()
-    def fit(self, people: People, bench: Workbench) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
         """Embeddings ``[m, D]`` of the strangers, per surrogate; nothing of the chunk's people is looked at."""
-        assert bench.auxiliary is not None
-        names = bench.auxiliary.identities()
-        if len(names) < self.targets:
+        faces = context.require_auxiliary()
+        names = faces.identities()
+        if len(names) < self.strangers:
             raise ValueError(
-                f"tip_im: the auxiliary faces show {len(names)} people, fewer than the {self.targets} targets; "
-                "give more (dataset.auxiliary_identities) or set method.targets"
+                f"tip_im: the auxiliary faces show {len(names)} people, fewer than the {self.strangers} strangers; "
+                "give more (dataset.auxiliary_identities) or set method.strangers"
             )
-        order = torch.randperm(len(names), generator=generator(bench.seed, self.name, "targets")).tolist()
-        rows = [bench.auxiliary.identity.index(names[place]) for place in order[: self.targets]]
-        photos = bench.auxiliary.images[rows].to(bench.device).float() / 255
-        return [model.embed(photos) for model in bench.surrogates]
+        order = torch.randperm(len(names), generator=generator(context.seed, self.name, "targets")).tolist()
+        rows = [faces.identity.index(names[place]) for place in order[: self.strangers]]
+        photos = faces.images[rows].to(context.device).float() / 255
+        return [model.embed(photos) for model in context.surrogates]
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        images, epsilon = people.images, self.epsilon_255 / 255
-        low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
-        streams = Streams(people.image_id, bench.seed, self.name, device=bench.device)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        images, epsilon = batch.images, self.epsilon_255 / 255
+        ball = LinfBall.around(images, epsilon)
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
         with torch.no_grad():
-            known = Embeddings([model.embed(images) for model in bench.surrogates], fitted)
+            known = Embeddings([model.embed(images) for model in context.surrogates], fitted)
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
             warp = random_warp(streams, self.warp_low, self.warp_high)
             leaf = photos.detach().requires_grad_()
             seen = sample(leaf, warp)
-            embeddings = [model.embed(seen) for model in bench.surrogates]
+            embeddings = [model.embed(seen) for model in context.surrogates]
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
-            for target in range(self.targets):
-                loss = self.loss(embeddings, known, target).sum()
-                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=target + 1 < self.targets)
+            for stranger in range(self.strangers):
+                loss = self.loss(embeddings, known, stranger).sum()
+                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < self.strangers)
                 candidate_momentum = momentum * self.momentum_decay + _unit_mean(
                     gradient if pull is None else gradient + pull
                 )
                 candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
-                candidate = candidate.clamp_(low, high)
-                gain = self.gains(candidate, known, bench)
+                gain = self.gains(ball.project_(candidate), known, context)
                 better = (gain > best).view(_ROW)
                 best = torch.maximum(gain, best)
                 kept = torch.where(better, candidate, kept)
@@ -151,19 +153,19 @@ class TIPIM(Protector):
         return photos
 
     @staticmethod
-    def loss(embeddings: list[Tensor], known: Embeddings, target: int) -> Tensor:
+    def loss(embeddings: list[Tensor], known: Embeddings, stranger: int) -> Tensor:
         """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates."""
         terms = [
-            (seen - pool[target]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
+            (seen - pool[stranger]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
             for seen, own, pool in zip(embeddings, known.own, known.pool, strict=True)
         ]
         return torch.stack(terms).mean(dim=0)
 
     @torch.no_grad()
-    def gains(self, photos: Tensor, known: Embeddings, bench: Workbench) -> Tensor:
+    def gains(self, photos: Tensor, known: Embeddings, context: ProtectContext) -> Tensor:
         """How good photos are as candidates, ``[N]``, the mean over surrogates; Euclidean distances."""
         terms = []
-        for model, own, pool in zip(bench.surrogates, known.own, known.pool, strict=True):
+        for model, own, pool in zip(context.surrogates, known.own, known.pool, strict=True):
             embeddings = model.embed(photos)
             to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
             margins = ((embeddings - own).norm(dim=1, keepdim=True) - to_pool).exp()
@@ -180,7 +182,7 @@ def step_direction(momentum: Tensor, norm: StepNorm) -> Tensor:
     return momentum * (momentum[0].numel() ** 0.5 / torch.where(length > 0, length, 1.0))
 
 
-def random_warp(streams: Streams, low: float, high: float) -> Tensor:
+def random_warp(streams: ItemStreams, low: float, high: float) -> Tensor:
     """Random affine maps ``[N, 2, 3]`` of output to input places in [-1, 1]: a rotation, then the identity plus noise.
 
     The deviations of the noise and of the angle are themselves uniform in ``[low, high)``, anew at every call.

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.ranges import at_least, whole
-from cloakbench.methods.gradient import Attack, add_momentum
+from cloakbench.bench.core.ranges import at_least, whole
 from cloakbench.methods.mi_fgsm import MIFGSM
-from cloakbench.methods.objectives import Objective
+from cloakbench.methods.parts.gradient import Attack, add_momentum
+from cloakbench.methods.parts.objectives import Objective
 
 
 class VMIFGSM(MIFGSM):

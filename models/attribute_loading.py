@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.attributes import AttributeCard, AttributeModel, AttributeOutput
 from cloakbench.models.base import InputSpec
 from cloakbench.models.loading import load_network, noise_images

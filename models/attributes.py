@@ -42,7 +42,7 @@ class AttributeCard:
         name, family, backbone, training_set: key, architecture family, network, faces it was trained on.
         weights_sha256: digest of the weight file.
         view: the crop it was trained on: ``aligned`` (112x112 ArcFace crop) or ``box`` (the face box squared to its
-            longer side, :func:`cloakbench.datasets.box_crop.square_crop`).
+            longer side around its centre).
         licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
         page: where the weights and their terms are published.
         note: what else a reader must know.

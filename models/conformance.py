@@ -1,7 +1,7 @@
-"""What every recogniser has to keep, whatever its weights: checked on a few images, in as many forward passes.
+"""Conformance of recognisers: what each has to keep, whatever its weights, checked on a few images in as few passes.
 
 ``cloakbench check model=...`` and the tests run the same suite. What a recogniser has to do on faces, its accuracy and
-its input convention, is checked in :mod:`cloakbench.bench.face_checks`, because that needs faces.
+its input convention, is checked in :mod:`cloakbench.bench.recognisers.face_checks`, because that needs faces.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.checks import CheckResult, require, run_check
-from cloakbench.datasets.randomness import uniform_per_item
+from cloakbench.bench.core.checks import CheckResult, require, run_check
+from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.models.base import Recogniser
 
 SIDE = 112

@@ -1,4 +1,4 @@
-"""What lies where weights should be: pages, pointers, texts and archives that people save as weights, told by content.
+"""Formats of files that lie where weights should be: pages, pointers, texts, archives, told by their content.
 
 Nothing is interpreted here but a few leading bytes, the table of a zip file, and small JSON texts.
 """
@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloakbench.datasets.regular_file import FOLDER, other_than_file
+from cloakbench.bench.core.regular_file import FOLDER, other_than_file
 
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--", b"<script", b"<error")
 _LFS_START = b"version https://git-lfs"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 from cloakbench.models.onnx_reader.load import Wanted, load_onnx
 from cloakbench.models.state_dict import read_state_dict

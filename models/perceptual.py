@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.provenance import code_digest
+from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.models.base import Recogniser
 from cloakbench.models.state_dict import read_state_dict
 from cloakbench.models.weight_file import WeightError, WeightFile

@@ -1,4 +1,4 @@
-"""Which networks are one network: decided by their weights, never by name, file, format, scale or crop.
+"""Networks that are one network: decided by their weights, never by name, file, format, scale or crop.
 
 A target whose weights were attacked answers as the attacked network does; beside independent targets it would make
 any method look good. The same weights come as another file (saved again, as safetensors, as ONNX), in half precision,

@@ -6,7 +6,7 @@ Beside ``FILE.part`` lies ``FILE.part.json``: the address, the size and the vali
 ``torch.hub`` and ``urllib`` accept a body that ends too early and begin again after every break, hence this module.
 
 User and password of an address are sent to its own host and nowhere else, and no message or note on disk repeats them,
-nor the query (:mod:`cloakbench.datasets.redaction`).
+nor the query (:mod:`cloakbench.bench.core.redaction`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from cloakbench.datasets.redaction import LEFT_OUT, bare_address, without_secrets
-from cloakbench.datasets.regular_file import read_regular
+from cloakbench.bench.core.redaction import LEFT_OUT, bare_address, without_secrets
+from cloakbench.bench.core.regular_file import read_regular
 
 ATTEMPTS = 3
 """Tries in a row that bring no new byte before an address is given up."""

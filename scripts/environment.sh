@@ -96,7 +96,7 @@ esac
 install --require-hashes -r "$scratch/first.lock"
 install --require-hashes -r "$scratch/all.lock"
 install --editable .
-"$venv/bin/python" -c 'import torch, cloakbench.bench.cli'
+"$venv/bin/python" -c 'import torch, cloakbench.bench.cli.main'
 
 # Type checkers do not follow the import mapping of pyproject.toml; a folder of links shows it to them.
 mkdir -p .types/cloakbench

@@ -12,10 +12,10 @@ from pathlib import Path
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from cloakbench.bench.archive import load_results
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.report.archive import load_results
+from cloakbench.bench.report.index import Estimate, Measured, is_control, mean_estimate
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.measured import Estimate, Measured, is_control, mean_estimate
 from cloakbench.datasets.listing import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ def reference_table() -> str:
     """Black-box, hardened and white-box rates of the reference run at one budget, means over its surrogates."""
     results = load_results(REFERENCE)
     measured = Measured(results)
-    identified = results.costs[~results.costs["scope"].str.contains("poisoning")]
+    identified = results.costs[results.costs["publication"] == ""]
     titles = "Black-box Top-1 | Black-box Top-5 | Hardened Top-1 | White-box† Top-1 | SSIM | Passes per photo"
     lines = [
         f"| Method | n | {titles} |",
@@ -56,9 +56,10 @@ def reference_table() -> str:
     setup = results.setup
     lines += [
         "",
-        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.targets)} targets, ± half of "
-        f"the 95 % interval; {setup['identities']} people x {setup['probes_per_identity']:g} photos, "
-        f"{setup['distractors']} distractors; costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
+        f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
+        f"targets, ± half of the 95 % interval; {setup['identities']} people x "
+        f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; "
+        "costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
     ]
     return "\n".join(lines)
 

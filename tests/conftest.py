@@ -54,7 +54,7 @@ def cloakbench() -> Cloakbench:
 
     def call(*words: str, plugins: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         extra: Sequence[str] = ("--config-dir", str(CONFIG_DIR)) if plugins else ()
-        command = [sys.executable, "-m", "cloakbench.bench.cli", *words, *extra]
+        command = [sys.executable, "-m", "cloakbench.bench.cli.main", *words, *extra]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     return call

@@ -13,71 +13,61 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "datasets", "methods", "models")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
+GROUND = "bench.core"
+"""The ground floor: everybody may import it, and it imports nothing of the project."""
 ALLOWED = {
-    "bench": {"bench", "methods.base", "models.attributes", "models.base", "models.same_weights", "datasets"},
-    "methods": {
-        "methods",
+    "bench": {
+        "bench",
+        "methods.base",
+        "methods.context",
+        "methods.photo_batch",
+        "models.attributes",
         "models.base",
+        "models.same_weights",
         "datasets.base",
-        "datasets.checks",
-        "datasets.photos",
-        "datasets.randomness",
-        "datasets.ranges",
-        "datasets.regular_file",
     },
-    "models": {
-        "models",
-        "datasets.base",
-        "datasets.checks",
-        "datasets.randomness",
-        "datasets.ranges",
-        "datasets.provenance",
-        "datasets.exclusive",
-        "datasets.redaction",
-        "datasets.regular_file",
-        "datasets.whole_file",
-    },
-    "datasets": {"datasets"},
+    "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
+    "models": {"models", "datasets.base", GROUND},
+    "datasets": {"datasets", GROUND},
 }
-DATASETS_FOR_BENCH = {
-    "datasets.base",
-    "datasets.checks",
-    "datasets.randomness",
-    "datasets.ranges",
-    "datasets.redaction",
-    "datasets.regular_file",
-    "datasets.provenance",
-    "datasets.seal",
-    "datasets.storage",
-    "datasets.whole_file",
-}
-COMMANDS = {
+FLOORS = (
+    {"core"},
+    {"store", "statistics"},
+    {"report"},
+    {"config"},
+    {"engine"},
+    {"protocols"},
+    {"doctor", "protect", "recognisers"},
+    {"cli"},
+    {"api"},
+)
+"""The rooms of ``bench`` from the ground up; a room imports from itself and from the floors below."""
+FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
-    "bench/cli.py": {"models.training.command"},
-    "bench/commands/check.py": {"methods.conformance", "models.conformance"},
-    "bench/commands/doctor.py": {"models.download"},
-    "bench/commands/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
-    "bench/commands/list.py": {"conf"},
-    "bench/quality.py": {"models.perceptual"},
-    "bench/needs.py": {"models.download", "models.weight_file", "models.zoo"},
-    "bench/commands/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
-    "bench/perf.py": {"models", "methods"},
+    "bench/cli/main.py": {"models.training.command"},
+    "bench/cli/check.py": {"methods.conformance", "models.conformance"},
+    "bench/cli/doctor.py": {"models.download"},
+    "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
+    "bench/cli/list.py": {"conf"},
+    "bench/cli/perf.py": {"models", "methods"},
+    "bench/cli/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
+    "bench/doctor/preflight.py": {"models.download", "models.weight_file", "models.zoo"},
+    "bench/protocols/quality/metrics.py": {"models.perceptual"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.
-    "bench/protecting/faces.py": {
+    "bench/protect/faces.py": {
         "datasets.alignment",
         "datasets.given_points",
         "datasets.crops",
         "datasets.detection",
         "datasets.photos",
-        "datasets.regular_file",
     },
-    "bench/protecting/collect.py": {"datasets.encoding", "datasets.photos", "datasets.regular_file"},
-    "bench/protecting/people.py": {"datasets.photos"},
-    "bench/protecting/judge.py": {"datasets.paste", "datasets.photos"},
-    "bench/protecting/run.py": {"datasets.encoding", "datasets.metadata", "datasets.paste", "datasets.photos"},
-    "bench/protecting/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
-    "bench/protecting/sheet.py": {"datasets.paste"},
-    "bench/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
+    "bench/protect/discover.py": {"datasets.encoding", "datasets.photos"},
+    "bench/protect/inputs.py": {"datasets.photos"},
+    "bench/protect/evaluate.py": {"datasets.paste", "datasets.photos"},
+    "bench/protect/run.py": {"datasets.encoding", "datasets.metadata", "datasets.paste", "datasets.photos"},
+    "bench/protect/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
+    "bench/protect/sheet.py": {"datasets.paste"},
+    "bench/protect/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
 }
 
 
@@ -94,14 +84,28 @@ def project_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_layers_import_only_what_they_may(path: Path) -> None:
-    package = path.relative_to(ROOT).parts[0]
-    allowed = ALLOWED[package] | COMMANDS.get(str(path.relative_to(ROOT)), set())
-    if package == "bench":
-        allowed = (allowed - {"datasets"}) | DATASETS_FOR_BENCH
+    place = path.relative_to(ROOT)
+    allowed = ALLOWED[place.parts[0]] | FURTHER.get(str(place), set())
+    if place.parts[:2] == ("bench", "core"):
+        allowed = {GROUND}
     for module in project_imports(path):
         parts = module.split(".")
         prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-        assert prefixes & allowed, f"{path.name} imports cloakbench.{module}"
+        assert prefixes & allowed, f"{place} imports cloakbench.{module}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_of_the_bench_import_downwards_only(path: Path) -> None:
+    place = path.relative_to(ROOT)
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    if len(place.parts) == 2:
+        assert place.name == "__init__.py", f"{place} stands in no room"
+        return
+    room = place.parts[1]
+    for module in project_imports(path):
+        parts = module.split(".")
+        if parts[0] == "bench" and parts[1:2] not in ([], [room]):
+            assert floor[parts[1]] < floor[room], f"{place} imports {module}, which is no floor below"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

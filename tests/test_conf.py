@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 from hydra.utils import get_method
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.methods.base import TITLE
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
-    "attacker": "+attacker@poisoning.attackers.one={}",
+    "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
     "lineup": "lineup={}",
     "logger": "logger={}",
     "method": "method={}",
     "model": "model@surrogate={}",
-    "poisoning": "poisoning={}",
     "protocol": "+protocol@protocols.one={}",
-    "regime": "+regime@poisoning.regimes.one={}",
+    "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
     "transform": "+transform@transforms.one={}",
 }
@@ -47,7 +47,14 @@ def assert_keys_reach_constructors(config: DictConfig) -> None:
     for node in nodes_with_target(config):
         parameters = inspect.signature(get_method(node._target_)).parameters
         given = {str(key) for key in node if not str(key).startswith("_")}
+        if node._target_.startswith("cloakbench.methods."):
+            given.discard(TITLE)
         assert given <= set(parameters), f"{node._target_} does not take {given - set(parameters)}"
+
+
+def test_every_method_has_a_title_of_its_own() -> None:
+    titles = [OmegaConf.load(CONF / "method" / f"{name}.yaml").get(TITLE) for name in names("method")]
+    assert all(titles) and len(set(titles)) == len(titles)
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])
@@ -82,7 +89,7 @@ def test_every_group_of_conf_is_tested() -> None:
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
     config = compose_config([f"experiment={name}"])
-    assert config.targets or config.poisoning
+    assert config.targets or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 

@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from cloakbench.bench.composition import group_options
+from cloakbench.bench.config.compose import group_options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Evaluation protocols: from embeddings to per-image records."""
+"""Evaluation protocols, one folder each: questions that are asked of protected photos."""

@@ -1,4 +1,4 @@
-"""What the figures share: the paper style, one look per method, intervals, and files with equal bytes.
+"""Plotting shared by all figures: the paper style, one look per method, intervals, and files with equal bytes.
 
 Lines and points are told apart by marker and grey value as well as by colour (palette of Okabe and Ito, 2008), so that
 they survive a black-and-white printer.
@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import matplotlib.style
 import numpy as np
@@ -20,9 +21,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cloakbench.bench.report.escape import figure
+from cloakbench.bench.core.escape import figure
+from cloakbench.bench.report.index import Estimate, Measured, Run
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
-from cloakbench.bench.report.measured import Estimate, Measured, Run
 
 TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""
@@ -41,15 +42,16 @@ class Skipped:
 
 
 Drawing = Figure | Skipped
+Asked = ParamSpec("Asked")
 
 
-def styled(draw: Callable[[Measured], Drawing]) -> Callable[[Measured], Drawing]:
+def styled(draw: Callable[Asked, Drawing]) -> Callable[Asked, Drawing]:
     """Draw under the paper style, leaving the caller's matplotlib settings as they were."""
 
     @functools.wraps(draw)
-    def wrapper(measured: Measured) -> Drawing:
+    def wrapper(*args: Asked.args, **kwargs: Asked.kwargs) -> Drawing:
         with paper_style():
-            return draw(measured)
+            return draw(*args, **kwargs)
 
     return wrapper
 

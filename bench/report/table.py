@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cloakbench.bench.report import escape
-from cloakbench.bench.report.escape import latex, markdown
+from cloakbench.bench.core import escape
+from cloakbench.bench.core.escape import latex, markdown
 
 GAP = "–"
 WHITE_BOX = "†"

@@ -1,4 +1,4 @@
-"""Tables of everything but rates: picture quality, verification thresholds, models, passes, cost, failures."""
+"""Tables of facts that every run has: models, passes, cost, failures."""
 
 from __future__ import annotations
 
@@ -7,97 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.inputs import Results
-from cloakbench.bench.report.labels import QUALITY, UNTRANSFORMED, method_name
-from cloakbench.bench.report.measured import Measured, records, text
-from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
+from cloakbench.bench.report.index import Measured, records, text
+from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
+from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.table import Column, Number, Row, Table
 
 UNAVAILABLE = "unavailable"
-
-
-def quality_table(measured: Measured) -> Table | None:
-    """Distance of the protected photo from the original, averaged over surrogates."""
-    metrics = [metric for metric in QUALITY if metric in measured.metrics]
-    if not metrics:
-        return None
-    rows = []
-    for run in measured.runs:
-        estimates = [measured.quality(metric, run) for metric in metrics]
-        numbers = [
-            Number(e.value, e.low, e.high, QUALITY[metric][1], SOME_FAILED * (e.n_failed > 0)) if e.ok else Number()
-            for metric, e in zip(metrics, estimates, strict=True)
-        ]
-        n = max((e.n for e in estimates if e.ok), default=0)
-        rows.append(Row(method_name(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
-    return Table(
-        name="quality",
-        title="Picture quality",
-        caption="Protected against original photo, as published (8 bits), mean over surrogates; n per surrogate.",
-        stub="Method",
-        columns=(
-            Column("epsilon_255", "ε (grey levels)"),
-            Column("n", "n"),
-            *(Column(metric, QUALITY[metric][0], interval="csv") for metric in metrics),
-        ),
-        rows=tuple(rows),
-        footnotes=("MS-SSIM uses a window of 7, the largest that its five scales allow at 112 pixels.",)
-        * ("ms_ssim_w7" in metrics),
-    )
-
-
-def thresholds_table(results: Results) -> Table | None:
-    """The cosine thresholds of the verification tables, how well they are known, and the ones that papers copied."""
-    frame = results.thresholds
-    if frame.empty:
-        return None
-    has_legacy = "legacy" in frame and bool(frame["legacy"].notna().any())
-    used = ", ".join(sorted(set(frame["used"]))) if "used" in frame else "calibrated"
-    rows = [
-        Row(
-            str(line["far"]) if isinstance(line["far"], str) else f"{line['far']:g}",
-            (
-                Number(line["threshold"], line["low"], line["high"], 3),
-                _count(line["n_pairs"]),
-                _count(line["n_identities"]),
-                *(_legacy_cells(line) if has_legacy else ()),
-            ),
-            str(line["target"]),
-        )
-        for line in records(frame)
-    ]
-    legacy_columns = (
-        Column("legacy_threshold", "Legacy threshold"),
-        Column("legacy_far", "Real FAR of legacy", interval="always"),
-    )
-    return Table(
-        name="thresholds",
-        title="Verification thresholds",
-        caption="Cosine similarity above which a pair is accepted, calibrated on impostor pairs of each target. "
-        f"The verification tables use the {used} ones.",
-        stub="FAR",
-        columns=(
-            Column("threshold", "Threshold", interval="always"),
-            Column("n_pairs", "Impostor pairs"),
-            Column("n_identities", "Identities"),
-            *(legacy_columns if has_legacy else ()),
-        ),
-        rows=tuple(rows),
-        footnotes=(
-            "Legacy: constants that earlier papers share, measured once on LFW; beside each, the share of these "
-            "impostor pairs that it accepts.",
-        )
-        * has_legacy,
-        section_key="target",
-    )
-
-
-def _legacy_cells(line: dict[str, Any]) -> tuple[Number | str, Number | str]:
-    """The copied constant and its real rate; nothing where the target's card has none."""
-    if pd.isna(line["legacy"]):
-        return "", ""
-    return Number(line["legacy"], digits=3), Number(
-        line["legacy_far"], line["legacy_far_low"], line["legacy_far_high"], 4
-    )
 
 
 def models_table(results: Results) -> Table | None:
@@ -193,7 +108,7 @@ def _cost_table(
                 (
                     _budget(line["epsilon_255"]),
                     surrogate,
-                    str(line["scope"]),
+                    ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     _count(line["images"]),
                     *(Number() if failed else Number(float(line[key]), digits=d) for key, (_, d) in numbers.items()),
                 ),

@@ -1,4 +1,4 @@
-"""What methods are: their own class attributes, beside what the survey's Tables I and II print about them.
+"""Tables of methods: their own class attributes, beside what the survey's Tables I and II print about them.
 
 The survey answers its questions with YES, NO or "Not discussed". Where this run has evidence, the row below the printed
 one holds that instead of an opinion: a rate, a time, or what the class needs to run at all.
@@ -6,13 +6,13 @@ one holds that instead of an opinion: a rate, a time, or what the class needs to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cloakbench.bench.report.index import Measured, records, text
 from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
-from cloakbench.bench.report.measured import Estimate, Measured, Run, is_control, records
-from cloakbench.bench.report.poisoning import PSR, Poisoned
-from cloakbench.bench.report.reported import load_survey_table
+from cloakbench.bench.report.reported.printed import load_survey_table
+from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.report.table import Column, Row, Table
 
 SURVEY_ROWS = {
@@ -40,7 +40,7 @@ def methods_table(measured: Measured) -> Table | None:
         needs = str(line["needs"]) or "nothing"
         goal = "none: a control" if key in CONTROLS else str(line["goal"])
         facts = (goal, str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
-        rows.append(Row(method_name(key), (*facts, str(line["paper"]))))
+        rows.append(Row(measured.title(key), (*facts, str(line["paper"]))))
     return Table(
         name="methods",
         title="Methods",
@@ -58,15 +58,46 @@ def methods_table(measured: Measured) -> Table | None:
     )
 
 
-def survey_tables(measured: Measured) -> list[Table]:
+def settings_table(measured: Measured) -> Table | None:
+    """What papers or official code set, and where this project departs from it: one row for methods that share both."""
+    lines = {line["key"]: line for line in records(measured.results.methods)}
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for key in method_order(lines):
+        said = (text(lines[key].get("official_settings")), text(lines[key].get("deviations")))
+        sharing.setdefault(said, []).append(measured.title(key))
+    rows = [Row(", ".join(titles), said) for said, titles in sharing.items() if any(said)]
+    if not rows:
+        return None
+    return Table(
+        name="methods_settings",
+        title="Methods: as published, and as implemented here",
+        caption="From the class attributes; grey levels of 255 where no unit is given.",
+        stub="Method",
+        columns=(Column("official_settings", "Paper or official code"), Column("deviations", "Different here")),
+        rows=tuple(rows),
+    )
+
+
+def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Table]:
     """The survey's Tables I and II, each printed row over ours; none where no method of Table II ran."""
     ours = _by_class(measured)
     if not ours.keys() & set(SURVEY_ROWS.values()):
         return []
-    return [_survey_table(1, measured, ours), _survey_table(2, measured, ours)]
+    found = {
+        str(line["key"]): {
+            column: words
+            for reporter in reporters
+            for column, words in reporter.evidence(measured, str(line["key"])).items()
+        }
+        for lines in ours.values()
+        for line in lines
+    }
+    return [_survey_table(1, found, ours), _survey_table(2, found, ours)]
 
 
-def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[str, Any]]]) -> Table:
+def _survey_table(
+    number: int, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[dict[str, Any]]]
+) -> Table:
     columns, lines = load_survey_table(number)
     rows = []
     for line in lines:
@@ -77,8 +108,8 @@ def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[
             words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
             rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
         for variant in variants:
-            cells = tuple(_evidence(column, variant, measured) for column in columns[1:])
-            rows.append(Row(f"here: {method_name(variant['key'])}", cells, printed))
+            cells = tuple(_evidence(column, variant, found[str(variant["key"])]) for column in columns[1:])
+            rows.append(Row(f"here: {_title(variant)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
         name=f"survey_table{number}",
@@ -98,49 +129,20 @@ def _survey_table(number: int, measured: Measured, ours: Mapping[str, list[dict[
     )
 
 
-def _evidence(column: str, variant: Mapping[str, Any], measured: Measured) -> str:
-    """Our answer to a question of the survey about one method."""
+def _title(line: Mapping[str, Any]) -> str:
+    """Printed name of a method, from its config."""
+    return text(line.get("title")) or method_name(str(line["key"]))
+
+
+def _evidence(column: str, variant: Mapping[str, Any], found: Mapping[str, str]) -> str:
+    """Our answer to a question of the survey about one method: of its class, or of a protocol."""
     if column == "Auxiliary data requirement":
         return _yes("auxiliary" in str(variant["needs"]).split(", ")).upper()
     if column == "Target-identity":
         return _yes(variant["targeted"]).upper()
     if column == "Person-specific":
         return _yes(variant["person_specific"]).upper()
-    if column == "Open-set":
-        return _identification(variant["key"], measured)
-    if column == "Effective for out-of-distribution data leakage":
-        return _leakage(variant["key"], measured)
-    return _NOT_MEASURED
-
-
-def _leakage(method: str, measured: Measured) -> str:
-    """PSR of a poisoning with a leaked share of clean photos, in brackets without; standard training."""
-    poisoned = Poisoned(measured.results)
-    rows = [row for row in poisoned.rows if row.run.method == method]
-    for row in reversed(rows):
-        for scenario, attacker in poisoned.columns():
-            regime, leaked, share = scenario.partition("_unprotected_")
-            rate = poisoned.cell(PSR, row, attacker, scenario)
-            if leaked and rate is not None and rate.ok:
-                without = poisoned.cell(PSR, row, attacker, regime)
-                words = f"PSR {_percent(rate)} with {100 * float(share):g} % leaked (n {rate.n})"
-                return words + (f", {_percent(without)} with none" if without is not None and without.ok else "")
-    return _NOT_MEASURED
-
-
-def _percent(rate: Estimate) -> str:
-    return f"{100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} %"
-
-
-def _identification(method: str, measured: Measured) -> str:
-    runs = [run for run in measured.runs if run.method == method and not is_control(run)]
-    if not runs:
-        return _NOT_MEASURED
-    run: Run = max(runs, key=lambda run: run.epsilon_255 or 0)
-    rate = measured.black_box_overall(f"psr_{measured.rule}_top1", run)
-    if not rate.ok:
-        return _NOT_MEASURED
-    return f"PSR {_percent(rate)} (n {rate.n})"
+    return found.get(column, _NOT_MEASURED)
 
 
 def _by_class(measured: Measured) -> dict[str, list[dict[str, Any]]]:

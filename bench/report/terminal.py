@@ -1,61 +1,59 @@
-"""The end of a run on one screen: what protects, what it costs the picture, what looks wrong."""
+"""`summary`, the end of a run on one screen: what protects, what it costs the picture, what looks wrong."""
 
 from __future__ import annotations
+
+from itertools import zip_longest
 
 from rich.console import Group
 from rich.table import Table
 
-from cloakbench.bench.report.flags import self_checks
-from cloakbench.bench.report.inputs import Results
-from cloakbench.bench.report.labels import budget_name, method_name, scenario_name
-from cloakbench.bench.report.measured import Estimate, Measured, is_control
-from cloakbench.bench.report.poisoning import PSR, Poisoned
-from cloakbench.bench.report.screen import plain
+from cloakbench.bench.core.screen import plain
+from cloakbench.bench.report.contents import self_checks
+from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.labels import budget_name
+from cloakbench.bench.report.reporters import headlines, reporters
+from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.table import GAP, Column, Number, column_groups
 from cloakbench.bench.report.table import Table as ReportTable
 from cloakbench.bench.report.tables_facts import failures_table
 
 
 def summary(results: Results) -> Group:
-    """A rich renderable: one row per method and budget, controls first, then warnings and the count of failures."""
-    measured = Measured(results)
-    rule = measured.rule
+    """A rich renderable: the headline of every protocol, then warnings and the count of failures."""
+    measured, asked = Measured(results), reporters(results)
+    warnings = [plain(f"warning: {flag}", "yellow") for flag in self_checks(measured, asked)]
+    failures = failures_table(measured)
+    if failures:
+        warnings.append(plain(f"{len(failures.rows)} entries under Failures in report.md", "yellow"))
+    return Group(
+        *(_headline_on_screen(results, headline) for headline in headlines(measured, asked).values()), *warnings
+    )
+
+
+def _headline_on_screen(results: Results, headline: Headline) -> Table:
+    """One row per method and budget, controls first; n is that of the first quantity."""
     table = Table(
-        title=plain(f"{results.name} on {results.dataset}: protection success rate ({rule.upper()}), %", "table.title"),
-        caption=(
-            f"means over {len(measured.surrogates)} surrogates and {len(measured.targets)} targets, white-box left out "
-            "of black-box; ± half of the 95 % interval; – no value"
-        ),
+        title=plain(f"{results.name} on {results.dataset}: {headline.title}", "table.title"),
+        caption=plain(headline.caption, "table.caption"),
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("Method", no_wrap=True)
     table.add_column("Budget", no_wrap=True)
-    for heading in ("Black-box Top-1", "Black-box Top-5", "White-box Top-1", "SSIM", "n"):
-        table.add_column(heading, justify="right")
-    for position, run in enumerate(measured.runs):
-        top1 = measured.black_box_overall(f"psr_{rule}_top1", run)
-        top5 = measured.black_box_overall(f"psr_{rule}_top5", run)
-        white = measured.white_box_overall(f"psr_{rule}_top1", run)
-        following = measured.runs[position + 1] if position + 1 < len(measured.runs) else run
+    for quantity in headline.quantities:
+        table.add_column(plain(quantity.label), justify="right")
+    table.add_column("n", justify="right")
+    for row, following in zip_longest(headline.rows, headline.rows[1:]):
+        estimates = [row.values[quantity] for quantity in headline.quantities]
         table.add_row(
-            plain(method_name(run.method)),
-            "" if run.epsilon_255 is None else budget_name(run.epsilon_255),
-            _percent(top1, interval=True),
-            _percent(top5, interval=True),
-            "" if is_control(run) else _percent(white),
-            _plain(measured.quality("ssim", run), 3),
-            str(top1.n) if top1.ok else GAP,
-            end_section=is_control(run) and not is_control(following),
+            plain(row.label),
+            "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
+            *(_estimate(quantity, row) for quantity in headline.quantities),
+            str(estimates[0].n) if estimates[0].ok else GAP,
+            end_section=is_control(row.run) and following is not None and not is_control(following.run),
         )
-    warnings = [plain(f"warning: {flag}", "yellow") for flag in self_checks(measured)]
-    failures = failures_table(measured)
-    if failures:
-        warnings.append(plain(f"{len(failures.rows)} entries under Failures in report.md", "yellow"))
-    shown = [table] if measured.runs else []
-    if poisoned := _poisoning(results):
-        shown.append(poisoned)
-    return Group(*shown, *warnings)
+    return table
 
 
 def table_on_screen(source: ReportTable) -> Table:
@@ -82,39 +80,9 @@ def _cell(column: Column, cell: Number | str) -> str:
     return f"{cell.text} {cell.half_width}".strip() if column.interval == "always" else cell.text
 
 
-def _poisoning(results: Results) -> Table | None:
-    """PSR of every published set, mean over attackers in the first scenario; None without a poisoning track."""
-    poisoned = Poisoned(results)
-    if not poisoned.rows:
-        return None
-    scenario = scenario_name(poisoned.scenarios[0]).lower()
-    table = Table(
-        title=plain(f"{results.name}: poisoning, protection success rate, %", "table.title"),
-        caption=f"{scenario}, mean over {len(poisoned.attackers)} attackers; ± half of the 95 % interval; – no value",
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("Method", no_wrap=True)
-    for heading in ("Budget", "PSR", "SSIM", "n"):
-        table.add_column(heading, justify="right")
-    for row in poisoned.rows:
-        rate = poisoned.headline(PSR, row)
-        table.add_row(
-            plain(row.label),
-            "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
-            _percent(rate, interval=True),
-            _plain(poisoned.quality("ssim", row), 3),
-            str(rate.n) if rate.ok else GAP,
-        )
-    return table
-
-
-def _percent(estimate: Estimate, *, interval: bool = False) -> str:
-    if not estimate.ok:
-        return GAP
-    width = f" ±{50 * (estimate.high - estimate.low):.1f}" if interval and estimate.high >= estimate.low else ""
-    return f"{100 * estimate.value:.1f}{width}"
-
-
-def _plain(estimate: Estimate, digits: int) -> str:
-    return f"{estimate.value:.{digits}f}" if estimate.ok else GAP
+def _estimate(quantity: Quantity, row: HeadlineRow) -> str:
+    if quantity.needs_surrogate and is_control(row.run):
+        return ""
+    number = quantity.number(row.values[quantity])
+    has_interval = quantity.on_screen and number.high >= number.low
+    return f"{number.text} {number.half_width}" if has_interval else number.text

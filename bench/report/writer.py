@@ -13,41 +13,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report.escape import csv, markdown
-from cloakbench.bench.report.figures import FIGURES
-from cloakbench.bench.report.flags import self_checks
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
+from cloakbench.bench.core.escape import csv, markdown
+from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.report.contents import contents, self_checks
+from cloakbench.bench.report.index import Measured, text
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.measured import Measured, text
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
+from cloakbench.bench.report.section import FigureSpec, Reporter, Section
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
-from cloakbench.bench.report.tables import build_tables
 from cloakbench.bench.report.tables_facts import cost_table
-from cloakbench.bench.store import explained
-from cloakbench.datasets.whole_file import whole_file
+from cloakbench.bench.store.store import explained
 
-_ONLY_LINKED = ("_given_clean", "reported_differences")
-"""Tables that the report links but does not print: variants of printed ones, and long ones made for computing."""
-_SECTIONS = {
-    "Recognisers": ("models",),
-    "Methods": ("methods", "survey_table"),
-    "Identification": ("identification",),
-    "Reported beside measured": ("reported",),
-    "Transfer": ("surrogate_target",),
-    "Verification": ("verification", "thresholds"),
-    "Picture quality": ("quality",),
-    "Robustness": ("robustness",),
-    "Poisoning": ("poisoning",),
-    "Cost": ("passes",),
-    "Failures": ("failures",),
-}
-_FIGURES_OF = {
-    "Identification": ("psr_bars", "psr_ssim", "budget"),
-    "Transfer": ("transfer",),
-    "Picture quality": ("faces",),
-    "Robustness": ("robustness",),
-    "Poisoning": ("poisoning",),
-}
 _CAVEATS = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
     "clean row, or use the tables over probes recognised clean.",
@@ -75,21 +53,30 @@ def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) ->
         folder: where it goes.
         opening: lines of Markdown that stand before the first table.
     """
-    measured = Measured(results)
-    tables = build_tables(measured)
-    table_files = [path for table in tables for path in write_table(table, folder / "tables")]
+    measured, asked = Measured(results), reporters(results)
+    sections = contents(measured, asked)
+    table_files = [
+        path
+        for section in sections
+        for table in (*section.tables, *section.linked)
+        for path in write_table(table, folder / "tables")
+    ]
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
     cost = cost_table(results)
     timing = write_table(cost, folder / "tables") if cost else []
-    figure_files, skipped = _write_figures(measured, folder / "figures")
+    figure_files, skipped = _write_figures(sections, folder / "figures")
     report = folder / "report.md"
-    write_text(report, _report(measured, tables, skipped, opening, has_cost=cost is not None))
+    write_text(report, _report(measured, asked, sections, skipped, opening))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
 def _report(
-    measured: Measured, tables: Sequence[Table], skipped: dict[str, str], opening: Sequence[str], *, has_cost: bool
+    measured: Measured,
+    asked: Sequence[Reporter],
+    sections: Sequence[Section],
+    skipped: dict[str, str],
+    opening: Sequence[str],
 ) -> str:
     results = measured.results
     lines = [
@@ -99,31 +86,29 @@ def _report(
         "",
         "## Warnings",
         "",
-        *_warnings(measured),
+        *_warnings(measured, asked),
         "",
         *opening,
     ]
-    for section, prefixes in _SECTIONS.items():
-        shown = [table for table in tables if table.name.startswith(prefixes)]
-        figures = _FIGURES_OF.get(section, ())
-        if not shown and all(name in skipped for name in figures):
-            continue
-        lines += [f"## {section}", ""]
-        for name in figures:
-            lines += [f"Figure {name} left out: {markdown(skipped[name])}." if name in skipped else _figure(name), ""]
-        linked = [table for table in shown if any(part in table.name for part in _ONLY_LINKED)]
-        for table in shown:
-            if table not in linked:
-                lines += [to_markdown(table), links(table), ""]
-        if linked:
-            lines += ["Also measured:", "", *(f"- {markdown(table.title)}. {links(table)}" for table in linked), ""]
-        if section == "Cost" and has_cost:
-            lines += ["Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv).", ""]
-    if not any(table.name == "failures" for table in tables):
-        lines += ["## Failures", "", "None: every planned cell has a value.", ""]
+    for section in sections:
+        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
+            lines += _section(section, skipped)
     lines += ["## What the numbers do and do not mean", "", *(f"- {caveat}" for caveat in _CAVEATS), ""]
     lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
     return "\n".join(lines)
+
+
+def _section(section: Section, skipped: dict[str, str]) -> list[str]:
+    lines = [f"## {markdown(section.title)}", ""]
+    for figure in section.figures:
+        why = skipped.get(figure.name)
+        lines += [_figure(figure) if why is None else f"Figure {figure.name} left out: {markdown(why)}.", ""]
+    for table in section.tables:
+        lines += [to_markdown(table), links(table), ""]
+    if section.linked:
+        named = (f"- {markdown(table.title)}. {links(table)}" for table in section.linked)
+        lines += ["Also measured:", "", *named, ""]
+    return [*lines, section.closing, ""] if section.closing else lines
 
 
 def _setup(results: Results) -> list[str]:
@@ -135,19 +120,20 @@ def _setup(results: Results) -> list[str]:
     ]
 
 
-def _warnings(measured: Measured) -> list[str]:
+def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
     results = measured.results
     frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
     of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
     of_cells = zip(frame["method"], frame["note"], strict=True)
     notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
-    lines = [f"- {markdown(line)}." for line in (*self_checks(measured), *sorted(notes))]
+    lines = [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 
 
-def _figure(name: str) -> str:
-    return f"![{name}](figures/{name}.png)\n\n{FIGURES[name][1]} [PDF](figures/{name}.pdf)"
+def _figure(figure: FigureSpec) -> str:
+    name = figure.name
+    return f"![{name}](figures/{name}.png)\n\n{figure.caption} [PDF](figures/{name}.pdf)"
 
 
 def links(table: Table) -> str:
@@ -177,17 +163,17 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(measured: Measured, folder: Path) -> tuple[list[Path], dict[str, str]]:
+def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Figure files, and the reason for each figure that was left out."""
     paths: list[Path] = []
     skipped: dict[str, str] = {}
-    for name, (draw, _) in FIGURES.items():
-        drawing = draw(measured)
+    for figure in (figure for section in sections for figure in section.figures):
+        drawing = figure.draw()
         if isinstance(drawing, Skipped):
-            skipped[name] = drawing.reason
+            skipped[figure.name] = drawing.reason
             continue
         for suffix in (".png", ".pdf"):
-            paths.append(write_figure(drawing, folder / f"{name}{suffix}"))
+            paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
     return paths, skipped
 
 

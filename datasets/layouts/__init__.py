@@ -1,1 +1,1 @@
-"""How public data sets lie on disk: one :class:`cloakbench.datasets.listing.Layout` per module."""
+"""Layouts of public data sets on disk: one :class:`cloakbench.datasets.listing.Layout` per module."""

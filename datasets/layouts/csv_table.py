@@ -19,12 +19,12 @@ from typing import cast
 
 import numpy as np
 
+from cloakbench.bench.core.regular_file import leads_to_folder
 from cloakbench.datasets.base import ROLES, Role
 from cloakbench.datasets.detection import LANDMARK_COLUMNS
 from cloakbench.datasets.layouts.reading import read_label_file, rejection
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import leads_to_folder
 from cloakbench.datasets.text_lists import csv_rows, quoted, shown, whole_number
 
 _LARGEST = int(np.iinfo(np.int16).max)

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.listing import Listing
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.randomness import stream_seed
 from cloakbench.datasets.text_lists import csv_rows, read_text, shown
-from cloakbench.datasets.whole_file import whole_file
 
 _COLUMNS = ("image_id", "identity", "role", "group")
 

@@ -26,11 +26,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
 
+from cloakbench.bench.core.regular_file import leads_to_file
 from cloakbench.datasets.base import ManifestEntry, Role
 from cloakbench.datasets.layouts.reading import read_lines, rejection
 from cloakbench.datasets.listing import Layout, Listing
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import leads_to_file
 
 _TRAIN_PER_PERSON = 10
 

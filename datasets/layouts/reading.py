@@ -1,4 +1,4 @@
-"""What the layouts share: reading folders and label files, with one line for whatever is wrong.
+"""Reading for layouts: folders and label files, with one line for whatever is wrong.
 
 A missing or malformed label file stops the listing. A photo that a label file names and that is not there, or that no
 label file identifies, becomes a rejected entry of the manifest; everything else goes on.
@@ -15,10 +15,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import DTypeLike
 
+from cloakbench.bench.core.regular_file import NotRegularError, leads_to_file
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
 from cloakbench.datasets.photos import DatasetError, is_litter
-from cloakbench.datasets.regular_file import NotRegularError, leads_to_file
 from cloakbench.datasets.text_lists import read_text, shown, split_lines, whole_number
 
 _MOST_ROWS = 10**9

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cloakbench.bench.core.regular_file import NotRegularError, require_regular
 from cloakbench.datasets.layouts.reading import absent, read_lines, read_numbers
 from cloakbench.datasets.listing import Layout, Segment
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.regular_file import NotRegularError, require_regular
 from cloakbench.datasets.text_lists import quoted
 
 MAGIC = 0xCED7230A

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.synthetic.atlas import atlases
 from cloakbench.datasets.synthetic.fields import bump, look_up, ramp
 from cloakbench.datasets.synthetic.geometry import Pane
+from cloakbench.datasets.synthetic.textures import atlases
 
 ROOT = 2.7  # strands fan out from this far above the eyes
 

@@ -1,4 +1,4 @@
-"""Who is shown: the parameters of a person that are the same in all photos of that person.
+"""Identity of a synthetic face: the parameters of a person that are the same in all photos of that person.
 
 Lengths are in inter-ocular distances, ``u`` to the right and ``v`` downwards from the point between the eyes. Means
 follow adult anthropometry (a pupil distance of 63 mm is the unit: eye opening 30 mm, iris 12 mm, nose 35 mm, mouth

@@ -1,4 +1,4 @@
-"""How a person is shown: everything that changes from one photo to the next.
+"""Nuisances of a synthetic photo: everything that changes from one photo of a person to the next.
 
 Angles are in radians, colours in linear light, lengths in inter-ocular distances unless they end in ``_px``.
 """

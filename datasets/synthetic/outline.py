@@ -1,4 +1,4 @@
-"""Where head, ears, neck, clothes and hair begin and end: signed distances at half resolution, positive inside."""
+"""Outlines of head, ears, neck, clothes and hair: signed distances at half resolution, positive inside."""
 
 from __future__ import annotations
 

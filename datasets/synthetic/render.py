@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.synthetic import accessories, features, hair, photograph
-from cloakbench.datasets.synthetic.atlas import atlases
 from cloakbench.datasets.synthetic.fields import look_up, mix, ramp, upsample
 from cloakbench.datasets.synthetic.geometry import HALF, SIZE, Pane, View, view
 from cloakbench.datasets.synthetic.outline import Outline, outlines
 from cloakbench.datasets.synthetic.shading import Light, light_on
 from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.textures import atlases
 
 REDNESS = torch.tensor([0.10, -0.16, -0.12]).view(1, 3, 1, 1)  # what blood in the skin adds to its colour
 EDGE_PX = 1.3  # outlines are blurred over this many pixels

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 
 DRAW_LIMIT = 2.2  # normals are clamped to this many standard deviations: no monsters
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.ranges import at_least, positive, share, whole
 from cloakbench.datasets.base import Dataset, FaceSet, Role
-from cloakbench.datasets.randomness import generator
-from cloakbench.datasets.ranges import at_least, positive, share, whole
-from cloakbench.datasets.synthetic.album import Album, renderer_version
-from cloakbench.datasets.synthetic.darkroom import Progress, develop_album
+from cloakbench.datasets.synthetic.face_batch import Album, renderer_version
+from cloakbench.datasets.synthetic.render_cache import Progress, develop_album
 
 
 class SyntheticWorld(Dataset):

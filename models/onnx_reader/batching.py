@@ -1,4 +1,4 @@
-"""What a network says of one photo is what counts; photos share a pass where that gives the same.
+"""Batching of ONNX networks: what one says of a photo alone counts; photos share a pass where that gives the same.
 
 Exporters write the batch they were shown into the graph: an axis of one at the input, a reshape to ``[1, ...]``, a
 squeeze of every axis of one, a token repeated once. Such a file means what it says for one photo.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.base import InputSpec
 from cloakbench.models.onnx_reader.batching import Outputs, for_any_batch
 from cloakbench.models.onnx_reader.file import read_model

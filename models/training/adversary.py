@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.datasets.ranges import grey_levels, whole
+from cloakbench.bench.core.ranges import grey_levels, whole
 
 
 class Ascent:

@@ -79,8 +79,7 @@ def evaluate(model: Recogniser, probes: FaceSet, distractors: FaceSet, device: t
     """
     embeddings = embed_in_batches(model, probes.images, BATCH_SIZE, device)
     others = embed_in_batches(model, distractors.images, BATCH_SIZE, device)
-    places = {identity: place for place, identity in enumerate(probes.identities())}
-    labels = torch.tensor([places[identity] for identity in probes.identity])
+    labels = probes.labels()
     if int(labels.bincount().min()) < 2:
         raise ValueError("clean accuracy needs at least two photos of each person")
     similarity = embeddings @ embeddings.t()
@@ -97,6 +96,6 @@ def evaluate(model: Recogniser, probes: FaceSet, distractors: FaceSet, device: t
         auc=area_under_curve(genuine, impostor),
         tar_at_far_1e3=(genuine > threshold).double().mean().item(),
         probes=len(probes),
-        identities=len(places),
+        identities=len(probes.identities()),
         distractors=len(distractors),
     )

@@ -14,11 +14,11 @@ from hydra.utils import instantiate
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import stream_seed
-from cloakbench.datasets.whole_file import whole_file
+from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.training.evaluate import evaluate
-from cloakbench.models.training.trainer import Report, Trainer, labels_of
+from cloakbench.models.training.trainer import Report, Trainer
 
 RUNTIME_KEYS = ("cache", "workers")
 """Keys of a data set that say where and how fast faces are rendered, not which."""
@@ -116,7 +116,7 @@ def train_member(job: Job, report: Report) -> dict[str, Any]:
     faces = instantiate(settings["faces"])
     inputs = instantiate(settings["model"]["inputs"], _convert_="all")
     embedding_size = settings["model"]["network"]["embedding_size"]
-    _, classes = labels_of(faces)
+    classes = len(faces.identities())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = instantiate(settings["model"]["network"], _convert_="all")()

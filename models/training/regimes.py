@@ -1,4 +1,4 @@
-"""How a classifier of published photos is trained: as they are, with strong augmentation, or against an adversary."""
+"""Training regimes of a classifier of published photos: as they are, strongly augmented, or against an adversary."""
 
 from __future__ import annotations
 

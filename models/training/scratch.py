@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator, layers_draw_from
-from cloakbench.datasets.ranges import at_least, positive, share, share_below_one, whole
+from cloakbench.bench.core.random_streams import generator, layers_draw_from
+from cloakbench.bench.core.ranges import at_least, positive, share, share_below_one, whole
 from cloakbench.models.base import Attacker, BatchRule
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.randomness import generator
 from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import Head
 from cloakbench.models.training import checkpoint
@@ -28,12 +28,6 @@ CHECKPOINT_SECONDS = 20.0
 """Process time between two checkpoints; a kill repeats at most this much."""
 REPORT_EVERY = 10
 """Steps between two calls of the progress callback, each of which reads the loss back from the device."""
-
-
-def labels_of(faces: FaceSet) -> tuple[Tensor, int]:
-    """Integer labels ``[N]`` in order of first appearance, and their number."""
-    places = {identity: place for place, identity in enumerate(faces.identities())}
-    return torch.tensor([places[identity] for identity in faces.identity]), len(places)
 
 
 def one_step_adversaries(
@@ -84,7 +78,7 @@ class Trainer:
         self.head = head.to(device)
         self.inputs, self.faces, self.recipe, self.seed = inputs, faces, recipe, seed
         self.recipe_digest, self.checkpoint_path, self.device = recipe_digest, checkpoint_path, device
-        self.labels, _ = labels_of(faces)
+        self.labels = faces.labels()
         self.steps_per_epoch = recipe.steps_per_epoch(len(faces))
         self.steps = round(recipe.epochs * self.steps_per_epoch)
         self.optimiser = torch.optim.SGD(

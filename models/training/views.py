@@ -1,4 +1,4 @@
-"""How a training photo is shown to a network: random views, drawn for a batch from one stream.
+"""Views of training photos: random ones, drawn for a batch from one stream.
 
 A view is a function of images ``[N, 3, H, W]`` in [0, 1] and a generator; it keeps shape and range and is
 differentiable in the images, so that noise can be optimised through it.
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.datasets.ranges import share, whole
+from cloakbench.bench.core.ranges import share, whole
 
 
 class Flip:

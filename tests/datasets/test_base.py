@@ -40,6 +40,14 @@ def test_select_keeps_columns_together() -> None:
     assert faces().identities() == ("x", "y")
 
 
+def test_rows_and_labels_follow_the_first_appearance_of_an_identity() -> None:
+    mixed = replace(faces(), identity=("y", "x", "y"))
+    assert list(mixed.rows_by_identity().items()) == [("y", [0, 2]), ("x", [1])]
+    assert mixed.labels().tolist() == [0, 1, 0] and mixed.labels().dtype == torch.long
+    nobody = mixed.select([])
+    assert nobody.rows_by_identity() == {} and nobody.labels().shape == (0,)
+
+
 def test_digests_follow_pixels() -> None:
     other = faces()
     other.images[1, 0, 0, 0] += 1

@@ -12,7 +12,7 @@ from photo_sets import TEMPLATE, StubDetector, people, photo, pixels, statuses
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.photo_set import PhotoSet
 from cloakbench.datasets.photos import DatasetError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cloakbench.datasets.synthetic import album
-from cloakbench.datasets.synthetic.album import Album, Sheet, renderer_version
+from cloakbench.datasets.synthetic import face_batch as album
+from cloakbench.datasets.synthetic.face_batch import Album, Sheet, renderer_version
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
-from cloakbench.datasets.randomness import stream_seed
 from cloakbench.datasets.split_rule import SplitRule
 from cloakbench.datasets.splits import Person, assign_roles
 

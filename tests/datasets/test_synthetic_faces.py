@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cloakbench.datasets.synthetic.album import ATTRIBUTES, Album, Sheet
+from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, Album, Sheet
 from cloakbench.datasets.synthetic.geometry import TEMPLATE
 from cloakbench.datasets.synthetic.identity import sample_identities
 from cloakbench.datasets.synthetic.nuisance import sample_nuisances

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.synthetic import darkroom
-from cloakbench.datasets.synthetic.album import ATTRIBUTES
+from cloakbench.datasets.synthetic import render_cache
+from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES
 from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
 
 SMALL: dict[str, Any] = {
@@ -126,11 +126,11 @@ def test_ranges_of_training_people_agree() -> None:
 
 
 def test_cached_faces_are_the_same_and_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(darkroom, "SHARD", 10)
+    monkeypatch.setattr(render_cache, "SHARD", 10)
     steps: list[tuple[int, int]] = []
     first = train(tmp_path, progress=lambda done, total: steps.append((done, total)))
     assert steps == [(10, 24), (20, 24), (24, 24)]
-    monkeypatch.setattr(darkroom, "_draw_shards", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(render_cache, "_draw_shards", lambda *_: pytest.fail("drawn again"))
     second = train(tmp_path)
     plain = train(None)
     for faces in (first, second):
@@ -141,7 +141,7 @@ def test_cached_faces_are_the_same_and_are_drawn_once(tmp_path: Path, monkeypatc
 
 
 def test_two_workers_draw_the_same_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(darkroom, "SHARD", 12)
+    monkeypatch.setattr(render_cache, "SHARD", 12)
     assert torch.equal(train(tmp_path, workers=2).images, train(None).images)
 
 
@@ -163,9 +163,9 @@ def test_damaged_files_are_drawn_again(tmp_path: Path, damage: str, caplog: pyte
 
 KILLED = """
 import sys
-from cloakbench.datasets.synthetic import darkroom
+from cloakbench.datasets.synthetic import render_cache
 from cloakbench.datasets.synthetic.world import training_faces
-darkroom.SHARD = 4
+render_cache.SHARD = 4
 training_faces(identities=200, images_per_identity=4, cache=sys.argv[1])
 """
 
@@ -184,15 +184,15 @@ def test_a_killed_rendering_continues(tmp_path: Path, monkeypatch: pytest.Monkey
     assert finished
 
     drawn: list[str] = []
-    draw = darkroom._draw_shard
+    draw = render_cache._draw_shard
 
-    def stop_after_one(part: darkroom.Album, folder: Path) -> int:
+    def stop_after_one(part: render_cache.Album, folder: Path) -> int:
         drawn.append(folder.name)
         draw(part, folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(darkroom, "SHARD", 4)
-    monkeypatch.setattr(darkroom, "_draw_shard", stop_after_one)
+    monkeypatch.setattr(render_cache, "SHARD", 4)
+    monkeypatch.setattr(render_cache, "_draw_shard", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
         training_faces(identities=200, images_per_identity=4, cache=tmp_path)
     assert drawn == [f"{4 * len(finished):07d}"], "the first unfinished shard comes next"
@@ -224,4 +224,6 @@ def test_processes_that_want_the_same_faces_at_once_all_get_them(tmp_path: Path)
         process.join()
     assert Counter(found) == {SyntheticWorld(**SMALL, seed=number).manifest().digest(): 2 for number in range(ROUNDS)}
     assert not [path for path in tmp_path.rglob("*") if path.name in ("shards",) or path.suffix == ".lock"]
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {f"{part}.npy" for part in darkroom.PARTS}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        f"{part}.npy" for part in render_cache.PARTS
+    }

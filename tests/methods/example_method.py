@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cloakbench.methods.base import Budget, People, Protector, Workbench
-from cloakbench.methods.objectives import find_anchors, input_gradient
+from cloakbench.methods import Budget, Need, PhotoBatch, ProtectContext, Protector
+from cloakbench.methods.parts.objectives import find_anchors, input_gradient
 
 
 class AwayFromMyself(Protector):
@@ -16,13 +16,13 @@ class AwayFromMyself(Protector):
     name = "away_from_myself"
     scope = "image"
     paper = "none: an example"
-    needs = frozenset({"surrogates", "references"})
+    needs = frozenset({Need.SURROGATES, Need.REFERENCES})
 
     def __init__(self, epsilon_255: float = 8) -> None:
+        self.epsilon_255 = epsilon_255
         self.budget = Budget("linf", epsilon_255)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        anchors = find_anchors("reference", people, bench)
-        gradient = input_gradient(people.images, bench.surrogates, anchors.loss)
-        assert self.budget is not None
-        return people.images - self.budget.size_255 / 255 * gradient.sign()
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        anchors = find_anchors("reference", batch, context)
+        gradient = input_gradient(batch.images, context.surrogates, anchors.loss)
+        return batch.images - self.epsilon_255 / 255 * gradient.sign()

@@ -15,12 +15,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from cloakbench.methods.base import Budget, Protector
+from cloakbench.methods.base import Budget, Protector, without_title
 from cloakbench.methods.conformance import check_config, check_protector
 from cloakbench.methods.controls import RandomSign
+from cloakbench.methods.parts.shortened import in_short
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.precomputed import Precomputed
-from cloakbench.methods.shortened import in_short
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
@@ -31,6 +31,10 @@ NEED_A_FILE = ("precomputed", "lowkey_lpips")
 def composed(*overrides: str) -> Any:
     with initialize_config_module("cloakbench.conf", version_base="1.3"):
         return compose(overrides=list(overrides)).method
+
+
+def built(*overrides: str) -> Any:
+    return instantiate(without_title(composed(*overrides)))
 
 
 def failures(results: list[Any]) -> list[str]:
@@ -52,13 +56,13 @@ def test_long_searches_and_trainings_are_cut_short() -> None:
 
 
 def test_precomputed_conforms(tmp_path: Path) -> None:
-    people = tiny_people()
-    for image, name in zip(people.images, people.image_id, strict=True):
+    batch = tiny_photos()
+    for image, name in zip(batch.images, batch.image_id, strict=True):
         pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     config = composed("+method=precomputed", f"method.folder={tmp_path}")
     assert failures(check_config(config)) == []
-    protected = Precomputed(tmp_path).protect(people, tiny_resources())
+    protected = Precomputed(tmp_path).protect(batch, tiny_context())
     assert protected.linf_255.max() == 0
 
 
@@ -70,20 +74,19 @@ def test_lowkey_with_lpips_conforms_and_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "alexnet.pth"
     torch.save({name: value for name, value in weights.items() if name.startswith("features.")}, path)
     settings = [f"method.perceptual.path={path}", "method.perceptual.sha256_prefix=''", "method.steps=1"]
-    config = composed("+method=lowkey_lpips", *settings, "method.step_255=8")
     # A photo of 32 px would have no last feature map.
-    lowkey = instantiate(config)
-    people = tiny_people()
-    larger = replace(people, images=torch.nn.functional.interpolate(people.images, size=64))
-    outcome = lowkey.protect(larger, tiny_resources())
+    lowkey = built("+method=lowkey_lpips", *settings, "method.step_255=8")
+    batch = tiny_photos()
+    larger = replace(batch, images=torch.nn.functional.interpolate(batch.images, size=64))
+    outcome = lowkey.protect(larger, tiny_context())
     assert outcome.status == ("ok",) * 6 and outcome.linf_255.max() >= 8
     assert outcome.warnings == ()
     assert list(lowkey.files_read(["any"])) == ["LPIPS (AlexNet)"]
 
 
 def test_lowkey_says_which_network_stands_in_for_lpips() -> None:
-    lowkey = instantiate(composed("+method=lowkey", "method.steps=1"))
-    assert lowkey.protect(tiny_people(), tiny_resources()).warnings == (
+    lowkey = built("+method=lowkey", "method.steps=1")
+    assert lowkey.protect(tiny_photos(), tiny_context()).warnings == (
         "the perceptual term is embedded features, not LPIPS",
     )
     (name, digest), *_ = lowkey.files_read(["any"]).items()
@@ -111,21 +114,21 @@ class Careless(RandomSign):
         self.calls = 0
         self.budget = Budget("linf", 4 if rule == "budget" else 8)
 
-    def perturb(self, people: Any, fitted: Any, bench: Any) -> torch.Tensor:
+    def perturb(self, batch: Any, fitted: Any, context: Any) -> torch.Tensor:
         self.calls += 1
         if self.rule == "global":
-            return people.images + (torch.rand_like(people.images) - 0.5) / 32
+            return batch.images + (torch.rand_like(batch.images) - 0.5) / 32
         if self.rule == "memory":
-            bench = replace(bench, seed=self.calls)
+            context = replace(context, seed=self.calls)
         if self.rule == "batch":
-            return people.images + 0.03 * (people.images - people.images.mean(dim=0)).sign()
+            return batch.images + 0.03 * (batch.images - batch.images.mean(dim=0)).sign()
         if self.rule == "model":
-            next(bench.surrogates[0].model.parameters()).mul_(1.01)
+            next(context.surrogates[0].model.parameters()).mul_(1.01)
         if self.rule == "need":
-            bench.surrogates[0].embed(people.images)
+            context.surrogates[0].embed(batch.images)
         if self.rule == "nan":
-            return people.images * float("nan")
-        return super().perturb(people, fitted, bench)
+            return batch.images * float("nan")
+        return super().perturb(batch, fitted, context)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +170,11 @@ class Peeking(Protector):
 
     name, scope, paper = "peeking", "identity", "none"
 
-    def fit(self, people: Any, bench: Any) -> torch.Tensor:
-        return torch.stack([people.images[people.person == row].mean(dim=0) for row in range(len(people.identities))])
+    def fit(self, batch: Any, context: Any) -> torch.Tensor:
+        return torch.stack([batch.images[batch.owner == row].mean(dim=0) for row in range(len(batch.identities))])
 
-    def perturb(self, people: Any, fitted: Any, bench: Any) -> torch.Tensor:
-        return people.images + 0.03 * (fitted[people.person] - 0.5).sign()
+    def perturb(self, batch: Any, fitted: Any, context: Any) -> torch.Tensor:
+        return batch.images + 0.03 * (fitted[batch.owner] - 0.5).sign()
 
 
 def test_the_suite_catches_a_mask_that_saw_its_probes() -> None:

@@ -11,18 +11,18 @@ from PIL import Image
 
 from cloakbench.methods.base import METHOD_FAILED
 from cloakbench.methods.controls import Identity, RandomSign
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.precomputed import Precomputed
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
 
 
 def test_identity_changes_nothing_and_says_nothing() -> None:
-    protected = Identity().protect(tiny_people(), tiny_resources())
+    protected = Identity().protect(tiny_photos(), tiny_context())
     assert protected.linf_255.max() == 0 and protected.warnings == ()
 
 
 def test_random_sign_has_exactly_the_norm() -> None:
-    people = tiny_people()
-    difference = RandomSign(8).protect(people, tiny_resources()).images.float() - people.images * 255
+    batch = tiny_photos()
+    difference = RandomSign(8).protect(batch, tiny_context()).images.float() - batch.images * 255
     assert torch.equal(difference.abs().round(decimals=3).unique(), torch.tensor([8.0]))
     assert abs(float(difference.mean())) < 0.2
     assert not torch.equal(difference[0], difference[1])
@@ -35,17 +35,17 @@ def save(path: Path, height: int = 32, width: int = 32, value: int = 100) -> Non
 
 def test_precomputed_fails_photo_by_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     names = ("ada/one.jpg", "plain", "missing", "small", "text", "../outside")
-    people = replace(tiny_people(), image_id=names)
+    batch = replace(tiny_photos(), image_id=names)
     folder = tmp_path / "protected"
     save(folder / "ada" / "one.jpg.png", value=50)
     save(folder / "plain.png")
     save(folder / "small.png", height=30)
     (folder / "text.png").write_text("not a photo")
     save(tmp_path / "outside.png")
-    protected = Precomputed(folder).protect(people, tiny_resources())
+    protected = Precomputed(folder).protect(batch, tiny_context())
     assert protected.status == ("ok", "ok", *[METHOD_FAILED] * 4)
     assert protected.images[0, :, 5, 5].tolist() == [50, 51, 52]
-    assert torch.equal(protected.images[2], (people.images[2] * 255).round().to(torch.uint8))
+    assert torch.equal(protected.images[2], (batch.images[2] * 255).round().to(torch.uint8))
     reasons = " ".join(record.getMessage() for record in caplog.records)
     assert reasons.startswith("precomputed: 4 of 6 photos failed: ")
     for reason in (

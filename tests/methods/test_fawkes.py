@@ -11,27 +11,22 @@ from torch import Tensor
 
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods import fawkes as fawkes_module
-from cloakbench.methods.base import CountedRecogniser, Protected, Resources, Workbench
-from cloakbench.methods.dssim import DSSIM
+from cloakbench.methods.base import Protected
+from cloakbench.methods.context import NetworkKind
 from cloakbench.methods.fawkes import Fawkes, FawkesPaper
-from cloakbench.methods.fawkes_tool import FawkesTool, SawTooth
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
+from cloakbench.methods.fawkes_v1 import FawkesTool, SawTooth
+from cloakbench.methods.parts.dssim import DSSIM
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 
 MID: dict[str, Any] = {"dssim_bound": 0.012, "steps": 40, "learning_rate": 20}
 
 
 def protect(method: Fawkes) -> Protected:
-    return method.protect(tiny_people(), tiny_resources())
+    return method.protect(tiny_photos(), tiny_context())
 
 
 def published_dssim(protected: Protected) -> Tensor:
-    return DSSIM(tiny_people().images)(protected.images.float() / 255)
-
-
-def workbench(resources: Resources) -> Workbench:
-    return Workbench(
-        tuple(map(CountedRecogniser, resources.surrogates)), resources.auxiliary, resources.seed, resources.device
-    )
+    return DSSIM(tiny_photos().images)(protected.images.float() / 255)
 
 
 class FirstPhoto(FawkesTool):
@@ -50,12 +45,10 @@ class FirstPhoto(FawkesTool):
 
 
 def test_without_a_cloak_the_photo_is_the_photo_from_black_to_white() -> None:  # B5
-    people = tiny_people()
-    images = torch.linspace(0, 1, people.images.numel()).view_as(people.images)
+    batch = tiny_photos()
+    images = torch.linspace(0, 1, batch.images.numel()).view_as(batch.images)
     method = FirstPhoto(**MID | {"steps": 2})
-    method.perturb(
-        replace(people, images=images), method.fit(people, workbench(tiny_resources())), workbench(tiny_resources())
-    )
+    method.perturb(replace(batch, images=images), method.fit(batch, tiny_context()), tiny_context())
     assert method.seen is not None and method.seen.isfinite().all()
     assert (method.seen - images).abs().max() < 1e-3
 
@@ -86,31 +79,30 @@ def test_a_photo_without_a_cloak_within_the_bound_comes_back_unchanged_and_faile
     settings = {"dssim_bound": 0.01, "steps": 20, "learning_rate": 0.02 if method is FawkesPaper else 25}
     protected = protect(method(**settings))  # type: ignore[arg-type]
     assert protected.status == ("method_failed",) * 3 + ("ok",) * 3
-    assert torch.equal(protected.images[:3].float(), tiny_people().images[:3] * 255)
+    assert torch.equal(protected.images[:3].float(), tiny_photos().images[:3] * 255)
     assert "3 photos have no cloak within DSSIM 0.01" in caplog.text
 
 
 def test_a_target_that_is_the_photo_itself_leaves_it_alone() -> None:  # B9
-    people, bench = tiny_people(), workbench(tiny_resources())
+    batch, context = tiny_photos(), tiny_context()
     method = FawkesPaper(steps=10)
-    own = [model.embed(people.images) for model in bench.surrogates]
-    assert (method.gain(people.images, own, bench).abs() <= 1e-6).all()
-    kept = method.perturb(people, own, bench)
-    returned = torch.where(kept.isnan(), people.images, kept)
-    assert (returned - people.images).abs().max() <= 1 / 255
+    own = [model.embed(batch.images) for model in context.surrogates]
+    assert (method.gain(batch.images, own, context).abs() <= 1e-6).all()
+    kept = method.perturb(batch, own, context)
+    returned = torch.where(kept.isnan(), batch.images, kept)
+    assert (returned - batch.images).abs().max() <= 1 / 255
 
 
 def test_the_target_is_the_stranger_farthest_from_everything_the_person_looks_like() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    bench = workbench(resources)
-    auxiliary = resources.auxiliary
-    assert auxiliary is not None and people.references is not None
-    model = resources.surrogates[0]
+    batch, context = tiny_photos(), tiny_context()
+    auxiliary = context.auxiliary
+    assert auxiliary is not None and batch.references is not None
+    model = context.surrogates[0]
     public = model.embed(auxiliary.images.float() / 255)
     for chosen_from in ("references", "photos"):
-        (goals,) = FawkesPaper(candidates=24, chosen_from=chosen_from).fit(people, bench)
-        for row in range(len(people.images)):
-            shown = people.references[people.person[row]] if chosen_from == "references" else people.images[[row]]
+        (goals,) = FawkesPaper(candidates=24, chosen_from=chosen_from).fit(batch, context)
+        for row in range(len(batch.images)):
+            shown = batch.references[batch.owner[row]] if chosen_from == "references" else batch.images[[row]]
             looks = model.embed(shown)
             smallest = {
                 name: min(
@@ -124,11 +116,11 @@ def test_the_target_is_the_stranger_farthest_from_everything_the_person_looks_li
 
 
 def test_photos_of_a_person_share_the_stranger_and_draw_the_photo() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    auxiliary = resources.auxiliary
+    batch, context = tiny_photos(), tiny_context()
+    auxiliary = context.auxiliary
     assert auxiliary is not None
-    (goals,) = FawkesPaper().fit(people, workbench(resources))
-    public = resources.surrogates[0].embed(auxiliary.images.float() / 255)
+    (goals,) = FawkesPaper().fit(batch, context)
+    public = context.surrogates[0].embed(auxiliary.images.float() / 255)
     rows = torch.cdist(goals, public).argmin(dim=1).tolist()
     names = [auxiliary.identity[row] for row in rows]
     assert names[:3] == names[3:], "the same three people, twice"
@@ -136,30 +128,29 @@ def test_photos_of_a_person_share_the_stranger_and_draw_the_photo() -> None:
 
 
 def test_the_paper_moves_towards_its_target_and_the_tool_away_from_itself() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    bench = workbench(resources)
+    batch, context = tiny_photos(), tiny_context()
     paper = FawkesPaper(steps=60)
-    goals = paper.fit(people, bench)
+    goals = paper.fit(batch, context)
     after = protect(paper).images.float() / 255
-    assert (paper.gain(after, goals, bench) > paper.gain(people.images, goals, bench) + 0.2).all()
+    assert (paper.gain(after, goals, context) > paper.gain(batch.images, goals, context) + 0.2).all()
     after = protect(FawkesTool(**MID)).images.float() / 255
-    own = resources.surrogates[0].embed(people.images)
-    assert ((resources.surrogates[0].embed(after) * own).sum(dim=1) < 0.9).all()
+    own = context.surrogates[0].embed(batch.images)
+    assert ((context.surrogates[0].embed(after) * own).sum(dim=1) < 0.9).all()
 
 
 def test_too_few_candidates_are_refused() -> None:
-    resources = tiny_resources()
-    assert isinstance(resources.auxiliary, FaceSet)
-    few = replace(resources, auxiliary=resources.auxiliary.select(range(6)))
+    context = tiny_context()
+    assert isinstance(context.auxiliary, FaceSet)
+    few = replace(context, auxiliary=context.auxiliary.select(range(6)))
     with pytest.raises(ValueError, match=r"3 people, fewer than the 20 candidates.*method\.candidates"):
-        FawkesPaper().protect(tiny_people(), few)
+        FawkesPaper().protect(tiny_photos(), few)
 
 
 def test_candidates_are_the_same_for_every_chunk_and_another_seed_draws_others() -> None:
-    method, resources = FawkesPaper(candidates=5), tiny_resources()
-    rows = method._candidate_rows(workbench(resources))
-    assert rows == method._candidate_rows(workbench(resources))
-    assert rows != method._candidate_rows(workbench(replace(resources, seed=1)))
+    method, context = FawkesPaper(candidates=5), tiny_context()
+    rows = method._candidate_rows(context)
+    assert rows == method._candidate_rows(context)
+    assert rows != method._candidate_rows(replace(context, seed=1))
 
 
 def test_weight_follows_the_rules_of_the_tool() -> None:
@@ -186,18 +177,18 @@ def test_weight_follows_the_rules_of_the_tool() -> None:
 
 def test_passes() -> None:
     # One forward and one backward per step and extractor; the tool's second forward embeds the clean photo again.
-    twice = replace(tiny_resources(), surrogates=tiny_resources().surrogates * 2)
-    cost = FawkesTool(**MID | {"steps": 7}).protect(tiny_people(), twice).cost
+    twice = replace(tiny_context(), networks={NetworkKind.RECOGNISER: tiny_context().surrogates * 2})
+    cost = FawkesTool(**MID | {"steps": 7}).protect(tiny_photos(), twice).cost
     assert (cost.forward_images, cost.backward_images) == (2 * 6 * (7 + 1), 2 * 6 * 7)
-    cost = FawkesPaper(steps=7, candidates=20).protect(tiny_people(), tiny_resources()).cost
+    cost = FawkesPaper(steps=7, candidates=20).protect(tiny_photos(), tiny_context()).cost
     assert (cost.forward_images, cost.backward_images) == (6 * 7 + 20 * 2 + 3 * 3, 6 * 7)
 
 
 def test_a_photo_alone_is_the_photo_in_company() -> None:  # B18 for this method
-    people = tiny_people()
+    batch = tiny_photos()
     together = protect(FawkesTool(**MID)).images[:1]
-    alone = replace(people, images=people.images[:1], image_id=people.image_id[:1], person=people.person[:1])
-    assert torch.equal(FawkesTool(**MID).protect(alone, tiny_resources()).images, together)
+    alone = replace(batch, images=batch.images[:1], image_id=batch.image_id[:1], owner=batch.owner[:1])
+    assert torch.equal(FawkesTool(**MID).protect(alone, tiny_context()).images, together)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.methods.base import CountedRecogniser, Workbench
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.lowkey import LowKey
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 
 
 class MeanSquare:
@@ -35,24 +35,22 @@ def lowkey(**settings: Any) -> LowKey:
     return LowKey(MeanSquare(), **settings)
 
 
-def workbench(copies: int = 1) -> Workbench:
-    resources = tiny_resources()
-    models = tuple(CountedRecogniser(model) for model in resources.surrogates * copies)
-    return Workbench(models, None, resources.seed, resources.device)
+def several(copies: int) -> ProtectContext:
+    return replace(tiny_context(), networks={NetworkKind.RECOGNISER: tiny_context().surrogates * copies})
 
 
 def test_the_settings_bound_the_change() -> None:  # B15
     method = lowkey(perceptual_weight=0)
     assert method.max_change_255 == pytest.approx(0.13 * 255) and method.budget is None
-    protected = method.protect(tiny_people(), tiny_resources())
+    protected = method.protect(tiny_photos(), tiny_context())
     assert 20 < protected.linf_255.max() <= 33
-    protected = lowkey(epsilon_255=8).protect(tiny_people(), tiny_resources())
+    protected = lowkey(epsilon_255=8).protect(tiny_photos(), tiny_context())
     assert protected.linf_255.max() == 8
 
 
 def test_without_a_weight_every_step_counts_and_the_bound_is_reached() -> None:
     method = lowkey(steps=5, step_255=2, start_255=1e-3, perceptual_weight=0)
-    assert method.protect(tiny_people(), tiny_resources()).linf_255.max() == 10
+    assert method.protect(tiny_photos(), tiny_context()).linf_255.max() == 10
 
 
 def test_blur() -> None:  # B16
@@ -73,73 +71,73 @@ def test_blur() -> None:  # B16
 
 
 def test_at_the_photo_only_the_blurred_term_is_left() -> None:  # B17
-    people, bench = tiny_people(), workbench()
+    batch, context = tiny_photos(), tiny_context()
     method = lowkey()
-    plain, blurred, perceptual = method.terms(people.images, method.clean(people.images, bench), bench)
+    plain, blurred, perceptual = method.terms(batch.images, method.clean(batch.images, context), context)
     assert plain.abs().max() < 1e-9 and not perceptual.any()
     assert (blurred > 1e-6).all()
-    objective = sum(method.terms(people.images, method.clean(people.images, bench), bench))
+    objective = sum(method.terms(batch.images, method.clean(batch.images, context), context))
     torch.testing.assert_close(objective, blurred)
 
 
 def test_objective_is_the_papers() -> None:
-    people, bench = tiny_people(), workbench(copies=2)
-    model, method = bench.surrogates[0], lowkey()
-    photos = (people.images + 0.02 * torch.randn(people.images.shape, generator=generator("photos"))).clamp(0, 1)
+    batch, context = tiny_photos(), several(2)
+    model, method = context.surrogates[0], lowkey()
+    photos = (batch.images + 0.02 * torch.randn(batch.images.shape, generator=generator("photos"))).clamp(0, 1)
 
     def features(images: Tensor) -> Tensor:
         both = model.embed(images) + model.embed(images.flip(3))
         return both / both.norm(dim=1, keepdim=True)
 
-    clean = features(people.images)
+    clean = features(batch.images)
     gained = [(clean - features(seen)).square().sum(dim=1) / 512 for seen in (photos, method.blur(photos))]
-    expected = sum(gained) / 2 - 0.05 * 100 * (photos - people.images).square().mean(dim=(1, 2, 3))
-    found = sum(method.terms(photos, method.clean(people.images, bench), bench))
+    expected = sum(gained) / 2 - 0.05 * 100 * (photos - batch.images).square().mean(dim=(1, 2, 3))
+    found = sum(method.terms(photos, method.clean(batch.images, context), context))
     torch.testing.assert_close(found, expected)
 
 
 def test_two_photos_together_are_two_photos_alone() -> None:  # B18
-    people = tiny_people()
+    batch = tiny_photos()
 
     def protect(rows: list[int]) -> Tensor:
         part = replace(
-            people,
-            images=people.images[rows],
-            image_id=tuple(people.image_id[i] for i in rows),
-            person=people.person[rows],
+            batch,
+            images=batch.images[rows],
+            image_id=tuple(batch.image_id[i] for i in rows),
+            owner=batch.owner[rows],
         )
-        return lowkey().protect(part, tiny_resources()).images
+        return lowkey().protect(part, tiny_context()).images
 
     assert torch.equal(protect([0, 1]), torch.cat([protect([0]), protect([1])]))
 
 
 def test_photos_and_their_smoothed_copies_leave_their_person() -> None:
-    people, model, method = tiny_people(), tiny_resources().surrogates[0], lowkey(epsilon_255=8)
-    protected = method.protect(people, tiny_resources()).images.float() / 255
-    own = model.embed(people.images)
-    before = (model.embed(method.blur(people.images)) * own).sum(dim=1)
+    batch, model, method = tiny_photos(), tiny_context().surrogates[0], lowkey(epsilon_255=8)
+    protected = method.protect(batch, tiny_context()).images.float() / 255
+    own = model.embed(batch.images)
+    before = (model.embed(method.blur(batch.images)) * own).sum(dim=1)
     assert ((model.embed(protected) * own).sum(dim=1) < 0.9).all()
     assert ((model.embed(method.blur(protected)) * own).sum(dim=1) < before).all()
 
 
 def test_the_perceptual_term_holds_the_photo_back() -> None:
     def change(weight: float) -> float:
-        return float(lowkey(perceptual_weight=weight).protect(tiny_people(), tiny_resources()).l2_255.mean())
+        return float(lowkey(perceptual_weight=weight).protect(tiny_photos(), tiny_context()).l2_255.mean())
 
     assert change(5.0) < 0.8 * change(0.0)
 
 
 @pytest.mark.parametrize("mirror", [True, False])
 def test_passes(mirror: bool) -> None:
-    twice = replace(tiny_resources(), surrogates=tiny_resources().surrogates * 2)
-    cost = lowkey(steps=3, mirror=mirror).protect(tiny_people(), twice).cost
+    twice = several(2)
+    cost = lowkey(steps=3, mirror=mirror).protect(tiny_photos(), twice).cost
     views = 2 if mirror else 1
     # Per model and step: plain and blurred, each with its mirror image; the clean photo and its mirror image once.
     assert (cost.forward_images, cost.backward_images) == (2 * 6 * views * (3 * 2 + 1), 2 * 6 * views * 3 * 2)
 
 
 def test_what_stands_in_for_lpips_is_said() -> None:
-    outcome = lowkey(steps=1).protect(tiny_people(), tiny_resources())
+    outcome = lowkey(steps=1).protect(tiny_photos(), tiny_context())
     assert outcome.warnings == ("the perceptual term is mean square, not LPIPS",)
     assert lowkey().files_read(["x"]) == {"mean square": "none"}
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.methods.base import CountedRecogniser, People, Workbench
-from cloakbench.methods.dfanet import DFANet
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.context import NetworkKind
 from cloakbench.methods.opom import OPOM
-from cloakbench.methods.subspaces import (
+from cloakbench.methods.parts.dfanet import DFANet
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.opom_objectives import (
     AffineHull,
     ClassCenter,
     ConvexHull,
@@ -20,33 +21,25 @@ from cloakbench.methods.subspaces import (
     OwnFeature,
     PairwiseCosine,
 )
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
+from cloakbench.methods.photo_batch import PhotoBatch
 
 
-def workbench() -> Workbench:
-    resources = tiny_resources()
-    return Workbench(
-        tuple(CountedRecogniser(model) for model in resources.surrogates), None, resources.seed, resources.device
-    )
+def mask(objective: MaskObjective, batch: PhotoBatch | None = None, **options: object) -> Tensor:
+    return OPOM(objective, **options).fit(batch or tiny_photos(), tiny_context())  # type: ignore[arg-type]
 
 
-def mask(objective: MaskObjective, people: People | None = None, **options: object) -> Tensor:
-    return OPOM(objective, **options).fit(people or tiny_people(), workbench())  # type: ignore[arg-type]
-
-
-def with_references(people: People, index: list[int]) -> People:
-    assert people.references is not None
-    names = tuple(tuple(ids[i] for i in index) for ids in people.reference_id)
-    return replace(people, references=people.references[:, index], reference_id=names)
+def with_references(batch: PhotoBatch, index: list[int]) -> PhotoBatch:
+    names = tuple(tuple(ids[i] for i in index) for ids in batch.reference_id)
+    return replace(batch, references=batch.require_references()[:, index], reference_id=names)
 
 
 def test_one_step_written_out() -> None:
     """The routine of the paper, photo by photo, for one person and two steps."""
-    people, bench = tiny_people(), workbench()
-    assert people.references is not None
-    plain = people.references[0]
-    model = bench.surrogates[0].model
-    names = [f"ada\x1f{name}" for name in people.reference_id[0]]
+    batch, context = tiny_photos(), tiny_context()
+    plain = batch.require_references()[0]
+    model = context.surrogates[0].model
+    names = [f"ada\x1f{name}" for name in batch.reference_id[0]]
     photos = [
         x + torch.empty_like(x).uniform_(-8 / 255, 8 / 255, generator=generator(0, "opom", name))
         for x, name in zip(plain, names, strict=True)
@@ -61,8 +54,8 @@ def test_one_step_written_out() -> None:
         mean = torch.stack([photo - x for photo, x in zip(stepped, plain, strict=True)]).mean(dim=0)
         expected = mean.clamp(-8 / 255, 8 / 255)
         photos = [(x + expected).clamp(0, 1) for x in plain]
-    learnt = mask(ClassCenter(), steps=2)[0]
-    assert ((learnt - expected).abs() > 1e-5).float().mean() < 0.005
+    trained = mask(ClassCenter(), steps=2)[0]
+    assert ((trained - expected).abs() > 1e-5).float().mean() < 0.005
 
 
 def test_fi_uap_plus_is_class_center() -> None:
@@ -79,10 +72,10 @@ def test_objectives_differ() -> None:
 
 
 def test_one_photo_makes_all_objectives_equal() -> None:
-    people = with_references(tiny_people(), [0])
-    own = mask(OwnFeature(), people)
+    batch = with_references(tiny_photos(), [0])
+    own = mask(OwnFeature(), batch)
     for objective in (ClassCenter(), AffineHull(), ConvexHull(warmup_steps=0)):
-        assert ((mask(objective, people) - own).abs() > 1e-6).float().mean() < 0.002
+        assert ((mask(objective, batch) - own).abs() > 1e-6).float().mean() < 0.002
 
 
 def test_a_long_warm_up_is_class_center() -> None:
@@ -93,15 +86,15 @@ def test_a_long_warm_up_is_class_center() -> None:
 
 @pytest.mark.parametrize("objective", [OwnFeature(), AffineHull(), ConvexHull()])
 def test_duplicate_photos_change_nothing(objective: MaskObjective) -> None:
-    people = tiny_people()
-    once, twice = mask(objective, people), mask(objective, with_references(people, [0, 1, 2, 0, 1, 2]))
+    batch = tiny_photos()
+    once, twice = mask(objective, batch), mask(objective, with_references(batch, [0, 1, 2, 0, 1, 2]))
     # Sums over twice as many photos round differently, and a sign step amplifies that.
     assert ((once - twice).abs() > 1e-5).float().mean() < 0.02
 
 
 def test_photos_bring_their_own_noise() -> None:
-    people = tiny_people()
-    one, other = mask(ConvexHull(), people), mask(ConvexHull(), with_references(people, [2, 0, 1]))
+    batch = tiny_photos()
+    one, other = mask(ConvexHull(), batch), mask(ConvexHull(), with_references(batch, [2, 0, 1]))
     assert ((one - other).abs() > 1e-5).float().mean() < 0.02
 
 
@@ -114,25 +107,25 @@ def test_own_feature_has_no_gradient_without_noise() -> None:
 
 
 def test_masks_stay_in_budget_and_range() -> None:
-    learnt = mask(ConvexHull(), epsilon_255=3)
-    assert learnt.abs().max() <= 3 / 255
-    protected = OPOM(ConvexHull(), epsilon_255=3).protect(tiny_people(), tiny_resources())
+    trained = mask(ConvexHull(), epsilon_255=3)
+    assert trained.abs().max() <= 3 / 255
+    protected = OPOM(ConvexHull(), epsilon_255=3).protect(tiny_photos(), tiny_context())
     assert protected.linf_255.max() <= 3
 
 
 def test_passes_are_those_of_the_paper() -> None:
-    people, resources = tiny_people(), tiny_resources()
+    batch, context = tiny_photos(), tiny_context()
     photos = 9
-    cost = OPOM(ConvexHull()).protect(people, resources).cost
+    cost = OPOM(ConvexHull()).protect(batch, context).cost
     assert (cost.forward_images, cost.backward_images) == (photos * 17, photos * 16)
-    cost = OPOM(ConvexHull(), steps=4, dfanet=DFANet()).protect(people, resources).cost
+    cost = OPOM(ConvexHull(), steps=4, dfanet=DFANet()).protect(batch, context).cost
     assert (cost.forward_images, cost.backward_images) == (photos * 8, photos * 4)
 
 
 def test_an_ensemble_averages() -> None:
-    people, bench = tiny_people(), workbench()
-    twice = replace(bench, surrogates=bench.surrogates * 2)
-    assert torch.equal(OPOM(ClassCenter()).fit(people, twice), OPOM(ClassCenter()).fit(people, bench))
+    batch, context = tiny_photos(), tiny_context()
+    twice = replace(context, networks={NetworkKind.RECOGNISER: context.surrogates * 2})
+    assert torch.equal(OPOM(ClassCenter()).fit(batch, twice), OPOM(ClassCenter()).fit(batch, context))
 
 
 class Scaled(MaskObjective):
@@ -152,18 +145,16 @@ def test_gradient_scale_does_not_matter(dfanet: DFANet | None) -> None:
 
 
 def test_dfanet_drops_scales_and_leaves() -> None:
-    bench = workbench()
-    people = tiny_people()
+    context = tiny_context()
+    batch = tiny_photos()
     variant = DFANet(dropout_rate=0.5)
-    from cloakbench.methods.streams import Streams
-
-    plain = bench.surrogates[0].embed(people.images)
-    with variant.active(bench.surrogates, Streams(people.image_id, "drop", device=bench.device)):
-        first, second = (bench.surrogates[0].embed(people.images) for _ in range(2))
+    plain = context.surrogates[0].embed(batch.images)
+    with variant.active(context.surrogates, ItemStreams(batch.image_id, "drop", device=context.device)):
+        first, second = (context.surrogates[0].embed(batch.images) for _ in range(2))
     assert not torch.equal(first, second) and not torch.equal(first, plain)
-    assert torch.equal(bench.surrogates[0].embed(people.images), plain)
+    assert torch.equal(context.surrogates[0].embed(batch.images), plain)
     rows = torch.ones(6, 4, 50, 50)
-    dropped = variant._drop(torch.nn.Identity(), None, rows, Streams(people.image_id, "x", device=bench.device))
+    dropped = variant._drop(torch.nn.Identity(), None, rows, ItemStreams(batch.image_id, "x", device=context.device))
     assert set(dropped.unique().tolist()) == {0.0, 2.0}
     assert abs(float(dropped.mean()) - 1) < 0.02
 

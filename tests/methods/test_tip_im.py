@@ -9,28 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.methods.base import CountedRecogniser, Protector, Resources, Workbench
-from cloakbench.methods.gradient import Attack
+from cloakbench.methods.base import Protector
 from cloakbench.methods.mi_fgsm import MIFGSM
-from cloakbench.methods.objectives import input_gradient
-from cloakbench.methods.streams import Streams
-from cloakbench.methods.tiny_world import tiny_people, tiny_resources
+from cloakbench.methods.parts.gradient import Attack
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.objectives import input_gradient
+from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, sample, step_direction
 
 
-def workbench(resources: Resources) -> Workbench:
-    return Workbench(
-        tuple(map(CountedRecogniser, resources.surrogates)), resources.auxiliary, resources.seed, resources.device
-    )
-
-
 def unrounded(method: Protector) -> Tensor:
-    people, bench = tiny_people(), workbench(tiny_resources())
-    return method.perturb(people, method.fit(people, bench), bench)
+    batch, context = tiny_photos(), tiny_context()
+    return method.perturb(batch, method.fit(batch, context), context)
 
 
 def test_an_l2_step_has_the_length_of_a_signed_one() -> None:  # B10
-    images = tiny_people().images
+    images = tiny_photos().images
     change = unrounded(TIPIM(100, steps=1, step_255=2, step_norm="l2")) - images
     expected = torch.full((6,), 2 / 255 * images[0].numel() ** 0.5)
     torch.testing.assert_close(change.flatten(1).norm(dim=1), expected, rtol=1e-4, atol=0)
@@ -45,13 +39,13 @@ def test_no_momentum_is_no_step() -> None:
 
 @pytest.mark.parametrize("step_norm", ["l2", "linf"])
 def test_both_steps_stay_in_the_linf_ball(step_norm: Any) -> None:  # B11
-    protected = TIPIM(5, steps=12, step_norm=step_norm).protect(tiny_people(), tiny_resources())
+    protected = TIPIM(5, steps=12, step_norm=step_norm).protect(tiny_photos(), tiny_context())
     assert protected.linf_255.max() == 5
 
 
 def test_one_target_and_signed_steps_are_mi_fgsm() -> None:  # B12
-    ours = TIPIM(8, steps=6, step_norm="linf", targets=1)
-    (pool,) = ours.fit(tiny_people(), workbench(tiny_resources()))
+    ours = TIPIM(8, steps=6, step_norm="linf", strangers=1)
+    (pool,) = ours.fit(tiny_photos(), tiny_context())
 
     class Reference(MIFGSM):
         name = "tip_im"  # the same draws
@@ -64,7 +58,7 @@ def test_one_target_and_signed_steps_are_mi_fgsm() -> None:  # B12
                 towards, away = (embeddings - pool[0]).square(), (embeddings - own).square()
                 return (towards.mean(dim=1) - away.mean(dim=1)).sum()
 
-            return input_gradient(photos, attack.bench.surrogates, loss, lambda x: sample(x, warp))
+            return input_gradient(photos, attack.context.surrogates, loss, lambda x: sample(x, warp))
 
     reference = Reference(8, steps=6, step_255=2, objective="reference", random_start=False)
     reference.objective = "own"  # refused with no random start, for its own loss has no gradient there; this one has
@@ -73,23 +67,23 @@ def test_one_target_and_signed_steps_are_mi_fgsm() -> None:  # B12
 
 @pytest.mark.parametrize(("gain", "reduce"), [("gain1", sum), ("gain2", min), ("gain3", max)])
 def test_the_candidate_of_the_largest_gain_is_kept(gain: Any, reduce: Any) -> None:  # B14
-    """Two steps against a plain loop over photos and targets."""
-    people, resources = tiny_people(), tiny_resources()
-    model, targets = resources.surrogates[0], 4
-    method = TIPIM(12, steps=2, targets=targets, gain=gain)
-    (pool,) = method.fit(people, workbench(resources))
-    streams = Streams(people.image_id, 0, "tip_im", device=resources.device)
+    """Two steps against a plain loop over photos and strangers."""
+    batch, context = tiny_photos(), tiny_context()
+    model, strangers = context.surrogates[0], 4
+    method = TIPIM(12, steps=2, strangers=strangers, gain=gain)
+    (pool,) = method.fit(batch, context)
+    streams = ItemStreams(batch.image_id, 0, "tip_im", device=context.device)
     warps = [random_warp(streams, 0.01, 0.1) for _ in range(2)]
-    own = model.embed(people.images)
+    own = model.embed(batch.images)
     kept, choices = [], set()
-    for row, image in enumerate(people.images):
+    for row, image in enumerate(batch.images):
         photo, momentum = image.clone(), torch.zeros_like(image)
         for warp in warps:
             candidates = []
-            for target in range(targets):
+            for stranger in range(strangers):
                 leaf = photo.clone().requires_grad_()
                 seen = model.embed(sample(leaf.unsqueeze(0), warp[[row]]))[0]
-                loss = (seen - pool[target]).square().mean() - (seen - own[row]).square().mean()
+                loss = (seen - pool[stranger]).square().mean() - (seen - own[row]).square().mean()
                 (gradient,) = torch.autograd.grad(loss, leaf)
                 new = momentum + gradient / gradient.abs().mean()
                 moved = photo - 9 / 255 * new / new.norm() * new.numel() ** 0.5
@@ -97,12 +91,12 @@ def test_the_candidate_of_the_largest_gain_is_kept(gain: Any, reduce: Any) -> No
                 after = model.embed(moved.unsqueeze(0))[0]
                 margins = [float(((after - own[row]).norm() - (after - t).norm()).exp()) for t in pool]
                 candidates.append((torch.tensor(1 + reduce(margins)).log().item(), moved, new))
-            best = max(range(targets), key=lambda i: candidates[i][0])
+            best = max(range(strangers), key=lambda i: candidates[i][0])
             choices.add(best)
             _, photo, momentum = candidates[best]
         kept.append(photo)
     torch.testing.assert_close(unrounded(method), torch.stack(kept), rtol=0, atol=2e-5)
-    assert len(choices) > 1, "one target wins everywhere: nothing was chosen"
+    assert len(choices) > 1, "one stranger wins everywhere: nothing was chosen"
 
 
 def test_warps_are_a_rotation_and_then_an_affine_map() -> None:
@@ -110,8 +104,8 @@ def test_warps_are_a_rotation_and_then_an_affine_map() -> None:
     stream = torch.Generator().manual_seed(0)
     photos = torch.nn.functional.interpolate(torch.rand(4, 3, 5, 5, generator=stream), size=64, mode="bicubic")
     device = torch.device("cpu")
-    warp = random_warp(Streams("abcd", "warp", device=device), 0.05, 0.1)
-    streams = Streams("abcd", "warp", device=device)
+    warp = random_warp(ItemStreams("abcd", "warp", device=device), 0.05, 0.1)
+    streams = ItemStreams("abcd", "warp", device=device)
     spread, turn = streams.uniform(2, low=0.05, high=0.1).unbind(dim=1)
     noise = streams.normal(7)
     angle = turn * noise[:, 6]
@@ -121,19 +115,19 @@ def test_warps_are_a_rotation_and_then_an_affine_map() -> None:
     twice = sample(sample(photos, affine), rotation)
     gap = (sample(photos, warp) - twice)[..., 20:-20, 20:-20].abs()
     assert gap.mean() < 0.01 and (photos - twice)[..., 20:-20, 20:-20].abs().mean() > 0.02
-    identity = random_warp(Streams("abcd", "warp", device=device), 0, 0)
+    identity = random_warp(ItemStreams("abcd", "warp", device=device), 0, 0)
     torch.testing.assert_close(sample(photos, identity), photos, rtol=0, atol=1e-5)
 
 
-def test_targets_are_first_photos_of_people_drawn_once_for_a_run() -> None:
-    resources = tiny_resources()
-    auxiliary, method = resources.auxiliary, TIPIM(targets=5)
+def test_strangers_are_first_photos_of_people_drawn_once_for_a_run() -> None:
+    context = tiny_context()
+    auxiliary, method = context.auxiliary, TIPIM(strangers=5)
     assert auxiliary is not None
-    public = resources.surrogates[0].embed(auxiliary.images.float() / 255)
+    public = context.surrogates[0].embed(auxiliary.images.float() / 255)
 
-    def rows(seed: int, people: int) -> list[int]:
-        chunk = replace(tiny_people(), images=tiny_people().images[:people])
-        (pool,) = method.fit(chunk, workbench(replace(resources, seed=seed)))
+    def rows(seed: int, photos: int) -> list[int]:
+        chunk = replace(tiny_photos(), images=tiny_photos().images[:photos])
+        (pool,) = method.fit(chunk, replace(context, seed=seed))
         return torch.cdist(pool, public).argmin(dim=1).tolist()
 
     assert all(auxiliary.identity.index(auxiliary.identity[row]) == row for row in rows(0, 6))
@@ -142,16 +136,16 @@ def test_targets_are_first_photos_of_people_drawn_once_for_a_run() -> None:
 
 
 def test_too_few_strangers_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"24 people, fewer than the 25 targets.*method\.targets"):
-        TIPIM(targets=25).protect(tiny_people(), tiny_resources())
+    with pytest.raises(ValueError, match=r"24 people, fewer than the 25 strangers.*method\.strangers"):
+        TIPIM(strangers=25).protect(tiny_photos(), tiny_context())
 
 
 def test_photos_leave_their_person_for_a_stranger() -> None:
-    people, resources = tiny_people(), tiny_resources()
-    model, method = resources.surrogates[0], TIPIM(steps=10)
-    (pool,) = method.fit(people, workbench(resources))
-    after = model.embed(method.protect(people, resources).images.float() / 255)
-    own = model.embed(people.images)
+    batch, context = tiny_photos(), tiny_context()
+    model, method = context.surrogates[0], TIPIM(steps=10)
+    (pool,) = method.fit(batch, context)
+    after = model.embed(method.protect(batch, context).images.float() / 255)
+    own = model.embed(batch.images)
     assert ((after @ pool.T).amax(dim=1) > (own @ pool.T).amax(dim=1) + 0.1).all()
     assert ((after * own).sum(dim=1) < 0.8).all()
 
@@ -159,30 +153,30 @@ def test_photos_leave_their_person_for_a_stranger() -> None:
 def test_naturalness_brings_photos_nearer_to_their_originals() -> None:
     def change(weight: float) -> float:
         method = TIPIM(steps=8, naturalness_weight=weight)
-        return float(method.protect(tiny_people(), tiny_resources()).l2_255.mean())
+        return float(method.protect(tiny_photos(), tiny_context()).l2_255.mean())
 
     assert change(1e5) < 0.9 * change(0.0)
 
 
 def test_a_surrogate_that_answers_nan_is_a_failure() -> None:
     known = Embeddings([torch.full((6, 32), torch.nan)], [torch.zeros(3, 32)])
-    assert TIPIM().gains(tiny_people().images, known, workbench(tiny_resources())).isnan().all()
-    people, resources = tiny_people(), tiny_resources()
-    method = TIPIM(steps=1, targets=2)
+    assert TIPIM().gains(tiny_photos().images, known, tiny_context()).isnan().all()
+    batch, context = tiny_photos(), tiny_context()
+    method = TIPIM(steps=1, strangers=2)
     with torch.no_grad():
-        next(resources.surrogates[0].parameters()).fill_(torch.nan)
-    assert method.protect(people, resources).status == ("method_failed",) * 6
+        next(context.surrogates[0].parameters()).fill_(torch.nan)
+    assert method.protect(batch, context).status == ("method_failed",) * 6
 
 
 def test_passes() -> None:
-    cost = TIPIM(steps=3, targets=4).protect(tiny_people(), tiny_resources()).cost
-    # T (1 + m) forward and T m backward per photo; the clean photo and the targets once.
+    cost = TIPIM(steps=3, strangers=4).protect(tiny_photos(), tiny_context()).cost
+    # T (1 + m) forward and T m backward per photo; the clean photo and the strangers once.
     assert (cost.forward_images, cost.backward_images) == (6 * (3 * (1 + 4) + 1) + 4, 6 * 3 * 4)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"targets": 0}, {"gain": "gain4"}, {"step_norm": "l1"}, {"warp_low": 0.2}]
+    "wrong", [{"steps": 0}, {"strangers": 0}, {"gain": "gain4"}, {"step_norm": "l1"}, {"warp_low": 0.2}]
 )
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"(steps|targets|gain|step_norm|warp_high) is .*: it must be"):
+    with pytest.raises(ValueError, match=r"(steps|strangers|gain|step_norm|warp_high) is .*: it must be"):
         TIPIM(**wrong)

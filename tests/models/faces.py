@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import Dataset, FaceSet, Role
-from cloakbench.datasets.randomness import generator
 
 
 def toy_faces(

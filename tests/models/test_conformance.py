@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 from cloakbench.models.conformance import check_recogniser, smooth_images
 

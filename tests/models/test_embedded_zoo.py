@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.datasets.synthetic.world import SyntheticWorld
 from cloakbench.models.base import Recogniser
 from cloakbench.models.training.command import jobs_of

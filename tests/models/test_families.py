@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cloakbench.bench.composition import compose_config, group_options
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config, group_options
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.backbones.mobile_face import MobileFace
 
 IR50 = tuple(

@@ -15,8 +15,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.base import Recogniser
 
 Result = namedtuple("Result", "embeddings indices crops")  # FREmbedResult

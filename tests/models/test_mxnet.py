@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.mxnet_file import read_params
 from cloakbench.models.mxnet_network import MxnetNetwork
 from cloakbench.models.weight_file import WeightError

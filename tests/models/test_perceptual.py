@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 from cloakbench.models.perceptual import EmbeddedFeatures, LpipsAlex
 from cloakbench.models.weight_file import WeightError

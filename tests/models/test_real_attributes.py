@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from box_crop import square_crop
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 from real_pack import PACK, requires_pack
 from torch import Tensor
 
-from cloakbench.datasets.box_crop import square_crop
 from cloakbench.models.attributes import AttributeModel
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -175,7 +175,7 @@ def test_identification_anchors(embedded: Embedded, entries: dict[str, dict[str,
 
 @pytest.mark.parametrize("factor", [10.0, 0.1])
 def test_wrong_input_scale_scores_lower(embedded: Embedded, factor: float) -> None:
-    """Oracle O-9: ten times or a tenth of the range the network was trained with costs recognition."""
+    """Ten times or a tenth of the range the network was trained with costs recognition."""
     photos, people = embedded.subset("lfw")
     photos, people = photos[:100], people[:100]
     distractors, _ = embedded.subset("lfw_single")

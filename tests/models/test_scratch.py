@@ -32,7 +32,7 @@ def attacker(**changes: Any) -> ScratchAttacker:
 
 def photos() -> tuple[Tensor, Tensor]:
     people = published(noise=0.05)
-    return (people.images * 255).round().to(torch.uint8), people.person
+    return (people.images * 255).round().to(torch.uint8), people.owner
 
 
 def state(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.timm_face import timm_network
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.randomness import generator
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.training.adversary import Ascent
 from cloakbench.models.training.regimes import Regime
 from cloakbench.models.training.views import Flip, FlipCrop, StrongViews

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.protecting.run import Outcome, run_protect
-from cloakbench.bench.protecting.settings import read_settings
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.protect.run import Outcome, run_protect
+from cloakbench.bench.protect.settings import read_settings
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.photos import decode

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from cloakbench.methods.base import Budget, People, Protector, Scope, Workbench
+from cloakbench.methods.base import Budget, Protector, Scope, Stage
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import Attacker, InputSpec, ModelCard, Recogniser
 
 
@@ -67,31 +70,40 @@ class EveryThirdFails(Protector):
     scope: ClassVar[Scope] = "image"
     paper: ClassVar[str] = "none; a test"
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        failed = torch.tensor([int(name[-2:]) % 3 == 0 for name in people.image_id])
-        return torch.where(failed.view(-1, 1, 1, 1), torch.nan, people.images * 0.9)
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        failed = torch.tensor([int(name[-2:]) % 3 == 0 for name in batch.image_id])
+        return torch.where(failed.view(-1, 1, 1, 1), torch.nan, batch.images * 0.9)
 
 
-class Trained(Protector):
+@dataclass(frozen=True)
+class Pattern(Stage):
+    """A pattern of signs from two public faces."""
+
+    name: ClassVar[str] = "pattern"
+
+    def run(self, context: ProtectContext) -> dict[str, Tensor]:
+        images = context.require_auxiliary().images[:2].float() / 255
+        context.surrogates[0].embed(images)
+        return {"pattern": (images[0] - images[1]).sign()}
+
+
+class AddsPattern(Protector):
     """Adds a universal pattern that is drawn once, in the training stage."""
 
     name: ClassVar[str] = "trained"
     scope: ClassVar[Scope] = "universal"
     paper: ClassVar[str] = "none; a test"
+    needs = frozenset({Need.SURROGATES, Need.AUXILIARY})
 
     def __init__(self, epsilon_255: float = 8) -> None:
+        self.epsilon_255 = epsilon_255
         self.budget = Budget("linf", epsilon_255)
-        self.needs = frozenset({"surrogates", "auxiliary"})
 
-    def train(self, bench: Workbench) -> dict[str, Tensor]:
-        assert bench.auxiliary is not None
-        images = bench.auxiliary.images[:2].float() / 255
-        bench.surrogates[0].embed(images)
-        return {"pattern": (images[0] - images[1]).sign()}
+    def stages(self) -> tuple[Stage, ...]:
+        return (Pattern(),)
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
-        assert self.budget is not None
-        return people.images + bench.learnt["pattern"] * self.budget.size_255 / 255
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        return batch.images + context.trained["pattern"]["pattern"] * self.epsilon_255 / 255
 
 
 class Raises(Protector):
@@ -101,7 +113,7 @@ class Raises(Protector):
     scope: ClassVar[Scope] = "image"
     paper: ClassVar[str] = "none; a test"
 
-    def perturb(self, people: People, fitted: Any, bench: Workbench) -> Tensor:
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         raise ZeroDivisionError("this method always fails")
 
 

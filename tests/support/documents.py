@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
+_FILE_NAME = re.compile(r"^# ([\w/.-]+\.\w+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -46,8 +47,12 @@ def commands(document: str) -> list[Command]:
     return found
 
 
-def files(document: str, language: str) -> dict[str, str]:
-    """Files that a document shows: name, from the comment in their first line, to content."""
+def files(document: str, *languages: str) -> dict[str, str]:
+    """Files that a document shows: name, from a comment in one of their first two lines, to content."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    blocks = [fence[2] for fence in _FENCE.finditer(text) if fence[1] == language]
-    return {block.splitlines()[0].removeprefix("# "): block for block in blocks if block.startswith("# ")}
+    found = {}
+    for fence in _FENCE.finditer(text):
+        name = _FILE_NAME.search("\n".join(fence[2].splitlines()[:2]))
+        if fence[1] in languages and name is not None:
+            found[name[1]] = fence[2]
+    return found

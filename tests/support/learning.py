@@ -1,12 +1,13 @@
-"""What the tests of unlearnable noise share: a linear classifier, easy photos of a few people, and a workbench."""
+"""What the tests of unlearnable noise share: a linear classifier, easy photos of a few people, and a context."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from cloakbench.datasets.randomness import generator
-from cloakbench.methods.base import People, Workbench
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
 
 SIDE = 16
 
@@ -41,11 +42,11 @@ class Small(nn.Module):
         return self.layers(images)
 
 
-def bench(seed: int = 0) -> Workbench:
-    return Workbench((), None, seed, torch.device("cpu"))
+def context(seed: int = 0) -> ProtectContext:
+    return ProtectContext(seed=seed)
 
 
-def published(people: int = 4, photos: int = 6, noise: float = 0.2) -> People:
+def published(people: int = 4, photos: int = 6, noise: float = 0.2) -> PhotoBatch:
     """Photos of people who differ in a faint pattern under strong noise, so that a classifier has something to learn.
 
     Pixels stay within 0.2 and 0.8: no step of at most 16 grey levels clips.
@@ -54,9 +55,9 @@ def published(people: int = 4, photos: int = 6, noise: float = 0.2) -> People:
     noises = torch.randn(people, photos, 3, SIDE, SIDE, generator=generator("noises"))
     images = (0.5 + 0.05 * patterns[:, None] + noise * noises).clamp(0.2, 0.8).flatten(0, 1)
     names = [f"person{number}" for number in range(people)]
-    return People(
+    return PhotoBatch(
         images=images,
         image_id=tuple(f"{name}/{photo:02d}" for name in names for photo in range(photos)),
-        person=torch.arange(people).repeat_interleave(photos),
+        owner=torch.arange(people).repeat_interleave(photos),
         identities=tuple(names),
     )

@@ -83,7 +83,7 @@ def _install(clone: Path) -> None:
     command = venv / "bin" / "cloakbench"
     lines = (
         "import sys",
-        "from cloakbench.bench.cli import main",
+        "from cloakbench.bench.cli.main import main",
         "if __name__ == '__main__':",
         "    sys.exit(main())",
     )

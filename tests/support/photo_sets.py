@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.photo_set import PhotoSet
-from cloakbench.datasets.randomness import generator
 
 TEMPLATE = torch.tensor(ARCFACE_TEMPLATE)
 

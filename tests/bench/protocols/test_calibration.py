@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from cloakbench.bench.protocols import calibration
-from cloakbench.bench.protocols.calibration import add_legacy, calibrate, false_accept_rates
-from cloakbench.bench.statistics import identity_weights, wilson
+from cloakbench.bench.protocols.verification import calibration
+from cloakbench.bench.protocols.verification.calibration import add_legacy, calibrate, false_accept_rates
+from cloakbench.bench.statistics.intervals import identity_weights, wilson
 from cloakbench.models.base import ModelCard
 
 LEGACY = {

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.protocols.base import Mates, Responses
-from cloakbench.bench.protocols.identification import Identification, _search
+from cloakbench.bench.protocols.identification.protocol import Identification, _search
+from cloakbench.bench.protocols.recognition.responses import Mates, Responses
 
 KS = (1, 2, 5)
 
@@ -242,8 +242,9 @@ def test_a_gallery_smaller_than_k_is_a_gap() -> None:
 def test_every_metric_has_a_card_and_columns_are_in_order() -> None:
     protocol = Identification()
     table = protocol.measurements(protocol.records(responses(12, [3, 3], 20)), 10, 0)
-    assert table["metric"].tolist() == list(protocol.cards())
-    assert protocol.cards()["psr_p1_top5_given_clean"].denominator.endswith("that the clean photo hits at Top-5")
+    assert table["metric"].tolist() == [metric.name for metric in protocol.metrics]
+    [described] = [metric for metric in protocol.metrics if metric.name == "psr_p1_top5_given_clean"]
+    assert described.denominator.endswith("that the clean photo hits at Top-5")
     assert len(table) == 12
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.protocols.base import Responses
-from cloakbench.bench.protocols.verification import Verification, far_label
+from cloakbench.bench.protocols.recognition.responses import Responses
+from cloakbench.bench.protocols.verification.protocol import Verification, far_label
 
 
 def responses(seed: int, sizes: list[int], thresholds: dict[float, float]) -> Responses:
@@ -127,7 +127,7 @@ def test_rates_have_readable_labels(far: float, label: str) -> None:
 def test_every_metric_has_a_card_in_order() -> None:
     protocol = Verification()
     table = protocol.measurements(protocol.records(responses(5, [3, 3], THRESHOLDS)), 10, 0)
-    assert table["metric"].tolist() == list(protocol.cards())
+    assert table["metric"].tolist() == [metric.name for metric in protocol.metrics]
 
 
 def test_bad_input_is_named() -> None:

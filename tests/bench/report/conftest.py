@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Example, Results
+from cloakbench.bench.engine.condition import AS_PUBLISHED
+from cloakbench.bench.engine.transforms import Brightness, GaussianBlur, Jpeg
+from cloakbench.bench.report.results import CONDITION_COLUMNS, MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Example, Results
 
 # name, roles, family, backbone, head, stands_for, robust, clean Top-1, how hard it is to transfer to
 MODELS = [
@@ -126,6 +129,8 @@ def build(
         thresholds=_thresholds([target[0] for target in targets]),
         examples=tuple(_example(f"id{i:03d}_p0", methods, max(budgets), i) for i in range(4)),
         setup={"identities": 50, "probes_per_identity": 10, "distractors": 2000, "seed": 0, "resamples": 2000},
+        protocols=protocols(),
+        conditions=conditions(transforms),
     )
 
 
@@ -264,6 +269,35 @@ def _example(image_id: str, methods: tuple[str, ...], epsilon: float, seed: int)
     return Example(image_id, torch.from_numpy(original), protected)
 
 
+_ROOM = "cloakbench.bench.protocols"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "identification": {"_target_": f"{_ROOM}.identification.protocol.Identification", "ks": [1, 5, 10]},
+    "verification": {"_target_": f"{_ROOM}.verification.protocol.Verification", "fars": [0.1, 0.01, 0.001]},
+    "quality": {
+        "_target_": f"{_ROOM}.quality.protocol.Quality",
+        "image_metrics": ["ssim", "ms_ssim_w7", "psnr", "lpips", "l2_255", "linf_255"],
+    },
+}
+
+
+def protocols(settings: dict[str, dict[str, Any]] = SETTINGS) -> pd.DataFrame:
+    """What a run says of its protocols."""
+    titles = {"quality": "Picture quality"}
+    rows = [(key, key, titles.get(key, key.capitalize()), "", json.dumps(one)) for key, one in settings.items()]
+    return pd.DataFrame(rows, columns=list(PROTOCOL_COLUMNS))
+
+
+def conditions(labels: tuple[str, ...]) -> pd.DataFrame:
+    """What a run says of the conditions of its recognisers, such as ``jpeg_75``."""
+    rows: list[tuple[Any, ...]] = [(AS_PUBLISHED.label, AS_PUBLISHED.title, "", math.nan, "", "up")]
+    for label in labels:
+        kind = next(kind for kind in (Jpeg, GaussianBlur, Brightness) if label.startswith(kind.family))
+        strength = float(label.rpartition("_")[2])
+        rows.append((label, kind.title, kind.family, strength, kind.axis, kind.order))
+    named = [(protocol, *row) for protocol in ("identification", "verification") for row in rows]
+    return pd.DataFrame(named, columns=list(CONDITION_COLUMNS))
+
+
 def build_small() -> Results:
     """Two targets, one the surrogate; round numbers, for tables that are compared letter by letter."""
     record = Recorder()
@@ -296,6 +330,8 @@ def build_small() -> Results:
         methods=_methods({"identity", "random_sign", "pgd"}),
         thresholds=pd.DataFrame(),
         setup={"identities": 10, "seed": 0},
+        protocols=protocols(),
+        conditions=conditions(()),
     )
 
 

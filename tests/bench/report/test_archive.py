@@ -6,28 +6,38 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cloakbench.bench import archive
-from cloakbench.bench.archive import is_current, is_finished, load_results, publish, save_results
-from cloakbench.bench.commands import report as command
-from cloakbench.bench.report import writer
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.cli import report as command
+from cloakbench.bench.report import archive, contents, writer
+from cloakbench.bench.report.archive import is_current, is_finished, load_results, publish, save_results
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.store import StoreError
+from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.section import FigureSpec, Reporter, Section
+from cloakbench.bench.store.store import StoreError
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_figure() -> Iterator[None]:
     """Drawing all of them takes seconds and shows nothing here."""
-    others = {name: (lambda _: Skipped("not tested here"), caption) for name, (_, caption) in writer.FIGURES.items()}
+    whole = contents.contents
+
+    def with_one(figure: FigureSpec) -> FigureSpec:
+        shown = figure.name == "psr_bars"
+        return figure if shown else replace(figure, draw=lambda: Skipped("not tested here"))
+
+    def fewer(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:
+        found = whole(measured, reporters)
+        return [replace(one, figures=tuple(with_one(figure) for figure in one.figures)) for one in found]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "FIGURES", others | {"psr_bars": writer.FIGURES["psr_bars"]})
+        patch.setattr(writer, "contents", fewer)
         yield
 
 

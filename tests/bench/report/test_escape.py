@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from cloakbench.bench.progress import track
-from cloakbench.bench.report import escape
-from cloakbench.bench.report.figures import FIGURES
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.core import escape
+from cloakbench.bench.engine.progress import track
+from cloakbench.bench.protocols.identification.figures import transfer_heat_map
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.terminal import summary
 from cloakbench.bench.report.writer import write_report, write_text
 
@@ -95,8 +96,7 @@ def name(request) -> str:
 def write_texts(results, folder: Path) -> Path:
     """A report without its figures, which take most of the time and are looked at apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cloakbench.bench.report.writer.FIGURES", {})
-        patch.setattr("cloakbench.bench.report.writer._FIGURES_OF", {})
+        patch.setattr("cloakbench.bench.report.writer._write_figures", lambda sections, folder: ([], {}))
         write_report(results, folder)
     return folder
 
@@ -146,10 +146,9 @@ def test_figures_show_the_literal_and_warn_of_no_glyph(small, kind, tmp_path):
     name = HOSTILE[kind]
     results = renamed(small, name)
     measured = Measured(results)
-    draw = FIGURES["transfer"][0]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Glyph")
-        drawing = draw(measured)
+        drawing = transfer_heat_map(measured, Ranks("p2", (1, 5)))
         assert isinstance(drawing, Figure)
         drawing.savefig(tmp_path / "figure.png")
     texts = [text for text in drawing.findobj(matplotlib.text.Text) if isinstance(text, matplotlib.text.Text)]

@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report import figure_faces, figures
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.protocols.identification import figures
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.quality import faces
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.section import FigureSpec
+
+RANKS = Ranks("p2", (1, 5, 10))
+
+
+def figures_of(measured: Measured) -> dict[str, FigureSpec]:
+    """File stem to figure, of every protocol of a run."""
+    sections = [section for one in reporters(measured.results) for section in one.sections(measured)]
+    return {figure.name: figure for section in sections for figure in section.figures}
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +31,16 @@ def measured(results) -> Measured:
     return Measured(results)
 
 
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name != "poisoning"])  # test_poisoning has it
+@pytest.mark.parametrize("name", ["psr_bars", "psr_ssim", "budget", "transfer", "robustness", "faces"])
 def test_every_figure_draws(measured, name):
     before = dict(mpl.rcParams)
-    assert isinstance(figures.FIGURES[name][0](measured), Figure)
+    assert isinstance(figures_of(measured)[name].draw(), Figure)
     assert dict(mpl.rcParams) == before
 
 
 def test_missing_data_is_a_reason_not_an_empty_picture(small):
     bare = Measured(small)
-    reasons = {name: draw(bare) for name, (draw, _) in figures.FIGURES.items()}
+    reasons = {name: figure.draw() for name, figure in figures_of(bare).items()}
     assert isinstance(reasons["transfer"], Figure)
     assert reasons["psr_ssim"] == Skipped("identification rates or SSIM were not measured")
     assert reasons["robustness"] == Skipped("the run has no transforms")
@@ -37,7 +49,7 @@ def test_missing_data_is_a_reason_not_an_empty_picture(small):
 
 
 def test_scatter_has_a_point_for_every_complete_method_and_budget(measured):
-    figure = figures.psr_against_ssim(measured)
+    figure = figures.psr_against_ssim(measured, RANKS)
     points = figure.axes[0].containers
     complete = [run for run in measured.runs if measured.black_box_overall("psr_p2_top1", run).ok]
     assert len(points) == len(complete) == 19
@@ -52,7 +64,7 @@ def test_pareto_front_keeps_only_unbeaten_points():
 
 
 def test_heat_map_marks_white_box_and_prints_every_rate(measured):
-    figure = figures.transfer_heat_map(measured)
+    figure = figures.transfer_heat_map(measured, RANKS)
     panel = figure.axes[0]
     assert len(panel.texts) == 11 * 8
     assert sum(patch.get_hatch() is not None for patch in panel.patches) == 9
@@ -60,7 +72,7 @@ def test_heat_map_marks_white_box_and_prints_every_rate(measured):
 
 def test_lines_break_at_gaps(measured):
     """FGSM at 4/255 lost a target on one surrogate: the black-box line has no point there."""
-    panel = figures.budget_curves(measured).axes[0]
+    panel = figures.budget_curves(measured, RANKS).axes[0]
     lines = {tuple(np.isnan(line.get_ydata())) for line in panel.lines if len(line.get_ydata()) == 2}
     assert (True, False) in lines
 
@@ -69,14 +81,14 @@ def test_difference_is_ten_times_about_mid_grey():
     original = np.full((3, 2, 2), 100, np.uint8)
     protected = original.copy()
     protected[0, 0, 0], protected[0, 0, 1], protected[0, 1, 0] = 108, 92, 255
-    assert figure_faces._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
+    assert faces._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
 
 
 def test_face_without_a_protected_photo_is_labelled(measured):
     face = measured.results.examples[0]
     broken = replace(face, protected=dict(list(face.protected.items())[:1]))
     results = replace(measured.results, examples=(face, broken))
-    figure = figure_faces.image_grid(Measured(results))
+    figure = faces.image_grid(Measured(results))
     words = [text.get_text() for axis in figure.axes for text in axis.texts]
     shown = [label for label in face.protected if label != "identity"]
     assert words.count("failed") == len(shown) - len(set(shown) & set(broken.protected))
@@ -84,6 +96,6 @@ def test_face_without_a_protected_photo_is_labelled(measured):
 
 
 def test_pdf_embeds_fonts_and_carries_no_date(measured):
-    content = figure_bytes(figures.transfer_heat_map(measured), ".pdf")
+    content = figure_bytes(figures.transfer_heat_map(measured, RANKS), ".pdf")
     assert b"FontFile2" in content
     assert b"CreationDate" not in content

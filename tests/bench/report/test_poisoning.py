@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report.inputs import MEASUREMENT_COLUMNS, Results
-from cloakbench.bench.report.labels import scenario_name
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
+from cloakbench.bench.protocols.poisoning.report import poisoning_checks, poisoning_table
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.report.poisoning import poisoning_checks, poisoning_figure, poisoning_table
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Results
 from cloakbench.bench.report.table import Number, to_csv, to_markdown
 from cloakbench.bench.report.terminal import summary
 from cloakbench.bench.report.writer import write_report
@@ -49,16 +51,23 @@ def poisoned(results: Results) -> Results:
             add("train_accuracy", method, 1.0, attacker, "standard")
         add("psr_poisoning", method, one / 2, "ir", "standard_unprotected_0.2")
     costs = pd.DataFrame(
-        {"method": ["em_class"], "epsilon_255": [8.0], "surrogate": [""], "scope": ["dataset, poisoning"],
-         "images": [400], "seconds_per_image": [0.1], "forward_per_image": [40.0], "backward_per_image": [39.0],
+        {"method": ["em_class"], "epsilon_255": [8.0], "surrogate": [""], "scope": ["dataset"],
+         "publication": ["poisoning"], "images": [400], "seconds_per_image": [0.1],
+         "forward_per_image": [40.0], "backward_per_image": [39.0],
          "training_seconds": [0.0], "training_passes": [0], "peak_memory_mib": [500.0], "status": ["ok"],
          "converged": ["no"]}
     )  # fmt: skip
+    settings = {"_target_": "cloakbench.bench.protocols.poisoning.protocol.Poisoning", "_recursive_": False}
+    settings |= {"methods": {}, "attackers": {"ir": {}, "mobilefacenet": {}}, "regimes": {"standard": {}}}
+    tracks = pd.DataFrame(
+        [("poisoning", "poisoning", "Poisoning", "poisoning", json.dumps(settings))], columns=list(PROTOCOL_COLUMNS)
+    )
     return replace(
         results,
         measurements=pd.concat([results.measurements, pd.DataFrame(rows)], ignore_index=True),
         costs=pd.concat([results.costs, costs], ignore_index=True),
         setup={**results.setup, "poisoning_identities": 20},
+        protocols=pd.concat([results.protocols, tracks], ignore_index=True),
     )
 
 
@@ -102,9 +111,10 @@ def test_a_failed_attacker_is_a_gap_and_so_is_the_mean(run) -> None:
 
 def test_other_tables_and_means_do_not_see_attackers(run, small) -> None:
     with_track, without = Measured(run), Measured(small)
-    assert with_track.targets == without.targets
+    assert with_track.judges("psr_p2_top1") == without.judges("psr_p2_top1")
+    assert with_track.surrogates == without.surrogates
     assert with_track.runs == without.runs
-    assert with_track.transforms == without.transforms
+    assert with_track.metrics == without.metrics
     assert with_track.absent() == without.absent()
 
 

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cloakbench.bench.report.escape import terminal
-from cloakbench.bench.report.screen import Screen, ScreenFormatter, accept_every_sign, plain
+from cloakbench.bench.core.escape import terminal
+from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign, plain
 from cloakbench.bench.report.terminal import summary
 
 NAMES = ["a[/b]", "[red]x", "old [2]/[bold]r", ":smile:", "été 写真", "a\u3000b", "\u200cنام", "x\\[y]"]

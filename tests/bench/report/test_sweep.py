@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.report.figures import budget_curves
-from cloakbench.bench.report.measured import Measured
-from cloakbench.bench.report.sweep import MixedResultsError, combine
+from cloakbench.bench.protocols.identification.figures import budget_curves
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.sweeps.combine import MixedResultsError, combine
 
 METHODS = ("pgd", "opom_convex_hull")
 
@@ -25,7 +26,7 @@ def test_budgets_become_one_curve(runs):
     combined = combine(runs)
     measured = Measured(combined)
     assert measured.budgets == (2.0, 4.0, 8.0)
-    assert isinstance(budget_curves(measured), Figure)
+    assert isinstance(budget_curves(measured, Ranks("p2", (1, 5))), Figure)
     assert len(combined.models) == len(runs[0].models)
     assert len(combined.thresholds) == len(runs[0].thresholds)
 

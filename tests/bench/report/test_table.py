@@ -10,12 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from cloakbench.bench.report.escape import latex
-from cloakbench.bench.report.measured import Measured
+from cloakbench.bench.core.escape import latex
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.identification.tables import identification_tables
+from cloakbench.bench.protocols.verification.report import thresholds_table
+from cloakbench.bench.report.contents import contents
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table, to_csv, to_latex, to_markdown
-from cloakbench.bench.report.tables import build_tables
-from cloakbench.bench.report.tables_facts import thresholds_table
-from cloakbench.bench.report.tables_rates import identification_tables
 
 GOLDEN_MARKDOWN = """\
 **Protection success rate (PSR, P2), 8/255.** Per cent, higher protects more. P2: gallery of the person's other clean \
@@ -45,37 +48,45 @@ Method & n & Top-1 & Top-5 & Top-1 & Top-5 & Top-1 & Top-5 \\
 """
 
 
+RANKS = Ranks("p2", (1, 5, 10))
+
+
+def all_tables(results: Results) -> list[Table]:
+    sections = contents(Measured(results), reporters(results))
+    return [table for section in sections for table in (*section.tables, *section.linked)]
+
+
 def squeeze(text: str) -> str:
     """Padding is for the eye; compare without it."""
     return re.sub(r" +", " ", re.sub(r"-{2,}", "--", text))
 
 
 def test_markdown_of_a_small_run_is_exactly_this(small):
-    table = identification_tables(Measured(small))[0]
+    table = identification_tables(Measured(small), RANKS, given_clean=False)[0]
     assert squeeze(to_markdown(table)).startswith(squeeze(GOLDEN_MARKDOWN))
 
 
 def test_csv_of_a_small_run_is_exactly_this(small):
-    lines = to_csv(identification_tables(Measured(small))[0]).splitlines()
+    lines = to_csv(identification_tables(Measured(small), RANKS, given_clean=False)[0]).splitlines()
     assert len(lines) == len(GOLDEN_CSV_LINES)
     assert all(line.startswith(golden) for line, golden in zip(lines, GOLDEN_CSV_LINES, strict=True))
 
 
 def test_latex_of_a_small_run_is_exactly_this(small):
-    text = to_latex(identification_tables(Measured(small))[0])
+    text = to_latex(identification_tables(Measured(small), RANKS, given_clean=False)[0])
     assert GOLDEN_LATEX_BODY in text
     assert r"\begin{tabular}{llrrrrrr}" in text
     assert r"PGD & 100 & 100.0$^{\dagger}$ & 20.0$^{\dagger}$ & 50.0 & 10.0 & 50.0{\tiny $\pm$5.0} & " in text
 
 
 def test_rows_of_markdown_align(results):
-    for table in build_tables(Measured(results)):
+    for table in all_tables(results):
         widths = {len(line) for line in to_markdown(table).splitlines() if line.startswith("|")}
         assert len(widths) == 1, table.name
 
 
 def test_csv_rows_have_as_many_fields_as_the_header(results):
-    for table in build_tables(Measured(results)):
+    for table in all_tables(results):
         header, *lines = csv.reader(io.StringIO(to_csv(table)))
         assert len(set(header)) == len(header), table.name
         assert {len(line) for line in lines} == {len(header)}, table.name
@@ -83,7 +94,7 @@ def test_csv_rows_have_as_many_fields_as_the_header(results):
 
 def test_latex_is_well_formed(results):
     """No TeX here: environments close, every row has the columns it declares, nothing special is left unescaped."""
-    for table in build_tables(Measured(results)):
+    for table in all_tables(results):
         text = to_latex(table)
         opened = re.findall(r"\\begin\{(\w+\*?)\}", text)
         assert sorted(opened) == sorted(re.findall(r"\\end\{(\w+\*?)\}", text))

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cloakbench.bench.report.inputs import Results
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import method_name, method_order
-from cloakbench.bench.report.measured import Measured
-from cloakbench.bench.report.sweep_figures import sweep_figures
-from cloakbench.bench.report.sweep_tables import sweep_tables
-from cloakbench.bench.report.sweep_writer import write_sweep
-from cloakbench.bench.report.variants import Job, all_measurements, arrange
+from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.sweeps.figures import sweep_figures
+from cloakbench.bench.report.sweeps.tables import sweep_tables
+from cloakbench.bench.report.sweeps.variants import Job, all_measurements, arrange
+from cloakbench.bench.report.sweeps.writer import write_sweep
 
 Make = Callable[..., Results]
 

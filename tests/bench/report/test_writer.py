@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.report.writer import write_report
-from cloakbench.bench.store import StoreError
+from cloakbench.bench.store.store import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,13 @@ def test_sections_come_in_reading_order(folder):
         "Methods",
         "Identification",
         "Transfer",
+        "Robustness",
         "Verification",
         "Picture quality",
-        "Robustness",
+        "Reported beside measured",
         "Cost",
         "Failures",
+        "Also measured",
         "What the numbers do and do not mean",
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.datasets.layouts.celeba import CelebA
 from cloakbench.datasets.layouts.celeba_hq import CelebAHq
 from cloakbench.datasets.layouts.impersonation import Impersonation

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.datasets.layouts.casia_webface import CasiaWebFace
 from cloakbench.datasets.layouts.celeba import CelebA
 from cloakbench.datasets.layouts.celeba_hq import CelebAHq

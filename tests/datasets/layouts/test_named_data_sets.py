@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.utils import instantiate
 
-from cloakbench.bench.composition import compose_config
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.datasets.photo_set import PhotoSet
 
 from .planted import PLANTED

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from onnx_graphs import END, FIRST, INPUTS, MIDDLE, RELU, SIZE, judged, model, node, photos, saved
 from torch import Tensor, nn
 
-from cloakbench.bench.composition import compose_config
-from cloakbench.bench.recognisers import build_recogniser, fingerprint
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.models.attribute_loading import load_attribute_model
 from cloakbench.models.attributes import AttributeOutput
 from cloakbench.models.backbones.iresnet import IResNet

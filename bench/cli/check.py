@@ -1,0 +1,157 @@
+"""``cloakbench check``: hold methods and recognisers against their contracts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
+from rich.text import Text
+
+from cloakbench.bench.cli.console import wide_console
+from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
+from cloakbench.bench.core.checks import CheckResult
+from cloakbench.bench.core.errors import ConfigError, reason_of
+from cloakbench.bench.core.screen import Screen, plain
+
+_ALL = {"all": ("method", "model"), "methods": ("method",), "models": ("model",)}
+_USAGE = "cloakbench check method=NAME, cloakbench check model=NAME, or cloakbench check all (methods, models)"
+
+
+def main(words: Sequence[str]) -> int:
+    """``cloakbench check method=NAME`` on a tiny network in seconds; ``cloakbench check model=NAME [dataset=...]`` on
+    four images and on faces; ``cloakbench check all``, ``methods`` or ``models``: every method, every embedded model.
+    """
+    config_dirs, rest = split_config_dirs(words)
+    if len(rest) == 1 and rest[0] in _ALL:
+        return _check_all(_ALL[rest[0]], config_dirs)
+    kinds = {word.partition("=")[0] for word in rest} & {"method", "model"}
+    if len(kinds) != 1:
+        raise ConfigError(f"say what to check: {_USAGE}")
+    if kinds == {"method"}:
+        config = compose_config(rest, config_dirs=config_dirs)
+        name, results = config.method_key, _check_method(config)
+    else:
+        name, results = _check_model(words)
+    table = Table(title=plain(f"Conformance of {name}"), box=None, title_justify="left", pad_edge=False)
+    for title in ("check", "result", "detail"):
+        table.add_column(title)
+    for result in results:
+        table.add_row(result.name, _verdict(result.passed, result.skipped), result.detail)
+    wide_console().print(table)
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _verdict(passed: bool, skipped: bool) -> Text:
+    return plain("skipped", "dim") if skipped else plain("passed", "green") if passed else plain("failed", "red")
+
+
+def _check_method(config: DictConfig) -> list[CheckResult]:
+    import torch
+
+    from cloakbench.bench.engine.plan import make_protector
+    from cloakbench.methods.conformance import check_config
+
+    torch.set_num_threads(1)  # many small operations: threads would only wait for each other
+    plain: Any = OmegaConf.to_container(config.method, resolve=True)
+    make_protector(plain, config.method_key, "method")  # a bad setting is one line, not a failed check
+    return check_config(plain)
+
+
+def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
+    import torch
+
+    from cloakbench.bench.recognisers.face_checks import Faces, Judge, check_on_faces
+    from cloakbench.bench.recognisers.session import compose_one_model, faces_of
+    from cloakbench.datasets.base import FaceSet
+    from cloakbench.models.conformance import check_recogniser, smooth_images
+
+    one = compose_one_model(words, "check")
+    results = check_recogniser(one.model, smooth_images(one.config.device))
+    faces = None
+    if not one.no_faces:
+        dataset = faces_of(one)
+        known = [dataset.faces(role) for role in ("reference", "probe") if role in dataset.roles()]
+        if not known:
+            raise ConfigError(f"data set {dataset.name} has no people with several photos")
+        joined = FaceSet(
+            torch.cat([some.images for some in known]),
+            tuple(name for some in known for name in some.image_id),
+            tuple(name for some in known for name in some.identity),
+        )
+        faces = Faces(joined, dataset.faces("distractor") if "distractor" in dataset.roles() else None)
+    judge = Judge(one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed)
+    return one.name, results + check_on_faces(one.model, faces, one.no_faces, judge)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """A whole suite in one line.
+
+    Attributes:
+        passed: no check failed.
+        detail: which failed and why, or why the suite was skipped.
+        skipped: it lacks something that is not here.
+    """
+
+    passed: bool
+    detail: str = ""
+    skipped: bool = False
+
+
+def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
+    """Every method and every embedded recogniser, each after the other whatever came out; a line each, as it ends."""
+    console = wide_console()
+    verdicts = []
+    for group in groups:
+        suite = {"method": _method_verdict, "model": _model_verdict}[group]
+        for name in group_options(group, config_dirs):
+            verdict = _timed(console, group, name, lambda name=name, suite=suite: suite(name, config_dirs))
+            verdicts += [verdict] if verdict is not None else []
+    failed = sum(not verdict.passed for verdict in verdicts)
+    skipped = sum(verdict.skipped for verdict in verdicts)
+    console.print(f"{len(verdicts) - failed - skipped} passed, {skipped} skipped, {failed} failed")
+    return 1 if failed else 0
+
+
+def _timed(console: Screen, group: str, name: str, suite: Callable[[], _Verdict | None]) -> _Verdict | None:
+    begun = time.perf_counter()
+    try:
+        verdict = suite()
+    except Exception as problem:  # a method or network of a user's own may raise anything
+        verdict = _Verdict(passed=False, detail=reason_of(problem))
+    if verdict is not None:
+        told = _verdict(verdict.passed, verdict.skipped)
+        seconds = f"{time.perf_counter() - begun:5.1f} s"
+        line = Text.assemble(plain(f"{group} {name:<32} "), told, plain(f" {seconds}  {verdict.detail}".rstrip()))
+        console.print(line, soft_wrap=True)
+    return verdict
+
+
+def _method_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict:
+    from cloakbench.bench.doctor.preflight import method_lacks
+
+    config = compose_config([f"method={name}"], config_dirs=config_dirs)
+    if missing := method_lacks(config.method):
+        return _Verdict(passed=True, detail="; ".join(map(str, missing)), skipped=True)
+    return _summed(_check_method(config))
+
+
+def _model_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict | None:
+    """The contract of an embedded recogniser, without faces; None for all others, whose weights are not here."""
+    from cloakbench.bench.config.networks import build_recogniser, is_embedded
+    from cloakbench.models.conformance import check_recogniser, smooth_images
+
+    config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
+    if not is_embedded(config):
+        return None
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return _summed(check_recogniser(build_recogniser(plain, name), smooth_images("cpu")))
+
+
+def _summed(results: Sequence[CheckResult]) -> _Verdict:
+    failed = [f"{result.name}: {result.detail}" for result in results if not result.passed]
+    return _Verdict(passed=not failed, detail="; ".join(failed))

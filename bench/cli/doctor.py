@@ -1,0 +1,183 @@
+"""``cloakbench doctor``: the machine, and for each experiment preset whether it can run here, now."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.table import Table
+
+from cloakbench.bench.cli.console import wide_console
+from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
+from cloakbench.bench.core.errors import ConfigError, cause_of
+from cloakbench.bench.core.screen import Screen, plain
+from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
+from cloakbench.bench.doctor.preflight import Lack, Presets, free_bytes, lacks
+from cloakbench.bench.engine.protocol import Protocol
+
+log = logging.getLogger(__name__)
+
+_TIME = {"time=true": True, "time=false": False}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One preset: what it lacks, and what it will take.
+
+    Attributes:
+        name: the preset.
+        lacks: what is missing.
+        photos, disk_bytes: at most; None where only the photos themselves can tell.
+        seconds: estimated for this machine; None when nothing is known.
+        per_photo: the seconds are those of one photo in every cell.
+        unknown: in one word why nothing is known of the time.
+    """
+
+    name: str
+    lacks: Sequence[Lack]
+    photos: int | None = None
+    disk_bytes: int | None = None
+    seconds: float | None = None
+    per_photo: bool = False
+    unknown: str = "-"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the experiment runs; it may still leave gaps."""
+        return not any(lack.blocking for lack in self.lacks)
+
+
+def main(words: Sequence[str]) -> int:
+    """``cloakbench doctor [time=false] [--config-dir DIR]``: nothing is fetched, rendered or written.
+
+    The networks of the presets that can run are built and timed on a batch each; ``time=false`` leaves that out.
+    """
+    config_dirs, rest = split_config_dirs(words)
+    if unknown := [word for word in rest if word not in _TIME]:
+        raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=false and --config-dir DIR")
+    measured = all(_TIME[word] for word in rest)
+    console = wide_console()
+    _print_machine(console)
+    _print_diagnoses(console, diagnose(config_dirs, measured=measured))
+    return 0
+
+
+def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
+    """Every experiment preset; ``measured`` asks for times on this machine."""
+    presets = Presets(group_options("model", config_dirs), group_options("dataset", config_dirs))
+    torch.set_num_threads(1)  # as workers have it; and photos of noise are too small for more
+    estimator = Estimator() if measured else None
+    return [_diagnosis(name, config_dirs, presets, estimator) for name in group_options("experiment", config_dirs)]
+
+
+def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:
+    try:
+        config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
+        missing, disk = lacks(config, presets), disk_bytes(config)
+        photos = _photos(config)
+    except ConfigError as problem:
+        return Diagnosis(name, [Lack(str(problem), "")])
+    untimed = Diagnosis(name, missing, photos, disk)
+    return untimed if estimator is None else _timed(untimed, config, estimator)
+
+
+def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosis:
+    """A diagnosis with its time, or with the word that says why there is none.
+
+    Networks are built for it, so nothing but photos may be missing: weights would be fetched.
+    """
+    if lacking := [lack for lack in one.lacks if lack.about != "photos" and (lack.blocking or lack.about)]:
+        about = {lack.about for lack in lacking}
+        return replace(one, unknown="weights" if "weights" in about else "settings")
+    try:
+        seconds = _seconds(config, estimator)
+        if seconds is not None:
+            return replace(one, seconds=seconds)
+        if _own_photos(config) is None:
+            return replace(one, unknown="photos")
+        return replace(one, seconds=estimator.seconds_per_photo(config), per_photo=True)
+    except Exception as problem:  # a method or network of a user's own may raise anything
+        log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
+        return replace(one, unknown="failed")
+
+
+def _protocols(config: DictConfig) -> dict[str, Protocol]:
+    return {str(key): instantiate(value) for key, value in config.protocols.items()}
+
+
+def _own_photos(config: DictConfig) -> int | None:
+    """Photos of a cell of the protocols that bring their own; None where only the photos themselves can tell."""
+    counts = [one.photos(config, f"protocols.{key}.") for key, one in _protocols(config).items()]
+    return None if None in counts else max((count for count in counts if count is not None), default=0)
+
+
+def _photos(config: DictConfig) -> int | None:
+    """Photos of a cell of the experiment; of its protocols where it has no targets."""
+    return probe_photos(config) if config.targets else _own_photos(config)
+
+
+def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
+    parts = [estimator.seconds(config)]
+    parts += [one.seconds(config, f"protocols.{key}.", estimator) for key, one in _protocols(config).items()]
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def _print_machine(console: Screen) -> None:
+    from cloakbench.bench.engine.environment import describe
+    from cloakbench.bench.engine.pool import available_cores
+    from cloakbench.models.download import offline_switch
+
+    accelerator = describe("cuda" if torch.cuda.is_available() else "cpu")["accelerator"]
+    free_gib = free_bytes(compose_config([])) / 2**30
+    offline = f"; offline ({offline_switch()} is set)" if offline_switch() else ""
+    console.print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, {available_cores()} cores, "
+        f"{accelerator or 'no GPU'}, {free_gib:.0f} GiB free for results{offline}",
+        highlight=False,
+    )
+
+
+def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("experiment", "state", "photos", "disk", "time"):
+        table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
+    table.add_column("what is missing, and how to get it", overflow="fold")
+    for one in diagnoses:
+        blocking = "\n".join(str(lack) for lack in one.lacks if lack.blocking)
+        state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
+        photos = "?" if one.photos is None else str(one.photos)
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one), blocking)
+    console.print(table)
+    for gap in dict.fromkeys(lack for one in diagnoses for lack in one.lacks if not lack.blocking):
+        names = [one.name for one in diagnoses if gap in one.lacks]
+        where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
+        console.print(f"a gap in {where}: {gap}", style="dim")
+    console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
+    console.print(
+        "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "
+        "and a search that may stop early is taken to its end; a word instead says what is missing for it",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "?"
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**29 else f"{size_bytes / 2**20:.0f} MiB"
+
+
+def _duration(one: Diagnosis) -> str:
+    seconds = one.seconds
+    if seconds is None:
+        return one.unknown
+    if one.per_photo:
+        return f"~{seconds:.2g} s/photo"
+    if seconds < 90:
+        return f"~{seconds:.0f} s"
+    return f"~{seconds / 60:.0f} min" if seconds < 5400 else f"~{seconds / 3600:.1f} h"

@@ -1,0 +1,198 @@
+"""``cloakbench list``: what can be named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
+
+from cloakbench.bench.cli.console import wide_console
+from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, split_config_dirs
+from cloakbench.bench.config.flags import nearest
+from cloakbench.bench.config.plug_ins import project, shadowed, sources
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.redaction import without_secrets
+
+_NOTE = "note"
+"""Column that is printed below the table instead of in it."""
+_WIDE = ("paper", "what")
+
+Describe = Callable[..., dict[str, str]]
+"""Columns of a config by its name, its group and the folders of ``--config-dir``."""
+
+
+def main(words: Sequence[str]) -> int:
+    """``cloakbench list [GROUP]``: what can be named on the command line; without a group, the groups.
+
+    A config that cannot be used, of whomever, is a line with the reason and never the end of the list.
+    """
+    config_dirs, rest = split_config_dirs(words)
+    groups = sorted(project().groups())
+    if not rest:
+        return _list_groups(groups, config_dirs)
+    group = next((one for one in groups if rest[0] in (one, _plural(one))), None)
+    if len(rest) != 1 or group is None:
+        plurals = [_plural(one) for one in groups]
+        raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
+    names = group_options(group, config_dirs)
+    describe: Describe = _DESCRIBED.get(group, _plain_columns)
+    if group in ("model", "method"):  # composed together: one at a time they would take half a minute
+        own = sorted(project().names(group))
+        found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
+        describe = partial(describe, found)
+    table, notes = _table(_plural(group), {name: _columns(describe, name, group, config_dirs) for name in names})
+    console = wide_console()
+    console.print(table)
+    for note in [*notes, *shadowed(config_dirs)]:
+        console.print(note, style="dim", soft_wrap=True)
+    return 0
+
+
+def _plural(group: str) -> str:
+    return group if group == "runtime" else f"{group}s"
+
+
+def _list_groups(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("group", style="bold", no_wrap=True)
+    table.add_column("how many", justify="right")
+    table.add_column("names", overflow="fold")
+    for group in groups:
+        names = group_options(group, config_dirs)
+        table.add_row(_plural(group), str(len(names)), ", ".join(names))
+    console = wide_console()
+    console.print(table)
+    console.print("cloakbench list GROUP says more of each", style="dim")
+    return 0
+
+
+def _columns(describe: Describe, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    """The columns of a config, or why there are none."""
+    try:
+        return describe(name, group, config_dirs)
+    except Exception as problem:  # a class of somebody's own may raise anything
+        return {_NOTE: f"cannot be used: {problem}"}
+
+
+def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[str]]:
+    """A table with a row for each name, and the notes below it."""
+    titles = list(dict.fromkeys(title for columns in rows.values() for title in columns if title != _NOTE))
+    notes = [f"{name}: {columns[_NOTE]}" for name, columns in rows.items() if _NOTE in columns]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title, style="bold", no_wrap=True)
+    for column in titles:
+        table.add_column(column, overflow="fold", no_wrap=column not in _WIDE)
+    for name, columns in rows.items():
+        table.add_row(name, *(columns.get(column, "") for column in titles))
+    return table, notes
+
+
+def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    from cloakbench.bench.engine.plan import make_protector
+
+    method = _config(configs, name, group, config_dirs)
+    empty = {"scope": "", "needs": "", "budget": ""}
+    if missing := missing_settings(method):
+        return {**empty, "paper": "a template", _NOTE: f"set {', '.join(missing)}"}
+    config: Any = OmegaConf.to_container(method)
+    try:
+        protector = make_protector(config, name)
+    except ConfigError as problem:
+        return {**empty, "paper": "cannot be built", _NOTE: str(problem)}
+    budget = protector.budget
+    return {
+        "scope": protector.scope,
+        "needs": ", ".join(sorted(protector.needs)) or "-",
+        "budget": f"{budget.norm} {budget.size_255:g}/255" if budget else "-",
+        "paper": _short_citation(protector.paper),
+    }
+
+
+def _config(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> DictConfig:
+    """One of the project's configs, or else somebody's own, which may not compose."""
+    if name in configs:
+        return configs[name]
+    return compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+
+
+def _short_citation(paper: str) -> str:
+    """``Dong et al. 2018`` of a full citation; what has no year stays as it is."""
+    authors, _, rest = paper.partition(",")
+    year = rest.rpartition(" ")[2]
+    return f"{authors} {year}" if year.isdigit() else paper
+
+
+def _absent_file(config: Mapping[str, Any]) -> str:
+    """What to do about the first file of a model that is not there; empty when there is none, or no file at all."""
+    for part in (config.get("weights"), config.get("symbol")):
+        if isinstance(part, Mapping) and part.get("path") and not Path(part["path"]).exists():
+            page = without_secrets(config["card"].get("page") or "its publisher")
+            how = "fetched on first use from" if part.get("urls") else "to be put there by hand; see"
+            return f"{part['path']} is {how} {page}"
+    return ""
+
+
+def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    from cloakbench.bench.config.networks import build_recogniser
+
+    empty = {"family": "", "head": "", "size": "", "clean Top-1": ""}
+    config = _config(configs, name, group, config_dirs)
+    if missing := missing_settings(config):
+        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    if absent := _absent_file(plain):  # nothing is fetched, and no network built, for a list
+        stated = {"family": plain["card"]["family"], "head": plain["card"]["head"]}
+        return {**empty, **stated, "state": "not yet", _NOTE: absent}
+    try:
+        card = build_recogniser(plain, name).card
+    except ValueError as problem:
+        return {**empty, "state": "not yet", _NOTE: str(problem)}
+    clean = "" if card.clean_top1 is None else f"{card.clean_top1:.1%}"
+    return {
+        "family": card.family,
+        "head": card.head,
+        "size": str(card.embedding_size),
+        "clean Top-1": clean,
+        "state": "ready",
+    }
+
+
+def _attribute_model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    from cloakbench.bench.config.networks import build_attribute_model
+
+    empty = {"answers": "", "view": "", "training set": ""}
+    config = compose_config([f"+attribute_model@attribute_model={name}"], config_dirs=config_dirs).attribute_model
+    if missing := missing_settings(config):
+        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        model = build_attribute_model(plain, name)
+    except ValueError as problem:
+        return {**empty, "state": "not yet", _NOTE: str(problem)}
+    return {
+        "answers": ", ".join(f"{output.name} ({len(output.classes) or output.unit})" for output in model.outputs),
+        "view": model.card.view,
+        "training set": model.card.training_set,
+        "state": "ready",
+    }
+
+
+def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    """The first line of the config, which says what it is."""
+    for source in (project(), *sources(config_dirs)):
+        if name in source.names(group):
+            lines = source.text(group, name).splitlines()
+            comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
+            return {"what": comments[0] if comments else ""}
+    return {"what": ""}
+
+
+_DESCRIBED: dict[str, Describe] = {
+    "model": _model_columns,
+    "method": _method_columns,
+    "attribute_model": _attribute_model_columns,
+}

@@ -1,0 +1,234 @@
+"""The ``cloakbench`` command: experiments through Hydra, and a few verbs beside it.
+
+cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
+cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
+cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
+cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
+cloakbench check method=NAME                       run the conformance suite on a method
+cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
+cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
+cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
+cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
+cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
+cloakbench doctor [time=false]                      what can run here, and what is missing
+cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
+cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
+cloakbench perf [people=N]                         our loops against bare loops, as ratios
+
+Flags may stand anywhere:
+  --help, -h               what a command does, and its settings; with settings, what they come to
+  --config-dir DIR, -cd    a folder of your own configs (DIR/method/NAME.yaml, ...); may be given several times
+  --multirun, -m           a sweep over every setting with several values
+  --cfg job, -c job        show the config instead of working; with --resolve, its references filled in
+  --info [TOPIC], -i       where the config comes from: config, defaults, defaults-tree, plugins, searchpath
+  --shell-completion, -sc  completion: eval "$(cloakbench -sc install=bash)"
+  --version
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from cloakbench import __version__
+from cloakbench.bench.cli.environment import read_environment
+from cloakbench.bench.config import flags
+from cloakbench.bench.config.flags import CommandLine, read_command_line
+from cloakbench.bench.core.errors import one_line
+from cloakbench.bench.core.escape import terminal
+from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
+
+if TYPE_CHECKING:
+    from cloakbench.bench.engine.run import Outcome
+
+from cloakbench.bench.core.redaction import without_secrets
+
+log = logging.getLogger("cloakbench")
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells use it."""
+
+CONFIGS = {
+    "": "config",
+    "verify": "verify",
+    "calibrate": "calibrate",
+    "protect": "protect",
+    "export": "export",
+    "zoo": "zoo",
+    "perf": "perf",
+}
+"""The config of each command that has one of its own."""
+
+_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export")
+"""Words with a module of their own in ``bench.cli``."""
+
+_VERBS = (*_COMMANDS, "zoo", "perf", "help")
+_WITH_NAMES = ("report", "list", "check", "help")
+"""Verbs that take plain names."""
+
+_PROBLEMS_MOST = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    accept_every_sign()
+    try:
+        _start_logging(read_environment())
+        return _dispatch(read_command_line(sys.argv[1:] if arguments is None else arguments, _VERBS, _WITH_NAMES))
+    except KeyboardInterrupt:
+        _say("interrupted: finished work is kept, run the same command again to continue")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    except Exception as problem:
+        if os.environ.get("CLOAKBENCH_DEBUG"):
+            raise
+        _say(one_line(problem))
+        return 1
+
+
+def _dispatch(line: CommandLine) -> int:
+    if flags.VERSION in line:
+        sys.stdout.write(f"cloakbench {__version__}\n")
+        return 0
+    if flags.HELP in line or line.verb == "help":
+        sys.stdout.write(_help(line))
+        return 0
+
+    from cloakbench.bench.config.plug_ins import make_importable, shadowed
+
+    make_importable(line.config_dirs)
+    for unused in shadowed(line.config_dirs) if line.config_dirs else ():
+        log.warning("warning: %s", unused)
+    from cloakbench.bench.cli.show import check_hydra_settings, show
+
+    if line.shows:
+        show(line, _config_of(line), _VERBS, CONFIGS)
+        return 0
+    check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
+    if line.verb in _COMMANDS:
+        return importlib.import_module(f"cloakbench.bench.cli.{line.verb}").main(line.plain)
+    return {"zoo": _zoo, "perf": _perf, "": _experiments}[line.verb](line)
+
+
+def _config_of(line: CommandLine) -> str:
+    """Name of the config that a command composes.
+
+    Raises:
+        UsageError: it composes none.
+    """
+    if line.verb in ("check", "fetch"):
+        return "recogniser" if any(word.startswith("model=") for word in line.words) else "config"
+    if line.verb not in CONFIGS and line.verb:
+        raise flags.UsageError(f"cloakbench {line.verb} has no config to show")
+    return CONFIGS[line.verb]
+
+
+def _help(line: CommandLine) -> str:
+    """How a command is called, and the settings it has; what they come to where some are given."""
+    verb = line.verb if line.verb != "help" else next(iter(line.words), "")
+    if verb not in _VERBS and verb:
+        raise flags.UsageError(f"there is no command {verb!r}{flags.nearest(verb, _VERBS)}; see cloakbench --help")
+    if line.words and (verb in CONFIGS or verb in ("check", "fetch")) and line.verb != "help":
+        from omegaconf import OmegaConf
+
+        from cloakbench.bench.config.compose import compose_config
+
+        config = compose_config(line.words, _config_of(line), line.config_dirs)
+        usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
+        return (
+            f"{terminal(usage)}\n\nIts settings, each of which can be set as KEY=VALUE:\n\n{OmegaConf.to_yaml(config)}"
+        )
+    if verb in ("", "help"):
+        return f"{__doc__}\n"
+    usage = "\n".join(row for row in str(__doc__).splitlines() if row.startswith(f"cloakbench {verb} "))
+    settings = resources.files("cloakbench.conf") / f"{CONFIGS.get(verb, verb)}.yaml"
+    return f"{usage}\n\n{settings.read_text(encoding='utf-8')}" if settings.is_file() else f"{usage}\n"
+
+
+def _zoo(line: CommandLine) -> int:
+    from cloakbench.bench.config.compose import compose_config
+    from cloakbench.bench.config.setting_checks import check_values
+    from cloakbench.bench.core.machine import checked_device
+    from cloakbench.models.training.command import run_zoo
+
+    config = compose_config(line.words, "zoo", line.config_dirs)
+    check_values(config)
+    checked_device(config.device, "device")
+    run_zoo(config, Screen(stderr=True))
+    return 0
+
+
+def _perf(line: CommandLine) -> int:
+    from cloakbench.bench.cli.perf import main as perf
+
+    return perf(line.plain)
+
+
+def _experiments(line: CommandLine) -> int:
+    """Run one experiment, or a sweep, through Hydra."""
+    from cloakbench.bench.cli.sweep import run_sweep
+    from cloakbench.bench.config.compose import compose_config
+
+    if flags.MULTIRUN in line:
+        return run_sweep(line.words, line.config_dirs)
+    return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
+
+
+def _one_experiment(config: Any) -> int:
+    if config.runtime.dry_run is True:
+        from cloakbench.bench.engine.dry_run import describe_work
+
+        Screen().path(describe_work(config))
+        return 0
+    from cloakbench.bench.engine.run import run
+
+    outcome = run(config)
+    _show(outcome)
+    for problem in outcome.problems[:_PROBLEMS_MOST]:
+        _say(problem)
+    if len(outcome.problems) > _PROBLEMS_MOST:
+        more = len(outcome.problems) - _PROBLEMS_MOST
+        _say(f"and {more} more: see {outcome.folder / 'report.md'} and {outcome.folder / 'manifest.csv'}")
+    if outcome.problems:
+        _say(
+            "everything else is done and kept: mend the cause and run the same command again; work of a method that "
+            "failed is tried again with runtime.retry_failed=true"
+        )
+    return 1 if outcome.problems else 0
+
+
+def _show(outcome: Outcome) -> None:
+    from cloakbench.bench.report.terminal import summary
+
+    screen = Screen()
+    screen.print(summary(outcome.results))
+    screen.path(f"Report {'unchanged' if outcome.reused else 'written'}: {outcome.folder / 'report.md'}")
+
+
+def _start_logging(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(ScreenFormatter("%(message)s"))
+    handler.setLevel(level)  # the run's own log file takes more than the screen
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for chatty in ("matplotlib", "fontTools", "PIL"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has enough; nothing more may be written, also not at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"error: {terminal(without_secrets(line))}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+"""``cloakbench perf``: the cost of methods beyond the network passes that they cannot avoid.
+
+Every ratio compares two things run in turn in one process on the same model and photos, and is the median over the
+turns, so that a slow moment of the machine hits both. The models are the largest of the embedded zoo
+and, for the two loops, one of a more usual size, beside whose passes everything else is small. Memory is kept
+between steps as in a run (`cloakbench.bench.engine.malloc`), for both sides alike.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from cloakbench.bench.cli.console import wide_console
+from cloakbench.bench.config.compose import compose_config, split_config_dirs
+from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.engine.malloc import keep_freed_memory
+from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.recognition.responses import Responses
+from cloakbench.methods.base import Protector, without_title
+from cloakbench.methods.context import NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+REFERENCES = 10
+MODEL = "cosface_ir50"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One row: seconds of ours and of what it is compared with, their ratio and the bar it has to stay under.
+
+    ``ratio`` is the median of the ratios of neighbouring runs; None, with the reason in ``note``, when there is none.
+    """
+
+    name: str
+    ours_seconds: float | None
+    other_seconds: float | None
+    ratio: float | None
+    bar: float | None
+    note: str = ""
+
+
+def run_perf(people: int = 10, photos: int = 32, repeats: int = 5, device: str = "cpu") -> list[Ratio]:
+    """Measure every section.
+
+    Args:
+        people: identities in the OPOM and hull sections; the growth section goes from these to ten times as many.
+        photos: batch of the image-scope sections.
+        repeats: alternating runs, after one of each to warm up.
+        device: where to run.
+    """
+    place = torch.device(device)
+    model, larger = _embedded_recogniser().to(place), _half_width_recogniser().to(place)
+    context, larger_context = (
+        ProtectContext({NetworkKind.RECOGNISER: (one,)}, device=place) for one in (model, larger)
+    )
+    few = max(1, repeats // 2)
+    return [
+        _pgd_over_bare_loop(model, context, photos, repeats),
+        _pgd_over_bare_loop(larger, larger_context, max(1, photos // 4), few),
+        _opom_over_bare_loop(model, context, people, repeats),
+        _opom_over_bare_loop(larger, larger_context, max(1, people // 10), few),
+        _pgd_over_foolbox(model, context, photos, repeats),
+        _hulls_over_one_at_a_time(people, repeats, place),
+        _growth_with_people(context, people, repeats),
+        _growth_with_gallery(repeats, place),
+    ]
+
+
+def _pgd_over_bare_loop(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
+    crowd = _crowd(photos, 1, context.device)
+    method = _method("pgd")
+
+    def bare() -> None:
+        with torch.no_grad():
+            anchors = model.embed(crowd.images)
+        _bare_passes(model, crowd.images, anchors, steps=10)
+
+    name = f"PGD / bare loop, {model.card.name}"
+    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
+
+
+def _opom_over_bare_loop(model: Recogniser, context: ProtectContext, people: int, repeats: int) -> Ratio:
+    crowd = _crowd(people, people, context.device)
+    assert crowd.references is not None
+    photos = crowd.references.flatten(0, 1)
+    method = _method("opom_convex_hull")
+
+    def bare() -> None:
+        with torch.no_grad():
+            anchors = model.embed(photos)
+        _bare_passes(model, photos, anchors, steps=16)
+
+    name = f"OPOM-ConvexHull / bare loop, {model.card.name}"
+    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
+
+
+def _pgd_over_foolbox(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
+    name = "PGD / foolbox LinfPGD"
+    if importlib.util.find_spec("foolbox") is None:
+        return Ratio(name, None, None, None, 1.0, "foolbox is not installed (extra: peers)")
+    from foolbox.attacks import LinfPGD
+    from foolbox.criteria import Misclassification
+    from foolbox.models.pytorch import PyTorchModel
+
+    class EmbeddingPGD(LinfPGD):
+        """foolbox's own loop with our loss in place of cross-entropy."""
+
+        def get_loss_fn(self, model, labels):
+            return lambda inputs: (model(inputs) - labels).square().sum()
+
+    crowd = _crowd(photos, 1, context.device)
+    method = _method("pgd")
+    wrapped = PyTorchModel(model, bounds=(0, 1), device=context.device)
+    attack = EmbeddingPGD(abs_stepsize=1.5 * 8 / 255 / 10, steps=10, random_start=True)
+
+    def peer() -> None:
+        with torch.no_grad():
+            anchors = model.embed(crowd.images)
+        # `run` is the bare attack; calling the object would add a forward pass to judge success.
+        attack.run(wrapped, crowd.images, Misclassification(anchors), epsilon=8 / 255)
+
+    note = "ours also rounds, checks and measures"
+    return _compare(name, lambda: method.protect(crowd, context), peer, repeats, context, bar=1.0, note=note)
+
+
+def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -> Ratio:
+    solve = get_method("cloakbench.methods.parts.hulls.convex_weights")
+    stream = torch.Generator().manual_seed(0)
+    common = torch.randn(people, 1, 128, generator=stream)
+    points = F.normalize(common + 0.5 * torch.randn(people, REFERENCES, 128, generator=stream), dim=-1)
+    queries = F.normalize(points + 0.05 * torch.randn(points.shape, generator=stream), dim=-1)
+    points, queries = points.to(device), queries.to(device)
+
+    def one_at_a_time() -> None:
+        for person in range(people):
+            for photo in range(REFERENCES):
+                solve(points[person : person + 1], queries[person : person + 1, photo : photo + 1])
+
+    name = f"{people} x {REFERENCES} convex hulls: batched / one at a time"
+    return _compare(
+        name, lambda: solve(points, queries), one_at_a_time, repeats, ProtectContext(device=device), bar=1.0
+    )
+
+
+def _growth_with_people(context: ProtectContext, people: int, repeats: int) -> Ratio:
+    few, many = _crowd(people, people, context.device), _crowd(10 * people, 10 * people, context.device)
+    # Fewer steps than usual, one of them with the hull: growth does not depend on how many there are.
+    method = _method("opom_convex_hull", steps=2, objective={"warmup_steps": 1})
+    rounds = max(1, repeats // 2)
+
+    def chunks() -> None:
+        """Ten times the people, as the plan gives them: in chunks of the same size."""
+        references = many.require_references()
+        for start in range(0, 10 * people, people):
+            rows = slice(start, start + people)
+            method.protect(
+                PhotoBatch(
+                    many.images[rows],
+                    many.image_id[rows],
+                    few.owner,
+                    many.identities[rows],
+                    references[rows],
+                    many.reference_id[rows],
+                ),
+                context,
+            )
+
+    name = f"OPOM-ConvexHull, {10 * people} / {people} people"
+    return _compare(name, chunks, lambda: method.protect(few, context), rounds, context, bar=10.5)
+
+
+def _growth_with_gallery(repeats: int, device: torch.device) -> Ratio:
+    """Rank counting for 200 probes, clean and protected; what does not grow with the gallery is paid once."""
+    stream = torch.Generator().manual_seed(0)
+    probes, large = (F.normalize(torch.randn(size, 128, generator=stream), dim=-1) for size in (200, 100_000))
+    identity = torch.arange(200) % 20
+    names = [f"photo{row}" for row in range(200)]
+    protocol = Identification()
+
+    def search(gallery: Tensor) -> None:
+        protocol.records(Responses(probes, probes, identity, names, gallery=gallery))
+
+    name = "identification, gallery 100,000 / 1,000"
+    context = ProtectContext(device=device)
+    rounds = max(1, repeats // 2)
+    return _compare(name, lambda: search(large), lambda: search(large[:1000]), rounds, context, bar=100.0)
+
+
+def _bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
+    # Away from the neighbour's anchor: at its own a photo has a zero gradient, and layers run faster on zeros.
+    anchors = anchors.roll(1, dims=0)
+    for _ in range(steps):
+        leaf = images.detach().requires_grad_()
+        loss = (model.embed(leaf) - anchors).square().sum()
+        torch.autograd.grad(loss, leaf)
+
+
+def _compare(
+    name: str,
+    ours: Callable[[], object],
+    other: Callable[[], object],
+    repeats: int,
+    context: ProtectContext,
+    *,
+    bar: float,
+    note: str = "",
+) -> Ratio:
+    """Alternate ``ours`` and ``other``; the second of each pair goes first in the next."""
+    for warm_up in (ours, other):
+        warm_up()
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(repeats):
+        for is_ours in (True, False) if turn % 2 == 0 else (False, True):
+            times[is_ours].append(_seconds(ours if is_ours else other, context.device))
+    ratio = statistics.median(mine / theirs for mine, theirs in zip(times[True], times[False], strict=True))
+    return Ratio(name, statistics.median(times[True]), statistics.median(times[False]), ratio, bar, note)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _method(name: str, **changes: Any) -> Protector:
+    """The method as its file under ``conf/method`` sets it, with some keys changed."""
+    text = (resources.files("cloakbench.conf") / "method" / f"{name}.yaml").read_text()
+    config: Any = OmegaConf.to_container(OmegaConf.create(text))
+    return instantiate(without_title(config), **changes)
+
+
+def _crowd(photos: int, people: int, device: torch.device) -> PhotoBatch:
+    """Random photos: what they show does not change what a pass costs."""
+    stream = torch.Generator().manual_seed(0)
+    identities = tuple(f"person{i}" for i in range(people))
+    return PhotoBatch(
+        images=torch.rand(photos, 3, 112, 112, generator=stream).to(device),
+        image_id=tuple(f"photo{i}" for i in range(photos)),
+        owner=(torch.arange(photos) % people).to(device),
+        identities=identities,
+        references=torch.rand(people, REFERENCES, 3, 112, 112, generator=stream).to(device),
+        reference_id=tuple(tuple(f"{who}-{i}" for i in range(REFERENCES)) for who in identities),
+    )
+
+
+def _embedded_recogniser() -> Recogniser:
+    """The largest member of the embedded zoo."""
+    config = compose_config([f"model@surrogate={MODEL}"]).surrogate
+    return build_recogniser(OmegaConf.to_container(config, resolve=True), MODEL)  # type: ignore[arg-type]
+
+
+def _half_width_recogniser() -> Recogniser:
+    """IResNet-18 at half width, untrained: nearer to the networks of the papers, and still bearable on a CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        build = get_method("cloakbench.models.backbones.iresnet.IResNet")
+        network = build([2, 2, 2, 2], channels=[32, 64, 128, 256])
+    return Recogniser(
+        network, InputSpec(), ModelCard("half-width IResNet-18", "ir", "IResNet", "none", "none", 512, "")
+    )
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    check_values(config)
+    checked_device(config.device, "device")
+    return {key: config[key] for key in ("people", "photos", "repeats", "device")}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status is 1 when a bar is missed. ``conf/perf.yaml`` says what can be set."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    from rich.table import Table
+
+    config_dirs, overrides = split_config_dirs(words or [])
+    rows = run_perf(**_settings(compose_config(overrides, "perf", config_dirs)))
+    table = Table("comparison", "ours s", "other s", "ratio", "bar", "", title="Wall time")
+    for row in rows:
+        numbers = [f"{value:.3f}" if value is not None else "-" for value in (row.ours_seconds, row.other_seconds)]
+        ratio = "-" if row.ratio is None else f"{row.ratio:.3f}"
+        missed = row.ratio is not None and row.bar is not None and row.ratio > row.bar
+        table.add_row(row.name, *numbers, ratio, f"<= {row.bar}", "MISSED " * missed + row.note)
+    wide_console().print(table)
+    return int(any(row.ratio is not None and row.bar is not None and row.ratio > row.bar for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,0 @@
-"""One module per word of the command line; each has ``main(words) -> exit status``."""

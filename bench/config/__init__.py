@@ -1,0 +1,1 @@
+"""From words and YAML to a checked config and the parts it describes."""

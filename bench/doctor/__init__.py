@@ -1,0 +1,1 @@
+"""``cloakbench doctor``: what an experiment needs, and how long it will take."""

@@ -1,0 +1,118 @@
+"""Pass counts: network passes of a method per photo, counted on photos of noise and a network that costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.engine.plan import make_protector
+from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.context import NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+_LOOPS = ("max_rounds", "outer_steps", "steps")
+"""Settings that count the repetitions of a search; the outermost first."""
+_COUNTED = (2, 4)
+"""Repetitions that are really run; passes grow by as much with every further one."""
+NETWORK = "network"
+"""The setting under which a method, or an attacker, has the classifier that it trains."""
+
+
+def forecast_passes(
+    method: Mapping[str, Any], key: str, probes: int, references: int, *, surrogates: int = 1
+) -> tuple[float, float]:
+    """As `count_passes`, in a fraction of the time: long searches are followed from two short ones, to their end.
+
+    A search that may stop early is taken to go on to its bound, and trainings for everybody are left out.
+
+    Raises:
+        ValueError: the method cannot work on the photos of noise.
+    """
+    short: dict[str, Any] = {**method}
+    for name, value in (("epochs", 1), ("stop_error", None), (NETWORK, _STAND_IN_CLASSIFIER)):
+        if name in short:
+            short[name] = value
+    loop = next((name for name in _LOOPS if isinstance(short.get(name), int) and short[name] > _COUNTED[-1]), None)
+    if loop is None:
+        return count_passes(short, key, probes, references, surrogates=surrogates)
+    less, more = (
+        count_passes({**short, loop: count}, key, probes, references, surrogates=surrogates) for count in _COUNTED
+    )
+    further = (short[loop] - _COUNTED[0]) / (_COUNTED[1] - _COUNTED[0])
+    forward, backward = (some + further * (many - some) for some, many in zip(less, more, strict=True))
+    return forward, backward
+
+
+class StandInClassifier(nn.Module):
+    """A classifier of people that costs next to nothing, made as `cloakbench.models.classifier.Classifier` is."""
+
+    def __init__(self, *, classes: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.AvgPool2d(size[0] // 4), nn.Flatten(), nn.Linear(48, classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)
+
+
+_STAND_IN_CLASSIFIER = {"_target_": f"{__name__}.StandInClassifier", "_partial_": True}
+
+
+def count_passes(
+    method: Mapping[str, Any], key: str, probes: int, references: int, *, surrogates: int = 1
+) -> tuple[float, float]:
+    """Forward and backward passes per photo of a method, counted on one person with tiny photos of noise.
+
+    Raises:
+        ValueError: the method cannot work on them.
+    """
+    protector = make_protector(method, key)
+    context = ProtectContext({NetworkKind.RECOGNISER: tuple(_stand_in() for _ in range(surrogates))}, _others())
+    context = replace(context, trained=protector.run_training(context).tensors)
+    protected = protector.protect(_person(probes, references), context)
+    return protected.cost.forward_images / probes, protected.cost.backward_images / probes
+
+
+_SIDE = 32
+_OTHERS = 24
+"""More people than any method of ours chooses from."""
+
+
+def _noise(count: int, name: str) -> torch.Tensor:
+    return torch.rand(count, 3, _SIDE, _SIDE, generator=generator("forecast", name))
+
+
+def _person(probes: int, references: int) -> PhotoBatch:
+    return PhotoBatch(
+        images=_noise(probes, "probes"),
+        image_id=tuple(f"probe-{number}" for number in range(probes)),
+        owner=torch.zeros(probes, dtype=torch.long),
+        identities=("person",),
+        references=_noise(references, "references")[None],
+        reference_id=(tuple(f"reference-{number}" for number in range(references)),),
+        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(probes, 1, 1),
+        aim_photos=_noise(1, "target"),
+    )
+
+
+def _others() -> FaceSet:
+    people = tuple(f"other-{number // 2}" for number in range(2 * _OTHERS))
+    names = tuple(f"{name}-{number % 2}" for number, name in enumerate(people))
+    return FaceSet((_noise(len(names), "others") * 255).to(torch.uint8), names, people)
+
+
+def _stand_in() -> Recogniser:
+    """A recogniser that costs next to nothing, with a convolution for methods that act on one."""
+    with torch.device("meta"):
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, 4, 1), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 8)
+        )
+    stream = generator("forecast", "stand-in")
+    state = {name: torch.randn(value.shape, generator=stream) for name, value in network.state_dict().items()}
+    network.load_state_dict(state, assign=True)
+    return Recogniser(network, InputSpec((_SIDE, _SIDE)), ModelCard("stand-in", "", "", "", "", 8, ""))

@@ -1,0 +1,254 @@
+"""Preflight: what an experiment needs that is not here (settings, weights, data, packages, room). Fetches nothing.
+
+Weight files are looked for by name and checked by digest; no network is built, no photo opened, no face rendered.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.utils import get_class, get_method, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from cloakbench.bench.config.compose import missing_settings
+from cloakbench.bench.config.networks import is_embedded
+from cloakbench.bench.core.errors import ConfigError, cause_of
+from cloakbench.bench.core.redaction import bare_address
+from cloakbench.bench.doctor.estimate import disk_bytes
+from cloakbench.bench.engine.plan import Cell, build_cells
+from cloakbench.models.download import offline_switch
+from cloakbench.models.weight_file import WeightError, WeightFile
+from cloakbench.models.zoo import read_card, read_weights
+
+_PACKAGE_OF = {
+    "cloakbench.datasets.detection.Mtcnn": ("facenet_pytorch", "detect"),
+    "cloakbench.models.frbench.load_frbench": ("frbench", "frbench"),
+}
+"""What is imported only when it is used: target to package and to the extra that brings it."""
+_LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that is not here.
+
+    Attributes:
+        what: what is missing.
+        remedy: the command, setting or page that gets it.
+        blocking: the experiment cannot run without it; otherwise its tables have a gap.
+        about: ``photos`` or ``weights`` where it is one of these.
+    """
+
+    what: str
+    remedy: str
+    blocking: bool = True
+    about: Literal["", "photos", "weights"] = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}" if self.remedy else self.what
+
+
+@dataclass(frozen=True)
+class Presets:
+    """Names that ``cloakbench fetch`` knows."""
+
+    models: Sequence[str]
+    datasets: Sequence[str]
+
+
+def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
+    """Everything that an experiment lacks, each once."""
+    cells, refusal = _cells(config)
+    found = [
+        *(Lack(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
+        *([Lack(refusal, "")] if refusal else []),
+        *_dataset_lacks(config.dataset, presets),
+        *(lack for model in _models(config) for lack in _model_lacks(model, presets)),
+        *_machine_lacks(config, disk_bytes(config, cells)),
+        *_protocol_lacks(config),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def method_lacks(method: DictConfig) -> list[Lack]:
+    """What a method lacks by itself: settings, files it reads, packages."""
+    if missing := missing_settings(method):
+        return [Lack(f"{key} is not set", f"method.{key}=...") for key in missing]
+    plain: Any = OmegaConf.to_container(method, resolve=True)
+    files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
+    absent = [
+        Lack(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
+        for path in files
+        if not path.is_file()
+    ]
+    return [*absent, *_package_lacks(plain)]
+
+
+def _models(config: DictConfig) -> list[DictConfig]:
+    """Every different part of the config that is a trained network, wherever it stands.
+
+    A surrogate or target chosen on its own stands for the list of them.
+    """
+    replaced = {many for one, many in (("surrogate", "surrogates"), ("target", "targets")) if config[one] is not None}
+    models = [model for key in config if key not in replaced for model in _models_at(config, key)]
+    return list({OmegaConf.to_yaml(model): model for model in models}.values())
+
+
+def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig]:
+    if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
+        return
+    node = parent[key]
+    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or is_embedded(node)):
+        yield node
+    elif isinstance(node, DictConfig | ListConfig):
+        for below in node if isinstance(node, DictConfig) else range(len(node)):
+            yield from _models_at(node, below)
+
+
+def _cells(config: DictConfig) -> tuple[list[Cell], str]:
+    """The cells of an experiment, or why it has none; without targets they are those of protocols, who check them."""
+    if not config.targets:
+        return [], ""
+    try:
+        return build_cells(config), ""
+    except ConfigError as problem:
+        return [], str(problem)
+
+
+def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
+    if missing_settings(model):
+        return  # reported with the settings
+    plain: Any = OmegaConf.to_container(model, resolve=True)
+    yield from _package_lacks(plain)
+    if is_embedded(plain):
+        folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
+        try:
+            read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)
+        except WeightError as problem:
+            yield Lack(str(problem), "", about="weights")
+    for node in _nodes(plain):
+        if node["_target_"].endswith(".WeightFile"):
+            yield from _weight_lacks(instantiate(node), plain, presets)
+
+
+def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Presets) -> Iterator[Lack]:
+    name, place = str(model.get("name", "a network")), weights.place
+    if place.suffix == ".onnx" and find_spec("onnx") is None:
+        yield Lack("package onnx", "pip install 'cloakbench[onnx]'")
+    if place.exists():
+        if weights.sha256 is not None:  # without one, looking would already be the first use
+            try:
+                weights.resolve()
+            except WeightError as problem:
+                yield Lack(f"weights of {name}: {problem}", "", about="weights")
+        return
+    card = model.get("card")
+    page = str(card.get("page", "")) if isinstance(card, Mapping) else ""
+    switch = offline_switch()
+    if not weights.urls or switch:
+        why = f" (offline: {switch} is set)" if weights.urls else ""
+        source = bare_address(page or next(iter(weights.urls), ""))
+        remedy = f"put them at {place}" + (f", from {source}" if source else "")
+        yield Lack(f"weights of {name}{why}", remedy, about="weights")
+    elif name in presets.models:
+        yield Lack(f"weights of {name}", f"cloakbench fetch model={name}", about="weights")
+    else:
+        remedy = f"the run fetches {bare_address(weights.urls[0])}"
+        yield Lack(f"weights of {name}", remedy, blocking=False, about="weights")
+
+
+def _dataset_lacks(dataset: DictConfig, presets: Presets) -> Iterator[Lack]:
+    layout = _layout(dataset)
+    if OmegaConf.is_missing(dataset, "root"):
+        folder = getattr(layout, "folder", "<identity>/<photo>")
+        yield Lack("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}", about="photos")
+    if dataset.get("aligned") is not True:
+        yield from _package_lacks(OmegaConf.to_container(dataset, resolve=False))
+    if missing_settings(dataset):
+        return
+    root = Path(str(dataset.root)).expanduser() if dataset.get("root") is not None else None
+    if root is not None and not (root.is_dir() and any(root.iterdir())):
+        yield _data_lack(dataset, layout, root, presets)
+        return
+    try:
+        instantiate(dataset)
+    except Exception as problem:  # a data set of a user's own may raise anything
+        yield Lack(f"data set: {cause_of(problem)}", "")
+
+
+def _layout(dataset: DictConfig) -> type | None:
+    """The class that knows how the data set lies on disk, for its published facts."""
+    layout = dataset.get("layout")
+    if not isinstance(layout, DictConfig) or "_target_" not in layout:
+        return None
+    try:
+        return get_class(layout._target_)
+    except Exception:  # Hydra's own and import errors; building the data set will say it
+        return None
+
+
+def _data_lack(dataset: DictConfig, layout: type | None, root: Path, presets: Presets) -> Lack:
+    size = f" (about {layout.disk_gib:g} GiB)" if layout is not None and hasattr(layout, "disk_gib") else ""
+    what = f"photos in {root}{size}"
+    if getattr(layout, "files", ()) and dataset.name in presets.datasets:
+        return Lack(what, f"cloakbench fetch dataset={dataset.name}", about="photos")
+    if page := getattr(layout, "page", ""):
+        return Lack(what, f"{page}; put {getattr(layout, 'folder', 'the photos')} there", about="photos")
+    return Lack(what, "put photos there, or set dataset.root", about="photos")
+
+
+def _machine_lacks(config: DictConfig, expected: int | None) -> Iterator[Lack]:
+    import torch
+
+    if str(config.runtime.device).startswith("cuda") and not torch.cuda.is_available():
+        yield Lack("a CUDA device", "runtime=cpu")
+    free = free_bytes(config)
+    if expected is not None and expected > free:
+        yield Lack(
+            f"disk: {expected / 2**30:.1f} GiB, and {free / 2**30:.1f} are free", "paths.results=FOLDER elsewhere"
+        )
+
+
+def free_bytes(config: DictConfig) -> int:
+    """Free space where the results go."""
+    folder = Path(config.paths.results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _protocol_lacks(config: DictConfig) -> Iterator[Lack]:
+    for value in config.protocols.values():
+        if not missing_settings(value):
+            yield from (Lack(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
+
+
+def _package_lacks(config: Any) -> Iterator[Lack]:
+    for node in _nodes(config):
+        target = str(node["_target_"])
+        package, extra = _PACKAGE_OF.get(target, ("", ""))
+        if package and find_spec(package) is None:
+            yield Lack(f"package {package}", f"pip install 'cloakbench[{extra}]'")
+        elif not package and target != "???":
+            try:
+                get_method(target)
+            except Exception as problem:
+                yield Lack(f"{target} cannot be imported: {cause_of(problem)}", "")
+
+
+def _nodes(config: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a config that is built from a ``_target_``, the outermost first."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield config
+        for value in config.values():
+            yield from _nodes(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _nodes(value)

@@ -1,0 +1,271 @@
+"""Collecting: what is stored of an experiment as the tidy frames that reports are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
+from cloakbench.bench.core.status import METHOD_FAILED, OK
+from cloakbench.bench.engine.costs import cost_rows
+from cloakbench.bench.engine.described import condition_frame, protocol_frame
+from cloakbench.bench.engine.experiment import Asked, Experiment
+from cloakbench.bench.engine.jobs import CellJob, answer_key
+from cloakbench.bench.engine.limits import Limit
+from cloakbench.bench.engine.plan import Cell
+from cloakbench.bench.engine.publication import PROBES, Publication
+from cloakbench.bench.engine.run_status import RunStatus
+from cloakbench.bench.engine.scoring import ScoreJob
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
+from cloakbench.bench.store.store import EntryGoneError
+
+
+def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob]) -> tuple[Results, list[str]]:
+    """Results of an experiment from the store alone, and what its judges failed at, a line each.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
+    """
+    asked = {(one.key, one.publication.name): one for one in experiment.asked}
+    rates = [_rates(experiment, status, asked[job.protocol, job.publication], job) for job in jobs]
+    measurements = pd.concat(rates, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
+    measurements["note"] = [without_secrets(note) if isinstance(note, str) else note for note in measurements["note"]]
+    cells = [cell for one in experiment.publications.values() for cell in one.cells]
+    results = Results(
+        name=experiment.config.name,
+        dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
+        manifest_sha256=experiment.manifest_digest,
+        measurements=measurements,
+        models=_models(experiment),
+        methods=_methods(cells),
+        costs=pd.DataFrame([row for one in experiment.publications.values() for row in cost_rows(status, one)]),
+        thresholds=_named_frame(experiment, jobs, "thresholds"),
+        examples=_examples(experiment, status),
+        setup={
+            "description": without_secrets(experiment.config.description),
+            **_sizes(experiment),
+            **_subsets(experiment),
+            **_further_setup(experiment),
+            "seed": experiment.config.seed,
+            "resamples": experiment.config.statistics.resamples,
+        },
+        protocols=protocol_frame(experiment),
+        conditions=condition_frame(experiment),
+    )
+    return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
+
+
+def _further_setup(experiment: Experiment) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for asked in experiment.asked:
+        told |= asked.protocol.setup(experiment.planning, asked.publication)
+    return told
+
+
+def read_records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> dict[str, pd.DataFrame]:
+    """Per-photo records of every cell, judge and condition, by protocol."""
+    asked = {(one.key, one.publication.name): one for one in experiment.asked}
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for job in jobs:
+        one = asked[job.protocol, job.publication]
+        if not one.protocol.every_publication:
+            records = _name_cells(one.publication, _read(experiment, "records", job.key), job)
+            frames.setdefault(one.label, []).append(records.drop(columns=["cell"]))
+    return {name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()}
+
+
+def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:
+    """The measurements of a score with the axes of the experiment."""
+    publication, judge = asked.publication, job.judge
+    rates = _name_cells(publication, _read(experiment, "measurements", job.key), job).assign(protocol=asked.label)
+    rates = _with_reasons(rates, np.array([status.photo_reasons(units) for units in publication.units], dtype=object))
+    white_box = [not judge.networks.isdisjoint(cell.surrogates) for cell in publication.cells]
+    cards = experiment.cards
+    same_family = [
+        not white and any(cards[key].family == judge.family for key in cell.surrogates)
+        for white, cell in zip(white_box, publication.cells, strict=True)
+    ]
+    place = rates["cell"].to_numpy()
+    return rates.assign(white_box=np.array(white_box)[place], same_family=np.array(same_family)[place])
+
+
+def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
+    """Rows from which photos are missing say why, where the method said it; ``reasons`` by number of the cell."""
+    why = reasons[rates["cell"].to_numpy()]
+    failed = (rates["n_failed"].fillna(0) > 0) & rates["status"].isin([OK, METHOD_FAILED])
+    said = np.array([bool(reason) for reason in why]) & failed.to_numpy()
+    notes = [
+        "; ".join(part for part in (note, reason) if isinstance(part, str) and part) if told else note
+        for note, reason, told in zip(rates["note"], why, said, strict=True)
+    ]
+    return rates.assign(note=notes)
+
+
+def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) -> pd.DataFrame:
+    """Add the axes of the experiment to rows that know only their cell's number."""
+    place = frame["cell"].to_numpy()
+    cells = publication.cells
+    return frame.assign(
+        method=np.array([cell.method for cell in cells], dtype=object)[place],
+        epsilon_255=np.array([cell.epsilon_255 for cell in cells])[place],
+        surrogate=np.array([cell.surrogate for cell in cells], dtype=object)[place],
+        target=job.judge.name,
+        transform=job.conditions[0].label,
+    )
+
+
+def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
+    """A further frame of protocols, from every judge's clean answers."""
+    frames = [
+        _read(experiment, name, job.key).assign(target=job.judge.name)
+        for job in jobs
+        if name in job.frames and job.conditions[0].is_plain
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["target", "far"])
+
+
+def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
+    """One line per judge that did not answer for photos that their method had finished."""
+    probes = experiment.publications.get(PROBES)
+    labels = [one.label for one in experiment.asked if one.publication is probes and one.judges[0][0].name]
+    if probes is None or not labels:
+        return
+    rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos
+    rates = rates.loc[rates["metric"] == rates["metric"].min()]
+    planned = {
+        (cell.method, str(cell.epsilon_255), cell.surrogate): status.lost(units)
+        for cell, units in zip(probes.cells, probes.units, strict=True)
+    }
+    lost: dict[str, int] = {}
+    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
+    for method, epsilon_255, surrogate, judge, failed in zip(*columns, strict=True):
+        by_judge = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
+        lost[judge] = max(lost.get(judge, 0), by_judge)
+    for judge, count in lost.items():
+        if count:
+            yield f"target {judge} returned NaN for {count} photos of a cell: check its weights, mean and std"
+
+
+def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
+    """One line per answer about a whole cell that is recorded as failed."""
+    for publication in experiment.publications.values():
+        cells = status.cells(publication.name)
+        for question in experiment.questions(publication, whole_cells=True):
+            protocol = experiment.protocol(question.protocol)
+            for number, photos in enumerate(cells):
+                if photos.failure[0] == OK:
+                    key = answer_key(protocol, question, photos, experiment.spec)
+                    failure = experiment.store.read_json("failures", key)
+                    if failure is not None:
+                        label = CellJob(question, number, publication.units[number]).label
+                        yield f"{label}: {failure['reason']}"
+
+
+def _subsets(experiment: Experiment) -> dict[str, str]:
+    """What the reader must know of methods that ran on fewer photos than the others."""
+    limits: dict[str, Limit] = {}
+    for publication in experiment.publications.values():
+        limits |= publication.limits
+    words = [
+        f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
+        for method, limit in limits.items()
+        if limit.photos or limit.people
+    ]
+    return {"fewer_probes": ", ".join(words)} if words else {}
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    faces = experiment.faces
+    if PROBES not in experiment.publications:
+        return {}
+    people = len(faces["probe"].identities())
+    return {
+        "identities": people,
+        "probes_per_identity": len(faces["probe"]) / people,
+        "references_per_identity": len(faces["reference"]) / people if "reference" in faces else 0,
+        "distractors": len(faces["distractor"]) if "distractor" in faces else 0,
+        "impostor_faces": len(faces["impostor"]) if "impostor" in faces else 0,
+    }
+
+
+def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
+    """What the class attributes of every method say, one row a key."""
+    of_key = {cell.method: cell for cell in cells}
+    rows = [
+        {
+            "key": key,
+            "title": cell.title,
+            "name": protector.name,
+            "scope": protector.scope,
+            "goal": protector.goal,
+            "needs": ", ".join(sorted(protector.needs)),
+            "targeted": protector.targeted,
+            "trained": protector.is_trained,
+            "person_specific": protector.person_specific,
+            "norm": protector.budget.norm if protector.budget else "",
+            "paper": protector.paper,
+            "official_settings": protector.official_settings,
+            "deviations": protector.deviations,
+            "notes": "; ".join(protector.notes()),
+        }
+        for key, cell in of_key.items()
+        for protector in (cell.protector,)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _models(experiment: Experiment) -> pd.DataFrame:
+    rows = []
+    for key, card in experiment.cards.items():
+        roles = [role for role, keys in experiment.roles.items() if key in keys]
+        rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
+    return pd.DataFrame(rows)
+
+
+def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
+    """The first probe of the first people, under every method at its largest budget on the first surrogate."""
+    publication = experiment.publications.get(PROBES)
+    if publication is None:
+        return ()
+    probes = publication.faces
+    first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
+    protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
+    gone = []
+    for number in _shown_cells(publication.cells):
+        cell = publication.cells[number]
+        for planned in publication.units[number]:
+            rows = planned.unit.chunk.probes
+            shown = [row for row in first.values() if row in rows]
+            if not shown or not status.states[planned.unit.key].about:
+                continue
+            stored = experiment.store.read_photos("protected", planned.unit.key)
+            if stored is None:
+                gone.append(cell.label)
+                continue
+            for row in shown:
+                place = rows.index(row)
+                if stored[1]["status"][place] == OK:
+                    protected[row][cell.method_label] = stored[0][place]
+    if gone:
+        raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
+    return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
+
+
+def _shown_cells(cells: Sequence[Cell]) -> list[int]:
+    """One cell per method: the largest budget, the first surrogate."""
+    best: dict[str, int] = {}
+    for number, cell in enumerate(cells):
+        known = best.get(cell.method)
+        if known is None or np.nan_to_num(cell.epsilon_255) > np.nan_to_num(cells[known].epsilon_255):
+            best[cell.method] = number
+    return list(best.values())
+
+
+def _read(experiment: Experiment, kind: str, key: str) -> pd.DataFrame:
+    frame = experiment.store.read_frame(kind, key)
+    if frame is None:
+        raise EntryGoneError(f"{kind} {key} are gone from {experiment.store.root}")
+    return frame

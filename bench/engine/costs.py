@@ -1,0 +1,50 @@
+"""Costs: what protecting took, one row for each cell of a publication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from cloakbench.bench.core.status import METHOD_FAILED, OK
+from cloakbench.bench.engine.protecting import training_cost
+from cloakbench.bench.engine.publication import PROBES, Publication
+from cloakbench.bench.engine.run_status import RunStatus
+
+_PER_PHOTO = {
+    "seconds_per_image": "seconds",
+    "forward_per_image": "forward_images",
+    "backward_per_image": "backward_images",
+}
+
+
+def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str, Any]]:
+    """Cost per protected photo of every cell, and what the method says of its own search; NaN where a unit failed."""
+    foreign = publication.name != PROBES
+    for cell, units in zip(publication.cells, publication.units, strict=True):
+        abouts = [about for one in units if (about := status.states[one.unit.key].about)]
+        photos = sum(len(about["status"]) for about in abouts)
+        whole = len(abouts) == len(units)
+        per_photo = {
+            column: sum(about["cost"][name] for about in abouts) / photos if whole and photos else np.nan
+            for column, name in _PER_PHOTO.items()
+        }
+        yield {
+            **cell.axes,
+            "publication": publication.name if foreign else "",
+            "scope": cell.protector.scope,
+            "images": photos,
+            **per_photo,
+            **training_cost(abouts[0] if abouts else None),
+            "peak_memory_mib": max((about["cost"]["peak_memory_mib"] for about in abouts), default=np.nan),
+            "status": OK if whole else METHOD_FAILED,
+            "note": status.reasons(units),
+            "converged": _converged(abouts),
+        }
+
+
+def _converged(abouts: list[Mapping[str, Any]]) -> str:
+    """Whether the method's search met its stop error in every unit; empty for methods that have none."""
+    flags = [about["facts"]["converged"] for about in abouts if "converged" in about.get("facts", {})]
+    return "" if not flags or None in flags else "yes" if all(flags) else "no"

@@ -1,0 +1,38 @@
+"""`Timer` and `Speed`: what a protocol needs to say how long it will take, before anything is built for real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from omegaconf import DictConfig
+
+from cloakbench.bench.engine.plan import Cell
+from cloakbench.bench.engine.pool import available_cores
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per photo of one network on this machine, in one thread."""
+
+    forward: float
+    backward: float
+
+
+class Timer(Protocol):
+    """Times networks and counts passes; `cloakbench.bench.doctor.estimate.Estimator` is one."""
+
+    def cell_seconds(self, cell: Cell, config: DictConfig, photos: int, numbers: tuple[int, int]) -> float:
+        """Seconds per photo of one cell; ``numbers`` are photos and references of a person."""
+        ...
+
+    def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
+        """Of a classifier that somebody trains, from the config of what makes it."""
+        ...
+
+
+def workers_of(config: DictConfig) -> int:
+    """How many pieces of work go on at once."""
+    return available_cores() if config.runtime.workers == "auto" else max(1, int(config.runtime.workers))

@@ -1,0 +1,209 @@
+"""`Job`: a piece of work that is picklable, idempotent, and done from the store into the store."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.hashing import content_key
+from cloakbench.bench.core.machine import machine_trouble
+from cloakbench.bench.core.status import OK, TARGET_FAILED
+from cloakbench.bench.engine.condition import Condition
+from cloakbench.bench.engine.pool import Busy
+from cloakbench.bench.engine.protecting import protected_state
+from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
+from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, PlannedUnit
+from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.store.store import StoreError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the parent needs to know of a finished job."""
+
+    seconds: float = 0.0
+    photos: int = 0
+    failed: int = 0
+
+
+class Job(ABC):
+    """One piece of work."""
+
+    lane: str = ""
+    """Jobs of one lane are done one at a time, by whatever process; those without one, side by side."""
+
+    @property
+    @abstractmethod
+    def name(self) -> Hashable:
+        """What tells it from all others."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What progress and logs call it."""
+
+    @abstractmethod
+    def run(self, worker: Worker) -> Report | Busy:
+        """Do it, unless it is done already."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A protocol's question to one judge under one condition.
+
+    Attributes:
+        protocol: key of the protocol.
+        judge: who is asked.
+        condition: under what.
+    """
+
+    protocol: str
+    judge: Judge
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class CleanJob(Job):
+    """Ask a judge about clean photos of a role."""
+
+    question: Question
+    photos: ChunkPhotos
+
+    @property
+    def name(self) -> Hashable:
+        return ("clean", self.question.judge.name, self.photos.publication, self.photos.rows)
+
+    @property
+    def label(self) -> str:
+        return f"clean {self.photos.publication} by {self.question.judge.name}"
+
+    def run(self, worker: Worker) -> Report:
+        answer(worker, self.question, self.photos)
+        return Report(0.0, len(self.photos.rows), 0)
+
+
+@dataclass(frozen=True)
+class ProtectJob(Job):
+    """Protect a unit, and ask every judge who takes chunks about what was saved."""
+
+    planned: PlannedUnit
+    questions: tuple[Question, ...]
+
+    @property
+    def name(self) -> Hashable:
+        return self.planned.unit.key
+
+    @property
+    def label(self) -> str:
+        return self.planned.unit.cell.label
+
+    def run(self, worker: Worker) -> Report | Busy:
+        state = protected_state(worker, self.planned)
+        if isinstance(state, Busy):
+            return state
+        count = len(self.planned.unit.chunk.probes)
+        if not state.about:
+            return Report(0.0, count, count)
+        photos = chunk_photos(self.planned, state, worker.faces(worker.spec.publications[self._publication].photos))
+        refusal: Exception | None = None
+        for question in self.questions:
+            try:
+                answer(worker, question, photos)
+            except Exception as problem:  # one judge who raises must not keep the others from answering
+                if isinstance(problem, StoreError) or machine_trouble(problem):
+                    raise
+                refusal = problem
+                refusal.add_note(f"target {question.judge.name}")
+        if refusal is not None:
+            raise refusal
+        return Report(state.about["cost"]["seconds"], count, sum(status != OK for status in photos.status))
+
+    @property
+    def _publication(self) -> str:
+        return self.planned.unit.publication
+
+
+@dataclass(frozen=True)
+class CellJob(Job):
+    """Ask a judge who takes whole cells. Photos that are not there yet are protected first, so jobs come in any
+    order."""
+
+    question: Question
+    cell: int
+    units: tuple[PlannedUnit, ...]
+
+    @property
+    def name(self) -> Hashable:
+        condition = self.question.condition
+        return (self.question.protocol, self.question.judge.name, condition.label, condition.draw, self.cell)
+
+    @property
+    def label(self) -> str:
+        condition = self.question.condition
+        draw = "" if condition.draw is None else f", seed {condition.draw}"
+        return f"{self.question.judge.name}, {condition.label}{draw}: {self.units[0].unit.cell.label}"
+
+    def run(self, worker: Worker) -> Report | Busy:
+        states = []
+        for planned in self.units:
+            state = unit_state(worker.store, planned.unit.key)
+            found = state if state.is_settled else protected_state(worker, planned)
+            if isinstance(found, Busy):
+                return found
+            states.append(found)
+        publication = worker.spec.publications[self.units[0].unit.publication]
+        photos = cell_photos(self.cell, self.units, states, worker.faces(publication.photos))
+        if photos.failure[0] != OK:
+            return Report()
+        protocol = worker.protocol(self.question.protocol)
+        key = answer_key(protocol, self.question, photos, worker.spec)
+        with worker.store.claim(key, wait=False) as mine:
+            if not mine:
+                return Busy.after_a_pause()
+            if worker.store.is_whole(protocol.kind, key, ".safetensors") or worker.store.read_json("failures", key):
+                return Report()  # another cell has the same photos
+            return self._ask(worker, key, photos)
+
+    def _ask(self, worker: Worker, key: str, photos: CellPhotos) -> Report:
+        begun = time.perf_counter()
+        count = len(photos.rows)
+        try:
+            answer(worker, self.question, photos)
+        except Exception as problem:  # a judge may raise anything; its answers become rows with a status
+            if isinstance(problem, StoreError) or machine_trouble(problem):
+                raise
+            failure = {"status": TARGET_FAILED, "reason": reason_of(problem), "details": traceback.format_exc()}
+            worker.store.write_json("failures", key, failure)
+            return Report(0.0, count, count)
+        return Report(time.perf_counter() - begun, count, 0)
+
+
+def do(worker: Worker, job: Job) -> Report | Busy:
+    """Do a job; one with a lane waits for the others of its lane."""
+    if not job.lane:
+        return job.run(worker)
+    with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
+        return job.run(worker) if mine else Busy.after_a_pause()
+
+
+def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
+    """Where an answer is stored."""
+    return content_key(protocol.kind, protocol.inputs(question.judge, question.condition, photos, spec))
+
+
+def answer(worker: Worker, question: Question, photos: Photos) -> Answer:
+    """What a judge says about photos, from the store or asked now."""
+    protocol, judge, condition = worker.protocol(question.protocol), question.judge, question.condition
+    inputs = protocol.inputs(judge, condition, photos, worker.spec)
+    key = content_key(protocol.kind, inputs)
+    stored = worker.store.read_tensors(protocol.kind, key)
+    if stored is not None:
+        return Answer(*stored)
+    found = protocol.respond(judge, condition, photos, worker)
+    worker.store.write_tensors(protocol.kind, key, found.tensors, inputs, dict(found.note) or None)
+    return found

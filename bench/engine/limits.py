@@ -1,0 +1,73 @@
+"""`Limit`: the part of a plan that a costly method is kept to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.config.given import is_given, is_taken_out
+from cloakbench.bench.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a costly method is kept to; None and empty mean that nothing is left out.
+
+    Attributes:
+        people: the first people of the photos.
+        photos: of each of them the first photos.
+        epsilons_255: budgets instead of the experiment's.
+        surrogates: label to keys of surrogates, instead of the experiment's; several keys are an ensemble.
+    """
+
+    people: int | None = None
+    photos: int | None = None
+    epsilons_255: tuple[float, ...] = ()
+    surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -> dict[str, Limit]:
+    """``plan.limits`` of the methods of a publication, by method.
+
+    What a preset says of methods that were not chosen, or were taken out, does not apply; nor what it says of those of
+    another block.
+
+    Args:
+        config: the experiment.
+        methods: the methods of the publication.
+        place: the block they stand in, with a dot at its end; empty for the experiment's own.
+
+    Raises:
+        ConfigError: a method or surrogate that the experiment does not have, or an unknown key.
+    """
+    limits = {}
+    for method, given in (config.plan.limits or {}).items():
+        plain: Any = OmegaConf.to_container(given, resolve=True)
+        if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
+            raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
+        if method not in {*methods, *config.controls}:
+            elsewhere = any(method in block for block in _method_lists(config))
+            taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", place))
+            left_out = config.method is not None or taken_out or elsewhere
+            if not elsewhere and (is_given(config, f"plan.limits.{method}") or not left_out):
+                raise ConfigError(f"plan.limits names {method}, which this experiment does not have")
+            continue
+        surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
+        if strangers := [key for keys in surrogates.values() for key in keys if key not in config.surrogates]:
+            raise ConfigError(
+                f"plan.limits names {strangers[0]}, which this experiment does not have: set "
+                f"plan.limits.{method}.surrogates={{LABEL: [KEY]}}, or null for all surrogates"
+            )
+        budgets = tuple(plain.get("epsilons_255") or ())
+        limits[str(method)] = Limit(plain.get("people"), plain.get("photos"), budgets, surrogates)
+    return limits
+
+
+def _method_lists(config: DictConfig) -> list[Collection[str]]:
+    """The lists of methods that the experiment really uses."""
+    blocks = [protocol for protocol in config.protocols.values() if isinstance(protocol.get("methods"), DictConfig)]
+    own = [{str(config.method_key)}] if config.method is not None else [{str(key) for key in config.methods}]
+    return [*(own if config.targets else []), *({str(key) for key in block.methods} for block in blocks)]

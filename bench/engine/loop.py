@@ -1,0 +1,75 @@
+"""The work loop: hands jobs to worker processes, notes what failed, shows progress; the same for every kind of job."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+from cloakbench.bench.engine.jobs import Job, Report, do
+from cloakbench.bench.engine.pool import Failure, answers
+from cloakbench.bench.engine.progress import track
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.store.store import EntryGoneError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Worked:
+    """What came of some jobs.
+
+    Attributes:
+        problems: a line for each job that ended in an error.
+        unfinished: names of those jobs.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    unfinished: set[Hashable] = field(default_factory=set)
+
+
+def work(
+    title: str,
+    jobs: Sequence[Job],
+    spec: WorkerSpec,
+    workers: int,
+    on_report: Callable[[Job, Report], None] = lambda job, report: None,
+) -> Worked:
+    """Do jobs on ``workers`` processes, or in this one for none.
+
+    Args:
+        title: what progress calls the work.
+        jobs: handed out in order; one that another process is busy with is asked for again.
+        spec: what the workers must know.
+        workers: how many processes.
+        on_report: told of every job that went through.
+
+    Raises:
+        EntryGoneError: something that was stored is gone or was damaged: look again at what is due.
+        StoreError, MachineError: the machine failed; everything that was stored is kept.
+    """
+    found = Worked()
+    gone = None
+    with track(title, len(jobs)) as tracker:
+        for answer in answers(jobs, functools.partial(_handler, spec), workers):
+            report, job = answer.value, answer.job
+            if isinstance(report, Failure):
+                if isinstance(report.fatal, EntryGoneError):
+                    gone = report.fatal
+                else:
+                    log.debug("%s", report.details)
+                    found.problems.append(f"{job.label}: {report.reason}")
+                    found.unfinished.add(job.name)
+                tracker.advance(0, job.label)
+                continue
+            tracker.advance(report.photos, job.label)
+            on_report(job, report)
+    if gone is not None:
+        raise gone
+    return found
+
+
+def _handler(spec: WorkerSpec) -> Callable[[Job], object]:
+    """What a worker process answers jobs with."""
+    return functools.partial(do, Worker(spec))

@@ -1,0 +1,110 @@
+"""Parts of an experiment, built before any weight is read and any photo opened: here a wrong setting is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.config.build import build
+from cloakbench.bench.config.setting_checks import check_settings
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.engine.condition import AS_PUBLISHED
+from cloakbench.bench.engine.loggers import RunLogger
+from cloakbench.bench.engine.plan import Cell, build_cells
+from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.engine.transforms import Transform
+from cloakbench.datasets.base import Dataset
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an experiment is made of, apart from weights and photos: everything that a wrong setting can spoil.
+
+    Attributes:
+        dataset: the data set, nothing of which has been read or rendered.
+        cells: methods of the experiment at budgets on surrogates, controls first; none without targets.
+        protocols: those that somebody is asked by, by key.
+        transforms: label to resolved config, that of no transform included.
+        loggers: what follows the run.
+    """
+
+    dataset: Dataset
+    cells: list[Cell]
+    protocols: Mapping[str, Protocol]
+    transforms: Mapping[str, Mapping[str, Any]]
+    loggers: tuple[RunLogger, ...]
+
+
+def build_parts(config: DictConfig) -> Parts:
+    """Check every setting and build what needs neither weights nor photos: a matter of milliseconds.
+
+    Raises:
+        ConfigError: the experiment asks for something that cannot be; one line that names the setting.
+    """
+    check_settings(config)
+    single_choices(config)
+    checked_device(config.runtime.device)
+    built = {str(key): _built(value, f"protocols.{key}", Protocol) for key, value in config.protocols.items()}
+    protocols = {key: protocol for key, protocol in built.items() if protocol.is_asked(config)}
+    if all(protocol.every_publication for protocol in protocols.values()):
+        if not config.targets:
+            raise ConfigError(
+                "the experiment has no target: add one with model@target=NAME (see cloakbench list models)"
+            )
+        raise ConfigError("the experiment has no protocol: add one with +protocol@protocols.NAME=NAME")
+    transforms: dict[str, Mapping[str, Any]] = {AS_PUBLISHED.label: {}}
+    for key, value in config.transforms.items():
+        label, settings = _built(value, f"transforms.{key}", Transform).label, plain(value)
+        if transforms.get(label) not in (None, {}, settings):
+            raise ConfigError(f"transforms.{key} and another transform are both called {label}: make them differ more")
+        transforms[label] = settings
+    loggers = tuple(build(plain(value), f"logger.{key}") for key, value in config.logger.items())
+    for key, protocol in protocols.items():
+        protocol.check(config, f"protocols.{key}.")
+    cells = build_cells(config) if config.targets else []
+    return Parts(build_dataset(config), cells, protocols, transforms, loggers)
+
+
+def single_choices(config: DictConfig) -> None:
+    """Let ``method=``, ``model@surrogate=`` and ``model@target=`` replace the lists of the experiment, in place.
+
+    Ensembles and limits of the experiment name surrogates of its list; with another surrogate they no longer apply.
+    """
+    if config.surrogate is not None:
+        config.ensembles = {}
+        config.single_surrogates = True
+        for limit in (config.plan.limits or {}).values():
+            limit.pop("surrogates", None)
+    for one, many in (("surrogate", "surrogates"), ("target", "targets")):
+        if config[one] is not None:
+            config[many] = {config[one].name: config[one]}
+            config[one] = None
+
+
+def build_dataset(config: DictConfig) -> Dataset:
+    """The data set of a composed config.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+    return _built(config.dataset, "dataset", Dataset)
+
+
+def _built(config: DictConfig, where: str, kind: type[Part]) -> Part:
+    part = build(plain(config), where)
+    if not isinstance(part, kind):
+        raise ConfigError(f"{where}: {config._target_} built a {type(part).__name__}, not a {kind.__name__}")
+    return part
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A block as plain values."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

@@ -1,0 +1,206 @@
+"""The plan: from a composed config to cells, chunks of people, and units of work.
+
+A *cell* is a method at a budget on a surrogate; a *unit* is a cell applied to one chunk of people
+(:mod:`cloakbench.bench.engine.chunks`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
+from cloakbench.bench.config.build import build
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.engine.chunks import Chunk
+from cloakbench.bench.engine.limits import Limit, read_limits
+from cloakbench.methods.base import TITLE, Protector, without_title
+from cloakbench.methods.context import Need
+
+NO_SURROGATE = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method at one budget on one surrogate (or ensemble).
+
+    Attributes:
+        method: key of the method in the experiment.
+        config: resolved method config with the budget in place.
+        epsilon_255: the budget in grey levels, NaN for methods without one.
+        surrogate: label of the surrogate or ensemble, empty for methods that use none.
+        surrogates: keys of the models behind the label.
+        where: place of the method on the command line, for errors.
+        title: how reports print the method; decides nothing and is in no key.
+    """
+
+    method: str
+    config: Mapping[str, Any]
+    epsilon_255: float
+    surrogate: str
+    surrogates: tuple[str, ...]
+    where: str = ""
+    title: str = ""
+
+    @cached_property
+    def protector(self) -> Protector:
+        """The method itself, built at the first call in each process.
+
+        Raises:
+            ConfigError: a setting is unknown or wrong, in the user's spelling.
+        """
+        return make_protector(self.config, self.method, self.where)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: it builds the method for itself."""
+        return {name: value for name, value in vars(self).items() if name != "protector"}
+
+    @property
+    def method_label(self) -> str:
+        """Method and budget, as figures print them: ``pgd 8/255``."""
+        return self.method + ("" if math.isnan(self.epsilon_255) else f" {self.epsilon_255:g}/255")
+
+    @property
+    def label(self) -> str:
+        """What logs and progress call the cell."""
+        return self.method_label + (f" on {self.surrogate}" if self.surrogate else "")
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Its place in a frame."""
+        return {"method": self.method, "epsilon_255": self.epsilon_255, "surrogate": self.surrogate}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One cell on one chunk of a publication: the smallest piece of work that is stored."""
+
+    cell: Cell
+    chunk: Chunk
+    key: str
+    publication: str
+
+
+def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
+    """Every cell of a publication: controls and methods, at each budget, on each surrogate.
+
+    At which budgets a method runs, `budgets_of` says. Controls run at every budget that some method runs at.
+    ``plan.limits`` keeps a costly method to some budgets and surrogates.
+
+    Args:
+        config: the experiment.
+        place: the block whose ``methods`` are planned, with a dot at its end; empty for the experiment's own.
+
+    Raises:
+        ConfigError: no method was asked for, a method needs a surrogate and there is none, a setting of a method is
+            wrong, a limit fits nothing, or a budget on the command line has no effect.
+    """
+    block = OmegaConf.select(config, place.rstrip(".")) if place else config
+    chosen = is_chosen(config, place)
+    methods = chosen_methods(config, place)
+    if not methods and not place:
+        raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
+    labels = _labels_of(config, block, place)
+    more = {} if chosen or not place else dict(block.get("more_epsilons_255") or {})
+    if missing := [key for key in more if key not in methods]:
+        raise ConfigError(f"{place}more_epsilons_255 names {missing[0]}, which is not among {place}methods")
+
+    cells: list[Cell] = []
+    limits = read_limits(config, methods, place)
+    without, at_list = [], False
+    for key, method in methods.items():
+        limit = limits.get(key, Limit())
+        axis = budgets_of(config, key, limit.epsilons_255, place, chosen=chosen)
+        if key in more:
+            axis = axis or [method.epsilon_255]
+            axis += [value for value in more[key] if value not in axis]
+        where = "method" if chosen else f"{place}methods.{key}"
+        own = list(_cells_of(key, method, axis, limit.surrogates or labels, where))
+        without += [key] * math.isnan(own[0].epsilon_255)
+        at_list |= axis == list(block.epsilons_255 or ()) and not math.isnan(own[0].epsilon_255)
+        cells += own
+    refuse_idle_budgets(config, without, place, at_list=at_list, chosen=chosen)
+    budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
+    controls = [
+        cell
+        for key, method in config.controls.items()
+        if key not in methods
+        for cell in _cells_of(str(key), method, budgets or None, labels, f"controls.{key}")
+    ]
+    return controls + cells
+
+
+def is_chosen(config: DictConfig, place: str) -> bool:
+    """Whether ``method=`` replaces the methods of a block: the experiment's own, or where they are all there is."""
+    return config.method is not None and (not place or not config.targets)
+
+
+def chosen_methods(config: DictConfig, place: str = "") -> dict[str, DictConfig]:
+    """The methods of a block by key: the one chosen with ``method=``, or those of its list."""
+    if is_chosen(config, place):
+        return {str(config.method_key): config.method}
+    block = OmegaConf.select(config, place.rstrip(".")) if place else config
+    return {str(key): method for key, method in block.methods.items()}
+
+
+def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
+    """Label to model keys: every surrogate alone, unless the experiment says otherwise, and every ensemble."""
+    single = {key: (key,) for key in config.surrogates} if config.single_surrogates else {}
+    ensembles = {label: tuple(keys) for label, keys in (config.ensembles or {}).items()}
+    for label, keys in ensembles.items():
+        if missing := [key for key in keys if key not in config.surrogates]:
+            raise ConfigError(f"ensemble {label} names {missing[0]}, which is not among the surrogates")
+    return single | ensembles
+
+
+def _labels_of(config: DictConfig, block: DictConfig, place: str) -> dict[str, tuple[str, ...]]:
+    """The surrogates of a block: all of the experiment's, or those that it names."""
+    labels = surrogate_labels(config)
+    wanted = block.get("surrogates") if place else None
+    if wanted is None:
+        return labels
+    if missing := [key for key in wanted if key not in labels]:
+        raise ConfigError(f"{place}surrogates names {missing[0]}, which is not among the surrogates")
+    return {key: labels[key] for key in wanted}
+
+
+def _cells_of(
+    key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]], where: str
+) -> Iterator[Cell]:
+    """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
+    plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
+    title = str(plain.pop(TITLE, None) or key)
+    has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
+    for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
+        at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
+        first = Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), where, title)
+        if Need.SURROGATES not in first.protector.needs:
+            yield first
+            continue
+        if not labels:
+            raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
+        for label, keys in labels.items():
+            yield Cell(key, at_budget, float(epsilon_255), label, keys, where, title)
+
+
+def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:
+    """Build a method.
+
+    Args:
+        config: resolved config; a title in it is for reports and left out.
+        key: of the method in the experiment.
+        where: its place on the command line, for errors; ``methods.KEY`` if left out.
+
+    Raises:
+        ConfigError: a setting that is unknown or wrong, in the user's spelling.
+    """
+    where = where or f"methods.{key}"
+    protector = build(without_title(config), where, convert="all")
+    if not isinstance(protector, Protector):
+        raise ConfigError(f"{where}: {config['_target_']} built a {type(protector).__name__}, not a Protector")
+    return protector

@@ -1,0 +1,140 @@
+"""`Planning`: what protocols plan their publications and judges with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig
+
+from cloakbench.bench.core.hashing import tensor_digest
+from cloakbench.bench.engine.chunks import Chunk, build_chunks, narrow
+from cloakbench.bench.engine.limits import read_limits
+from cloakbench.bench.engine.plan import Cell, Unit, build_cells, chosen_methods
+from cloakbench.bench.engine.publication import PROBES, PlannedUnit, Publication
+from cloakbench.bench.engine.unit_keys import UnitDigests, unit_key
+from cloakbench.bench.store.faces import write_faces
+from cloakbench.bench.store.store import Store
+from cloakbench.datasets.base import Dataset, FaceSet, Manifest
+from cloakbench.models.base import ModelCard
+
+
+class Planning:
+    """Everything that is known before work starts, and the plans that are made of it.
+
+    Args:
+        config: the composed config.
+        dataset: its data set.
+        manifest: of the data set.
+        store: where faces are kept for the workers.
+        fingerprints: model key to content digest.
+        cards: model key to card.
+        same_weights: model key to the keys of all models with its weights.
+        cells: of the probes, where they have been planned.
+        transforms: label to resolved config of what may happen to a published photo, that of no transform included.
+
+    Attributes:
+        faces: name to faces that workers can read: the roles of the data set, and what protocols add.
+        keys: the same to the keys of the stored faces.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        dataset: Dataset,
+        manifest: Manifest,
+        store: Store,
+        *,
+        fingerprints: Mapping[str, str],
+        cards: Mapping[str, ModelCard],
+        same_weights: Mapping[str, frozenset[str]],
+        cells: Sequence[Cell] = (),
+        transforms: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.config, self.dataset, self.store = config, dataset, store
+        self.fingerprints, self.cards, self.same_weights = fingerprints, cards, same_weights
+        self.transforms = transforms or {}
+        self.faces: dict[str, FaceSet] = {}
+        self.keys: dict[str, str] = {}
+        self._manifest_digest = manifest.digest()
+        self._sha256 = {entry.image_id: entry.sha256 for entry in manifest.entries}
+        self._cells = tuple(cells)
+        self._originals: dict[tuple[str, tuple[int, ...]], str] = {}
+
+    def add_faces(self, name: str, faces: FaceSet, label: str = "") -> None:
+        """Store faces for the workers under a name; ``label`` tells them from others of the data set in their key."""
+        self.faces[name] = faces
+        self.keys[name] = write_faces(self.store, self._manifest_digest, label or name, faces)
+
+    def probes(self) -> Publication:
+        """The probes, protected by the methods of the experiment."""
+        return self._probes
+
+    @cached_property
+    def _probes(self) -> Publication:
+        chunks = build_chunks(
+            self.faces["probe"],
+            self.faces.get("reference"),
+            self.faces.get("auxiliary"),
+            people=self.config.plan.chunk_identities,
+            seed=self.config.seed,
+            aims=self.dataset.targets(),
+        )
+        cells = self._cells or tuple(build_cells(self.config))
+        return self.publish(PROBES, "probe", "reference", cells, lambda _: chunks)
+
+    def publish(
+        self,
+        name: str,
+        photos: str,
+        references: str,
+        cells: Sequence[Cell],
+        chunks_of: Callable[[Cell], Sequence[Chunk]],
+        *,
+        place: str = "",
+        image_metrics: tuple[str, ...] | None = None,
+    ) -> Publication:
+        """A publication with the units of its cells.
+
+        Args:
+            name: of the publication.
+            photos, references: names of faces.
+            cells: what protects them.
+            chunks_of: the people, split as a cell needs it.
+            place: the block of the config that its methods stand in, with a dot at its end.
+            image_metrics: see `Publication`.
+        """
+        faces = self.faces[photos]
+        digests = UnitDigests(
+            photos=self._digests(photos),
+            references=self._digests(references),
+            auxiliary=self._digests("auxiliary"),
+            networks=self.fingerprints,
+            auxiliary_faces=self.keys.get("auxiliary", ""),
+        )
+        limits = read_limits(self.config, chosen_methods(self.config, place), place)
+        units = []
+        for cell in cells:
+            chunks = chunks_of(cell)
+            if cell.method in limits:
+                chunks = narrow(chunks, faces, limits[cell.method])
+            units.append(tuple(self._unit(name, photos, cell, chunk, digests) for chunk in chunks))
+        whole = tuple(chunks_of(cells[0])) if cells else ()
+        return Publication(name, photos, references, faces, tuple(cells), whole, tuple(units), image_metrics, limits)
+
+    def original(self, name: str, rows: tuple[int, ...]) -> str:
+        """Digest of some of the faces of a name; each is taken once."""
+        if (name, rows) not in self._originals:
+            faces = self.faces[name]
+            everything = rows == tuple(range(len(faces)))
+            self._originals[name, rows] = tensor_digest(faces.images if everything else faces.images[list(rows)])
+        return self._originals[name, rows]
+
+    def _unit(self, name: str, photos: str, cell: Cell, chunk: Chunk, digests: UnitDigests) -> PlannedUnit:
+        key, inputs = unit_key(cell, chunk, self.faces[photos], digests, self.config.seed)
+        return PlannedUnit(Unit(cell, chunk, key, name), inputs, self.original(photos, chunk.probes))
+
+    def _digests(self, name: str) -> list[str]:
+        """Digest of each photo by row, from the manifest."""
+        return [self._sha256[image_id] for image_id in self.faces[name].image_id] if name in self.faces else []

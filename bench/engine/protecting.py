@@ -1,0 +1,124 @@
+"""Protecting a unit: train where the method does, protect, save as 8 bits, keep what is known about the photos.
+
+Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/architecture.md``).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.hashing import Inputs, tensor_digest
+from cloakbench.bench.core.machine import machine_trouble
+from cloakbench.bench.core.status import METHOD_FAILED
+from cloakbench.bench.engine.plan import Unit
+from cloakbench.bench.engine.pool import Busy
+from cloakbench.bench.engine.publication import PlannedUnit, UnitState
+from cloakbench.bench.engine.training import train_stages
+from cloakbench.bench.engine.unit_state import unit_state
+from cloakbench.bench.engine.worker import Worker, to_float
+from cloakbench.bench.store.store import StoreError
+from cloakbench.methods.base import Protected
+from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+
+
+def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
+    """What is stored of a unit once it has been protected, by this process or another; busy while another does it."""
+    unit = planned.unit
+    with worker.store.claim(unit.key, wait=False) as mine:
+        if not mine:
+            return Busy.after_a_pause()
+        state = unit_state(worker.store, unit.key)
+        if state.about:
+            return state
+        try:
+            if isinstance(busy := _protect(worker, unit, planned.inputs), Busy):
+                return busy
+        except Exception as problem:  # a method may raise anything; its photos become rows with a status
+            if isinstance(problem, StoreError) or machine_trouble(problem):
+                raise
+            failure = {"status": METHOD_FAILED, "reason": reason_of(problem), "details": traceback.format_exc()}
+            worker.store.write_json("failures", unit.key, failure)
+            return UnitState(failure=failure)
+        state = unit_state(worker.store, unit.key)
+        if not state.about:
+            raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
+        return state
+
+
+def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
+    """Protect and save; busy while another process trains the method."""
+    protector = worker.protector(unit.cell)
+    context = ProtectContext(
+        {NetworkKind.RECOGNISER: tuple(worker.network(key) for key in unit.cell.surrogates)},
+        worker.faces("auxiliary") if Need.AUXILIARY in protector.needs and "auxiliary" in worker.spec.faces else None,
+        worker.spec.seed,
+        worker.device,
+    )
+    training = {}
+    if protector.is_trained:
+        trained = train_stages(worker.store, protector, context, inputs, unit.cell.label)
+        if trained is None:
+            return Busy.after_a_pause()
+        context = replace(context, trained=trained.tensors)
+        training = {"training": vars(trained.cost)}
+    protected = protector.protect(photo_batch(worker, unit), context)
+    faces = worker.faces(worker.spec.publications[unit.publication].photos)
+    names = [faces.image_id[row] for row in unit.chunk.probes]
+    worker.store.write_photos("protected", unit.key, protected.images, names, _about(protected, inputs) | training)
+    return None
+
+
+def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
+    """The photos of a unit as a method sees them."""
+    chunk, device = unit.chunk, worker.device
+    publication = worker.spec.publications[unit.publication]
+    photos = worker.faces(publication.photos)
+    rows = list(chunk.probes)
+    place = {identity: number for number, identity in enumerate(chunk.identities)}
+    references = aim_photos = None
+    reference_id: tuple[tuple[str, ...], ...] = ()
+    if publication.references in worker.spec.faces and all(chunk.references):
+        given = worker.faces(publication.references)
+        references = torch.stack([to_float(given.images[list(r)], device) for r in chunk.references])
+        reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
+    if chunk.aims:
+        aim_photos = to_float(worker.faces("auxiliary").images[list(chunk.aims)], device)
+    return PhotoBatch(
+        images=to_float(photos.images[rows], device),
+        image_id=tuple(photos.image_id[row] for row in rows),
+        owner=torch.tensor([place[photos.identity[row]] for row in rows], device=device),
+        identities=chunk.identities,
+        references=references,
+        reference_id=reference_id,
+        landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
+        aim_photos=aim_photos,
+    )
+
+
+def training_cost(about: Mapping[str, Any] | None) -> dict[str, float]:
+    """Columns of the cost table for what a method trained once; all units of a cell tell the same."""
+    training = (about or {}).get("training", {})
+    return {
+        "training_seconds": training.get("seconds", 0.0),
+        "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
+    }
+
+
+def _about(protected: Protected, inputs: Inputs) -> dict[str, Any]:
+    return {
+        "inputs": dict(inputs),
+        "status": list(protected.status),
+        "linf_255": protected.linf_255.tolist(),
+        "l2_255": protected.l2_255.tolist(),
+        "cost": vars(protected.cost),
+        "warnings": list(protected.warnings),
+        "facts": dict(protected.facts),
+        "pixels": tensor_digest(protected.images),
+    }

@@ -1,0 +1,140 @@
+"""`Worker`: what a worker process holds while it does jobs: faces, networks, protocols, the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.engine.malloc import keep_freed_memory
+from cloakbench.bench.engine.plan import Cell
+from cloakbench.bench.engine.publication import ChunkPhotos
+from cloakbench.bench.store.faces import read_faces
+from cloakbench.bench.store.store import EntryGoneError, Store
+from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.base import Protector
+from cloakbench.models.base import Recogniser
+
+if TYPE_CHECKING:
+    from cloakbench.bench.engine.protocol import Protocol
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedAs:
+    """Where a worker finds the photos of a publication: names of stored faces, and which image metrics are taken."""
+
+    photos: str
+    references: str
+    image_metrics: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Everything a worker must know, in picklable form.
+
+    Attributes:
+        store: root of the store.
+        faces: name to key of the stored faces.
+        models: model key to resolved config.
+        fingerprints: model key to content digest.
+        embedding_sizes: model key to length of its embeddings.
+        protocols: protocol key to resolved config.
+        publications: name to where its photos are.
+        seed: run seed.
+        embed_batch: photos per forward pass of an embedding; part of the plan.
+        device: where to compute.
+    """
+
+    store: Any
+    faces: Mapping[str, str]
+    models: Mapping[str, Mapping[str, Any]]
+    fingerprints: Mapping[str, str]
+    embedding_sizes: Mapping[str, int]
+    protocols: Mapping[str, Mapping[str, Any]]
+    publications: Mapping[str, PublishedAs]
+    seed: int
+    embed_batch: int
+    device: str
+
+
+class Worker:
+    """Does jobs. What several of them need is built or read once per process."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        torch.set_num_threads(1)  # thread count changes the order of float sums
+        keep_freed_memory()
+        self.spec = spec
+        self.store = Store(spec.store)
+        self.device = torch.device(spec.device)
+        self._faces: dict[str, FaceSet] = {}
+        self._networks: dict[str, Recogniser] = {}
+        self._protocols: dict[str, Protocol] = {}
+        self._protectors: dict[tuple[str, str, str], Protector] = {}
+        self._made: dict[str, Any] = {}
+        self._stack: tuple[str, Tensor] | None = None
+
+    def faces(self, name: str) -> FaceSet:
+        """The stored faces of a name."""
+        if name not in self._faces:
+            self._faces[name] = read_faces(self.store, self.spec.faces[name])
+        return self._faces[name]
+
+    def network(self, key: str) -> Recogniser:
+        """A recogniser of the experiment."""
+        if key not in self._networks:
+            self._networks[key] = build_recogniser(self.spec.models[key], key).to(self.device)
+        return self._networks[key]
+
+    def protocol(self, key: str) -> Protocol:
+        """A protocol of the experiment."""
+        if key not in self._protocols:
+            self._protocols[key] = instantiate(dict(self.spec.protocols[key]))
+        return self._protocols[key]
+
+    def protector(self, cell: Cell) -> Protector:
+        """The method of a cell."""
+        place = (cell.where, str(cell.epsilon_255), cell.surrogate)
+        if place not in self._protectors:
+            self._protectors[place] = cell.protector
+        return self._protectors[place]
+
+    def made(self, settings: Mapping[str, Any]) -> Any:
+        """What a resolved block with ``_target_`` describes, such as a transform."""
+        key = repr(settings)
+        if key not in self._made:
+            self._made[key] = instantiate(dict(settings))
+        return self._made[key]
+
+    def photos(self, chunk: ChunkPhotos) -> Tensor:
+        """The photos of a chunk as they were published, uint8 ``[N, 3, H, W]``; clean ones where it has no unit.
+
+        Raises:
+            EntryGoneError: they are gone from the store.
+        """
+        if not chunk.unit:
+            faces = self.faces(chunk.publication)
+            everything = chunk.rows == tuple(range(len(faces)))
+            return faces.images if everything else faces.images[list(chunk.rows)]
+        if self._stack is None or self._stack[0] != chunk.unit:
+            stored = self.store.read_photos("protected", chunk.unit)
+            if stored is None:
+                raise EntryGoneError(f"protected photos {chunk.unit} are gone from {self.store.root}")
+            self._stack = (chunk.unit, stored[0])
+        return self._stack[1]
+
+    def originals(self, chunk: ChunkPhotos) -> FaceSet:
+        """The faces that a chunk's photos were made from."""
+        return self.faces(self.spec.publications[chunk.publication].photos).select(chunk.rows)
+
+
+def to_float(images: Tensor, device: torch.device) -> Tensor:
+    """Stored uint8 photos as float32 in [0, 1]."""
+    return images.to(device=device, dtype=torch.float32) / 255

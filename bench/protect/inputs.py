@@ -1,0 +1,171 @@
+"""Inputs of a method: the faces of one person's photos and, where it asks, other photos and other people.
+
+Which photos share a call decides the last bits of a sum and so, after a ``sign``, grey levels. A method of image scope
+therefore gets one photo at a time, and its copy depends on that photo, its name, the settings and the references and
+other people it asks for. A method that learns per person gets up to `CHUNK` photos in a call; what it learns depends on
+the references, never on the photos that happen to be due.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.hashing import tensor_digest
+from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.bench.protect.blurred import BlurredRecogniser, GreyRecogniser, without_colour
+from cloakbench.bench.protect.discover import Photo, collect
+from cloakbench.bench.protect.faces import Face
+from cloakbench.bench.protect.settings import Settings, needs_others
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.photos import PhotoError
+from cloakbench.methods.base import Protected
+from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+
+CHUNK = 200
+"""Photos in one call of a method that learns per person; bounds memory."""
+
+_OWNER = "owner"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MethodInputs:
+    """What a method may look at beside the photo it protects.
+
+    Attributes:
+        references: uint8 ``[R, 3, 112, 112]``, photos of the person, or None.
+        reference_id: their names.
+        auxiliary: faces of other people, or None.
+        aim: uint8 ``[1, 3, 112, 112]``, the face to be mistaken for, or None.
+        trained: what the method trained once, before any photo, by stage; follows from settings and auxiliary faces.
+    """
+
+    references: Tensor | None = None
+    reference_id: tuple[str, ...] = ()
+    auxiliary: FaceSet | None = None
+    aim: Tensor | None = None
+    trained: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What of it can change a copy."""
+        parts = {
+            "references": self.references,
+            "auxiliary": self.auxiliary.images if self.auxiliary else None,
+            "aim": self.aim,
+        }
+        digests = {name: "" if part is None else tensor_digest(part) for name, part in parts.items()}
+        return {**digests, "reference_id": list(self.reference_id)}
+
+
+def gather(settings: Settings, photos: Sequence[Photo]) -> MethodInputs:
+    """Read what the method asks for, and nothing when it asks for nothing.
+
+    Raises:
+        ConfigError: a folder holds nothing usable.
+    """
+    protector = settings.protector
+    references, names = None, ()
+    if Need.REFERENCES in protector.needs:
+        found = photos if settings.references is None else collect(settings.references).photos
+        crops = _crops(settings, found, settings.max_references)
+        if not crops:
+            where = settings.references or settings.source
+            raise ConfigError(f"{where} holds no usable photo to learn from: name others with references=FOLDER")
+        references, names = torch.stack(list(crops.values())), tuple(crops)
+    auxiliary = aim = None
+    if needs_others(protector):
+        auxiliary = _others(settings)
+        people = auxiliary.identities()
+        chosen = people[stream_seed(settings.seed, "target", _OWNER) % len(people)]
+        aim = auxiliary.images[[auxiliary.identity.index(chosen)]]
+    return MethodInputs(references, names, auxiliary, aim if Need.AIM in protector.needs else None)
+
+
+def trained(settings: Settings, given: MethodInputs) -> MethodInputs:
+    """The inputs with what the method trains once, where it does."""
+    if not settings.protector.is_trained:
+        return given
+    log.info("training %s", settings.method)
+    return replace(given, trained=settings.protector.run_training(_context(settings, given)).tensors)
+
+
+def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str], faces: Sequence[Face]) -> Protected:
+    """One call of the method on the crops of some faces; what it does to a grey one is grey.
+
+    Surrogates see grey where the method changes photos one by one and this one is grey, and where it learns from
+    references and all of them are. In other cases the grey part of the change is taken.
+    """
+    one_by_one = settings.protector.scope == "image"
+    shown = torch.stack([face.crop for face in faces]) if one_by_one else given.references
+    grey = shown is not None and bool((shown == shown[:, :1]).all())
+
+    def floats(images: Tensor) -> Tensor:
+        return images.to(device=settings.device, dtype=torch.float32) / 255
+
+    batch = PhotoBatch(
+        images=floats(torch.stack([face.crop for face in faces])),
+        image_id=tuple(names),
+        owner=torch.zeros(len(faces), dtype=torch.long, device=settings.device),
+        identities=(_OWNER,),
+        references=None if given.references is None else floats(given.references)[None],
+        reference_id=(given.reference_id,) if given.reference_id else (),
+        landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
+        aim_photos=None if given.aim is None else floats(given.aim),
+    )
+    protected = settings.protector.protect(batch, _context(settings, given, grey=grey))
+    images = [
+        _as_grey(face.crop, image) if face.is_grey else image
+        for face, image in zip(faces, protected.images, strict=True)
+    ]
+    return replace(protected, images=torch.stack(images))
+
+
+def _as_grey(crop: Tensor, protected: Tensor) -> Tensor:
+    """The crop with the grey part of the change, uint8 ``[3, 112, 112]``: no value changes more than before."""
+    change = without_colour(protected.float() - crop.float()).round()
+    return (crop.float() + change).clamp(0, 255).to(torch.uint8)
+
+
+def _context(settings: Settings, given: MethodInputs, *, grey: bool = False) -> ProtectContext:
+    surrogates = tuple(BlurredRecogniser(model) if settings.soften else model for model in settings.surrogates.values())
+    if grey:
+        surrogates = tuple(GreyRecogniser(model) for model in surrogates)
+    return ProtectContext(
+        {NetworkKind.RECOGNISER: surrogates}, given.auxiliary, settings.seed, settings.device, given.trained
+    )
+
+
+def _others(settings: Settings) -> FaceSet:
+    """Faces of other people: those of a folder, or for embedded surrogates those of their world."""
+    folder: Path | None = settings.auxiliary
+    if folder is None:
+        return instantiate(dict(settings.world)).faces("auxiliary")
+    crops = _crops(settings, [photo for photo in collect(folder).photos if "/" in photo.name])
+    if not crops:
+        raise ConfigError(f"{folder} has no usable photo in a folder of its person: put them in {folder}/<name>/")
+    return FaceSet(torch.stack(list(crops.values())), tuple(crops), tuple(name.split("/")[0] for name in crops))
+
+
+def _crops(settings: Settings, photos: Sequence[Photo], most: int | None = None) -> dict[str, Tensor]:
+    """Name to crop of the main face of the first usable photos, in the order given."""
+    crops: dict[str, Tensor] = {}
+    for photo in photos:
+        if len(crops) == most:
+            break
+        try:
+            crops[photo.name] = settings.finder.open(photo.path).faces[0].crop
+        except PhotoError as problem:
+            log.warning("%s is not used: %s", photo.path, problem)
+    return crops

@@ -1,0 +1,262 @@
+"""The composed config of ``cloakbench protect``, made concrete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from cloakbench.bench.config.build import build
+from cloakbench.bench.config.compose import missing_settings
+from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
+from cloakbench.bench.config.node_keys import node_code, node_settings
+from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.engine.plan import make_protector
+from cloakbench.bench.protect.faces import FaceFinder, Which
+from cloakbench.bench.store.store import Store
+from cloakbench.datasets.detection import Detector, read_landmarks
+from cloakbench.datasets.encoding import Format
+from cloakbench.datasets.metadata import Policy
+from cloakbench.methods.base import Protector, without_title
+from cloakbench.methods.context import Need
+from cloakbench.models.base import Recogniser
+
+_FILES: Mapping[str, str] = {"same": "of the photo's own type", "png": "PNG", "jpeg": "JPEG of quality 95"}
+_PEOPLE = frozenset({Need.REFERENCES, Need.AIM})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs.
+
+    Attributes:
+        source: folder of photos, or one photo.
+        output: where copies and report go.
+        references: other photos of the person, or None.
+        auxiliary: photos of other people in identity folders, or None.
+        world: config of the data set whose auxiliary faces serve embedded surrogates.
+        impostors: config of the data set whose impostors calibrate thresholds of embedded models.
+        method: name of the method.
+        method_config: its resolved config.
+        surrogates, judges: key to model.
+        embedded: keys of the models that were trained on rendered faces.
+        fingerprints: key to content digest, for all models.
+        store: where thresholds are kept.
+        detector: finds faces in photos without given points.
+        landmarks_file: five points per photo, or None.
+        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
+        faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, force, seed: see
+            conf/protect.yaml.
+        device: where to compute.
+    """
+
+    source: Path
+    output: Path
+    references: Path | None
+    auxiliary: Path | None
+    world: Mapping[str, Any]
+    impostors: Mapping[str, Any]
+    method: str
+    method_config: Mapping[str, Any]
+    surrogates: Mapping[str, Recogniser]
+    judges: Mapping[str, Recogniser]
+    embedded: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    store: Store
+    detector: Detector
+    landmarks_file: Path | None
+    soften: bool
+    faces: Which
+    format: Format
+    metadata: Policy
+    max_references: int
+    min_crop_px: int
+    max_megapixels: float
+    overwrite: bool
+    force: bool
+    seed: int
+    device: torch.device
+
+    @cached_property
+    def protector(self) -> Protector:
+        return make_protector(self.method_config, self.method)
+
+    @cached_property
+    def finder(self) -> FaceFinder:
+        """Opens the person's photos; raises ``DatasetError`` for a bad landmarks file."""
+        points = {}
+        if self.landmarks_file is not None:
+            folder = self.source.parent if self.source.is_file() else self.source
+            points = read_landmarks(self.landmarks_file, folder)
+        return FaceFinder(self.detector, points, self.faces, self.max_megapixels, self.min_crop_px)
+
+    @property
+    def protects_real_faces(self) -> bool:
+        """Whether the change can hide a real face: one of the surrogates knows real faces, or it needs none."""
+        return not self.surrogates or not set(self.surrogates) <= set(self.embedded)
+
+    @property
+    def models(self) -> dict[str, Recogniser]:
+        """Surrogates and judges; a model that is both is listed once."""
+        return {**self.surrogates, **self.judges}
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What the bytes of every copy depend on, besides the photo and the other people's faces."""
+        return {
+            "method": node_settings(self.method_config),
+            "code": node_code(
+                self.method_config, base=(type(self.protector).__module__, "cloakbench.bench.protect.run")
+            ),
+            "surrogates": [self.fingerprints[key] for key in self.surrogates],
+            "seed": self.seed,
+            "soften": self.soften,
+            "faces": self.faces,
+            "format": self.format,
+            "metadata": self.metadata,
+            "max_megapixels": self.max_megapixels,
+            "min_crop_px": self.min_crop_px,
+            "device": self.device.type,
+            "pillow": PIL.__version__,
+        }
+
+
+def read_settings(config: DictConfig) -> Settings:
+    """Build models, method and detector.
+
+    Raises:
+        ValueError: a setting is missing, out of range or contradicts another one; one line with the remedy.
+    """
+    if config.method is None:
+        raise ConfigError("say how to protect: method=NAME (see cloakbench list methods)")
+    if missing := missing_settings(config):
+        raise ConfigError(f"set {', '.join(f'{key}=...' for key in missing)}")
+    check_values(config)
+    device = checked_device(config.device, "device")
+    surrogate_configs = _models(config.surrogate, config.surrogates)
+    judge_configs = _models(config.target, config.targets)
+    method_config = without_title(_plain(config.method))
+    uses_surrogates = Need.SURROGATES in make_protector(method_config, config.method_key, "method").needs
+    built = {
+        key: build_recogniser(model, key)
+        for key, model in ({**surrogate_configs, **judge_configs} if uses_surrogates else judge_configs).items()
+    }
+    settings = Settings(
+        source=_path(config.input),
+        output=_path(config.output),
+        references=_path(config.references) if config.references else None,
+        auxiliary=_path(config.auxiliary) if config.auxiliary else None,
+        world=_plain(config.world),
+        impostors=_plain(config.impostors),
+        method=config.method_key,
+        method_config=method_config,
+        surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},
+        judges={key: built[key].to(device) for key in judge_configs},
+        embedded=tuple(key for key in built if is_embedded({**surrogate_configs, **judge_configs}[key])),
+        fingerprints={
+            key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
+        },
+        store=Store(_path(config.paths.store)),
+        detector=build(_plain(config.detector), "detector"),
+        landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
+        soften=config.soften_surrogates,
+        faces=config.faces,
+        format=config.format,
+        metadata=config.metadata,
+        max_references=config.max_references,
+        min_crop_px=config.min_crop_px,
+        max_megapixels=config.max_megapixels,
+        overwrite=config.overwrite,
+        force=config.force,
+        seed=config.seed,
+        device=device,
+    )
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    protector, name = settings.protector, settings.method
+    if Need.SURROGATES in protector.needs and not settings.surrogates:
+        raise ConfigError(f"{name} needs a recogniser to work against: name one with model@surrogate=NAME")
+    _check_use(settings)
+    if protector.scope == "dataset":
+        raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
+    if settings.faces == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):
+        raise ConfigError(
+            f"faces=all needs a method that knows nothing of the person, and {name} makes its changes for one: set "
+            "faces=main"
+        )
+    if (
+        needs_others(protector)
+        and settings.auxiliary is None
+        and not set(settings.surrogates) <= set(settings.embedded)
+    ):
+        raise ConfigError(
+            f"{name} needs photos of other people: name a folder that holds one folder of photos per person with "
+            "auxiliary=FOLDER"
+        )
+
+
+def _check_use(settings: Settings) -> None:
+    """Refuse what would give copies that look protected and are not."""
+    budget, name = settings.protector.budget, settings.method
+    if settings.force:
+        return
+    if budget is not None and budget.size_255 == 0:
+        raise ConfigError(f"{name} has a budget of 0 and changes nothing: set method.epsilon_255=8, or force=true")
+    if settings.protector.paper == "control":
+        raise ConfigError(
+            f"{name} protects nobody, it is there for comparison: choose another method (cloakbench list methods), or "
+            "set force=true to write its copies all the same"
+        )
+    if not settings.protects_real_faces:
+        raise ConfigError(
+            f"{', '.join(settings.surrogates)} learnt from rendered faces, so changes made against it hide no real "
+            "face: choose a recogniser of real faces with model@surrogate=NAME (cloakbench list models), or set "
+            "force=true to write the copies all the same"
+        )
+
+
+def needs_others(protector: Protector) -> bool:
+    """Whether a method asks for faces of other people."""
+    return bool(protector.needs & {Need.AUXILIARY, Need.AIM})
+
+
+def _models(one: DictConfig | None, more: DictConfig) -> dict[str, dict[str, Any]]:
+    """Key to resolved config; the model chosen alone is called by its own name."""
+    configs = [_plain(one)] if one is not None else []
+    return {str(config.get("name", "model")): config for config in configs} | {
+        str(key): _plain(model) for key, model in more.items()
+    }
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return plain
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def settings_in_words(settings: Settings) -> Sequence[str]:
+    """Lines for the report: what was asked for."""
+    budget = settings.protector.budget
+    size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
+    surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
+    if settings.surrogates and settings.soften:
+        surrogates += ", softened to outlast the way through the photo"
+    return (
+        f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
+        f"Faces: {'the main face' if settings.faces == 'main' else 'every face'} of each photo.",
+        f"Files: {_FILES[settings.format]}, metadata policy {settings.metadata}.",
+    )

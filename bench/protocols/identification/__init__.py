@@ -1,0 +1,1 @@
+"""Identification: does the gallery still name the person in a protected photo?"""

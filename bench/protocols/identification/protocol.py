@@ -1,0 +1,238 @@
+"""Closed-set identification: does the gallery still name the person in a protected photo?
+
+Two rules, both on cosines of unit embeddings, both with k = 1, 5, 10 by default.
+
+P1, pairwise (OPOM, Zhong and Deng 2022; AdvCloak; FaceCloak's code): every ordered pair (i, j) of different probes of
+one person is a trial. Protected photo i searches a gallery of clean photo j and all distractors; the attacker hits
+at k if at most k - 1 distractors score strictly above photo j.
+
+P2, gallery (FaceCloak's text): protected photo i searches a gallery of all clean mates and all distractors; the
+attacker hits at k if any mate is among the best k, that is, if fewer than k distractors score strictly above the best
+mate. One protected photo is one trial, and ``psr_p2 <= psr_p1`` when everybody has the same number of photos.
+
+PSR is the share of trials without a hit. ``given_clean`` restricts the trials to those that the unprotected photo
+would have lost, which takes out the errors that the target makes anyway. Ties go to the attacker. With fewer than k
+distractors nothing can be missed, so the metric is a gap rather than a zero.
+
+Nothing is sorted: a rank is the number of distractors strictly above a score, counted chunk by chunk, so memory does
+not grow with the gallery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cloakbench.bench.core.ranges import SettingError, is_whole
+from cloakbench.bench.core.status import OK, TARGET_FAILED
+from cloakbench.bench.engine.rates import Trials, rate_measurements
+from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
+from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
+from cloakbench.bench.report.metric import Metric
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Headline, Section
+
+_PROBE_CHUNK = 512
+_GALLERY_CHUNK = 8192
+
+_DENOMINATORS = {
+    "p1": "ordered pairs (protected photo, clean photo of the same person)",
+    "p2": "protected photos of people with another clean photo in the gallery",
+}
+
+
+class Identification(RecognitionProtocol):
+    """P1 and P2 success rates of protection against a gallery search.
+
+    Args:
+        ks: depths of the candidate list at which the attacker may find the person.
+
+    Raises:
+        SettingError: a depth below 1 or that is no whole number, one twice, or none.
+    """
+
+    name = "identification"
+    title = "Identification"
+    needs = frozenset({"distractor"})
+    report_module = "cloakbench.bench.protocols.identification.report"
+
+    def __init__(self, ks: Iterable[int] = (1, 5, 10)) -> None:
+        given = list(ks)
+        if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
+            raise SettingError("ks", given, "a list of whole numbers of at least 1, each once")
+        self.ks = tuple(sorted(given))
+
+    def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
+        """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""
+        for rule in _DENOMINATORS:
+            for given_clean in (False, True):
+                for k in self.ks:
+                    yield f"psr_{rule}_top{k}" + "_given_clean" * given_clean, rule, k, given_clean
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every rate, in the order of `measurements`."""
+        return tuple(
+            Metric(
+                name=name,
+                title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
+                denominator=_DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given,
+            )
+            for name, rule, k, given in self._metrics()
+        )
+
+    def records(self, responses: Responses) -> pd.DataFrame:
+        """One row per probe.
+
+        Columns: image_id, identity, status, note, gallery_size; own_similarity (protected with its own clean photo),
+        best_mate_similarity, best_distractor_similarity; p1_pairs and, for each k, p1_misses_top{k},
+        p1_pairs_clean_top{k} (pairs that the clean photo hits), p1_misses_given_clean_top{k}; p2_rank and
+        p2_clean_rank, the number of distractors strictly above the best mate.
+
+        A person with one usable probe has ``p1_pairs`` 0 and null P2 ranks. A gallery with an embedding that is not
+        finite has no ranks at all: every row is ``target_failed``.
+
+        Raises:
+            ValueError: the responses have no gallery.
+        """
+        if responses.gallery is None:
+            raise ValueError("identification needs a gallery of distractors; give the data set a distractor role")
+        gallery, status = responses.gallery, responses.row_status()
+        note = np.full(len(status), "", dtype=object)
+        unanswered = int((~answered(gallery)).sum())
+        if unanswered:
+            note[status == OK] = f"{unanswered} of {len(gallery)} gallery photos have no embedding"
+            status[status == OK] = TARGET_FAILED
+
+        usable = torch.from_numpy(status == OK)
+        # A photo that the method failed on is still a clean mate; one that the target failed on is not.
+        mates = Mates.of(responses.identity, answered(responses.clean))
+        rank, best_distractor, mate = _search(responses.protected, responses.clean, mates, gallery)
+        clean_rank, _, _ = _search(responses.clean, responses.clean, mates, gallery)
+
+        has_mate = usable & mates.valid.any(dim=1)
+        columns = {
+            "own_similarity": (cosine(responses.protected, responses.clean), usable),
+            "best_mate_similarity": (mate.nan_to_num(nan=-torch.inf).amax(dim=1), has_mate),
+            "best_distractor_similarity": (best_distractor, usable & bool(len(gallery))),
+        }
+        records = pd.DataFrame({"image_id": list(responses.image_id), "identity": responses.identity.numpy()})
+        records = records.assign(status=status, note=note, gallery_size=len(gallery))
+        for name, (values, valid) in columns.items():
+            records[name] = np.where(valid.numpy(), values.double().numpy(), np.nan)
+        for name, counts in self._p1(rank, clean_rank, mates.valid).items():
+            records[name] = _nullable(counts, usable)
+        # Padding never is the best mate: its rank is set above every real one.
+        for name, ranks in {"p2_rank": rank, "p2_clean_rank": clean_rank}.items():
+            best = ranks.masked_fill(~mates.valid, len(gallery) + 1).amin(dim=1)
+            records[name] = _nullable(best.double().numpy(), has_mate)
+        return records
+
+    def _p1(self, rank: Tensor, clean_rank: Tensor, valid: Tensor) -> dict[str, np.ndarray]:
+        counts = {"p1_pairs": count_rows(valid)}
+        for k in self.ks:
+            missed, known = valid & (rank >= k), valid & (clean_rank < k)
+            counts[f"p1_misses_top{k}"] = count_rows(missed)
+            counts[f"p1_pairs_clean_top{k}"] = count_rows(known)
+            counts[f"p1_misses_given_clean_top{k}"] = count_rows(missed & known)
+        return counts
+
+    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+        return rate_measurements(records, self.trials(records), resamples, seed)
+
+    def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
+        """Events and trials of every metric, one entry per record."""
+        numbers = {
+            name: records[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            for name in records.columns
+            if name.startswith(("p1_", "p2_"))
+        }
+        rank, clean_rank = numbers["p2_rank"], numbers["p2_clean_rank"]
+        gallery_size = max(records["gallery_size"].tolist(), default=0)
+        trials: dict[str, Trials] = {}
+        for metric, rule, k, given_clean in self._metrics():
+            if rule == "p1" and given_clean:
+                events, total = numbers[f"p1_misses_given_clean_top{k}"], numbers[f"p1_pairs_clean_top{k}"]
+            elif rule == "p1":
+                events, total = numbers[f"p1_misses_top{k}"], numbers["p1_pairs"]
+            else:  # comparisons with NaN are false, so a probe without a rank is no trial
+                total = (clean_rank < k) if given_clean else (rank >= 0)
+                events = total & (rank >= k)
+            gap = f"the gallery has {gallery_size} distractors, Top-{k} needs {k}" if gallery_size < k else ""
+            empty = "no unprotected photo is recognised" if given_clean else "no person has two usable photos"
+            trials[metric] = Trials(_zero_for_null(events), _zero_for_null(total), gap, empty=empty)
+        return trials
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.identification.report import identification_sections
+
+        return identification_sections(index, self.ks)
+
+    def checks(self, index: Measured) -> Iterable[str]:
+        from cloakbench.bench.protocols.identification.report import identification_checks
+
+        return identification_checks(index, self.ks)
+
+    def headline(self, index: Measured) -> Headline | None:
+        from cloakbench.bench.protocols.identification.report import identification_headline
+
+        return identification_headline(index, self.ks)
+
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.identification.report import identification_evidence
+
+        return identification_evidence(index, self.ks, method)
+
+
+def _nullable(counts: np.ndarray, valid: Tensor) -> pd.Series:
+    return pd.Series(np.where(valid.numpy(), counts, np.nan)).astype("Int64")
+
+
+def _zero_for_null(counts: np.ndarray) -> NDArray[np.float64]:
+    return np.nan_to_num(counts.astype(np.float64))
+
+
+def _search(
+    probes: Tensor,
+    photos: Tensor,
+    mates: Mates,
+    gallery: Tensor,
+    *,
+    probe_chunk: int = _PROBE_CHUNK,
+    gallery_chunk: int = _GALLERY_CHUNK,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How each mate fares against the gallery.
+
+    Args:
+        probes: who searches, ``[N, D]``.
+        photos: clean photos that mates point into, ``[N, D]``.
+        mates: ``[N, M]``.
+        gallery: distractors, ``[G, D]``.
+
+    Returns:
+        rank ``[N, M]``: number of distractors strictly above each mate (0 where padded); best distractor's cosine
+        ``[N]``; cosine of each mate ``[N, M]`` (NaN where padded).
+    """
+    similarity = mates.cosines(probes, photos)
+    # Nothing is above +inf, so padding costs a comparison but never counts.
+    bars = similarity.nan_to_num(nan=torch.inf)
+    rank = torch.zeros(bars.shape, dtype=torch.long)
+    best = torch.full((len(probes),), -torch.inf)
+    for first in range(0, len(gallery), gallery_chunk):
+        chunk = gallery[first : first + gallery_chunk].double().T
+        for start in range(0, len(probes), probe_chunk):
+            rows = slice(start, start + probe_chunk)
+            scores = (probes[rows].double() @ chunk).float()
+            best[rows] = best[rows].maximum(scores.amax(dim=1))
+            above = torch.empty_like(scores)  # a float comparison adds up far faster than a bool one
+            for column in mates.valid[rows].any(dim=0).nonzero()[:, 0].tolist():
+                rank[rows, column] += torch.gt(scores, bars[rows, column, None], out=above).sum(dim=1).long()
+    return rank, best, similarity

@@ -1,0 +1,111 @@
+"""Tables of identification: rates by target, surrogate by target, and what is left after a transform."""
+
+from __future__ import annotations
+
+from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.recognition.conditions import families_of
+from cloakbench.bench.protocols.recognition.rate_tables import (
+    MEAN_INTERVAL,
+    Spread,
+    by_budget,
+    number,
+    rate_number,
+    suffix,
+)
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name, method_name
+from cloakbench.bench.report.table import Column, Row, Table
+
+RULES = {
+    "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
+    "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
+}
+_GIVEN_CLEAN = "Only probes whose clean photo the target recognised at the same rank are in n."
+
+
+def identification_tables(measured: Measured, ranks: Ranks, *, given_clean: bool) -> list[Table]:
+    """Protection success by target at every depth, in the shape of FaceCloak Tables I and II.
+
+    One table per rule and budget; those measured at least once, headline rule first.
+    """
+    suffix, words = ("_given_clean", ", probes recognised clean") if given_clean else ("", "")
+    spreads = [
+        Spread(
+            name=f"identification_{rule}{suffix}",
+            title=f"Protection success rate (PSR, {rule.upper()}{words})",
+            caption=f"Per cent, higher protects more. {RULES[rule]}." + f" {_GIVEN_CLEAN}" * given_clean,
+            metrics=tuple(f"psr_{rule}_top{k}{suffix}" for k in ranks.ks),
+            labels=tuple(f"Top-{k}" for k in ranks.ks),
+        )
+        for rule in ("p2", "p1")
+    ]
+    return by_budget(measured, spreads)
+
+
+def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
+    """Surrogate by target rates at the first depth of each method, one table per budget: what transfers where."""
+    metric = ranks.first
+    if metric not in measured.metrics:
+        return []
+    columns = [Column(f"{target}_percent", target, interval="csv") for target in measured.judges(metric)]
+    tables = []
+    for epsilon in measured.budgets or (None,):
+        rows = [
+            Row(
+                surrogate,
+                tuple(rate_number(measured, metric, run, surrogate, t) for t in measured.judges(metric)),
+                method_name(run.method),
+            )
+            for run in measured.runs_at(epsilon)
+            if measured.uses_surrogate(run.method)
+            for surrogate in measured.surrogates_of(run)
+        ]
+        if rows:
+            tables.append(
+                Table(
+                    name=f"surrogate_target{suffix(epsilon)}",
+                    title=f"Surrogate by target, {budget_name(epsilon)}",
+                    caption=f"PSR {ranks.label}, per cent. Rows: the network the method saw.",
+                    stub="Surrogate",
+                    columns=tuple(columns),
+                    rows=tuple(rows),
+                    section_key="method",
+                )
+            )
+    return tables
+
+
+def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
+    """Black-box mean after each transform, one table per budget; the clean row shows what a transform costs."""
+    metric = ranks.first
+    families = families_of(measured, metric)
+    if not families or metric not in measured.metrics:
+        return []
+    keys = [(UNTRANSFORMED, "As published", "")]
+    for family in families:
+        keys += [(key, tick, family.title) for key, tick in family.members if key != UNTRANSFORMED]
+    columns = tuple(Column(f"{key}_percent", label, group, "csv") for key, label, group in keys)
+    tables = []
+    for epsilon in measured.budgets or (None,):
+        rows = [
+            Row(
+                method_name(run.method),
+                tuple(number(measured.black_box_overall(metric, run, key)) for key, _, _ in keys),
+            )
+            for run in measured.runs_at(epsilon)
+        ]
+        tables.append(
+            Table(
+                name=f"robustness{suffix(epsilon)}",
+                title=f"PSR after a transform, {budget_name(epsilon)}",
+                caption=(
+                    f"{ranks.label}, per cent, black-box mean over targets and surrogates. "
+                    "Read each column against its clean row."
+                ),
+                stub="Method",
+                columns=columns,
+                rows=tuple(rows),
+                footnotes=(MEAN_INTERVAL,),
+            )
+        )
+    return tables

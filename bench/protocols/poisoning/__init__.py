@@ -1,0 +1,1 @@
+"""Poisoning: protect what is published, train on it, test on clean photos."""

@@ -1,0 +1,1 @@
+"""Quality: how much a photo was changed."""

@@ -1,0 +1,85 @@
+"""Report of picture quality: one table, the grid of faces, and whether photos were changed as told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from cloakbench.bench.protocols.quality.faces import image_grid
+from cloakbench.bench.report.index import Estimate, Measured, Run
+from cloakbench.bench.report.labels import CLEAN, budget_name, method_name
+from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.section import FigureSpec, Section
+from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
+
+NAME = "quality"
+_LINF = "linf_255"
+_ROUNDING_255 = 0.51
+"""Rounding to 8 bits moves a value by up to half a grey level."""
+
+
+def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -> Section:
+    """The table of the probes, and what they look like."""
+    table = quality_table(measured, metrics)
+    faces = FigureSpec(
+        "faces",
+        partial(image_grid, measured),
+        "Originals, protected photos, and their difference times ten about mid-grey.",
+    )
+    return Section(
+        title, (table,) if table else (), (faces,), shows=measured.places(NAME, {metric.name for metric in metrics})
+    )
+
+
+def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None:
+    """Distance of the protected photo from the original, averaged over surrogates."""
+    metrics = [metric for metric in metrics if metric.name in measured.metrics]
+    if not metrics:
+        return None
+    rows = []
+    for run in measured.runs:
+        estimates = [measured.quality(metric.name, run) for metric in metrics]
+        numbers = [_number(metric, e) for metric, e in zip(metrics, estimates, strict=True)]
+        n = max((e.n for e in estimates if e.ok), default=0)
+        rows.append(Row(method_name(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
+    return Table(
+        name="quality",
+        title="Picture quality",
+        caption="Protected against original photo, as published (8 bits), mean over surrogates; n per surrogate.",
+        stub="Method",
+        columns=(
+            Column("epsilon_255", "ε (grey levels)"),
+            Column("n", "n"),
+            *(Column(metric.name, metric.heading, interval="csv") for metric in metrics),
+        ),
+        rows=tuple(rows),
+        footnotes=("MS-SSIM uses a window of 7, the largest that its five scales allow at 112 pixels.",)
+        * any(metric.name == "ms_ssim_w7" for metric in metrics),
+    )
+
+
+def quality_checks(measured: Measured) -> list[str]:
+    """Methods that return their input, and methods that change more than they say."""
+    unchanged, over = [], []
+    for run in measured.runs:
+        distance = measured.quality(_LINF, run)
+        if run.method != CLEAN and distance.ok and distance.value == 0:
+            unchanged.append(f"{_name(run)} returns its input: no pixel differs")
+        if run.epsilon_255 is not None and distance.ok and distance.value > run.epsilon_255 + _ROUNDING_255:
+            over.append(f"{_name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
+    return [*unchanged, *over]
+
+
+def _number(metric: Metric, estimate: Estimate) -> Number:
+    if not estimate.ok:
+        return Number()
+    value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
+    return Number(value, low, high, metric.decimals, SOME_FAILED * (estimate.n_failed > 0))
+
+
+def _name(run: Run) -> str:
+    return method_name(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
+
+
+def _budget(epsilon_255: float | None) -> str:
+    return "–" if epsilon_255 is None else f"{epsilon_255:g}"

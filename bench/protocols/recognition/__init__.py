@@ -1,0 +1,1 @@
+"""Recognition: what identification and verification share, embeddings of photos by recognisers."""

@@ -1,0 +1,106 @@
+"""`RecognitionProtocol`: protocols whose judges are recognisers and whose answers are embeddings, shared by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cloakbench.bench.config.node_keys import node_code, node_settings
+from cloakbench.bench.core.errors import ConfigError, reason_of
+from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.engine.answers import Answers
+from cloakbench.bench.engine.condition import Condition
+from cloakbench.bench.engine.planning import Planning
+from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
+from cloakbench.bench.engine.publication import ChunkPhotos
+from cloakbench.bench.engine.transforms import condition_of
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.protocols.recognition.responses import Responses
+from cloakbench.bench.store.embeddings import KIND, embedding_inputs
+from cloakbench.datasets.base import Role
+from cloakbench.models.base import embed_in_batches
+
+_JUDGED: tuple[Role, ...] = ("probe", "distractor", "auxiliary", "impostor")
+_EMBEDDINGS = "embeddings"
+
+
+class RecognitionProtocol(Protocol):
+    """A question to the target recognisers of an experiment, about its probes as published and after each transform."""
+
+    kind = KIND
+
+    def judges(self, planning: Planning) -> Sequence[Judge]:
+        return [
+            Judge(
+                name=key,
+                inputs={"network": planning.fingerprints[key]},
+                family=planning.cards[key].family,
+                networks=planning.same_weights[key],
+                options={"legacy_thresholds": planning.cards[key].legacy_thresholds},
+            )
+            for key in planning.config.targets
+        ]
+
+    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
+        return [condition_of(label, settings) for label, settings in planning.transforms.items()]
+
+    def clean_roles(self, planning: Planning) -> Sequence[Role]:
+        return [role for role in _JUDGED if role in planning.faces]
+
+    def try_on(self, planning: Planning) -> None:
+        """Apply each transform to the first photo: whether a strength fits depends on the size of the photos.
+
+        Raises:
+            ConfigError: one cannot be applied.
+        """
+        from hydra.utils import instantiate
+
+        probes = planning.faces["probe"]
+        for label, settings in planning.transforms.items():
+            if settings:
+                try:
+                    instantiate(dict(settings))(probes.images[:1], probes.image_id[:1])
+                except (ValueError, RuntimeError) as problem:
+                    raise ConfigError(f"transform {label}: {reason_of(problem)}") from problem
+
+    def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
+        """Names count only after a transform, which may draw noise by name."""
+        inputs = embedding_inputs(spec.fingerprints[judge.name], photos.pixels, spec.embed_batch)
+        if not condition.is_plain:
+            inputs |= {"transform": node_settings(condition.settings), "names": list(photos.image_id)}
+            inputs["code"] = node_code(condition.settings, base=("cloakbench.bench.engine.transforms",))
+        return inputs
+
+    def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
+        images = worker.photos(photos)
+        seen = images if condition.is_plain else worker.made(condition.settings)(images, photos.image_id)
+        network = worker.network(judge.name)
+        return Answer({_EMBEDDINGS: embed_in_batches(network, seen, worker.spec.embed_batch, worker.device)})
+
+    def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
+        return {_EMBEDDINGS: torch.full((photos, spec.embedding_sizes[judge.name]), torch.nan)}
+
+    def read(self, answers: Answers, cell: int) -> Responses:
+        """The embeddings of a cell's photos beside those of everybody they are compared with."""
+        faces, clean = answers.faces, answers.clean("probe")[_EMBEDDINGS]
+        protected, status = answers.protected(cell)
+        place = {name: number for number, name in enumerate(faces.identities())}
+        return Responses(
+            protected=protected.get(_EMBEDDINGS, torch.full_like(clean, torch.nan)),
+            clean=clean,
+            identity=torch.tensor([place[name] for name in faces.identity]),
+            image_id=faces.image_id,
+            gallery=answers.clean("distractor")[_EMBEDDINGS] if "distractor" in answers.job.clean else None,
+            target_embeddings=_impersonated(answers),
+            status=status,
+        )
+
+
+def _impersonated(answers: Answers) -> Tensor | None:
+    """For each photo the embedding of another photo of the person it should be taken for."""
+    if not answers.job.aims:
+        return None
+    rows = [answers.job.aims[name] for name in answers.faces.identity]
+    return answers.clean("auxiliary")[_EMBEDDINGS][rows]

@@ -1,0 +1,114 @@
+"""Rate tables: what the tables of identification and verification share, a row per method and columns by target."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
+from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+
+MEAN_INTERVAL = (
+    "± is half the width of the 95 % interval (bootstrap over identities); every interval is in the CSV file. "
+    "The interval of a mean has the means of its cells' ends and is rather too wide than too narrow."
+)
+SAME_TARGETS = "The means of the rows without a surrogate leave out the same targets as the block they stand in."
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The sub-columns that every target of a table has: metrics and how they are headed."""
+
+    name: str
+    title: str
+    caption: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def by_budget(measured: Measured, spreads: Iterable[Spread]) -> list[Table]:
+    """A table for each budget and spread of which anything was measured."""
+    return [
+        _rate_table(measured, spread, epsilon)
+        for spread in spreads
+        if measured.metrics.intersection(spread.metrics)
+        for epsilon in measured.budgets or (None,)
+    ]
+
+
+def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Table:
+    """One block of rows per surrogate: clean, control, methods; one group of columns per target, then the mean."""
+    pairs = zip(spread.metrics, spread.labels, strict=True)
+    known = [(metric, label) for metric, label in pairs if metric in measured.metrics]
+    metrics = [metric for metric, _ in known]
+    targets = measured.judges(metrics[0])
+    columns = [Column("n", "n")]
+    for target in targets:
+        columns += [Column(f"{target}_{metric}_percent", label, target, "csv") for metric, label in known]
+    columns += [
+        Column(f"black_box_mean_{metric}_percent", label, "Black-box mean", "always") for metric, label in known
+    ]
+    rows = []
+    for surrogate in measured.surrogates:
+        for run in measured.runs_at(epsilon):
+            if surrogate not in measured.surrogates_of(run):
+                continue
+            numbers = [rate_number(measured, m, run, surrogate, t) for t in targets for m in metrics]
+            means = [number(measured.black_box(metric, run, surrogate)) for metric in metrics]
+            estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
+            section = f"Surrogate: {surrogate}" if surrogate else ""
+            rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means), section))
+    return Table(
+        name=f"{spread.name}{suffix(epsilon)}",
+        title=f"{spread.title}, {budget_name(epsilon)}",
+        caption=spread.caption,
+        stub="Method",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        footnotes=(_half_widths(rows), MEAN_INTERVAL, *([SAME_TARGETS] if _has_shared_controls(measured) else [])),
+        section_key="surrogate",
+    )
+
+
+def rate_number(measured: Measured, metric: str, run: Run, surrogate: str, target: str) -> Number:
+    """A rate in per cent with the marks of its cell."""
+    estimate = measured.cell(metric, run, surrogate, target)
+    marks = WHITE_BOX * estimate.white_box + SAME_FAMILY * (estimate.same_family and not estimate.white_box)
+    return number(estimate, marks + SOME_FAILED * (estimate.n_failed > 0))
+
+
+def number(estimate: Estimate, marks: str = "") -> Number:
+    """A rate in per cent, or a gap."""
+    if not estimate.ok:
+        return Number(marks=marks)
+    return Number(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, 1, marks)
+
+
+def _n(estimates: Sequence[Estimate]) -> str:
+    """Trials per cell: one number, or the range when cells differ."""
+    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
+    if not counts:
+        return "–"
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+
+
+def _half_widths(rows: list[Row]) -> str:
+    """How wide the intervals of the single cells are, for the Markdown table that does not print them."""
+    cells = [cell for row in rows for cell in row.cells if isinstance(cell, Number) and cell.half_width]
+    widths = [(cell.high - cell.low) / 2 for cell in cells]
+    if not widths:
+        return "No intervals were computed."
+    return (
+        f"Half-widths of the 95 % intervals: median {statistics.median(widths):.1f}, largest {max(widths):.1f} points."
+    )
+
+
+def _has_shared_controls(measured: Measured) -> bool:
+    return any(is_control(run) and not measured.uses_surrogate(run.method) for run in measured.runs)
+
+
+def suffix(epsilon: float | None) -> str:
+    """Of the name of a budget's table."""
+    return "" if epsilon is None else f"_eps{epsilon:g}"

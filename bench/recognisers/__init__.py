@@ -1,0 +1,1 @@
+"""Is the recogniser right? Checks, labelled pairs, calibration."""

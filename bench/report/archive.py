@@ -1,0 +1,205 @@
+"""A run's results as files of their own, so that its report can be made again, or combined with others, at any time.
+
+``data/about.json`` is sealed and holds the digests of the other files of ``data``. ``data/digest.txt``, the mark, says
+for which results a report was finished, and has the digest of every file of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.regular_file import read_regular
+from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.results import Example, Results
+from cloakbench.bench.store.store import explained
+
+_ABOUT = "about.json"
+_MARK = "digest.txt"
+_SEAL_NAME = "about a run"
+_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions")
+_NEWER = frozenset({"protocols", "conditions"})
+"""Frames that runs of older versions do not have."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_results(results: Results, records: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write ``folder/data``; `load_results` gives the same results back. Per-image records lie beside them.
+
+    Raises:
+        StoreError: the folder cannot be written; one line saying why.
+    """
+    data = folder / "data"
+    frames = {name: getattr(results, name) for name in _FRAMES}
+    frames |= {f"records_{protocol}": frame for protocol, frame in records.items()}
+    about = {
+        "name": results.name,
+        "dataset": results.dataset,
+        "manifest_sha256": results.manifest_sha256,
+        "setup": dict(results.setup),
+        "seal": BLANK,
+    }
+    with explained(folder, "paths.runs"):
+        take_back_mark(folder)
+        (data / _ABOUT).unlink(missing_ok=True)
+        digests = {f"{name}.parquet": _write(data / f"{name}.parquet", _parquet(frames[name])) for name in frames}
+        digests["examples.zip"] = _write(data / "examples.zip", _examples_zip(results))
+        text = json.dumps({**about, "sha256": digests}, indent=1) + "\n"
+        _write(data / _ABOUT, b"".join(seal(text.encode(), _SEAL_NAME)))
+
+
+def load_results(folder: Path) -> Results:
+    """Read what `save_results` wrote.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run; the message says where runs are.
+        ValueError: a file is missing or not as it was written.
+        OSError: a file cannot be read, or is no plain file.
+    """
+    data = folder / "data"
+    if not (data / _ABOUT).exists():
+        raise FileNotFoundError(f"{folder} holds no finished run: name a folder that has data/about.json")
+    about = _about(folder, read_regular(data / _ABOUT))
+    digests = about.pop("sha256", {})
+
+    def content(name: str) -> io.BytesIO:
+        try:
+            found = read_regular(data / name)
+        except FileNotFoundError as problem:
+            raise _damaged(folder, name, "missing") from problem
+        if digests and hashlib.sha256(found).hexdigest() != digests.get(name):
+            raise _damaged(folder, name, "damaged")
+        return io.BytesIO(found)
+
+    frames: dict[str, Any] = {
+        name: pd.read_parquet(content(f"{name}.parquet"))
+        for name in _FRAMES
+        if name not in _NEWER or f"{name}.parquet" in digests
+    }
+    photos: dict[str, dict[str, torch.Tensor]] = {}
+    with zipfile.ZipFile(content("examples.zip")) as archive:
+        for member in archive.namelist():
+            image_id, label = json.loads(member)
+            pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
+            photos.setdefault(image_id, {})[label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+    examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
+    return Results(examples=examples, **about, **frames)
+
+
+def publish(results: Results, folder: Path) -> None:
+    """Write the report of results into ``folder`` and mark it as current: never while any of it is old or missing.
+
+    Raises:
+        StoreError: the folder cannot be written; one line saying why.
+    """
+    from cloakbench.bench.report.writer import write_report
+
+    with explained(folder, "paths.runs"):
+        take_back_mark(folder)
+        files = write_report(results, folder)
+        data = [path for path in (folder / "data").glob("[!.]*") if path.is_file()]
+        shown = sorted({files.report, *files.tables, *files.figures, *files.timing, *data})
+        lines = [_digest(results), *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
+        _write(folder / "data" / _MARK, ("\n".join(lines) + "\n").encode())
+
+
+def take_back_mark(folder: Path) -> None:
+    """From now on the report in ``folder`` does not count as finished."""
+    (folder / "data" / _MARK).unlink(missing_ok=True)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all files of a report are in ``folder`` as they were written."""
+    files = [line.partition("  ") for line in _mark(folder)[1:]]
+    return bool(files) and all(digest and _file_digest(folder / name) == digest for digest, _, name in files)
+
+
+def is_current(results: Results, folder: Path) -> bool:
+    """Whether the report in ``folder`` is finished and shows these results as the present code would."""
+    return _mark(folder)[:1] == [_digest(results)] and is_finished(folder)
+
+
+def _write(path: Path, content: bytes) -> str:
+    """Replace a file as a whole; returns its digest."""
+    with whole_file(path) as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _mark(folder: Path) -> list[str]:
+    """The lines of the mark; none where there is none."""
+    try:
+        return read_regular(folder / "data" / _MARK).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _file_digest(path: Path) -> str:
+    """Digest of a plain file; empty when there is none that can be read."""
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except OSError:
+        return ""
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _examples_zip(results: Results) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for example in results.examples:
+            for label, image in (("original", example.original), *example.protected.items()):
+                png = io.BytesIO()
+                Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG")
+                name = json.dumps([example.image_id, label])
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), png.getvalue())
+    return buffer.getvalue()
+
+
+def _about(folder: Path, content: bytes) -> dict[str, Any]:
+    """What ``about.json`` says; one without a seal comes from a version that did not write any."""
+    try:
+        about = json.loads(content)
+        if set(about) != {"name", "dataset", "manifest_sha256", "setup"}:
+            check_seal(content, _SEAL_NAME)
+            del about["seal"]
+    except (DamagedError, ValueError, TypeError, KeyError) as problem:
+        raise _damaged(folder, _ABOUT, "damaged") from problem
+    return about
+
+
+def _damaged(folder: Path, name: str, state: str) -> ValueError:
+    return ValueError(
+        f"{folder / 'data' / name} is {state}: run the experiment again, which writes it from the store without "
+        "computing anything again"
+    )
+
+
+def _digest(results: Results) -> str:
+    printing = {type(reporter).__module__ for reporter in reporters(results)}
+    digest = hashlib.sha256(code_digest("cloakbench.bench.report.writer", __name__, *printing).encode())
+    head = [results.name, results.dataset, results.manifest_sha256, dict(results.setup)]
+    digest.update(json.dumps(head, sort_keys=True).encode())
+    for name in _FRAMES:
+        digest.update(getattr(results, name).to_csv(index=False).encode())
+    for example in results.examples:
+        for label, image in sorted(example.protected.items()):
+            digest.update(label.encode() + image.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,56 @@
+"""Contents: the sections of a report in reading order, those of protocols between those that every run has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.reported.tables import reported_tables
+from cloakbench.bench.report.reporters import also_measured
+from cloakbench.bench.report.section import Reporter, Section
+from cloakbench.bench.report.table import Table
+from cloakbench.bench.report.tables_facts import failures_table, models_table, passes_table
+from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
+
+_FOR_COMPUTING = ("reported_differences",)
+"""Tables that a report names but does not print."""
+
+
+def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:
+    """Every section that has something to show; at the end whatever no section shows.
+
+    Equal measurements give equal sections: none holds a time.
+    """
+    results = measured.results
+    of_protocols = [section for reporter in reporters for section in reporter.sections(measured)]
+    reported = reported_tables(ResultLookup(results))
+    failures = failures_table(measured)
+    rest = also_measured(measured, reporters, of_protocols)
+    costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."
+    return [
+        Section("Recognisers", _known(models_table(results))),
+        Section(
+            "Methods",
+            (*_known(methods_table(measured)), *survey_tables(measured, reporters)),
+            linked=_known(settings_table(measured)),
+        ),
+        *of_protocols,
+        Section(
+            "Reported beside measured",
+            tuple(table for table in reported if table.name not in _FOR_COMPUTING),
+            linked=tuple(table for table in reported if table.name in _FOR_COMPUTING),
+        ),
+        Section("Cost", _known(passes_table(results)), closing="" if results.costs.empty else costs),
+        Section("Failures", _known(failures), closing="" if failures else "None: every planned cell has a value."),
+        *([rest] if rest else []),
+    ]
+
+
+def self_checks(measured: Measured, reporters: Iterable[Reporter]) -> list[str]:
+    """What looks wrong to the protocols of a run, a sentence each."""
+    return [flag for reporter in reporters for flag in reporter.checks(measured)]
+
+
+def _known(table: Table | None) -> tuple[Table, ...]:
+    return () if table is None else (table,)

@@ -1,0 +1,156 @@
+"""The generic table: any metrics of any protocol by method and judge, for protocols and numbers without their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cloakbench.bench.report.index import Estimate, Measured, Place, Run, estimate_of, records, text
+from cloakbench.bench.report.labels import budget_name, method_name, method_order
+from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.section import Section
+from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+
+
+def default_section(index: Measured, name: str, title: str, metrics: Iterable[Metric]) -> Section:
+    """The section of a protocol that says nothing of how to print its numbers: all of them, by method and judge."""
+    places = index.places(name)
+    return Section(title, tuple(generic_tables(index, {name: metrics}, places, {name: title})), shows=places)
+
+
+def generic_tables(
+    index: Measured,
+    declared: Mapping[str, Iterable[Metric]],
+    places: Collection[Place],
+    titles: Mapping[str, str],
+    prefix: str = "",
+) -> list[Table]:
+    """A table for each protocol of ``places``.
+
+    Args:
+        index: the run.
+        declared: protocol to the metrics that may occur in it; others are printed under their names, as means.
+        places: what to print.
+        titles: protocol to printed name.
+        prefix: of the tables' names, before the protocol's.
+    """
+    tables = []
+    for protocol in dict.fromkeys([*titles, *sorted(place.protocol for place in places)]):
+        wanted = {place for place in places if place.protocol == protocol}
+        lines = [line for line in records(index.results.measurements) if index.place_of(line) in wanted]
+        if lines:
+            known = {metric.name: metric for metric in declared.get(protocol, ())}
+            strange = sorted({line["metric"] for line in lines} - known.keys())
+            known |= {name: Metric(name, name, "", "mean", decimals=3, higher_protects=None) for name in strange}
+            tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, lines))
+    return tables
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a row is: a method at a budget on a surrogate under a condition."""
+
+    run: Run
+    surrogate: str
+    condition: str
+
+
+def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], lines: list[dict[str, Any]]) -> Table:
+    cells: dict[tuple[_Line, str, str], Estimate] = {}
+    for line in lines:
+        run = Run(line["method"], index.budget_of(line))
+        where = _Line(run, text(line["surrogate"]), text(line["transform"]))
+        cells[where, text(line["target"]), line["metric"]] = estimate_of(line)
+    judges = index.in_order(judge for _, judge, _ in cells)
+    judges = [*([""] if any(not judge for _, judge, _ in cells) else []), *judges]
+    asked = [
+        (judge, metric)
+        for judge, metric in itertools.product(judges, metrics.values())
+        if any((where, judge, metric.name) in cells for where, _, _ in cells)
+    ]
+    rows = _ordered({where for where, _, _ in cells}, index)
+    several = len({where.condition for where in rows}) > 1
+    with_surrogate = any(where.surrogate for where in rows)
+    columns = [
+        Column("epsilon_255", "ε (grey levels)"),
+        *([Column("surrogate", "Surrogate")] if with_surrogate else []),
+        Column("n", "n"),
+    ]
+    columns += [_column(judge, metric) for judge, metric in asked]
+    return Table(
+        name=name,
+        title=title,
+        caption="Rates in per cent. An arrow points to where it is better for the person protected.",
+        stub="Method",
+        columns=tuple(columns),
+        rows=tuple(
+            Row(
+                method_name(where.run.method),
+                (
+                    "–" if where.run.epsilon_255 is None else budget_name(where.run.epsilon_255).removesuffix("/255"),
+                    *([where.surrogate] if with_surrogate else []),
+                    _n([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
+                    *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
+                ),
+                _title(index.results.conditions, lines[0]["protocol"], where.condition) if several else "",
+            )
+            for where in rows
+        ),
+        footnotes=tuple(
+            f"{metric.title}: {'share of' if metric.kind == 'rate' else 'over'} {metric.denominator}."
+            for metric in dict.fromkeys(metric for _, metric in asked)
+            if metric.denominator
+        ),
+        section_key="condition",
+    )
+
+
+def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:
+    """Condition by condition in the order of the experiment, controls first."""
+    methods = method_order(where.run.method for where in found)
+    known = list(dict.fromkeys(index.results.conditions["label"]))
+    return sorted(
+        found,
+        key=lambda where: (
+            known.index(where.condition) if where.condition in known else len(known),
+            where.condition,
+            methods.index(where.run.method),
+            where.run.epsilon_255 or 0.0,
+            where.surrogate,
+        ),
+    )
+
+
+def _column(judge: str, metric: Metric) -> Column:
+    key = "_".join(part for part in (judge, metric.name, "percent" * (metric.kind == "rate")) if part)
+    return Column(key, metric.heading, judge, "csv")
+
+
+def _cell(estimate: Estimate | None, metric: Metric) -> Number | str:
+    """A number; nothing where it was not planned."""
+    if estimate is None:
+        return ""
+    marks = WHITE_BOX * estimate.white_box + SAME_FAMILY * (estimate.same_family and not estimate.white_box)
+    marks += SOME_FAILED * (estimate.n_failed > 0)
+    if not estimate.ok:
+        return Number(marks=marks)
+    value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
+    return Number(value, low, high, metric.decimals, marks)
+
+
+def _n(estimates: Iterable[Estimate]) -> str:
+    """Trials per cell: one number, or the range when cells differ."""
+    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
+    return "–" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+
+
+def _title(conditions: pd.DataFrame, protocol: str, label: str) -> str:
+    """A condition as it heads rows: with its strength where it has one."""
+    for line in records(conditions.loc[(conditions["protocol"] == protocol) & (conditions["label"] == label), :]):
+        strength = "" if pd.isna(line["strength"]) or not line["axis"] else f" {line['strength']:g}"
+        return f"{line['title']}{strength}"
+    return label

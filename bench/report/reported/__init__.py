@@ -1,0 +1,1 @@
+"""Reported numbers beside measured ones: what the papers print, pairings, claims and their tables."""

@@ -1,0 +1,168 @@
+"""Tables that share their measured rows: paired rows for reading, and every pair with its difference for computing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cloakbench.bench.report.labels import budget_name
+from cloakbench.bench.report.reported.lookup import Lookup
+from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside
+from cloakbench.bench.report.reported.pairings import AVERAGE, Pairings
+from cloakbench.bench.report.reported.printed import comparability
+from cloakbench.bench.report.reported.shown import Lines, Printed, printed_table, scaled
+from cloakbench.bench.report.table import Column, Number, Row, Table
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method that was measured on a surrogate and is printed in the tables: printed keys and the measured row."""
+
+    surrogate: str
+    method: str
+    row: MeasuredRow
+
+
+@dataclass(frozen=True)
+class Side:
+    """Everything that the tables side by side are made from; they are printed in one shape.
+
+    Attributes:
+        lookup: the run.
+        pairings: all pairings.
+        placed: the first table's pairing on the networks of the run.
+        printed: label and data set of each table to what it prints.
+        pairs: measured rows, by surrogate, then in printed order.
+        targets: printed targets that have a network, in printed order.
+        metrics: printed metrics.
+    """
+
+    lookup: Lookup
+    pairings: Pairings
+    placed: Placed
+    printed: dict[tuple[str, str], Printed]
+    pairs: tuple[Pair, ...]
+    targets: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    def measured(self, pair: Pair, target: str, metric: str) -> Number:
+        """A measured cell in per cent."""
+        return scaled(measured_cell(self.lookup, self.placed, pair.row, target, metric).estimate, "%")
+
+    def reported(self, table: tuple[str, str], pair: Pair, target: str, metric: str) -> float:
+        """A printed cell, NaN when it is lost or not printed."""
+        cells = self.printed[table].rows.get((table[1], pair.surrogate, pair.method), {})
+        return cells[target, metric]["value"] if (target, metric) in cells else math.nan
+
+
+def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> list[Table]:
+    """``reported_beside_measured`` and ``reported_differences``; empty when nothing pairs."""
+    pairs, printed = [], {}
+    placed = None
+    for name in pairings.side_by_side:
+        pairing = pairings.tables[name]
+        shown = printed_table(pairing, lines[name])
+        printed[pairing.label, next(iter(shown.rows))[0]] = shown
+        placed = placed or place(pairing, lookup.models)
+    if placed is None or not placed.targets:
+        return []
+    first = next(iter(printed.values()))
+    for _, surrogate, method in first.rows:
+        found, _ = rows_beside(lookup, placed, method, surrogate)
+        pairs += [Pair(surrogate, method, row) for row in found]
+    if not pairs:
+        return []
+    targets = tuple(dict.fromkeys(target for target, _ in first.columns if target in placed.targets))
+    side = Side(lookup, pairings, placed, printed, tuple(pairs), targets, tuple(placed.pairing.metrics))
+    return [_paired(side), _differences(side)]
+
+
+def _budget(side: Side) -> str:
+    return budget_name(side.pairs[0].row.paired.epsilon_255)
+
+
+def _paired(side: Side) -> Table:
+    name = side.pairings.printed_name
+    shown = (*side.targets, AVERAGE)
+    columns = [
+        Column(
+            f"{'mean' if target == AVERAGE else target}_{_short(metric)}_percent", name(metric), _group(target), "csv"
+        )
+        for target in shown
+        for metric in side.metrics
+    ]
+    status = "; ".join(
+        f"{label} ({dataset}): {comparability(side.lookup.dataset, dataset)}" for label, dataset in side.printed
+    )
+    stand_ins = ", ".join(f"{key}: {side.placed.targets[key]}" for key in side.targets)
+    return Table(
+        name="reported_beside_measured",
+        title=f"Reported beside measured, {_budget(side)}",
+        caption="PSR in per cent, measured by rule P1. Mean: black-box here, over all columns in FaceCloak's tables.",
+        stub="Method",
+        columns=tuple(columns),
+        rows=tuple(_rows(side, shown)),
+        footnotes=(
+            f"Comparability. {status}.",
+            f"Columns, reported name: measured model. {stand_ins}.",
+            *side.pairings.caveats,
+        ),
+        section_key="surrogate",
+    )
+
+
+def _rows(side: Side, shown: tuple[str, ...]) -> Iterator[Row]:
+    for pair in side.pairs:
+        section = f"Surrogate: {pair.surrogate} (here {pair.row.surrogate})"
+        cells = [side.measured(pair, target, metric) for target in shown for metric in side.metrics]
+        yield Row(f"{side.pairings.printed_name(pair.method)}, measured", tuple(cells), section)
+        for table in side.printed:
+            printed = [
+                Number(side.reported(table, pair, target, metric)) for target in shown for metric in side.metrics
+            ]
+            yield Row(f"reported, {table[0]}", tuple(printed), section)
+
+
+def _differences(side: Side) -> Table:
+    rows = []
+    for pair in side.pairs:
+        for table in side.printed:
+            for target in side.targets:
+                for metric in side.metrics:
+                    ours = side.measured(pair, target, metric)
+                    theirs = side.reported(table, pair, target, metric)
+                    keys = (
+                        pair.row.surrogate,
+                        side.placed.targets[target],
+                        table[0],
+                        side.pairings.printed_name(metric),
+                    )
+                    numbers = (ours, Number(theirs), Number(ours.value - theirs))
+                    status = comparability(side.lookup.dataset, table[1])
+                    rows.append(Row(side.pairings.printed_name(pair.method), (*keys, *numbers, status)))
+    return Table(
+        name="reported_differences",
+        title=f"Measured minus reported, {_budget(side)}",
+        caption="PSR in per cent (P1) and percentage points.",
+        stub="Method",
+        columns=(
+            Column("surrogate", "Surrogate"),
+            Column("target", "Target"),
+            Column("facecloak_table", "FaceCloak"),
+            Column("top", "Rank"),
+            Column("measured_percent", "Measured", interval="csv"),
+            Column("reported_percent", "Reported"),
+            Column("difference_points", "Difference"),
+            Column("status", "Comparability"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _short(metric: str) -> str:
+    return metric.removeprefix("psr_")
+
+
+def _group(target: str) -> str:
+    return "Mean" if target == AVERAGE else target

@@ -1,0 +1,174 @@
+"""Judgement: whether a claim held in a run, by its rule on measured numbers and their intervals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cloakbench.bench.report.index import Estimate
+from cloakbench.bench.report.reported.claims import Claim, Rule, Term, terms_of
+from cloakbench.bench.report.reported.lookup import Lookup
+from cloakbench.bench.report.reported.printed import comparability, is_comparable
+from cloakbench.bench.report.reported.readings import NotComparableError, Reading, read_all, under
+
+HELD = "held"
+NOT_HELD = "did not hold"
+NOT_COMPARABLE = "not comparable"
+CLEAR = "intervals apart"
+UNCLEAR = "intervals overlap"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a claim.
+
+    Attributes:
+        verdict: `HELD`, `NOT_HELD` (both by the measured values) or `NOT_COMPARABLE`.
+        measured: the numbers it rests on, as text.
+        because: whether the intervals say the same, or why nothing can be compared.
+    """
+
+    verdict: str
+    measured: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One step of a rule: whether it held by the values, and whether the intervals leave no other answer."""
+
+    held: bool
+    clear: bool
+
+
+def judge(lookup: Lookup, claim: Claim) -> Judgement:
+    """Judge one claim on a run."""
+    try:
+        readings, steps = _steps(lookup, claim, claim.rule)
+    except NotComparableError as reason:
+        return Judgement(NOT_COMPARABLE, because=str(reason))
+    held = all(step.held for step in steps)
+    decisive = [step.clear for step in steps if step.held == held]
+    clear = all(decisive) if held else any(decisive)
+    texts = dict.fromkeys(reading.text for reading in readings)
+    return Judgement(HELD if held else NOT_HELD, "; ".join(texts), CLEAR if clear else UNCLEAR)
+
+
+def _steps(lookup: Lookup, claim: Claim, rule: Rule) -> tuple[list[Reading], list[Comparison]]:
+    if rule.kind == "all":
+        parts = [_steps(lookup, claim, one) for one in rule.parts["rules"]]
+        return [one for readings, _ in parts for one in readings], [one for _, steps in parts for one in steps]
+    if rule.kind == "rises_with":
+        return _rises(lookup, rule.parts)
+    if rule.kind == "keeps":
+        return _keeps(lookup, rule.parts)
+    readings = read_all(lookup, list(dict.fromkeys(terms_of(rule))))
+    if rule.kind == "about":
+        return list(readings.values()), [_about(lookup, claim, rule, next(iter(readings.values())))]
+    values = {term: reading.estimate for term, reading in readings.items()}
+    return list(readings.values()), list(_COMPARE[rule.kind](rule.parts, values))
+
+
+Parts = Mapping[str, Any]
+Values = Mapping[Term, Estimate]
+
+
+def _greater(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(values[parts["left"]], values[parts["right"]])
+
+
+def _highest(parts: Parts, values: Values) -> Iterator[Comparison]:
+    for other in parts["among"]:
+        yield _above(values[parts["of"]], values[other])
+
+
+def _lowest(parts: Parts, values: Values) -> Iterator[Comparison]:
+    for other in parts["among"]:
+        yield _above(values[other], values[parts["of"]])
+
+
+def _between(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(values[parts["of"]], values[parts["low"]])
+    yield _above(values[parts["high"]], values[parts["of"]])
+
+
+def _order(parts: Parts, values: Values) -> Iterator[Comparison]:
+    for weaker, stronger in itertools.pairwise(parts["terms"]):
+        yield _above(values[stronger], values[weaker])
+
+
+def _close(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _near(values[parts["left"]], values[parts["right"]], parts["within"])
+
+
+def _undominated(parts: Parts, values: Values) -> Iterator[Comparison]:
+    """Nobody is better in every number: against each other one, some number is higher."""
+    for other in parts["among"]:
+        steps = [_above(values[mine], values[theirs]) for mine, theirs in zip(parts["of"], other, strict=True)]
+        held = any(step.held for step in steps)
+        clear = any(step.clear for step in steps if step.held) if held else all(step.clear for step in steps)
+        yield Comparison(held, clear)
+
+
+_COMPARE: Mapping[str, Callable[[Parts, Values], Iterator[Comparison]]] = {
+    "greater": _greater,
+    "highest": _highest,
+    "lowest": _lowest,
+    "between": _between,
+    "order": _order,
+    "close": _close,
+    "undominated": _undominated,
+}
+
+
+def _above(left: Estimate, right: Estimate) -> Comparison:
+    held = left.value > right.value
+    return Comparison(held, left.low > right.high if held else left.high < right.low)
+
+
+def _near(left: Estimate, right: Estimate, within: float) -> Comparison:
+    held = abs(left.value - right.value) <= within
+    farthest = max(left.high - right.low, right.high - left.low)
+    nearest = max(left.low - right.high, right.low - left.high)
+    return Comparison(held, farthest <= within if held else nearest > within)
+
+
+def _about(lookup: Lookup, claim: Claim, rule: Rule, reading: Reading) -> Comparison:
+    """A printed number lies in the measured interval; only where the printed data set was measured."""
+    if not is_comparable(lookup.dataset, rule.parts["dataset"]):
+        raise NotComparableError(comparability(lookup.dataset, rule.parts["dataset"]).removeprefix("not comparable: "))
+    printed = float(claim.printed) / (100 if claim.unit in ("%", "pp") else 1)
+    held = reading.estimate.low <= printed <= reading.estimate.high
+    return Comparison(held, True)
+
+
+def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
+    """A number rises from each measured value of a setting (``budget`` or a variant's) to the next."""
+    term: Term = parts["of"]
+    axis = parts["axis"]
+    values = []
+    for method in lookup.measured(term.protocol):
+        at = method.epsilon_255 if axis == "budget" else method.settings.get(axis)
+        wanted = axis != "budget" and not term.any_budget and method.epsilon_255 != term.epsilon_255
+        if method.method == term.method and at is not None and not wanted and at <= parts.get("up_to", at):
+            values.append((at, method))
+    if len({at for at, _ in values}) < 2:
+        raise NotComparableError(f"{term.method} is not measured at two values of {axis}")
+    readings = []
+    for _, method in sorted(values, key=lambda pair: pair[0]):
+        one = replace(term, epsilon_255=method.epsilon_255, any_budget=False, variant=method.variant)
+        readings += read_all(lookup, [one]).values()
+    return readings, [_above(later.estimate, earlier.estimate) for earlier, later in itertools.pairwise(readings)]
+
+
+def _keeps(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
+    """A number stays within a distance of itself under every condition that was measured."""
+    term: Term = parts["of"]
+    base = next(iter(read_all(lookup, [term]).values()))
+    others = [condition for condition in lookup.conditions(term.protocol) if condition != term.condition]
+    if not others:
+        raise NotComparableError("no other condition in this run")
+    readings = [next(iter(read_all(lookup, [under(term, condition)]).values())) for condition in others]
+    return [base, *readings], [_near(base.estimate, one.estimate, parts["within"]) for one in readings]

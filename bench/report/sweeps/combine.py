@@ -1,0 +1,108 @@
+"""Several runs on the same photos as one, so that they share a table and a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from cloakbench.bench.report.results import Results
+
+CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+"""The columns of the measurements that say which cell a row is."""
+_COST = ["method", "epsilon_255", "surrogate", "scope"]
+
+
+class MixedResultsError(ValueError):
+    """The runs cannot share a table; the message says why and what to do."""
+
+
+def combine(runs: Sequence[Results]) -> Results:
+    """One `Results` of runs on the same photos. Cells that several runs share, such as the controls, appear once.
+
+    Raises:
+        MixedResultsError: no runs, different manifests, different setups, or one cell with two values.
+    """
+    if not runs:
+        raise MixedResultsError("nothing to combine: the sweep has no finished run")
+    if len({run.manifest_sha256 for run in runs}) > 1:
+        names = ", ".join(f"{run.name} ({run.manifest_sha256[:8]})" for run in runs)
+        raise MixedResultsError(f"runs on different photos cannot share a table: {names}; report each run by itself")
+    if different := [key for run in runs for key in differences(run, runs[0])]:
+        raise MixedResultsError(
+            f"runs with different setups cannot share a table ({different[0].replace('_', ' ')} differs); report each "
+            "run by itself, or sweep the setting with -m: a sweep's report keeps such runs apart"
+        )
+    names = list(dict.fromkeys(run.name for run in runs))
+    return replace(
+        runs[0],
+        name=" + ".join(names),
+        measurements=_measurements(runs),
+        models=_models(runs),
+        methods=_first(pd.concat([run.methods for run in runs], ignore_index=True), ["key"]),
+        costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
+        thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["target", "far"]),
+        examples=_examples(runs),
+        setup=_setup(runs),
+        protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),
+        conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
+    )
+
+
+def differences(one: Results, other: Results) -> list[str]:
+    """Facts of the setups that differ and keep two runs from sharing a table."""
+    keys = dict.fromkeys([*one.setup, *other.setup])
+    return [key for key in keys if key not in _JOINED and one.setup.get(key) != other.setup.get(key)]
+
+
+_JOINED = ("description", "fewer_probes")
+"""Facts that may differ: what an experiment is about, and which methods ran on fewer photos."""
+
+
+def _setup(runs: Sequence[Results]) -> dict[str, Any]:
+    setup = dict(runs[0].setup)
+    for key in _JOINED:
+        if told := list(dict.fromkeys(str(run.setup[key]) for run in runs if run.setup.get(key))):
+            setup[key] = "; ".join(told)
+    return setup
+
+
+def _measurements(runs: Sequence[Results]) -> pd.DataFrame:
+    frame = pd.concat([run.measurements for run in runs], ignore_index=True).drop_duplicates(ignore_index=True)
+    twice = frame.duplicated(CELL)
+    if twice.any():
+        cell = frame.loc[twice, ["method", "epsilon_255", "metric"]].iloc[0]
+        raise MixedResultsError(
+            f"{cell['method']} at budget {cell['epsilon_255']:g} has two values of {cell['metric']}: the runs differ "
+            "in a setting; sweep it with -m, or give the variants method keys of their own (+method@methods.KEY=NAME)"
+        )
+    return frame
+
+
+def _models(runs: Sequence[Results]) -> pd.DataFrame:
+    """One row a model, with the roles it has in any run."""
+    frame = pd.concat([run.models for run in runs], ignore_index=True)
+    if frame.empty:
+        return frame
+    roles = [line if isinstance(line, str) else ", ".join(line) for line in frame["roles"]]
+    by_model: dict[str, list[str]] = {}
+    for name, text in zip(frame["name"], roles, strict=True):
+        by_model.setdefault(name, []).extend(text.split(", "))
+    first = _first(frame, ["name"])
+    return first.assign(roles=[", ".join(sorted(set(by_model[name]))) for name in first["name"]])
+
+
+def _examples(runs: Sequence[Results]) -> tuple:
+    """Photos of the same face next to each other."""
+    merged = {}
+    for example in (example for run in runs for example in run.examples):
+        known = merged.get(example.image_id)
+        protected = {**(known.protected if known else {}), **example.protected}
+        merged[example.image_id] = replace(example, protected=protected)
+    return tuple(merged.values())
+
+
+def _first(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return frame.drop_duplicates(keys, ignore_index=True) if len(frame) else frame

@@ -1,0 +1,176 @@
+"""Curves over the settings of a multirun: one figure for each setting with numbers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cloakbench.bench.report.index import Estimate, is_control, mean_estimate
+from cloakbench.bench.report.labels import CLEAN, method_name
+from cloakbench.bench.report.plotting import (
+    COLOURS,
+    CONTROL_COLOUR,
+    MARKERS,
+    TWO_COLUMNS,
+    arms,
+    dodge,
+    paper_style,
+    percent_axis,
+)
+from cloakbench.bench.report.section import Quantity
+from cloakbench.bench.report.sweeps.tables import (
+    Entry,
+    Swept,
+    by_all_but,
+    context_name,
+    is_seed,
+    shown_quantities,
+    swept_headlines,
+)
+from cloakbench.bench.report.sweeps.variants import Sweep
+
+_LINES_MOST = 9
+"""As many as there are colours; more lines than that share a panel with nobody."""
+_PANELS_MOST = 6
+_LOGARITHMIC_FROM = 30
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+def sweep_figures(sweep: Sweep) -> dict[str, tuple[Figure, str]]:
+    """File stem to figure and caption: PSR over every numeric setting, a line per method, budget and other setting."""
+    figures = {}
+    for swept in swept_headlines(sweep):
+        for setting in sweep.names:
+            points = [] if is_seed(setting) else _numeric(swept.entries, setting)
+            if points and any(quantity.curve and quantity.is_rate for quantity in shown_quantities(points)):
+                stem = f"sweep{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
+                with paper_style():
+                    figures[stem] = _curves(sweep, swept, points, setting)
+    return figures
+
+
+def _numeric(entries: Sequence[Entry], setting: str) -> list[Entry]:
+    """The rows that depend on a setting, if it is a number in all of them and has several values."""
+    points = [entry for entry in entries if setting in entry.settings]
+    values = [entry.settings[setting] for entry in points if not is_control(entry.run)]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return points if numeric and len(set(values)) > 1 else []
+
+
+def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -> tuple[Figure, str]:
+    quantities = [q for q in shown_quantities(points) if q.is_rate and q.curve]
+    seeds = [key for key in sweep.names if is_seed(key)]
+    others = [key for key in sweep.names if key != setting and key not in seeds]
+    lines = by_all_but([entry for entry in points if not is_control(entry.run)], [setting, *seeds])
+    split = _split(sweep, lines, others)
+    rows = list(itertools.islice(split.items(), _PANELS_MOST))
+    values = sorted({entry.settings[setting] for line in lines for entry in line})
+    height = 2.2 if len(rows) > 1 else 2.6
+    figure = Figure(figsize=(TWO_COLUMNS, height * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), len(quantities), squeeze=False, sharey=True, sharex=True)
+    looks: dict[str, tuple[str, str]] = {}
+    for (title, named), axes in zip(rows, panels, strict=True):
+        for name in named:
+            looks.setdefault(name, (COLOURS[len(looks) % len(COLOURS)], MARKERS[len(looks) % len(MARKERS)]))
+        for quantity, axis in zip(quantities, axes, strict=True):
+            for position, (name, line) in enumerate(named.items()):
+                _line(axis, line, setting, quantity, looks[name], (position, len(named)), values)
+            _clean(axis, swept.entries, setting, quantity, values)
+            axis.set_title(", ".join(word for word in (quantity.label, title) if word))
+            percent_axis(axis)
+    for axis in panels[-1]:
+        _label_axis(axis, sweep.names[setting].capitalize(), values)
+    for line in panels:
+        line[0].set_ylabel(swept.axis)
+    handles = [Line2D([], [], color=c, marker=m, markersize=3.8, label=name) for name, (c, m) in looks.items()]
+    handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
+    figure.legend(handles=handles, loc="outside right center")
+    caption = f"Protection over {sweep.names[setting]}, with 95 % intervals."
+    caption += " Mean over the seeds." * bool(seeds)
+    left_out = len(split) - len(rows)
+    caption += f" {left_out} more combinations of settings are in the table only." * bool(left_out)
+    return figure, caption
+
+
+def _split(sweep: Sweep, lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
+    """Title to named lines of each row of panels: one row, unless there are too many lines for it."""
+    several_budgets = len({line[0].run.epsilon_255 for line in lines}) > 1
+    several_methods = len({line[0].label for line in lines}) > 1
+    contexts = [context_name(sweep, line[0], others, budget=several_budgets) for line in lines]
+    if len(lines) <= _LINES_MOST:
+        names = [
+            ", ".join(word for word in (line[0].label if several_methods or not context else "", context) if word)
+            for line, context in zip(lines, contexts, strict=True)
+        ]
+        return {"": dict(zip(names, lines, strict=True))}
+    rows: dict[str, dict[str, list[Entry]]] = {}
+    for line, context in zip(lines, contexts, strict=True):
+        rows.setdefault(context, {})[line[0].label] = line
+    return rows
+
+
+def _line(
+    axis: Axes,
+    line: Sequence[Entry],
+    setting: str,
+    quantity: Quantity,
+    look: tuple[str, str],
+    place: tuple[int, int],
+    values: Sequence[float],
+) -> None:
+    """One curve with intervals; seeds are averaged."""
+    rates = _rates(line, setting, quantity)
+    x = np.array(list(rates))
+    if _is_logarithmic(values):
+        x = x * np.exp(dodge(*place, 0.4 * float(np.min(np.diff(np.log(values))))))
+    else:
+        x = x + dodge(*place, 0.4 * float(np.min(np.diff(values))))
+    spans = np.concatenate([arms(rate, 100) for rate in rates.values()], axis=1)
+    colour, marker = look
+    axis.errorbar(
+        x,
+        [100 * rate.value for rate in rates.values()],
+        yerr=spans,
+        color=colour,
+        marker=marker,
+        markersize=3.8,
+        elinewidth=0.6,
+        linewidth=0.9,
+    )
+
+
+def _clean(axis: Axes, entries: Sequence[Entry], setting: str, quantity: Quantity, values: Sequence[float]) -> None:
+    """The clean row: a level where the setting does not touch it, a curve where it does."""
+    rows = [entry for entry in entries if entry.run.method == CLEAN and quantity in entry.values]
+    rates: dict[float, Estimate] = {}
+    for value in values:
+        at = [entry.values[quantity] for entry in rows if entry.settings.get(setting, value) == value]
+        if (rate := mean_estimate(at)).ok:
+            rates[value] = rate
+    axis.plot(list(rates), [100 * rate.value for rate in rates.values()], color=CONTROL_COLOUR, linestyle=":", lw=0.8)
+
+
+def _rates(line: Sequence[Entry], setting: str, quantity: Quantity) -> dict[float, Estimate]:
+    """Value of the setting to the rate, mean over what else differs."""
+    at: dict[float, list[Estimate]] = {}
+    for entry in line:
+        at.setdefault(entry.settings[setting], []).append(entry.values.get(quantity, Estimate()))
+    return {value: mean_estimate(at[value]) for value in sorted(at)}
+
+
+def _is_logarithmic(values: Sequence[float]) -> bool:
+    return values[0] > 0 and values[-1] / values[0] >= _LOGARITHMIC_FROM
+
+
+def _label_axis(axis: Axes, name: str, values: Sequence[float]) -> None:
+    axis.set_xlabel(name)
+    if _is_logarithmic(values):
+        axis.set_xscale("log")
+        axis.minorticks_off()
+    if len(values) <= 8:
+        axis.set_xticks(values, [f"{value:g}" for value in values])

@@ -1,0 +1,1 @@
+"""Statistics on records: intervals whose resampling unit is the person."""

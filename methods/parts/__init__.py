@@ -1,0 +1,1 @@
+"""Parts that methods share: loops, objectives, solvers, networks."""

@@ -1,0 +1,109 @@
+"""The loop that FGSM, PGD, MI-FGSM, TI-DIM and VMI-FGSM share; each of them overrides one or two hooks.
+
+All attack embeddings of aligned faces, where their papers attack class scores: the loss is the squared distance to an
+anchor (`cloakbench.methods.parts.objectives`). Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf
+ball and the valid pixels together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
+from cloakbench.methods.base import Budget, Protector, Scope
+from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.linf import LinfBall
+from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, input_gradient
+from cloakbench.methods.photo_batch import PhotoBatch
+
+
+@dataclass
+class Attack:
+    """The state of one call: the fixed part and what the hooks remember between steps."""
+
+    context: ProtectContext
+    anchors: Anchors
+    streams: ItemStreams
+    steps_left: int
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+class GradientAttack(Protector):
+    """Iterated sign method on embeddings.
+
+    Args:
+        epsilon_255: Linf budget in grey levels.
+        steps: gradient steps T.
+        step_255: grey levels per step; None for ``max(1, 1.5 epsilon / T)``.
+        objective: what to move away from or towards; see `cloakbench.methods.parts.objectives.Objective`.
+        random_start: begin at uniform noise within the budget, clipped to valid pixels, instead of at the photo.
+
+    Raises:
+        ValueError: a parameter is out of range, or ``own`` without a random start: at the photo itself the distance
+            to its own embedding has no gradient, so every step would stay there.
+    """
+
+    scope: ClassVar[Scope] = "image"
+
+    def __init__(
+        self, epsilon_255: float, steps: int, step_255: float | None, objective: Objective, random_start: bool
+    ) -> None:
+        one_of("objective", objective, get_args(Objective))
+        grey_levels("epsilon_255", epsilon_255)
+        whole("steps", steps)
+        if step_255 is not None:
+            grey_step("step_255", step_255)
+        if objective == "own" and not random_start and steps > 1:
+            raise ValueError(
+                f"{self.name}: objective=own has no gradient at the photo itself; set random_start=true or "
+                "objective=reference"
+            )
+        self.steps = steps
+        self.step_255 = max(1.0, 1.5 * epsilon_255 / steps) if step_255 is None else step_255
+        self.objective: Objective = objective
+        self.random_start = random_start
+        self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
+        self.targeted = objective == "aim"
+        self.budget = Budget("linf", epsilon_255)
+        self.epsilon_255 = epsilon_255
+
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        images, epsilon, step = batch.images, self.epsilon_255 / 255, self.step_255 / 255
+        streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
+        ball = LinfBall.around(images, epsilon)
+        photos = images.clone()
+        if self.random_start:
+            noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
+            ball.project_(photos.add_(noise))
+        attack = Attack(context, find_anchors(self.objective, batch, context), streams, self.steps)
+        for step_number in range(self.steps):
+            attack.steps_left = self.steps - 1 - step_number
+            ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
+        return photos
+
+    def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
+        """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default the plain one."""
+        return input_gradient(photos, attack.context.surrogates, attack.anchors.loss)
+
+    def direction(self, photos: Tensor, attack: Attack) -> Tensor:
+        """Hook: where the loss grows, ``[N, 3, H, W]``; only its sign is used. By default the gradient."""
+        return self.gradient(photos, attack)
+
+
+def add_momentum(gradient: Tensor, attack: Attack, decay: float) -> Tensor:
+    """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing.
+
+    The papers divide by the L1 norm. The mean is the same up to a constant, which no sign notices, and keeps the
+    numbers near one.
+    """
+    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+    normalised = gradient / torch.where(size > 0, size, 1.0)
+    if "momentum" in attack.memory:
+        normalised = normalised.add_(attack.memory["momentum"], alpha=decay)
+    attack.memory["momentum"] = normalised
+    return normalised

@@ -1,0 +1,90 @@
+"""Objectives of attacks on one photo: what its embedding is pushed away from or towards, and the gradient of that.
+
+Embeddings are unit vectors, so squared distance, its mean over dimensions and cosine differ by constants that a `sign`
+step does not see. Squared distance is used: its gradient at the anchor itself is exactly zero, where the cosine's
+would be rounding noise that `sign` blows up to a full step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+
+Objective = Literal["own", "reference", "aim"]
+"""``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
+the person, which has the gradient of the mean distance to each of them. ``aim``: towards somebody else's photo."""
+
+NEEDS: dict[str, frozenset[Need]] = {
+    "own": frozenset(),
+    "reference": frozenset({Need.REFERENCES}),
+    "aim": frozenset({Need.AIM}),
+}
+"""What each objective needs from `PhotoBatch`."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Fixed points in embedding space, ``[N, D]`` for each surrogate, and whether photos go towards them."""
+
+    points: tuple[Tensor, ...]
+    towards: bool
+
+    def loss(self, surrogate: int, embeddings: Tensor) -> Tensor:
+        """To be minimised: the sum over photos, so that no photo's gradient depends on how many there are."""
+        distance = (embeddings - self.points[surrogate]).square().sum()
+        return distance if self.towards else -distance
+
+
+@torch.no_grad()
+def find_anchors(objective: Objective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
+    """Embed the clean photos an objective looks at, once, without a graph."""
+    if objective == "own":
+        points = [model.embed(batch.images) for model in context.surrogates]
+    elif objective == "reference":
+        references = batch.require_references()
+        photos, shape = references.flatten(0, 1), references.shape[:2]
+        points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[batch.owner] for model in context.surrogates]
+    else:
+        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    return Anchors(tuple(points), towards=objective == "aim")
+
+
+def input_gradient(
+    photos: Tensor,
+    surrogates: Sequence[CountedNetwork],
+    loss: Callable[[int, Tensor], Tensor],
+    transform: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Gradient in the photos of the mean over surrogates of ``loss(surrogate index, embeddings)``.
+
+    One forward and one backward pass per surrogate, one graph alive at a time.
+
+    Args:
+        photos: ``[N, 3, H, W]``; not changed, and safe to change in place afterwards.
+        surrogates: whose losses are averaged.
+        loss: scalar of the embeddings ``[N, D]``.
+        transform: differentiable, applied to the photos before every surrogate.
+    """
+    leaf = photos.detach().requires_grad_()
+    gradients = (_gradient(leaf, index, model, loss, transform) for index, model in enumerate(surrogates))
+    total = reduce(torch.add, gradients)
+    return total if len(surrogates) == 1 else total / len(surrogates)
+
+
+def _gradient(
+    leaf: Tensor,
+    index: int,
+    model: CountedNetwork,
+    loss: Callable[[int, Tensor], Tensor],
+    transform: Callable[[Tensor], Tensor] | None,
+) -> Tensor:
+    embeddings = model.embed(leaf if transform is None else transform(leaf))
+    return torch.autograd.grad(loss(index, embeddings), leaf)[0]

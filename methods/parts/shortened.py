@@ -1,0 +1,44 @@
+"""A method's config with its long searches and trainings cut short, for checks that take seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_AT_MOST = {
+    "steps": 6,
+    "neighbours": 2,
+    "strangers": 2,
+    "epochs": 1,
+    "max_rounds": 1,
+    "batches_per_round": 1,
+    "outer_steps": 1,
+    "view_samples": 2,
+    "width": 8,
+}
+"""Names of settings that say how long a search or training is, and how much of it takes the same path."""
+_STEPS_OF_A_TRAINING = 2
+"""Steps for each batch of a method that trains a network of its own, and of what works inside a method."""
+
+
+def in_short(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's config with its long searches and trainings cut short, so that a check takes seconds.
+
+    Official settings are minutes long on the tiny world, too. A step of a fixed size is not made longer.
+    """
+    most = dict(_AT_MOST)
+    if any(name in config for name in ("max_rounds", "outer_steps")):
+        most["steps"] = _STEPS_OF_A_TRAINING
+    return _lowered(config, most)
+
+
+def _lowered(config: Mapping[str, Any], most: Mapping[str, int]) -> dict[str, Any]:
+    lowered = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            lowered[name] = _lowered(value, {"steps": _STEPS_OF_A_TRAINING})
+        elif name in most and isinstance(value, int) and not isinstance(value, bool):
+            lowered[name] = min(value, most[name])
+        else:
+            lowered[name] = value
+    return lowered

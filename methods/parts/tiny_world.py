@@ -1,0 +1,134 @@
+"""The tiny world that methods are checked in: six photos of three people, one small recogniser, some other people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from cloakbench.bench.core.random_streams import generator, uniform_per_item
+from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.base import Protector
+from cloakbench.methods.context import NETWORKS, Need, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+SIDE = 32
+PERSONS = ("ada", "ben", "cleo")
+REFERENCES = 3
+OTHERS = 24
+
+
+def tiny_photos() -> PhotoBatch:
+    """Six photos of three people with references, aims and landmarks; smooth shapes per person plus noise.
+
+    Pixels are whole grey levels in 76..178, so no method clips and differences of outputs are the mask itself.
+    """
+    photo_ids = tuple(f"{person}-{i}" for i in range(2) for person in PERSONS)
+    reference_ids = tuple(tuple(f"{person}-reference-{i}" for i in range(REFERENCES)) for person in PERSONS)
+    images, aims = tiny_faces(photo_ids), tiny_faces([f"{person}-target" for person in PERSONS])
+    return PhotoBatch(
+        images=images,
+        image_id=photo_ids,
+        owner=torch.arange(len(photo_ids)) % len(PERSONS),
+        identities=PERSONS,
+        references=torch.stack([tiny_faces(ids) for ids in reference_ids]),
+        reference_id=reference_ids,
+        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(len(images), 1, 1),
+        aim_photos=aims.flip(0),
+    )
+
+
+def tiny_context() -> ProtectContext:
+    """One small recogniser with batch statistics to spoil, and two photos each of other people."""
+    others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
+    identities = tuple(name.partition("-")[0] for name in others)
+    auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities)
+    return ProtectContext({NetworkKind.RECOGNISER: (_tiny_recogniser(),)}, auxiliary, seed=0)
+
+
+def trained_context(protector: Protector) -> ProtectContext:
+    """The tiny context, with what the method trains once from it."""
+    context = tiny_context()
+    return replace(context, trained=protector.run_training(context).tensors)
+
+
+def select_photos(batch: PhotoBatch, rows: list[int], people: list[int]) -> PhotoBatch:
+    """The photos at ``rows`` of a batch that has everything, with the people at ``people`` in that order.
+
+    Every owner of a photo is among the people.
+    """
+    names = tuple(batch.identities[person] for person in people)
+    return PhotoBatch(
+        images=batch.images[rows],
+        image_id=tuple(batch.image_id[row] for row in rows),
+        owner=torch.tensor([names.index(batch.identities[int(batch.owner[row])]) for row in rows]),
+        identities=names,
+        references=batch.require_references()[people],
+        reference_id=tuple(batch.reference_id[person] for person in people),
+        landmarks=batch.require_landmarks()[rows],
+        aim_photos=batch.require_aim_photos()[people],
+    )
+
+
+def photos_without(need: Need, batch: PhotoBatch) -> PhotoBatch:
+    """The photos without what meets a need, if photos meet it."""
+    if need is Need.REFERENCES:
+        return replace(batch, references=None, reference_id=())
+    if need is Need.LANDMARKS:
+        return replace(batch, landmarks=None)
+    return replace(batch, aim_photos=None) if need is Need.AIM else batch
+
+
+def context_without(need: Need, context: ProtectContext) -> ProtectContext:
+    """The context without what meets a need, if it meets it."""
+    if need is Need.AUXILIARY:
+        return replace(context, auxiliary=None)
+    left = {kind: models for kind, models in context.networks.items() if kind is not NETWORKS.get(need)}
+    return replace(context, networks=left)
+
+
+def tiny_faces(names: tuple[str, ...] | list[str]) -> Tensor:
+    """Faces ``[N, 3, SIDE, SIDE]``: a smooth pattern per person (the name before the first dash) and fine noise."""
+    people = [name.split("-")[0] for name in names]
+    pattern = uniform_per_item(people, (3, 4, 4), 0.3, 0.7, "conformance person")
+    pattern = nn.functional.interpolate(pattern, size=(SIDE, SIDE), mode="bilinear")
+    noise = uniform_per_item(names, (3, SIDE, SIDE), -0.05, 0.05, "conformance photo")
+    return ((pattern + noise).clamp(0.3, 0.7) * 255).round() / 255
+
+
+def _tiny_recogniser() -> Recogniser:
+    # Layers draw their first weights from the global state; these are replaced, and the state put back.
+    with torch.random.fork_rng(devices=[]):
+        network = nn.Sequential(
+            nn.Conv2d(3, 12, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(12),
+            nn.PReLU(12),
+            nn.Conv2d(12, 24, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(24),
+            nn.PReLU(24),
+            nn.Flatten(),
+            nn.Linear(24 * (SIDE // 4) ** 2, 32, bias=False),
+        )
+    stream = generator("conformance recogniser")
+    with torch.no_grad():
+        for weight in (parameter for parameter in network.parameters() if parameter.ndim > 1):
+            weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=stream)
+    card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
+    return Recogniser(_InDouble(network), InputSpec(size=(SIDE, SIDE)), card)
+
+
+class _InDouble(nn.Module):
+    """A network that computes in double precision and answers in the precision it was asked in.
+
+    Sums of single precision depend on the size of the batch, and methods of dozens of steps amplify that. Without it,
+    what still differs between batches is what photos share.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.double()).to(images.dtype)

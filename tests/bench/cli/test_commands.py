@@ -1,0 +1,89 @@
+"""The commands beside the experiments: what they list, diagnose and check."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloakbench.bench.cli.main import main
+
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize(
+    "group", ["methods", "models", "attribute_models", "dataset", "experiments", "runtime", "loggers"]
+)
+def test_list_names_every_file_of_the_group(capsys: pytest.CaptureFixture[str], group: str) -> None:
+    assert main(["list", group]) == 0
+    shown = capsys.readouterr().out
+    for path in (Path(__file__).parents[3] / "conf" / group.removesuffix("s")).glob("*.yaml"):
+        assert path.stem in shown
+
+
+def test_list_alone_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for folder in (Path(__file__).parents[3] / "conf").iterdir():
+        assert not folder.is_dir() or folder.name == "__pycache__" or folder.name in shown
+
+
+def test_doctor_says_what_each_experiment_lacks(
+    cloakbench: Cloakbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
+    done = cloakbench("doctor", plugins=False)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "ready" in lines["bench"]
+    assert "not yet" in lines["real_faces"]
+    assert "dataset.root" in done.stdout
+
+
+def test_check_holds_a_recogniser_against_its_contract_and_skips_what_needs_faces(cloakbench: Cloakbench) -> None:
+    done = cloakbench("check", "model=tiny1")
+    assert done.returncode == 0, done.stderr
+    rows = {line[:33].strip(): line for line in done.stdout.splitlines()}
+    assert "passed" in rows["gradient to the input"]
+    assert "skipped" in rows["clean Top-1"]
+    assert "no faces at hand" in done.stdout
+    failed = cloakbench("check", "model=refusing")
+    assert failed.returncode == 1
+    assert "this network never answers" in failed.stdout
+
+
+def test_check_runs_the_conformance_suite(cloakbench: Cloakbench) -> None:
+    assert cloakbench("check", "method=pgd").returncode == 0
+    failed = cloakbench("check", "method=raises")
+    assert failed.returncode == 1
+    assert "failed" in failed.stdout
+
+
+def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cloakbench.bench.cli import check
+
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
+    names = {
+        "method": ["identity", "lowkey_lpips", "precomputed", "raises", "random_sign"],
+        "model": ["tiny1", "arcface_ir", "ir152"],
+    }
+    monkeypatch.setattr(check, "group_options", lambda group, _: names[group])
+    assert main(["check", "all", "--config-dir", str(CONFIG_DIR)]) == 1
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if len(line.split()) > 2}
+    for name, told in {
+        "identity": "passed",
+        "random_sign": "passed",
+        "arcface_ir": "passed",
+        "raises": "failed",
+    }.items():
+        assert told in lines[name]
+    assert "skipped" in lines["lowkey_lpips"] and "alexnet-owt-7be5be79.pth" in lines["lowkey_lpips"]
+    assert "skipped" in lines["precomputed"] and "method.folder=..." in lines["precomputed"]
+    assert "ir152" not in lines
+    names |= {"method": ["identity", "precomputed"], "model": []}
+    assert main(["check", "all"]) == 0

@@ -1,0 +1,33 @@
+"""``cloakbench list models`` where no published file is at hand: it says what to get, and gets nothing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cloakbench.bench.cli.list import main
+
+
+def test_missing_weights_are_named_with_their_page_and_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a list opens no connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    lines = {line.split()[0].rstrip(":"): line for line in reversed(text.splitlines()) if line.strip()}
+    assert "ready" in lines["arcface_ir"]
+    assert lines["buffalo_l"].split()[1:] == ["ir", "unknown", "not", "yet"]
+    assert lines["frbench"].endswith("a template")
+    flat = " ".join(text.split())
+    fetched = "w600k_r50.onnx is fetched on first use from https://github.com/deepinsight/insightface"
+    by_hand = "ir152.pth is to be put there by hand; see https://github.com/TencentYoutuResearch/Adv-Makeup"
+    assert fetched in flat
+    assert by_hand in flat
+    assert not list(tmp_path.iterdir())

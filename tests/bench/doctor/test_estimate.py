@@ -1,0 +1,102 @@
+"""Forecasts: passes are those a real run counted, sums are those of the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.doctor.estimate import Estimator, Speed, cell_photos, disk_bytes, probe_photos
+from cloakbench.bench.doctor.passes import count_passes, forecast_passes
+from cloakbench.bench.engine.plan import build_cells
+from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
+
+REFERENCE_RUNS = Path(__file__).resolve().parents[3] / "results" / "reference"
+
+
+def test_passes_are_those_of_the_reference_run() -> None:
+    config = OmegaConf.load(REFERENCE_RUNS / "bench" / "config.yaml")
+    costs = pd.read_parquet(REFERENCE_RUNS / "bench" / "data" / "costs.parquet")
+    limits = config.plan.limits
+    for key, method in config.methods.items():
+        if key in limits:  # fewer photos share what is learnt once
+            continue
+        counted = count_passes(OmegaConf.to_container(method), str(key), probes=10, references=10)
+        rows = costs[costs.method == key]
+        assert len(rows)
+        assert counted == pytest.approx((rows.forward_per_image.iloc[0], rows.backward_per_image.iloc[0])), key
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"), [("apf", (10.1, 10)), ("fawkes_v1_low", (41, 40)), ("tip_im", (1102, 1000))]
+)
+def test_costly_methods_can_be_counted_on_small_photos(name: str, passes: tuple[float, float]) -> None:
+    more = ["method.width=4", "method.epochs=1"] if name == "apf" else []
+    config = compose_config(["experiment=smoke", f"method={name}", *more])
+    method = OmegaConf.to_container(config.method)
+    assert count_passes(method, name, probes=10, references=10) == pytest.approx(passes, abs=2)
+
+
+def test_a_limit_of_the_plan_leaves_photos_out() -> None:
+    config = compose_config(["experiment=smoke", "+plan.limits.pgd={people: 3, photos: 2}"])
+    counts = {cell.method: cell_photos(cell, config) for cell in build_cells(config)}
+    assert counts == {"identity": 40, "random_sign": 40, "pgd": 6, "opom_convex_hull": 40}
+
+
+def test_disk_is_the_cells_photos_and_the_targets_embeddings() -> None:
+    config = compose_config(["experiment=smoke"])
+    cells, photos, targets, size = 4, 40, 3, 128
+    assert probe_photos(config) == photos
+    assert disk_bytes(config) == cells * photos * (112 * 112 * 3 + targets * size * 4)
+
+
+def test_photos_that_only_the_folder_knows_are_not_counted() -> None:
+    config = compose_config(["experiment=real_faces", "dataset.root=photos"])
+    assert probe_photos(config) is None
+    assert disk_bytes(config) is None
+
+
+def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose_config(["experiment=smoke", "method=fgsm", "runtime.workers=2"])
+    estimator = Estimator()
+    monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=1.0, backward=10.0))
+    fgsm = (1 + 5 / 4) * 1.0 + 10.0  # the photo, and five references for each four photos; one pass back
+    answers = 3 * 3 * 1.0  # two controls and the method, three targets
+    assert estimator.seconds(config) == pytest.approx(40 * (fgsm + answers) / 2)
+
+
+@pytest.mark.parametrize("name", ["pgd", "opom_convex_hull", "fawkes_v1_low", "tip_im", "lowkey"])
+def test_long_searches_are_followed_from_short_ones(name: str) -> None:
+    config = compose_config(["experiment=smoke", f"method={name}"])
+    method: Any = OmegaConf.to_container(config.method)
+    followed = forecast_passes(method, name, probes=2, references=2)
+    assert followed == pytest.approx(count_passes(method, name, probes=2, references=2), rel=0.02)
+
+
+def test_a_search_with_its_own_network_is_followed_to_its_bound() -> None:
+    config = compose_config(["experiment=smoke", "method=em_class"])
+    method: Any = OmegaConf.to_container(config.method)
+    rounds, batches, batch = method["max_rounds"], method["batches_per_round"], method["batch_size"]
+    photos = 64
+    _, backward = forecast_passes(method, "em_class", probes=photos, references=2)
+    assert backward == pytest.approx(rounds * (batches * batch + photos * method["steps"]) / photos, rel=0.02)
+
+
+def test_poisoning_is_its_trainings_and_its_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [
+        "experiment=survey_fig2",
+        "runtime.workers=1",
+        "protocols.poisoning.seeds=[0,1]",
+        "protocols.poisoning.clean_shares=[0.0]",
+    ]
+    config = compose_config([*words, "protocols.poisoning.variants_on=[]", "method=fgsm"])
+    assert published_photos(config, config.protocols.poisoning) == (20, 20)
+    monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
+    monkeypatch.setattr(Estimator, "classifier_speed", lambda *_: Speed(forward=1.0, backward=2.0))
+    cells, attackers, epochs = 3, 3, 15  # two controls and the method
+    seconds = poisoning_seconds(config, "protocols.poisoning.", Estimator())
+    assert seconds == pytest.approx(2 * cells * attackers * epochs * 400 * 3.0)

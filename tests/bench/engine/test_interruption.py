@@ -1,0 +1,99 @@
+"""Killed at any moment, run again: the same tables, and nothing done twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.engine.run import run
+
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+
+
+def overrides(results: Path, cache: Path, workers: int) -> list[str]:
+    return ["experiment=tiny", f"paths.results={results}", f"paths.cache={cache}", f"runtime.workers={workers}"]
+
+
+def command(results: Path, cache: Path, workers: int = 2) -> list[str]:
+    words = [*overrides(results, cache, workers), "--config-dir", str(CONFIG_DIR)]
+    return [sys.executable, "-m", "cloakbench.bench.cli.main", *words]
+
+
+def run_to_the_end(results: Path, cache: Path) -> dict[str, bytes]:
+    """Run or resume in this process; returns the tables."""
+    outcome = run(compose_config(overrides(results, cache, workers=0), config_dirs=[str(CONFIG_DIR)]))
+    assert outcome.problems == []
+    assert not list((results / "store").rglob(".writing-*"))
+    tables = sorted((outcome.folder / "tables").iterdir())
+    return {path.name: path.read_bytes() for path in tables if path.stem != "cost"}
+
+
+def entries(results: Path) -> int:
+    return sum(path.is_file() for path in (results / "store").rglob("[!.]*"))
+
+
+def kill(results: Path, cache: Path, stored: float) -> None:
+    """Kill a run of two workers when it has stored so many entries: a time would depend on the machine's other work.
+    Its workers do not live on."""
+    process = subprocess.Popen(
+        command(results, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while entries(results) < stored and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, f"ended before {stored:.0f} entries were stored"
+    deadline = time.monotonic() + 20
+    while _session_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _session_members(process.pid) == []
+
+
+def test_killed_twice_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
+    expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
+    total = entries(tmp_path / "unbroken")
+    broken = tmp_path / "broken"
+    for share in (0.5, 0.8):
+        kill(broken, faces_cache, share * total)
+    assert run_to_the_end(broken, faces_cache) == expected
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
+    expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
+    total = entries(tmp_path / "unbroken")
+    for percent in random.Random(20).sample(range(1, 96), 10):
+        broken = tmp_path / f"broken{percent}"
+        kill(broken, faces_cache, percent / 100 * total)
+        assert run_to_the_end(broken, faces_cache) == expected, f"killed at {percent} % of the run"
+
+
+def _session_members(session: int) -> list[str]:
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if line.strip() and "Z" not in line]
+
+
+def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> None:
+    """Not even the faces are drawn."""
+    results = tmp_path / "results"
+    processes = [
+        subprocess.Popen(
+            [*command(results, tmp_path / "cache", workers=1), f"paths.runs={tmp_path}/runs{number}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert not any("is damaged" in text for text in errors)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / f"runs{i}").glob("*/tables/*")} for i in range(2))
+    # Even the times agree: each unit was protected once, by one of the two.
+    assert one == two

@@ -1,0 +1,168 @@
+"""Transforms against Pillow, scipy and torchvision; no photo depends on its batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision.transforms.v2.functional as tv
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from cloakbench.bench.engine.transforms import (
+    Brightness,
+    Contrast,
+    GaussianBlur,
+    GaussianNoise,
+    Jpeg,
+    Resize,
+    Transform,
+    Unchanged,
+)
+
+CONFIGS = sorted((Path(__file__).resolve().parents[3] / "conf" / "transform").glob("*.yaml"))
+EVERY: list[Transform] = [
+    Unchanged(),
+    Jpeg(75),
+    GaussianBlur(1.5),
+    GaussianNoise(8),
+    Brightness(1.3),
+    Contrast(0.7),
+    Resize(56),
+]
+
+
+@pytest.fixture(scope="module")
+def photos() -> Tensor:
+    """Eleven soft images with texture, two batches' worth."""
+    draw = torch.Generator().manual_seed(0)
+    shapes = F.interpolate(torch.rand(11, 3, 9, 9, generator=draw), size=112, mode="bicubic")
+    return (255 * (0.85 * shapes + 0.15 * torch.rand(shapes.shape, generator=draw)).clamp(0, 1)).to(torch.uint8)
+
+
+def names(photos: Tensor) -> list[str]:
+    return [f"photo{i}" for i in range(len(photos))]
+
+
+@pytest.mark.parametrize("transform", EVERY, ids=lambda t: t.label)
+def test_a_photo_comes_out_the_same_alone_in_a_batch_and_in_any_order(transform: Transform, photos: Tensor) -> None:
+    original = photos.clone()
+    together = transform(photos, names(photos))
+    assert torch.equal(photos, original)
+    assert together.dtype == torch.uint8
+    assert together.shape == photos.shape
+    assert together.data_ptr() != photos.data_ptr()
+    for row in (0, 7, 10):
+        assert torch.equal(transform(photos[[row]], [f"photo{row}"])[0], together[row])
+    assert torch.equal(transform(photos.flip(0), names(photos)[::-1]).flip(0), together)
+    assert len(transform(photos[:0], [])) == 0
+
+
+@pytest.mark.parametrize("transform", EVERY[1:], ids=lambda t: t.label)
+def test_every_transform_but_none_changes_the_photo(transform: Transform, photos: Tensor) -> None:
+    assert not torch.equal(transform(photos, names(photos)), photos)
+    assert torch.equal(Unchanged()(photos, names(photos)), photos)
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_jpeg_is_what_a_file_on_disk_holds(quality: int, photos: Tensor, tmp_path: Path) -> None:
+    ours = Jpeg(quality)(photos[:2], ["a", "b"])
+    for photo, out in zip(photos, ours, strict=False):
+        Image.fromarray(photo.permute(1, 2, 0).numpy()).save(tmp_path / "photo.jpg", quality=quality)
+        assert np.array_equal(out.permute(1, 2, 0).numpy(), np.asarray(Image.open(tmp_path / "photo.jpg")))
+
+
+def test_lower_quality_is_further_from_the_photo(photos: Tensor) -> None:
+    errors = [(Jpeg(q)(photos, names(photos)).float() - photos.float()).square().mean() for q in (90, 60, 30)]
+    assert errors[0] < errors[1] < errors[2]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.3])
+def test_blur_agrees_with_scipy(sigma: float, photos: Tensor) -> None:
+    ours = GaussianBlur(sigma)(photos[:2], ["a", "b"]).numpy()
+    radius = int(np.ceil(4 * sigma))
+    expected = gaussian_filter(
+        photos[:2].numpy().astype(float), (0, 0, sigma, sigma), mode="mirror", truncate=radius / sigma
+    )
+    assert np.array_equal(ours, expected.round().astype(np.uint8))
+
+
+def test_noise_has_its_size_and_is_named_by_seed_and_photo() -> None:
+    grey = torch.full((8, 3, 112, 112), 128, dtype=torch.uint8)
+    noise = GaussianNoise(8, seed=1)(grey, names(grey)).float() - 128
+    assert noise.std().item() == pytest.approx(8, rel=0.01)
+    assert noise.mean().item() == pytest.approx(0, abs=0.1)
+    assert not torch.equal(noise[0], noise[1])
+    assert not torch.equal(GaussianNoise(8, seed=2)(grey, names(grey)).float() - 128, noise)
+    # Twice the strength is the same pattern, twice as large, up to the two roundings.
+    double = GaussianNoise(16, seed=1)(grey, names(grey)).float() - 128
+    assert (double - 2 * noise).abs().max() <= 1.5
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.4])
+def test_brightness_and_contrast_agree_with_torchvision(factor: float, photos: Tensor) -> None:
+    pixels = photos.double() / 255
+    pairs = [(Brightness(factor), tv.adjust_brightness), (Contrast(factor), tv.adjust_contrast)]
+    for ours, reference in pairs:
+        out = ours(photos, names(photos)).double()
+        # torchvision weighs luma with four digits (0.2989), hence the margin beyond rounding.
+        assert (out - 255 * reference(pixels, factor)).abs().max() <= 0.53
+        if factor == 1:
+            assert torch.equal(out.to(torch.uint8), photos)
+
+
+def test_light_is_rounded_and_clipped_and_never_wraps() -> None:
+    photo = torch.tensor([0, 1, 3, 199, 255], dtype=torch.uint8).view(1, 1, 1, 5).expand(1, 3, 1, 5)
+    assert Brightness(1.5)(photo, ["a"])[0, 0, 0].tolist() == [0, 2, 4, 255, 255]
+
+
+@pytest.mark.parametrize("size", [28, 56, 100])
+def test_resize_agrees_with_pillow(size: int, photos: Tensor) -> None:
+    ours = Resize(size)(photos[:3], ["a", "b", "c"])
+    for photo, out in zip(photos, ours, strict=False):
+        small = Image.fromarray(photo.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BILINEAR)
+        expected = np.asarray(small.resize((112, 112), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(out.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
+
+
+def test_labels_name_kind_and_strength() -> None:
+    labels = [t.label for t in EVERY]
+    assert labels == [
+        "none", "jpeg_75", "gaussian_blur_1.5", "gaussian_noise_8", "brightness_1.3", "contrast_0.7", "resize_56",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_configs_build_the_transform_they_are_named_after(path: Path) -> None:
+    transform = instantiate(OmegaConf.load(path))
+    assert isinstance(transform, Transform)
+    assert transform.label.startswith(path.stem)
+
+
+def test_there_is_a_config_for_every_transform() -> None:
+    targets = {OmegaConf.load(path)["_target_"].rsplit(".", 1)[1] for path in CONFIGS}
+    assert targets == {type(t).__name__ for t in EVERY}
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Jpeg(0), "quality is 0: it must be a whole number from 1 to 95"),
+        (lambda: GaussianBlur(0), "sigma_px is 0: it must be"),
+        (lambda: GaussianNoise(-1), "sigma_255 is -1: it must be"),
+        (lambda: Brightness(float("inf")), "factor is inf: it must be"),
+        (lambda: Resize(0), "size_px is 0: it must be"),
+        (lambda: GaussianBlur(30)(torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ["a"]), "too large"),
+        (lambda: Unchanged()(torch.zeros(1, 3, 8, 8), ["a"]), "must be uint8"),
+        (lambda: Unchanged()(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), []), "0 image ids for 1 images"),
+    ],
+)
+def test_nonsense_is_refused(build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()

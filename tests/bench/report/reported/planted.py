@@ -1,0 +1,59 @@
+"""A planted run: a lookup whose every number is written down in the test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
+
+CARDS = ("name", "roles", "family", "backbone", "head", "stands_for", "robust")
+SURROGATE = ("source", "surrogate, target", "ir", "IResNet", "CosFace", "IR-50", False)
+TARGETS = (
+    ("mobile", "target", "mobilenet", "MobileNet", "CosFace", "MobileNet v1", False),
+    ("squeeze", "target", "se_resnet", "FaceResNet", "CosFace", "SE-ResNet", False),
+    ("arc", "target", "mobilefacenet", "MobileFaceNet", "ArcFace", "MobileFaceNet", False),
+    ("inception", "target", "inception_resnet", "InceptionResnetV1", "Softmax", "Inception-ResNet-v1", False),
+    ("cos", "target", "mobilefacenet", "MobileFaceNet", "CosFace", "MobileFaceNet", False),
+)
+
+
+def cell(protocol: str, metric: str, method: str, value: float, half: float = 0.01, **fields: Any) -> dict[str, Any]:
+    """One row of measurements with the interval ``value`` plus and minus ``half``."""
+    row: dict[str, Any] = dict.fromkeys(MEASUREMENT_COLUMNS, "") | {"transform": "none", "status": "ok"}
+    row |= {"protocol": protocol, "metric": metric, "method": method, "epsilon_255": 8.0}
+    row |= {"value": value, "low": value - half, "high": value + half, "n": 100, "n_failed": 0, "n_identities": 50}
+    return row | {"white_box": False, "same_family": False} | fields
+
+
+def identification(method: str, values: dict[str, float], metric: str = "psr_p1_top1", **fields: Any) -> list[dict]:
+    """A method on the surrogate ``source``, white-box on itself."""
+    rows = []
+    for target, value in values.items():
+        where = {"surrogate": "source", "target": target, "white_box": target == "source"}
+        rows.append(cell("identification", metric, method, value, **(where | fields)))
+    return rows
+
+
+def planted(
+    rows: list[dict[str, Any]],
+    cards: tuple[tuple[Any, ...], ...] = (SURROGATE, *TARGETS),
+    dataset: str = "synthetic",
+    targeted: tuple[str, ...] = (),
+) -> ResultLookup:
+    """A lookup over the rows."""
+    keys = sorted({row["method"] for row in rows})
+    methods = pd.DataFrame({"key": keys, "targeted": [key in targeted for key in keys]})
+    results = Results(
+        name="planted",
+        dataset=dataset,
+        manifest_sha256="",
+        measurements=pd.DataFrame(rows, columns=list(MEASUREMENT_COLUMNS)),
+        models=pd.DataFrame(cards, columns=list(CARDS)),
+        costs=pd.DataFrame(),
+        methods=methods,
+        thresholds=pd.DataFrame(),
+    )
+    return ResultLookup(results)
