@@ -18,7 +18,7 @@ def build_editable(folder, settings=None, metadata=None):
     with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
         wheel.writestr("cloakbench/__init__.py", "")
         wheel.writestr("cloakbench/bench/__init__.py", "")
-        wheel.writestr("cloakbench/bench/cli.py", "")
+        wheel.writestr("cloakbench/bench/cli/main.py", "")
         wheel.writestr("cloakbench-0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: cloakbench\\nVersion: 0\\n")
         wheel.writestr("cloakbench-0.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
         wheel.writestr("cloakbench-0.dist-info/RECORD", "")
