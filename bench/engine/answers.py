@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import NOT_PLANNED, OK, TARGET_FAILED
 from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
@@ -118,15 +117,15 @@ class Answers:
         """Tensors of chunks put into their rows of ``count``; NaN elsewhere."""
         whole: dict[str, Tensor] = {}
         for chunk in chunks:
-            for name, values in self._answer(conditions[0], chunk).tensors.items():
+            for name, given in self._answer(conditions[0], chunk).tensors.items():
+                values = given if given.is_floating_point() else given.double()  # whole numbers have no NaN
                 if name not in whole:
                     whole[name] = values.new_full((count, *values.shape[1:]), torch.nan)
                 whole[name][list(chunk.rows)] = values
         return whole
 
     def _answer(self, condition: Condition, photos: Photos) -> Answer:
-        inputs = self.protocol.inputs(self.judge, condition, photos, self.worker.spec)
-        key = content_key(self.protocol.kind, inputs)
+        key = self.protocol.answer_key(self.judge, condition, photos, self.worker.spec)
         stored = self.worker.store.read_tensors(self.protocol.kind, key)
         if stored is not None:
             return Answer(stored[0], stored[1] or {})

@@ -193,7 +193,7 @@ def do(worker: Worker, job: Job) -> Report | Busy:
 
 def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
     """Where an answer is stored."""
-    return content_key(protocol.kind, protocol.inputs(question.judge, question.condition, photos, spec))
+    return protocol.answer_key(question.judge, question.condition, photos, spec)
 
 
 def answer(worker: Worker, question: Question, photos: Photos) -> Answer:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 from torch import Tensor
 
-from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.core.hashing import Inputs, content_key
 from cloakbench.bench.core.status import NOT_PLANNED
 from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, Publication
@@ -144,7 +144,11 @@ class Protocol(ABC):
 
     @abstractmethod
     def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
-        """What decides an answer, as plain values: its key in the store."""
+        """What decides an answer, as plain values, the code that answers included: its key in the store."""
+
+    def answer_key(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> str:
+        """Where an answer is stored."""
+        return content_key(self.kind, self.inputs(judge, condition, photos, spec))
 
     @abstractmethod
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
@@ -152,7 +156,7 @@ class Protocol(ABC):
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         """What stands for the answer of a judge who raised, about so many photos of a chunk: NaN of the right shape."""
-        raise NotImplementedError(f"{self.name} takes whole cells")
+        raise NotImplementedError(f"{self.name} has no no_answer(), which says what stands for a judge who raised")
 
     @abstractmethod
     def records(self, responses: Any) -> pd.DataFrame:

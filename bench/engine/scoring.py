@@ -66,9 +66,8 @@ class ScoreJob(ScoreInputs, Job):
             scored = answers.protocol.score(answers)
         except EntryGoneError:
             for condition, photos in answers.wanted():
-                inputs = answers.protocol.inputs(self.judge, condition, photos, worker.spec)
-                kind = answers.protocol.kind
-                worker.store.is_whole(kind, content_key(kind, inputs), ".safetensors")
+                key = answers.protocol.answer_key(self.judge, condition, photos, worker.spec)
+                worker.store.is_whole(answers.protocol.kind, key, ".safetensors")
             raise
         for kind in self.kinds:
             worker.store.write_frame(kind, self.key, scored[kind])
@@ -127,7 +126,7 @@ def _missing(
     protocol, kind = asked.protocol, asked.protocol.kind
     wanted = list(wanted_photos(protocol, cells, conditions))
     wanted += [(AS_PUBLISHED, chunk) for chunks in experiment.clean_photos(asked).values() for chunk in chunks]
-    keys = {content_key(kind, protocol.inputs(judge, one, photos, experiment.spec)) for one, photos in wanted}
+    keys = {protocol.answer_key(judge, one, photos, experiment.spec) for one, photos in wanted}
     store = experiment.store
     absent = {key for key in keys if not store.has_tensors(kind, key)}
     return {key for key in absent if not (protocol.whole_cells and store.read_json("failures", key))}
