@@ -33,10 +33,11 @@ ALLOWED = {
 FLOORS = (
     {"core"},
     {"store", "statistics"},
-    {"report"},
+    {"processes", "report"},
     {"config"},
+    {"plan"},
     {"engine"},
-    {"protocols"},
+    {"protocols", "experiment"},
     {"doctor", "protect", "recognisers"},
     {"cli"},
     {"api"},

@@ -52,7 +52,7 @@ def _verdict(passed: bool, skipped: bool) -> Text:
 def _check_method(config: DictConfig) -> list[CheckResult]:
     import torch
 
-    from cloakbench.bench.engine.plan import make_protector
+    from cloakbench.bench.plan.plan import make_protector
     from cloakbench.methods.conformance import check_config
 
     torch.set_num_threads(1)  # many small operations: threads would only wait for each other

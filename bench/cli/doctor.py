@@ -128,8 +128,8 @@ def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
 
 
 def _print_machine(console: Screen) -> None:
-    from cloakbench.bench.engine.environment import describe
-    from cloakbench.bench.engine.pool import available_cores
+    from cloakbench.bench.experiment.environment import describe
+    from cloakbench.bench.processes.pool import available_cores
     from cloakbench.models.download import offline_switch
 
     accelerator = describe("cuda" if torch.cuda.is_available() else "cpu")["accelerator"]

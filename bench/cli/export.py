@@ -14,7 +14,7 @@ from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
-from cloakbench.bench.engine.parts import build_dataset
+from cloakbench.bench.experiment.parts import build_dataset
 from cloakbench.bench.protect.export import export
 
 log = logging.getLogger(__name__)

@@ -92,7 +92,7 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
 
 
 def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
-    from cloakbench.bench.engine.plan import make_protector
+    from cloakbench.bench.plan.plan import make_protector
 
     method = _config(configs, name, group, config_dirs)
     empty = {"scope": "", "needs": "", "budget": ""}

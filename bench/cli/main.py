@@ -44,7 +44,7 @@ from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
 
 if TYPE_CHECKING:
-    from cloakbench.bench.engine.run import Outcome
+    from cloakbench.bench.experiment.run import Outcome
 
 from cloakbench.bench.core.redaction import without_secrets
 
@@ -182,11 +182,11 @@ def _experiments(line: CommandLine) -> int:
 
 def _one_experiment(config: Any) -> int:
     if config.runtime.dry_run is True:
-        from cloakbench.bench.engine.dry_run import describe_work
+        from cloakbench.bench.experiment.dry_run import describe_work
 
         Screen().path(describe_work(config))
         return 0
-    from cloakbench.bench.engine.run import run
+    from cloakbench.bench.experiment.run import run
 
     outcome = run(config)
     _show(outcome)

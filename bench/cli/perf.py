@@ -3,7 +3,7 @@
 Every ratio compares two things run in turn in one process on the same model and photos, and is the median over the
 turns, so that a slow moment of the machine hits both. The models are the largest of the embedded zoo
 and, for the two loops, one of a more usual size, beside whose passes everything else is small. Memory is kept
-between steps as in a run (`cloakbench.bench.engine.malloc`), for both sides alike.
+between steps as in a run (`cloakbench.bench.processes.malloc`), for both sides alike.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.engine.malloc import keep_freed_memory
+from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.methods.base import Protector, without_title

@@ -32,7 +32,7 @@ from cloakbench.bench.core.errors import one_line, reason_of
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.engine.dry_run import describe_work
+from cloakbench.bench.experiment.dry_run import describe_work
 from cloakbench.bench.report.archive import load_results
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def run_job(config: Any) -> None:
     """One job of a sweep, in whichever process; what goes wrong is noted, so that the others still run."""
     from hydra.core.hydra_config import HydraConfig
 
-    from cloakbench.bench.engine.run import run
+    from cloakbench.bench.experiment.run import run
 
     hydra_config = HydraConfig.get()
     sources = hydra_config.runtime.config_sources

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import as_mistake, compose_config, group_options, missing_settings
 from cloakbench.bench.config.values import as_typed
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.parts import build_parts
+from cloakbench.bench.experiment.parts import build_parts
 
 _LAUNCHERS = {
     "joblib": "hydra_joblib_launcher",

@@ -24,8 +24,8 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key, tensor_digest
-from cloakbench.bench.engine.pool import available_cores
-from cloakbench.bench.engine.progress import track
+from cloakbench.bench.processes.pool import available_cores
+from cloakbench.bench.processes.progress import track
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs
 from cloakbench.bench.recognisers.pair_rates import pair_rates
 from cloakbench.bench.recognisers.session import OneModel, compose_one_model, faces_of

@@ -15,8 +15,8 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.doctor.passes import NETWORK, forecast_passes
 from cloakbench.bench.engine.estimates import Speed, workers_of
-from cloakbench.bench.engine.limits import Limit, read_limits
-from cloakbench.bench.engine.plan import Cell, build_cells, chosen_methods
+from cloakbench.bench.plan.limits import Limit, read_limits
+from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""

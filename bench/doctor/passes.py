@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.engine.plan import make_protector
+from cloakbench.bench.plan.plan import make_protector
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch

@@ -20,7 +20,7 @@ from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
-from cloakbench.bench.engine.plan import Cell, build_cells
+from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights

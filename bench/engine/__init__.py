@@ -1,1 +1,1 @@
-"""The engine: plan, jobs, workers, one loop from the plan to the results."""
+"""The engine: the contract of protocols, and jobs that protect, ask and score, with one loop for all of them."""

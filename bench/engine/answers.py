@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.status import NOT_PLANNED, OK, TARGET_FAILED
-from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
-from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos
+from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos
 from cloakbench.bench.store.store import EntryGoneError
 from cloakbench.datasets.base import FaceSet
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from omegaconf import DictConfig
 
-from cloakbench.bench.engine.plan import Cell
-from cloakbench.bench.engine.pool import available_cores
+from cloakbench.bench.plan.plan import Cell
+from cloakbench.bench.processes.pool import available_cores
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
-from cloakbench.bench.engine.condition import Condition
-from cloakbench.bench.engine.pool import Busy
 from cloakbench.bench.engine.protecting import protected_state
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
-from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, PlannedUnit
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit
+from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.store import StoreError
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from cloakbench.bench.engine.jobs import Job, Report, do
-from cloakbench.bench.engine.pool import Failure, answers
-from cloakbench.bench.engine.progress import track
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.processes.pool import Failure, answers
+from cloakbench.bench.processes.progress import track
 from cloakbench.bench.store.store import EntryGoneError
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
-from cloakbench.bench.engine.plan import Unit
-from cloakbench.bench.engine.pool import Busy
-from cloakbench.bench.engine.publication import PlannedUnit, UnitState
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.engine.worker import Worker, to_float
+from cloakbench.bench.plan.plan import Unit
+from cloakbench.bench.plan.publication import PlannedUnit, UnitState
+from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.store import StoreError
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from cloakbench.bench.core.hashing import Inputs, content_key
 from cloakbench.bench.core.status import NOT_PLANNED
-from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, Publication
+from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, Publication
 from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import Role
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from cloakbench.bench.engine.answers import Answers
     from cloakbench.bench.engine.estimates import Timer
-    from cloakbench.bench.engine.planning import Planning
     from cloakbench.bench.engine.worker import Worker, WorkerSpec
+    from cloakbench.bench.plan.planning import Planning
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Headline, Section
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import SettingError, grey_step, is_whole, positive, whole
-from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 
 _PHOTOS_AT_ONCE = 8  # stays in the cache, and bounds the memory of the float64 copies
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

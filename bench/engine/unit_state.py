@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloakbench.bench.core.status import METHOD_FAILED
-from cloakbench.bench.engine.publication import CellPhotos, ChunkPhotos, PlannedUnit, UnitState
+from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit, UnitState
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import FaceSet
 

@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.config.networks import build_recogniser
-from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.engine.plan import Cell
-from cloakbench.bench.engine.publication import ChunkPhotos
+from cloakbench.bench.plan.plan import Cell
+from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import EntryGoneError, Store
 from cloakbench.datasets.base import FaceSet

@@ -16,7 +16,7 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import MachineError, machine_trouble
-from cloakbench.bench.engine.progress import track
+from cloakbench.bench.processes.progress import track
 from cloakbench.bench.protect.discover import REPORTS, Album, Photo, check_folders, clashing, collect
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read

@@ -19,7 +19,7 @@ from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.engine.plan import make_protector
+from cloakbench.bench.plan.plan import make_protector
 from cloakbench.bench.protect.faces import FaceFinder, Which
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import Detector, read_landmarks

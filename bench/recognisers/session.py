@@ -15,8 +15,8 @@ from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_e
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.engine.malloc import keep_freed_memory
-from cloakbench.bench.engine.parts import build_dataset
+from cloakbench.bench.experiment.parts import build_dataset
+from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset
 from cloakbench.models.base import Recogniser

@@ -15,12 +15,12 @@ from torch import Tensor, full, nan
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.answers import Answers
-from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
-from cloakbench.bench.engine.publication import ChunkPhotos
 from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.report.generic import generic_tables
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.metric import Metric

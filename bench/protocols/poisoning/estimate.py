@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.engine.estimates import Timer, workers_of
-from cloakbench.bench.engine.plan import build_cells
+from cloakbench.bench.plan.plan import build_cells
 
 _NETWORK = "network"
 

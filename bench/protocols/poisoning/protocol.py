@@ -20,14 +20,14 @@ from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers, UnansweredError
-from cloakbench.bench.engine.chunks import Chunk, build_chunks
-from cloakbench.bench.engine.condition import Condition
 from cloakbench.bench.engine.estimates import Timer
-from cloakbench.bench.engine.plan import Cell, build_cells
-from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
-from cloakbench.bench.engine.publication import CellPhotos, Publication
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.chunks import Chunk, build_chunks
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import CellPhotos, Publication
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 from cloakbench.bench.protocols.poisoning.faces import poisoning_faces, tested
 from cloakbench.bench.protocols.poisoning.rates import (

@@ -15,11 +15,11 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.engine.answers import Answers
-from cloakbench.bench.engine.condition import Condition
-from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
-from cloakbench.bench.engine.publication import ChunkPhotos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.protocols.quality.metrics import (
     QualityMetric,
     quality_measurements,

@@ -11,12 +11,12 @@ from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers
-from cloakbench.bench.engine.condition import Condition
-from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
-from cloakbench.bench.engine.publication import ChunkPhotos
 from cloakbench.bench.engine.transforms import condition_of
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.store.embeddings import KIND, embedding_inputs
 from cloakbench.datasets.base import Role

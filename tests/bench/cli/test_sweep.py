@@ -109,7 +109,7 @@ def test_what_ends_a_job_is_said_as_it_is_of_a_single_run(
         raise problems.pop(0)
 
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    monkeypatch.setattr("cloakbench.bench.engine.run.run", fail)
+    monkeypatch.setattr("cloakbench.bench.experiment.run.run", fail)
     assert main(["-m", *tiny_overrides, "seed=0,1", "--config-dir", str(CONFIG_DIR)]) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: sweep job")]
     assert told[0] == "error: sweep job 0: cannot write to R: the disk is full"

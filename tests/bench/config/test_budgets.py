@@ -8,9 +8,9 @@ import pytest
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.limits import read_limits
-from cloakbench.bench.engine.parts import build_parts
-from cloakbench.bench.engine.plan import build_cells, chosen_methods
+from cloakbench.bench.experiment.parts import build_parts
+from cloakbench.bench.plan.limits import read_limits
+from cloakbench.bench.plan.plan import build_cells, chosen_methods
 
 
 def budgets(*words: str, method: str) -> list[float]:

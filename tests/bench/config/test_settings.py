@@ -18,8 +18,8 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.schema import check_kinds
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.parts import build_parts
+from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.datasets.base import FaceSet
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -218,7 +218,10 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("~protocols",), "the experiment has no protocol: add one"),
         (("~transforms",), ""),
         (("+transforms.x=3",), "transforms.x is 3: it must be a block with _target_"),
-        (("method._target_=cloakbench.bench.engine.loggers.CsvLogger", "~method.epsilon_255"), "method has no setting"),
+        (
+            ("method._target_=cloakbench.bench.experiment.loggers.CsvLogger", "~method.epsilon_255"),
+            "method has no setting",
+        ),
         (("dataset=folder",), "dataset.root is not set"),
         (("model@surrogate=onnx",), "surrogate.card.family is not set"),
         (("+ensembles.none=[]",), "ensembles.none is []: it must be a list of at least one name"),

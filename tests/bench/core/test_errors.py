@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 
 from cloakbench.bench.core.errors import ConfigError, cause_of, reason_of
-from cloakbench.bench.engine.plan import make_protector
+from cloakbench.bench.plan.plan import make_protector
 
 
 class SaysNothing:

@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import MachineError, checked_device, machine_trouble
-from cloakbench.bench.engine.experiment import prepare
 from cloakbench.bench.engine.jobs import ProtectJob, do
-from cloakbench.bench.engine.run import run
 from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.run import run
 from cloakbench.methods.fgsm import FGSM
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"

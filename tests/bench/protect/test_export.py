@@ -16,7 +16,7 @@ from albums import CONFIG_DIR, POINTS, save_photo, write_points
 from cloakbench.bench.cli.export import main
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.run import run
+from cloakbench.bench.experiment.run import run
 from cloakbench.bench.protect.export import COLUMNS
 from cloakbench.datasets.alignment import warp
 from cloakbench.datasets.photos import decode

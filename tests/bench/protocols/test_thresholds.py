@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cloakbench.bench.cli import calibrate as command
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.run import run
+from cloakbench.bench.experiment.run import run
 from cloakbench.bench.protocols.verification.calibration import add_legacy, calibrate
 from cloakbench.bench.protocols.verification.thresholds import KIND, Calibration, last_calibration, stored_thresholds
 from cloakbench.bench.store.store import Store

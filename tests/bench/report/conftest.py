@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cloakbench.bench.engine.condition import AS_PUBLISHED
 from cloakbench.bench.engine.transforms import Brightness, GaussianBlur, Jpeg
+from cloakbench.bench.plan.condition import AS_PUBLISHED
 from cloakbench.bench.report.results import CONDITION_COLUMNS, MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Example, Results
 
 # name, roles, family, backbone, head, stands_for, robust, clean Top-1, how hard it is to transfer to

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from cloakbench.bench.core import escape
-from cloakbench.bench.engine.progress import track
+from cloakbench.bench.processes.progress import track
 from cloakbench.bench.protocols.identification.figures import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.report.index import Measured

@@ -17,7 +17,7 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core import code_digests
 from cloakbench.bench.engine.protocol import Protocol
-from cloakbench.bench.engine.run import Outcome, run
+from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.poisoning.protocol import Poisoning
 from cloakbench.bench.protocols.quality.protocol import Quality

@@ -17,8 +17,8 @@ from damage import damage_some, entries
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.run import Outcome, run
+from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.store import store as store_module
 from cloakbench.bench.store.store import StoreError
 

@@ -17,13 +17,13 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.experiment import Experiment, prepare
 from cloakbench.bench.engine.jobs import CellJob, Question, answer_key, do
-from cloakbench.bench.engine.publication import CellPhotos, Publication, UnitState
-from cloakbench.bench.engine.run import Outcome, run
-from cloakbench.bench.engine.run_status import due_jobs, look_up
 from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.experiment.experiment import Experiment, prepare
+from cloakbench.bench.experiment.run import Outcome, run
+from cloakbench.bench.experiment.run_status import due_jobs, look_up
+from cloakbench.bench.plan.publication import CellPhotos, Publication, UnitState
 from cloakbench.bench.protocols.poisoning.protocol import Poisoning
 from cloakbench.bench.protocols.poisoning.training import unprotected_rows
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.run import run
+from cloakbench.bench.experiment.run import run
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.protecting import training_cost
-from cloakbench.bench.engine.publication import PROBES, Publication
-from cloakbench.bench.engine.run_status import RunStatus
+from cloakbench.bench.experiment.run_status import RunStatus
+from cloakbench.bench.plan.publication import PROBES, Publication
 
 _PER_PHOTO = {
     "seconds_per_image": "seconds",

@@ -7,8 +7,8 @@ import json
 import pandas as pd
 
 from cloakbench.bench.core.redaction import without_secret_settings
-from cloakbench.bench.engine.experiment import Asked, Experiment
-from cloakbench.bench.engine.publication import PROBES
+from cloakbench.bench.experiment.experiment import Asked, Experiment
+from cloakbench.bench.plan.publication import PROBES
 from cloakbench.bench.report.results import CONDITION_COLUMNS, PROTOCOL_COLUMNS
 
 

@@ -17,17 +17,17 @@ from cloakbench.bench.config.titles import without_titles
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.chunks import measured_aim_rows
-from cloakbench.bench.engine.condition import Condition
-from cloakbench.bench.engine.face_needs import check_given_faces, check_roles
 from cloakbench.bench.engine.jobs import Question
-from cloakbench.bench.engine.loggers import RunLogger
-from cloakbench.bench.engine.parts import Parts, build_parts, plain
-from cloakbench.bench.engine.planning import Planning
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
-from cloakbench.bench.engine.publication import PROBES, ChunkPhotos, PlannedUnit, Publication
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
+from cloakbench.bench.experiment.face_needs import check_given_faces, check_roles
+from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.parts import Parts, build_parts, plain
+from cloakbench.bench.plan.chunks import measured_aim_rows
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import PROBES, ChunkPhotos, PlannedUnit, Publication
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest, Role
 from cloakbench.models.base import ModelCard, Recogniser

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.engine.limits import Limit
+from cloakbench.bench.plan.limits import Limit
 from cloakbench.datasets.base import FaceSet
 
 

@@ -1,7 +1,7 @@
 """The plan: from a composed config to cells, chunks of people, and units of work.
 
 A *cell* is a method at a budget on a surrogate; a *unit* is a cell applied to one chunk of people
-(:mod:`cloakbench.bench.engine.chunks`).
+(:mod:`cloakbench.bench.plan.chunks`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.config.build import build
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.bench.engine.limits import Limit, read_limits
+from cloakbench.bench.plan.chunks import Chunk
+from cloakbench.bench.plan.limits import Limit, read_limits
 from cloakbench.methods.base import TITLE, Protector, without_title
 from cloakbench.methods.context import Need
 

@@ -10,8 +10,8 @@ import torch
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.chunks import build_chunks, measured_aim_rows
-from cloakbench.bench.engine.plan import Cell, build_cells, make_protector
+from cloakbench.bench.plan.chunks import build_chunks, measured_aim_rows
+from cloakbench.bench.plan.plan import Cell, build_cells, make_protector
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Budget
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.condition import AS_PUBLISHED
-from cloakbench.bench.engine.experiment import Experiment
 from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question, answer_key
 from cloakbench.bench.engine.protocol import Photos
-from cloakbench.bench.engine.publication import CellPhotos, PlannedUnit, UnitState
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
+from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.plan.condition import AS_PUBLISHED
+from cloakbench.bench.plan.publication import CellPhotos, PlannedUnit, UnitState
 from cloakbench.bench.store.store import EntryGoneError
 
 _REASONS = 3  # that a line names

@@ -9,11 +9,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from cloakbench.bench.core.hashing import tensor_digest
-from cloakbench.bench.engine.chunks import Chunk, build_chunks, narrow
-from cloakbench.bench.engine.limits import read_limits
-from cloakbench.bench.engine.plan import Cell, Unit, build_cells, chosen_methods
-from cloakbench.bench.engine.publication import PROBES, PlannedUnit, Publication
-from cloakbench.bench.engine.unit_keys import UnitDigests, unit_key
+from cloakbench.bench.plan.chunks import Chunk, build_chunks, narrow
+from cloakbench.bench.plan.limits import read_limits
+from cloakbench.bench.plan.plan import Cell, Unit, build_cells, chosen_methods
+from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
+from cloakbench.bench.plan.unit_keys import UnitDigests, unit_key
 from cloakbench.bench.store.faces import write_faces
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset, FaceSet, Manifest

@@ -11,8 +11,8 @@ from PIL import Image
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.run import run
+from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.run import run
 from cloakbench.datasets.synthetic.world import SyntheticWorld
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"

@@ -11,7 +11,7 @@ import pytest
 from real_pack import PACK, requires_pack
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.run import Outcome, run
+from cloakbench.bench.experiment.run import Outcome, run
 
 pytestmark = requires_pack
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import content_key, tensor_digest
-from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.bench.engine.plan import Cell
+from cloakbench.bench.plan.chunks import Chunk
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.context import Need
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import METHOD_FAILED, OK
-from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.bench.engine.limits import Limit
-from cloakbench.bench.engine.plan import Cell, Unit
+from cloakbench.bench.plan.chunks import Chunk
+from cloakbench.bench.plan.limits import Limit
+from cloakbench.bench.plan.plan import Cell, Unit
 from cloakbench.datasets.base import FaceSet
 
 PROBES = "probes"

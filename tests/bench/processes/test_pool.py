@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cloakbench.bench.core.machine import MachineError
-from cloakbench.bench.engine.pool import Busy, Failure, WorkerDiedError, answers
+from cloakbench.bench.processes.pool import Busy, Failure, WorkerDiedError, answers
 
 
 class Squares:

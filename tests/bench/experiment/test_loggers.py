@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.engine.run import run
+from cloakbench.bench.experiment.run import run
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 

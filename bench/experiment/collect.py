@@ -10,15 +10,15 @@ import pandas as pd
 
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
-from cloakbench.bench.engine.costs import cost_rows
-from cloakbench.bench.engine.described import condition_frame, protocol_frame
-from cloakbench.bench.engine.experiment import Asked, Experiment
 from cloakbench.bench.engine.jobs import CellJob, answer_key
-from cloakbench.bench.engine.limits import Limit
-from cloakbench.bench.engine.plan import Cell
-from cloakbench.bench.engine.publication import PROBES, Publication
-from cloakbench.bench.engine.run_status import RunStatus
-from cloakbench.bench.engine.scoring import ScoreJob
+from cloakbench.bench.experiment.costs import cost_rows
+from cloakbench.bench.experiment.described import condition_frame, protocol_frame
+from cloakbench.bench.experiment.experiment import Asked, Experiment
+from cloakbench.bench.experiment.run_status import RunStatus
+from cloakbench.bench.experiment.scoring import ScoreJob
+from cloakbench.bench.plan.limits import Limit
+from cloakbench.bench.plan.plan import Cell
+from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store.store import EntryGoneError
 

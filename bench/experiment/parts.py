@@ -12,11 +12,11 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.engine.condition import AS_PUBLISHED
-from cloakbench.bench.engine.loggers import RunLogger
-from cloakbench.bench.engine.plan import Cell, build_cells
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
+from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.plan.condition import AS_PUBLISHED
+from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.datasets.base import Dataset
 
 Part = TypeVar("Part")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from omegaconf import DictConfig
 
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.chunks import Chunk
-from cloakbench.bench.engine.plan import Cell
 from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.plan.chunks import Chunk
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 from cloakbench.methods.context import Need
 

@@ -6,8 +6,8 @@ from copy import deepcopy
 
 from omegaconf import DictConfig
 
-from cloakbench.bench.engine.experiment import prepare
-from cloakbench.bench.engine.run_status import count_jobs, due_jobs, look_up
+from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.run_status import count_jobs, due_jobs, look_up
 
 
 def describe_work(config: DictConfig) -> str:

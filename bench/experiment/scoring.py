@@ -13,13 +13,13 @@ from typing import Any
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.engine.answers import Answers, ScoreInputs, wanted_photos
-from cloakbench.bench.engine.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.engine.experiment import Asked, Experiment
 from cloakbench.bench.engine.jobs import Job, Report
 from cloakbench.bench.engine.protocol import Judge
-from cloakbench.bench.engine.publication import CellPhotos
-from cloakbench.bench.engine.run_status import RunStatus
 from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.experiment.experiment import Asked, Experiment
+from cloakbench.bench.experiment.run_status import RunStatus
+from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
+from cloakbench.bench.plan.publication import CellPhotos
 from cloakbench.bench.store.store import EntryGoneError, Store
 
 

@@ -1,0 +1,1 @@
+"""Experiments: from a composed config through planning, work and scoring to results."""

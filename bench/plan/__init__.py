@@ -1,0 +1,1 @@
+"""The plan: publications, cells, chunks of people and units of work, each unit with its key."""
