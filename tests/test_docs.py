@@ -87,13 +87,13 @@ def test_every_example_is_measured(place: Path, dataset: str) -> None:
     assert (found[found["method"] == "smoothed_steps"]["surrogate"] == "my_network").all()
     hashes = found[found["metric"] == "hash_bits_changed"]
     assert set(hashes["protocol"]) == {"reverse_search"}
-    assert set(zip(hashes["target"], hashes["transform"], strict=True)) == {
+    assert set(zip(hashes["judge"], hashes["condition"], strict=True)) == {
         (judge, seen) for judge in ("average_hash", "difference_hash") for seen in ("none", "thumbnail_32")
     }
     assert (hashes["status"] == "ok").all()
-    clean = hashes[(hashes["method"] == "identity") & (hashes["transform"] == "none")]
+    clean = hashes[(hashes["method"] == "identity") & (hashes["condition"] == "none")]
     assert (clean["value"] == 0).all() and (hashes["value"] > 0).any()
-    similar = found[found["metric"] == "own_similarity"].set_index(["method", "transform"])["value"]
+    similar = found[found["metric"] == "own_similarity"].set_index(["method", "condition"])["value"]
     assert similar["identity", "none"] == pytest.approx(1)
     assert similar["smoothed_steps", "none"] < similar["random_sign", "none"] < 1
     assert ("smoothed_steps", "posterise_8") in similar.index
@@ -101,7 +101,7 @@ def test_every_example_is_measured(place: Path, dataset: str) -> None:
 
 def test_an_attacker_of_ones_own_is_asked(place: Path) -> None:
     found = measured(place, "synthetic", "my_poisoning")
-    rates = found[found["target"] == "nearest_mean"]
+    rates = found[found["judge"] == "nearest_mean"]
     assert set(rates["method"]) == {"identity", "random_sign", "smoothed_steps"}
     assert (rates["status"] == "ok").any()
 

@@ -112,19 +112,19 @@ def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) ->
         method=np.array([cell.method for cell in cells], dtype=object)[place],
         epsilon_255=np.array([cell.epsilon_255 for cell in cells])[place],
         surrogate=np.array([cell.surrogate for cell in cells], dtype=object)[place],
-        target=job.judge.name,
-        transform=job.conditions[0].label,
+        judge=job.judge.name,
+        condition=job.conditions[0].label,
     )
 
 
 def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
     """A further frame of protocols, from every judge's clean answers."""
     frames = [
-        _read(experiment, name, job.key).assign(target=job.judge.name)
+        _read(experiment, name, job.key).assign(judge=job.judge.name)
         for job in jobs
         if name in job.frames and job.conditions[0].is_plain
     ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["target", "far"])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["judge", "far"])
 
 
 def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFram
         for cell, units in zip(probes.cells, probes.units, strict=True)
     }
     lost: dict[str, int] = {}
-    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "target", "n_failed"))
+    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "judge", "n_failed"))
     for method, epsilon_255, surrogate, judge, failed in zip(*columns, strict=True):
         by_judge = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
         lost[judge] = max(lost.get(judge, 0), by_judge)

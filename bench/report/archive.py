@@ -33,6 +33,8 @@ _SEAL_NAME = "about a run"
 _FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions")
 _NEWER = frozenset({"protocols", "conditions"})
 """Frames that runs of older versions do not have."""
+_RENAMED = {"target": "judge", "transform": "condition"}
+"""Columns of older versions, and what they are called now."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -85,7 +87,7 @@ def load_results(folder: Path) -> Results:
         return io.BytesIO(found)
 
     frames: dict[str, Any] = {
-        name: pd.read_parquet(content(f"{name}.parquet"))
+        name: pd.read_parquet(content(f"{name}.parquet")).rename(columns=_RENAMED)
         for name in _FRAMES
         if name not in _NEWER or f"{name}.parquet" in digests
     }

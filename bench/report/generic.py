@@ -63,8 +63,8 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
     cells: dict[tuple[_Line, str, str], Estimate] = {}
     for line in lines:
         run = Run(line["method"], index.budget_of(line))
-        where = _Line(run, text(line["surrogate"]), text(line["transform"]))
-        cells[where, text(line["target"]), line["metric"]] = estimate_of(line)
+        where = _Line(run, text(line["surrogate"]), text(line["condition"]))
+        cells[where, text(line["judge"]), line["metric"]] = estimate_of(line)
     judges = index.in_order(judge for _, judge, _ in cells)
     judges = [*([""] if any(not judge for _, judge, _ in cells) else []), *judges]
     asked = [

@@ -94,7 +94,7 @@ class Measured:
             if self._protocol_of.get(place.metric) != place.protocol:
                 continue
             key = (place.metric, row["method"], self.budget_of(row))
-            key += (text(row["surrogate"]), text(row["target"]), row["transform"])
+            key += (text(row["surrogate"]), text(row["judge"]), row["condition"])
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
@@ -161,7 +161,7 @@ class Measured:
     @staticmethod
     def place_of(row: Mapping[str, Any]) -> Place:
         """Where a row of the measurements stands."""
-        return Place(str(row["protocol"]), str(row["metric"]), text(row["transform"]))
+        return Place(str(row["protocol"]), str(row["metric"]), text(row["condition"]))
 
     @staticmethod
     def budget_of(row: Mapping[str, Any]) -> float | None:

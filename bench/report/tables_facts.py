@@ -141,7 +141,7 @@ def failures_table(measured: Measured) -> Table | None:
         if status == UNAVAILABLE:
             key = (status, "all", "", "", "", text(line["note"]), "")
         elif status:
-            where = (text(line["surrogate"]), text(line["target"]))
+            where = (text(line["surrogate"]), text(line["judge"]))
             method = method_name(line["method"])
             key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
         else:
@@ -150,7 +150,7 @@ def failures_table(measured: Measured) -> Table | None:
     rows = []
     for (protocol, status, method, budget, surrogate, target, note, n_failed), lines in sorted(groups.items()):
         metrics = sorted({line["metric"] for line in lines})
-        transforms = sorted({line["transform"] for line in lines})
+        transforms = sorted({line["condition"] for line in lines})
         what = ", ".join(metrics) if len(metrics) <= 2 else f"{protocol}: {len(metrics)} metrics"
         cells = (budget, surrogate, target, what, ", ".join(transforms), str(len(lines)), status, n_failed, note)
         rows.append(Row(method, cells))

@@ -144,7 +144,7 @@ def links(table: Table) -> str:
 def measurements_csv(measurements: pd.DataFrame, settings: Sequence[str] = ()) -> str:
     """All rows in a fixed order, whatever order the store gave them in; ``settings`` are further columns."""
     frame = measurements.loc[:, [*MEASUREMENT_COLUMNS, *settings]]
-    cell = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+    cell = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
     return frame_csv(frame.sort_values([*cell, *settings]))
 
 

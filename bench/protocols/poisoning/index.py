@@ -47,7 +47,7 @@ class Poisoned:
             epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
             row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
             found.add(row)
-            attacker, scenario = text(line["target"]), text(line["transform"])
+            attacker, scenario = text(line["judge"]), text(line["condition"])
             if attacker:
                 attackers.append(attacker)
                 scenarios.append(scenario)

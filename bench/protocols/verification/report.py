@@ -103,7 +103,7 @@ def thresholds_table(results: Results) -> Table | None:
                 _count(line["n_identities"]),
                 *(_legacy_cells(line) if has_legacy else ()),
             ),
-            str(line["target"]),
+            str(line["judge"]),
         )
         for line in records(frame)
     ]
@@ -129,7 +129,7 @@ def thresholds_table(results: Results) -> Table | None:
             "impostor pairs that it accepts.",
         )
         * has_legacy,
-        section_key="target",
+        section_key="judge",
     )
 
 

@@ -12,8 +12,6 @@ from cloakbench.bench.report.index import Estimate, estimate_of, mean_estimate, 
 from cloakbench.bench.report.labels import UNTRANSFORMED, VARIANT
 from cloakbench.bench.report.results import Results
 
-_JUDGE, _CONDITION = "target", "transform"
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -140,8 +138,8 @@ class ResultLookup:
 def _asked(row: dict[str, Any]) -> Asked:
     method, variant = _variant(str(row["method"]))
     budget = None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
-    surrogate, judge = text(row["surrogate"]), text(row[_JUDGE])
-    return Asked(row["protocol"], row["metric"], method, budget, surrogate, judge, row[_CONDITION], variant)
+    surrogate, judge = text(row["surrogate"]), text(row["judge"])
+    return Asked(row["protocol"], row["metric"], method, budget, surrogate, judge, row["condition"], variant)
 
 
 def _variant(key: str) -> tuple[str, str]:

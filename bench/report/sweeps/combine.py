@@ -10,7 +10,7 @@ import pandas as pd
 
 from cloakbench.bench.report.results import Results
 
-CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "target", "transform"]
+CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
 _COST = ["method", "epsilon_255", "surrogate", "scope"]
 
@@ -43,7 +43,7 @@ def combine(runs: Sequence[Results]) -> Results:
         models=_models(runs),
         methods=_first(pd.concat([run.methods for run in runs], ignore_index=True), ["key"]),
         costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
-        thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["target", "far"]),
+        thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["judge", "far"]),
         examples=_examples(runs),
         setup=_setup(runs),
         protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),

@@ -173,7 +173,7 @@ class _Group:
 
 
 def _targets(results: Results) -> set[str]:
-    return set(results.measurements["target"])
+    return set(results.measurements["judge"])
 
 
 def _control_rows(results: Results) -> dict[tuple[str, ...], tuple[str, ...]]:

@@ -83,7 +83,7 @@ def test_verification_alone_has_rates_where_there_are_impostors(tiny_overrides: 
     words += ["protocols.verification.fars=[0.1]", "~transforms.jpeg", "+model@targets.tiny_nan=tiny_nan"]
     outcome = run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
     assert [problem for problem in outcome.problems if "tiny_nan returned NaN" in problem]
-    rates = outcome.results.measurements.query("metric == 'dodging_far_1e-1' and target == 'tiny2'")
+    rates = outcome.results.measurements.query("metric == 'dodging_far_1e-1' and judge == 'tiny2'")
     assert not rates["value"].map(math.isnan).any()
 
 

@@ -44,7 +44,7 @@ def run_preset(root: Path, results: Path, *more: str) -> Outcome:
 
 def clean_row(outcome: Outcome, metric: str) -> pd.Series:
     found = outcome.results.measurements.query(f"metric == '{metric}' and method == 'identity'")
-    return found.set_index("target")["value"]
+    return found.set_index("judge")["value"]
 
 
 def test_clean_top1_agrees_with_the_pack(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_photographs_are_detected_aligned_protected_and_judged(tmp_path: Path) -
     outcome = run_preset(root, tmp_path / "results", "methods.pgd.steps=5", "methods.opom_convex_hull.steps=8")
     assert not outcome.problems
     assert (clean_row(outcome, "psr_p2_top1") <= 1 / 12).all()
-    measured = outcome.results.measurements.query("metric == 'psr_p2_top1' and target == 'mobilefacenet_y1'")
+    measured = outcome.results.measurements.query("metric == 'psr_p2_top1' and judge == 'mobilefacenet_y1'")
     rates = measured.set_index("method")["value"]
     assert rates["pgd"] >= 0.9
     assert rates["random_sign"] <= 0.25

@@ -70,7 +70,7 @@ def test_every_cell_target_and_transform_has_a_rate(finished: Outcome) -> None:
 
 def test_white_box_cells_are_marked_and_only_those(finished: Outcome) -> None:
     found = rates(finished)
-    expected = (found["surrogate"] == found["target"]) & (found["surrogate"] != "")
+    expected = (found["surrogate"] == found["judge"]) & (found["surrogate"] != "")
     assert (found["white_box"] == expected).all()
     assert found["white_box"].any()
 
@@ -78,7 +78,7 @@ def test_white_box_cells_are_marked_and_only_those(finished: Outcome) -> None:
 def test_zero_protection_reproduces_the_clean_rate(finished: Outcome) -> None:
     """The identity method has the error rate of the clean photos."""
     records = pd.read_parquet(finished.folder / "data" / "records_identification.parquet")
-    clean = records[(records["method"] == "identity") & (records["transform"] == "none")]
+    clean = records[(records["method"] == "identity") & (records["condition"] == "none")]
     assert (clean["p2_rank"] == clean["p2_clean_rank"]).all()
     np.testing.assert_allclose(clean["own_similarity"].astype(float), 1.0, atol=1e-5)
 
@@ -254,9 +254,9 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides:
 def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: list[str]) -> None:
     outcome = run(compose(tiny_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1"))
     assert any("tiny_nan returned NaN" in problem for problem in outcome.problems)
-    found = rates(outcome).query("target == 'tiny_nan' and transform == 'none'")
+    found = rates(outcome).query("judge == 'tiny_nan' and condition == 'none'")
     assert (found["n_failed"] > 0).all()
-    others = rates(outcome).query("target != 'tiny_nan'")
+    others = rates(outcome).query("judge != 'tiny_nan'")
     assert (others["n_failed"] == 0).all()
     assert run(compose(tiny_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1")).problems == (
         outcome.problems
@@ -268,8 +268,8 @@ def test_a_target_that_raises_is_a_gap_and_is_asked_again(tiny_overrides: list[s
     outcome = run(compose(tiny_overrides, *more))
     assert any("this network never answers" in problem for problem in outcome.problems)
     found = rates(outcome)
-    assert found.query("target == 'refusing'")["value"].isna().all()
-    assert (found.query("target != 'refusing'")["n"] == 18).all()
+    assert found.query("judge == 'refusing'")["value"].isna().all()
+    assert (found.query("judge != 'refusing'")["n"] == 18).all()
     assert due_jobs(look_up(prepare(compose(tiny_overrides, *more))))
     assert run(compose(tiny_overrides, *more)).problems == outcome.problems
 
@@ -279,7 +279,7 @@ def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(tiny_overrid
     outcome = run(compose(tiny_overrides, *more, "method=pgd", "method.steps=2"))
     found = rates(outcome).query("method == 'pgd'")
     assert set(found["surrogate"]) == {"both"}
-    assert found.set_index("target")["white_box"].groupby(level=0).first().to_dict() == {"tiny1": True, "tiny2": False}
+    assert found.set_index("judge")["white_box"].groupby(level=0).first().to_dict() == {"tiny1": True, "tiny2": False}
 
 
 def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
@@ -310,7 +310,7 @@ def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
         )
     )
     found = rates(outcome).query("method == 'fgsm'")
-    assert set(found["target"]) == {"mine"}
+    assert set(found["judge"]) == {"mine"}
     assert found["white_box"].all()
     headline = Measured(outcome.results)
     (row,) = [row for row in headline.runs if row.method == "fgsm"]

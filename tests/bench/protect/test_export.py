@@ -57,7 +57,7 @@ def test_a_shell_script_protects_the_export_and_gets_a_rate(tmp_path: Path, tiny
     assert not outcome.problems
     table = outcome.results.measurements
     table = table[table["method"] == "precomputed"]
-    rate = table[(table["metric"] == "psr_p1_top1") & (table["transform"] == "none")]
+    rate = table[(table["metric"] == "psr_p1_top1") & (table["condition"] == "none")]
     assert len(rate) == 2
     assert rate["value"].notna().all()
     [change] = table.loc[table["metric"] == "linf_255", "value"]

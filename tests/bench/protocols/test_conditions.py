@@ -23,7 +23,7 @@ def families(*conditions: tuple[str, str, float, str]) -> list[Family]:
     measured = measured.assign(
         protocol="identification",
         metric="rate",
-        transform=[label for label, *_ in conditions],
+        condition=[label for label, *_ in conditions],
         **dict.fromkeys(("value", "epsilon_255", "n", "n_failed"), math.nan),
     )
     known = pd.DataFrame(rows, columns=list(CONDITION_COLUMNS))

@@ -101,7 +101,7 @@ def rates(words: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clean dodging rates by metric and target, and the thresholds, of the tiny experiment."""
     results = run(compose_config(words, config_dirs=[str(SUPPORT)])).results
     clean = results.measurements.query("protocol == 'verification' and method == 'identity'")
-    return clean.set_index(["metric", "target"]), results.thresholds.set_index(["target", "far"])
+    return clean.set_index(["metric", "judge"]), results.thresholds.set_index(["judge", "far"])
 
 
 def test_a_run_judges_by_legacy_thresholds_when_asked(legacy_run: list[str], tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Recorder:
 
     def add(self, protocol: str, metric: str, method: str, value: float, **fields: Any) -> None:
         row: dict[str, Any] = dict.fromkeys(MEASUREMENT_COLUMNS, "")
-        row |= {"protocol": protocol, "metric": metric, "method": method, "value": value, "transform": "none"}
+        row |= {"protocol": protocol, "metric": metric, "method": method, "value": value, "condition": "none"}
         row |= {"n": 500, "n_failed": 0, "n_identities": 50, "white_box": False, "same_family": False, "status": "ok"}
         row |= {"epsilon_255": math.nan, "low": math.nan, "high": math.nan}
         self.rows.append(row | fields)
@@ -91,7 +91,7 @@ def build(
             pair = {
                 "epsilon_255": epsilon,
                 "surrogate": surrogate[0] if surrogate else "",
-                "target": target[0],
+                "judge": target[0],
                 "white_box": bool(surrogate and surrogate[0] == target[0]),
                 "same_family": bool(surrogate and surrogate[2] == target[2] and surrogate[0] != target[0]),
             }
@@ -106,7 +106,7 @@ def build(
                     for k, drop in ((1, 0), (5, 1.1), (10, 1.6)):
                         rate = sigmoid(score + change + easier - drop)
                         record.rate(
-                            "identification", f"psr_{rule}_top{k}", method, rate, n, transform=transform, **pair
+                            "identification", f"psr_{rule}_top{k}", method, rate, n, condition=transform, **pair
                         )
                         if transform == "none":
                             name = f"psr_{rule}_top{k}_given_clean"
@@ -165,20 +165,17 @@ def _quality(record: Recorder, method: str, epsilon: float, surrogate: Any) -> N
 
 def _break(frame: pd.DataFrame) -> pd.DataFrame:
     """A target that returned NaN for one method, a method that failed on three photos, a row that is not there."""
-    broken = (frame.method == "vmi_fgsm") & (frame.epsilon_255 == 4) & (frame.target == "senet")
+    broken = (frame.method == "vmi_fgsm") & (frame.epsilon_255 == 4) & (frame.judge == "senet")
     frame.loc[broken, ["value", "low", "high"]] = math.nan
     frame.loc[broken, "status"] = "target_failed"
     frame.loc[broken, "note"] = "senet returned NaN"
     some = (
-        (frame.method == "ti_dim")
-        & (frame.epsilon_255 == 8)
-        & (frame.target == "ir50")
-        & (frame.surrogate == "arcface")
+        (frame.method == "ti_dim") & (frame.epsilon_255 == 8) & (frame.judge == "ir50") & (frame.surrogate == "arcface")
     )
     frame.loc[some, "n_failed"] = 3
     frame.loc[some, "n"] -= 3
     absent = (
-        (frame.method == "fgsm") & (frame.epsilon_255 == 4) & (frame.target == "sface") & (frame.surrogate == "cosface")
+        (frame.method == "fgsm") & (frame.epsilon_255 == 4) & (frame.judge == "sface") & (frame.surrogate == "cosface")
     )
     return frame[~absent]
 
@@ -237,7 +234,7 @@ def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.D
 def _thresholds(targets: list[str]) -> pd.DataFrame:
     rows = [
         {
-            "target": t,
+            "judge": t,
             "far": far,
             "threshold": c,
             "low": c - 0.01,
@@ -312,7 +309,7 @@ def build_small() -> Results:
     for (method, target), rate in rates.items():
         where = {
             "surrogate": "arcface" if method == "pgd" else "",
-            "target": target,
+            "judge": target,
             "epsilon_255": math.nan if method == "identity" else 8.0,
             "white_box": method == "pgd" and target == "arcface",
         }

@@ -41,7 +41,7 @@ def test_same_family_stays_in_the_mean(results):
 @pytest.mark.parametrize("how", ["nan", "status", "absent"])
 def test_incomplete_row_has_no_mean(small, how):
     def at(frame):
-        return (frame.method == "pgd") & (frame.target == "senet")
+        return (frame.method == "pgd") & (frame.judge == "senet")
 
     if how == "absent":
         broken = replace(small, measurements=small.measurements[~at(small.measurements)])
@@ -59,7 +59,7 @@ def test_incomplete_row_has_no_mean(small, how):
 
 
 def test_failed_cell_has_no_value_even_if_its_column_holds_one(small):
-    broken = edited(small, lambda frame: frame.target == "senet", status="skipped")
+    broken = edited(small, lambda frame: frame.judge == "senet", status="skipped")
     assert math.isnan(Measured(broken).cell("psr_p2_top1", PGD, "arcface", "senet").value)
 
 

@@ -80,10 +80,10 @@ def test_its_numbers_are_among_all_measurements(finished: Outcome) -> None:
     frame = pd.read_csv(finished.folder / "tables" / "measurements.csv", keep_default_na=False)
     rows = frame[frame["protocol"] == "glance"]
     assert set(rows["metric"]) == {"seen_light", "seen_shade"}
-    assert set(rows["target"]) == {"owl", "mole"}
-    assert set(rows["transform"]) == {"none", "shade_0.5"}
-    light = rows[(rows["metric"] == "seen_light") & (rows["transform"] == "none")].astype({"value": float})
-    by_observer = light.groupby("target")["value"].mean()
+    assert set(rows["judge"]) == {"owl", "mole"}
+    assert set(rows["condition"]) == {"none", "shade_0.5"}
+    light = rows[(rows["metric"] == "seen_light") & (rows["condition"] == "none")].astype({"value": float})
+    by_observer = light.groupby("judge")["value"].mean()
     assert by_observer["owl"] == pytest.approx(4 * by_observer["mole"])
 
 

@@ -37,7 +37,7 @@ def poisoned(results: Results) -> Results:
         failed = math.isnan(value)
         row: dict[str, Any] = dict.fromkeys(MEASUREMENT_COLUMNS, "")
         row |= {"protocol": "poisoning", "metric": metric, "method": method[0], "epsilon_255": method[1]}
-        row |= {"target": target, "transform": transform, "value": value, "low": value - 0.02, "high": value + 0.02}
+        row |= {"judge": target, "condition": transform, "value": value, "low": value - 0.02, "high": value + 0.02}
         row |= {"n": 0 if failed else 100, "n_failed": 100 * failed, "n_identities": 20, "white_box": False}
         row |= {"same_family": False, "status": "target_failed" if failed else "ok"}
         row |= {"note": "1 of 3 trainings failed" if failed else ""}

@@ -107,8 +107,8 @@ def test_every_cell_and_scenario_has_a_rate_over_all_test_photos(finished: tuple
     assert (found["n"] == 6).all()
     assert (found["n_identities"] == 3).all()
     assert not outcome.problems
-    assert set(found["transform"]) == {"standard", "adversarial", "standard_unprotected_0.25"}
-    assert set(found.loc[found["transform"] != "standard", "target"]) == {"small"}
+    assert set(found["condition"]) == {"standard", "adversarial", "standard_unprotected_0.25"}
+    assert set(found.loc[found["condition"] != "standard", "judge"]) == {"small"}
     assert outcome.results.setup["poisoning_photos_published"] == 12
     records = pd.read_parquet(outcome.folder / "data" / "records_poisoning.parquet")
     assert len(records) == CELLS * SCENARIOS * 2 * 6
@@ -227,11 +227,11 @@ def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: 
     config = compose(tmp_path, faces_cache, *more, *one_scenario)
     outcome = run(config)
     found = psr(outcome)
-    bad = found[found["target"] == "bad"]
+    bad = found[found["judge"] == "bad"]
     assert bad["value"].isna().all()
     assert (bad["status"] == "target_failed").all()
     assert bad["note"].str.contains("this attacker never learns").all()
-    assert (found.loc[found["target"] != "bad", "n"] == 6).all()
+    assert (found.loc[found["judge"] != "bad", "n"] == 6).all()
     assert any("this attacker never learns" in problem for problem in outcome.problems)
     assert "this attacker never learns" in (outcome.folder / "report.md").read_text(encoding="utf-8")
     assert due_jobs(look_up(prepare(config))) == []
@@ -252,7 +252,7 @@ def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path
             "protocols.poisoning.variants_on=[]",
         )
     )
-    found = psr(outcome).query("target == 'silent'")
+    found = psr(outcome).query("judge == 'silent'")
     assert (found["status"] == "target_failed").all()
     assert found["value"].isna().all()
     assert found["n_failed"].between(1, 5).all()
@@ -356,7 +356,7 @@ def test_others_are_told_apart_by_whom_they_come_after(tmp_path: Path, faces_cac
 def test_limits_of_the_plan_hold_for_what_is_published_too(tmp_path: Path, faces_cache: Path) -> None:
     limit = "+plan.limits.opom_convex_hull={people: 2, photos: 3}"
     outcome = run(compose(tmp_path, faces_cache, limit, "protocols.poisoning.seeds=[0]"))
-    found = psr(outcome).query("target == 'small' and transform == 'standard'").set_index("method")
+    found = psr(outcome).query("judge == 'small' and condition == 'standard'").set_index("method")
     assert found.loc["opom_convex_hull", ["n", "n_identities"]].tolist() == [4, 2]
     assert found.loc["identity", ["n", "n_identities"]].tolist() == [6, 3]
     assert outcome.results.setup["fewer_probes"] == "opom_convex_hull on 3 photos of 2 people"

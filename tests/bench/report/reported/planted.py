@@ -22,7 +22,7 @@ TARGETS = (
 
 def cell(protocol: str, metric: str, method: str, value: float, half: float = 0.01, **fields: Any) -> dict[str, Any]:
     """One row of measurements with the interval ``value`` plus and minus ``half``."""
-    row: dict[str, Any] = dict.fromkeys(MEASUREMENT_COLUMNS, "") | {"transform": "none", "status": "ok"}
+    row: dict[str, Any] = dict.fromkeys(MEASUREMENT_COLUMNS, "") | {"condition": "none", "status": "ok"}
     row |= {"protocol": protocol, "metric": metric, "method": method, "epsilon_255": 8.0}
     row |= {"value": value, "low": value - half, "high": value + half, "n": 100, "n_failed": 0, "n_identities": 50}
     return row | {"white_box": False, "same_family": False} | fields
@@ -32,7 +32,7 @@ def identification(method: str, values: dict[str, float], metric: str = "psr_p1_
     """A method on the surrogate ``source``, white-box on itself."""
     rows = []
     for target, value in values.items():
-        where = {"surrogate": "source", "target": target, "white_box": target == "source"}
+        where = {"surrogate": "source", "judge": target, "white_box": target == "source"}
         rows.append(cell("identification", metric, method, value, **(where | fields)))
     return rows
 

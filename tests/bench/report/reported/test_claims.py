@@ -149,8 +149,8 @@ def test_a_rise_with_a_setting_reads_the_variants_at_one_budget():
 def test_a_rate_keeps_under_conditions_or_does_not():
     claim = claim_of({"keeps": {"of": "a", "within": 0.1}}, "a")
     base = identification("a", {"mobile": 0.7})
-    mild = identification("a", {"mobile": 0.65}, transform="jpeg_90")
-    harsh = identification("a", {"mobile": 0.3}, transform="blur_3")
+    mild = identification("a", {"mobile": 0.65}, condition="jpeg_90")
+    harsh = identification("a", {"mobile": 0.3}, condition="blur_3")
     assert judge(planted(base + mild), claim).verdict == HELD
     assert judge(planted(base + mild + harsh), claim).verdict == NOT_HELD
     assert judge(planted(base), claim).because == "no other condition in this run"
@@ -231,7 +231,7 @@ def test_facecloak_s_claims_are_judged_once_it_is_measured():
 
 def test_poisoning_claims_read_attackers_who_train():
     rows = [
-        cell("poisoning", "psr_poisoning", method, value, surrogate="", target="ir", transform="standard")
+        cell("poisoning", "psr_poisoning", method, value, surrogate="", judge="ir", condition="standard")
         for method, value in (("em_class", 0.9), ("rem", 0.8), ("opom_convex_hull", 0.2))
     ]
     claim = next(claim for claim in CLAIMS.checked if claim.line == 19)

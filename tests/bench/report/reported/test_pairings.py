@@ -91,7 +91,7 @@ def test_no_measured_number_of_the_reference_run_is_of_another_box(reference):
                             (frame["method"] == row.paired.method)
                             & (frame["metric"] == pairing.metrics[metric])
                             & (frame["surrogate"] == row.surrogate)
-                            & (frame["target"] == placed.targets[target])
+                            & (frame["judge"] == placed.targets[target])
                             & (frame["epsilon_255"] == row.paired.epsilon_255)
                         ]
                         assert list(same["white_box"]) == [False]
@@ -180,7 +180,7 @@ def test_a_printed_surrogate_that_is_not_in_the_run_is_said():
 
 def test_untargeted_methods_do_not_stand_beside_printed_impersonation():
     rows = [
-        cell("verification", "impersonation_far_1e-2", m, 0.4, surrogate="source", target="inception", epsilon_255=16.0)
+        cell("verification", "impersonation_far_1e-2", m, 0.4, surrogate="source", judge="inception", epsilon_255=16.0)
         for m in ("pgd", "fgsm")
     ]
     lookup = planted(rows, targeted=("pgd",))
