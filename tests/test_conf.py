@@ -20,7 +20,7 @@ GROUP_OF_ONE = {
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
-    "lineup": "lineup={}",
+    "target_set": "target_set={}",
     "logger": "logger={}",
     "method": "method={}",
     "model": "model@surrogate={}",
@@ -59,7 +59,7 @@ def test_every_method_has_a_title_of_its_own() -> None:
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])
 def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name: str) -> None:
-    ground = [] if group in ("experiment", "lineup") else ["experiment=smoke"]
+    ground = [] if group in ("experiment", "target_set") else ["experiment=smoke"]
     config = compose_config([*ground, GROUP_OF_ONE[group].format(name)])
     assert_keys_reach_constructors(config)
 

@@ -132,10 +132,10 @@ def _timed(console: Screen, group: str, name: str, suite: Callable[[], _Verdict 
 
 
 def _method_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict:
-    from cloakbench.bench.doctor.preflight import method_lacks
+    from cloakbench.bench.doctor.preflight import missing_of_method
 
     config = compose_config([f"method={name}"], config_dirs=config_dirs)
-    if missing := method_lacks(config.method):
+    if missing := missing_of_method(config.method):
         return _Verdict(passed=True, detail="; ".join(map(str, missing)), skipped=True)
     return _summed(_check_method(config))
 

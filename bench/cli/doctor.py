@@ -17,7 +17,7 @@ from cloakbench.bench.config.compose import compose_config, group_options, split
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
-from cloakbench.bench.doctor.preflight import Lack, Presets, free_bytes, lacks
+from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts
 from cloakbench.bench.engine.protocol import Protocol
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ _TIME = {"time=true": True, "time=false": False}
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One preset: what it lacks, and what it will take.
+    """One preset: what is missing, and what it will take.
 
     Attributes:
         name: the preset.
-        lacks: what is missing.
+        missing: what is not here.
         photos, disk_bytes: at most; None where only the photos themselves can tell.
         seconds: estimated for this machine; None when nothing is known.
         per_photo: the seconds are those of one photo in every cell.
@@ -39,7 +39,7 @@ class Diagnosis:
     """
 
     name: str
-    lacks: Sequence[Lack]
+    missing: Sequence[Missing]
     photos: int | None = None
     disk_bytes: int | None = None
     seconds: float | None = None
@@ -49,7 +49,7 @@ class Diagnosis:
     @property
     def ready(self) -> bool:
         """Whether the experiment runs; it may still leave gaps."""
-        return not any(lack.blocking for lack in self.lacks)
+        return not any(part.blocking for part in self.missing)
 
 
 def main(words: Sequence[str]) -> int:
@@ -78,10 +78,10 @@ def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
 def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:
     try:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
-        missing, disk = lacks(config, presets), disk_bytes(config)
+        missing, disk = missing_parts(config, presets), disk_bytes(config)
         photos = _photos(config)
     except ConfigError as problem:
-        return Diagnosis(name, [Lack(str(problem), "")])
+        return Diagnosis(name, [Missing(str(problem), "")])
     untimed = Diagnosis(name, missing, photos, disk)
     return untimed if estimator is None else _timed(untimed, config, estimator)
 
@@ -91,8 +91,8 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
 
     Networks are built for it, so nothing but photos may be missing: weights would be fetched.
     """
-    if lacking := [lack for lack in one.lacks if lack.about != "photos" and (lack.blocking or lack.about)]:
-        about = {lack.about for lack in lacking}
+    if lacking := [part for part in one.missing if part.about != "photos" and (part.blocking or part.about)]:
+        about = {part.about for part in lacking}
         return replace(one, unknown="weights" if "weights" in about else "settings")
     try:
         seconds = _seconds(config, estimator)
@@ -148,13 +148,13 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
     table.add_column("what is missing, and how to get it", overflow="fold")
     for one in diagnoses:
-        blocking = "\n".join(str(lack) for lack in one.lacks if lack.blocking)
+        blocking = "\n".join(str(part) for part in one.missing if part.blocking)
         state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
         photos = "?" if one.photos is None else str(one.photos)
         table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one), blocking)
     console.print(table)
-    for gap in dict.fromkeys(lack for one in diagnoses for lack in one.lacks if not lack.blocking):
-        names = [one.name for one in diagnoses if gap in one.lacks]
+    for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
+        names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
         console.print(f"a gap in {where}: {gap}", style="dim")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.doctor.passes import NETWORK, forecast_passes
+from cloakbench.bench.doctor.passes import NETWORK, expected_passes
 from cloakbench.bench.engine.estimates import Speed, workers_of
 from cloakbench.bench.plan.limits import Limit, read_limits
 from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
@@ -142,7 +142,7 @@ class Estimator:
     def _passes(self, cell: Cell, numbers: tuple[int, int]) -> tuple[float, float]:
         key = str((cell.method, {**cell.config, "epsilon_255": None}, len(cell.surrogates), numbers))
         if key not in self.passes:
-            self.passes[key] = forecast_passes(cell.config, cell.method, *numbers, surrogates=len(cell.surrogates))
+            self.passes[key] = expected_passes(cell.config, cell.method, *numbers, surrogates=len(cell.surrogates))
         return self.passes[key]
 
 

@@ -24,7 +24,7 @@ NETWORK = "network"
 """The setting under which a method, or an attacker, has the classifier that it trains."""
 
 
-def forecast_passes(
+def expected_passes(
     method: Mapping[str, Any], key: str, probes: int, references: int, *, surrogates: int = 1
 ) -> tuple[float, float]:
     """As `count_passes`, in a fraction of the time: long searches are followed from two short ones, to their end.
@@ -84,7 +84,7 @@ _OTHERS = 24
 
 
 def _noise(count: int, name: str) -> torch.Tensor:
-    return torch.rand(count, 3, _SIDE, _SIDE, generator=generator("forecast", name))
+    return torch.rand(count, 3, _SIDE, _SIDE, generator=generator("estimate", name))
 
 
 def _person(probes: int, references: int) -> PhotoBatch:
@@ -112,7 +112,7 @@ def _stand_in() -> Recogniser:
         network = torch.nn.Sequential(
             torch.nn.Conv2d(3, 4, 3, 4, 1), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 8)
         )
-    stream = generator("forecast", "stand-in")
+    stream = generator("estimate", "stand-in")
     state = {name: torch.randn(value.shape, generator=stream) for name, value in network.state_dict().items()}
     network.load_state_dict(state, assign=True)
     return Recogniser(network, InputSpec((_SIDE, _SIDE)), ModelCard("stand-in", "", "", "", "", 8, ""))

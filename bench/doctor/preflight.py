@@ -35,7 +35,7 @@ _LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 
 @dataclass(frozen=True)
-class Lack:
+class Missing:
     """Something that is not here.
 
     Attributes:
@@ -62,28 +62,28 @@ class Presets:
     datasets: Sequence[str]
 
 
-def lacks(config: DictConfig, presets: Presets) -> list[Lack]:
+def missing_parts(config: DictConfig, presets: Presets) -> list[Missing]:
     """Everything that an experiment lacks, each once."""
     cells, refusal = _cells(config)
     found = [
-        *(Lack(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
-        *([Lack(refusal, "")] if refusal else []),
-        *_dataset_lacks(config.dataset, presets),
-        *(lack for model in _models(config) for lack in _model_lacks(model, presets)),
-        *_machine_lacks(config, disk_bytes(config, cells)),
+        *(Missing(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
+        *([Missing(refusal, "")] if refusal else []),
+        *_missing_of_dataset(config.dataset, presets),
+        *(part for model in _models(config) for part in _missing_of_model(model, presets)),
+        *_missing_of_machine(config, disk_bytes(config, cells)),
         *_protocol_lacks(config),
     ]
     return list(dict.fromkeys(found))
 
 
-def method_lacks(method: DictConfig) -> list[Lack]:
+def missing_of_method(method: DictConfig) -> list[Missing]:
     """What a method lacks by itself: settings, files it reads, packages."""
     if missing := missing_settings(method):
-        return [Lack(f"{key} is not set", f"method.{key}=...") for key in missing]
+        return [Missing(f"{key} is not set", f"method.{key}=...") for key in missing]
     plain: Any = OmegaConf.to_container(method, resolve=True)
     files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
     absent = [
-        Lack(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
+        Missing(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
         for path in files
         if not path.is_file()
     ]
@@ -121,7 +121,7 @@ def _cells(config: DictConfig) -> tuple[list[Cell], str]:
         return [], str(problem)
 
 
-def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
+def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
     if missing_settings(model):
         return  # reported with the settings
     plain: Any = OmegaConf.to_container(model, resolve=True)
@@ -131,22 +131,22 @@ def _model_lacks(model: DictConfig, presets: Presets) -> Iterator[Lack]:
         try:
             read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)
         except WeightError as problem:
-            yield Lack(str(problem), "", about="weights")
+            yield Missing(str(problem), "", about="weights")
     for node in _nodes(plain):
         if node["_target_"].endswith(".WeightFile"):
-            yield from _weight_lacks(instantiate(node), plain, presets)
+            yield from _missing_of_weight(instantiate(node), plain, presets)
 
 
-def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Presets) -> Iterator[Lack]:
+def _missing_of_weight(weights: WeightFile, model: Mapping[str, Any], presets: Presets) -> Iterator[Missing]:
     name, place = str(model.get("name", "a network")), weights.place
     if place.suffix == ".onnx" and find_spec("onnx") is None:
-        yield Lack("package onnx", "pip install 'cloakbench[onnx]'")
+        yield Missing("package onnx", "pip install 'cloakbench[onnx]'")
     if place.exists():
         if weights.sha256 is not None:  # without one, looking would already be the first use
             try:
                 weights.resolve()
             except WeightError as problem:
-                yield Lack(f"weights of {name}: {problem}", "", about="weights")
+                yield Missing(f"weights of {name}: {problem}", "", about="weights")
         return
     card = model.get("card")
     page = str(card.get("page", "")) if isinstance(card, Mapping) else ""
@@ -155,31 +155,31 @@ def _weight_lacks(weights: WeightFile, model: Mapping[str, Any], presets: Preset
         why = f" (offline: {switch} is set)" if weights.urls else ""
         source = bare_address(page or next(iter(weights.urls), ""))
         remedy = f"put them at {place}" + (f", from {source}" if source else "")
-        yield Lack(f"weights of {name}{why}", remedy, about="weights")
+        yield Missing(f"weights of {name}{why}", remedy, about="weights")
     elif name in presets.models:
-        yield Lack(f"weights of {name}", f"cloakbench fetch model={name}", about="weights")
+        yield Missing(f"weights of {name}", f"cloakbench fetch model={name}", about="weights")
     else:
         remedy = f"the run fetches {bare_address(weights.urls[0])}"
-        yield Lack(f"weights of {name}", remedy, blocking=False, about="weights")
+        yield Missing(f"weights of {name}", remedy, blocking=False, about="weights")
 
 
-def _dataset_lacks(dataset: DictConfig, presets: Presets) -> Iterator[Lack]:
+def _missing_of_dataset(dataset: DictConfig, presets: Presets) -> Iterator[Missing]:
     layout = _layout(dataset)
     if OmegaConf.is_missing(dataset, "root"):
         folder = getattr(layout, "folder", "<identity>/<photo>")
-        yield Lack("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}", about="photos")
+        yield Missing("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}", about="photos")
     if dataset.get("aligned") is not True:
         yield from _package_lacks(OmegaConf.to_container(dataset, resolve=False))
     if missing_settings(dataset):
         return
     root = Path(str(dataset.root)).expanduser() if dataset.get("root") is not None else None
     if root is not None and not (root.is_dir() and any(root.iterdir())):
-        yield _data_lack(dataset, layout, root, presets)
+        yield _missing_data(dataset, layout, root, presets)
         return
     try:
         instantiate(dataset)
     except Exception as problem:  # a data set of a user's own may raise anything
-        yield Lack(f"data set: {cause_of(problem)}", "")
+        yield Missing(f"data set: {cause_of(problem)}", "")
 
 
 def _layout(dataset: DictConfig) -> type | None:
@@ -193,24 +193,24 @@ def _layout(dataset: DictConfig) -> type | None:
         return None
 
 
-def _data_lack(dataset: DictConfig, layout: type | None, root: Path, presets: Presets) -> Lack:
+def _missing_data(dataset: DictConfig, layout: type | None, root: Path, presets: Presets) -> Missing:
     size = f" (about {layout.disk_gib:g} GiB)" if layout is not None and hasattr(layout, "disk_gib") else ""
     what = f"photos in {root}{size}"
     if getattr(layout, "files", ()) and dataset.name in presets.datasets:
-        return Lack(what, f"cloakbench fetch dataset={dataset.name}", about="photos")
+        return Missing(what, f"cloakbench fetch dataset={dataset.name}", about="photos")
     if page := getattr(layout, "page", ""):
-        return Lack(what, f"{page}; put {getattr(layout, 'folder', 'the photos')} there", about="photos")
-    return Lack(what, "put photos there, or set dataset.root", about="photos")
+        return Missing(what, f"{page}; put {getattr(layout, 'folder', 'the photos')} there", about="photos")
+    return Missing(what, "put photos there, or set dataset.root", about="photos")
 
 
-def _machine_lacks(config: DictConfig, expected: int | None) -> Iterator[Lack]:
+def _missing_of_machine(config: DictConfig, expected: int | None) -> Iterator[Missing]:
     import torch
 
     if str(config.runtime.device).startswith("cuda") and not torch.cuda.is_available():
-        yield Lack("a CUDA device", "runtime=cpu")
+        yield Missing("a CUDA device", "runtime=cpu")
     free = free_bytes(config)
     if expected is not None and expected > free:
-        yield Lack(
+        yield Missing(
             f"disk: {expected / 2**30:.1f} GiB, and {free / 2**30:.1f} are free", "paths.results=FOLDER elsewhere"
         )
 
@@ -223,23 +223,23 @@ def free_bytes(config: DictConfig) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _protocol_lacks(config: DictConfig) -> Iterator[Lack]:
+def _protocol_lacks(config: DictConfig) -> Iterator[Missing]:
     for value in config.protocols.values():
         if not missing_settings(value):
-            yield from (Lack(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
+            yield from (Missing(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
 
 
-def _package_lacks(config: Any) -> Iterator[Lack]:
+def _package_lacks(config: Any) -> Iterator[Missing]:
     for node in _nodes(config):
         target = str(node["_target_"])
         package, extra = _PACKAGE_OF.get(target, ("", ""))
         if package and find_spec(package) is None:
-            yield Lack(f"package {package}", f"pip install 'cloakbench[{extra}]'")
+            yield Missing(f"package {package}", f"pip install 'cloakbench[{extra}]'")
         elif not package and target != "???":
             try:
                 get_method(target)
             except Exception as problem:
-                yield Lack(f"{target} cannot be imported: {cause_of(problem)}", "")
+                yield Missing(f"{target} cannot be imported: {cause_of(problem)}", "")
 
 
 def _nodes(config: Any) -> Iterator[dict[str, Any]]:

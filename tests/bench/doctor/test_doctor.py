@@ -100,7 +100,7 @@ class Planted:
         return next(one for one in diagnose([str(self.folder)], measured=measured) if one.name == "planted")
 
     def blocking(self) -> list[str]:
-        return [str(lack) for lack in self.diagnosis().lacks if lack.blocking]
+        return [str(part) for part in self.diagnosis().missing if part.blocking]
 
 
 @pytest.fixture
@@ -222,11 +222,11 @@ def test_room_and_devices_are_looked_at(planted: Planted, monkeypatch: pytest.Mo
 
 def test_lpips_without_its_file_is_a_gap_and_no_obstacle(planted: Planted, tmp_path: Path) -> None:
     planted.experiment()
-    [gap] = planted.diagnosis().lacks
+    [gap] = planted.diagnosis().missing
     assert gap.what == "LPIPS"
     (tmp_path / "alexnet.pth").touch()
     planted.experiment(more=f"protocols: {{quality: {{lpips_alex_path: {tmp_path / 'alexnet.pth'}}}}}\n")
-    assert planted.diagnosis().lacks == []
+    assert planted.diagnosis().missing == []
 
 
 def test_a_preset_that_does_not_compose_is_a_line(planted: Planted) -> None:
@@ -286,6 +286,6 @@ def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pyte
 
 def test_every_preset_on_the_embedded_world_is_ready() -> None:
     """Whatever has no data or weights of others in it runs on a fresh machine."""
-    found = {one.name: one.lacks for one in diagnose([], measured=False)}
+    found = {one.name: one.missing for one in diagnose([], measured=False)}
     assert "survey_fig2" in found
-    assert [name for name, lacks in found.items() if any(lack.blocking for lack in lacks)] == ["real_faces"]
+    assert [name for name, parts in found.items() if any(part.blocking for part in parts)] == ["real_faces"]

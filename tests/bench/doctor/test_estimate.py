@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.doctor.estimate import Estimator, Speed, cell_photos, disk_bytes, probe_photos
-from cloakbench.bench.doctor.passes import count_passes, forecast_passes
+from cloakbench.bench.doctor.passes import count_passes, expected_passes
 from cloakbench.bench.plan.plan import build_cells
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 
@@ -73,7 +73,7 @@ def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_long_searches_are_followed_from_short_ones(name: str) -> None:
     config = compose_config(["experiment=smoke", f"method={name}"])
     method: Any = OmegaConf.to_container(config.method)
-    followed = forecast_passes(method, name, probes=2, references=2)
+    followed = expected_passes(method, name, probes=2, references=2)
     assert followed == pytest.approx(count_passes(method, name, probes=2, references=2), rel=0.02)
 
 
@@ -82,7 +82,7 @@ def test_a_search_with_its_own_network_is_followed_to_its_bound() -> None:
     method: Any = OmegaConf.to_container(config.method)
     rounds, batches, batch = method["max_rounds"], method["batches_per_round"], method["batch_size"]
     photos = 64
-    _, backward = forecast_passes(method, "em_class", probes=photos, references=2)
+    _, backward = expected_passes(method, "em_class", probes=photos, references=2)
     assert backward == pytest.approx(rounds * (batches * batch + photos * method["steps"]) / photos, rel=0.02)
 
 

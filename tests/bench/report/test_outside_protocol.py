@@ -115,7 +115,7 @@ def test_it_can_be_listed_and_says_what_it_lacks(
     assert re.search(r"glance +How light photos look to observers", capsys.readouterr().out)
     monkeypatch.setattr(doctor, "group_options", lambda group, _: ["tiny_glance"] * (group == "experiment"))
     [diagnosis] = doctor.diagnose([str(CONFIG_DIR)], measured=False)  # of all experiments it would take seconds
-    assert "a lamp" in [lack.what for lack in diagnosis.lacks]
+    assert "a lamp" in [part.what for part in diagnosis.missing]
 
 
 def test_a_kept_run_knows_its_protocols_and_conditions(results: Results) -> None:
