@@ -17,7 +17,7 @@ from cloakbench.bench.config.flags import is_name
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _KEY = re.compile(r"-[0-9a-f]{8}")

@@ -14,7 +14,7 @@ from cloakbench.bench.core.status import NOT_PLANNED, OK, TARGET_FAILED
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos
-from cloakbench.bench.store.store import EntryGoneError
+from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.datasets.base import FaceSet
 
 if TYPE_CHECKING:

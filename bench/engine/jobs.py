@@ -19,7 +19,7 @@ from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit
 from cloakbench.bench.processes.pool import Busy
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 
 @dataclass(frozen=True)

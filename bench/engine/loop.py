@@ -11,7 +11,7 @@ from cloakbench.bench.engine.jobs import Job, Report, do
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.processes.pool import Failure, answers
 from cloakbench.bench.processes.progress import track
-from cloakbench.bench.store.store import EntryGoneError
+from cloakbench.bench.store.errors import EntryGoneError
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
 from cloakbench.bench.processes.pool import Busy
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch

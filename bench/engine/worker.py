@@ -15,8 +15,9 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.processes.malloc import keep_freed_memory
+from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.bench.store.faces import read_faces
-from cloakbench.bench.store.store import EntryGoneError, Store
+from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser

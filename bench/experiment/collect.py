@@ -20,7 +20,7 @@ from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
-from cloakbench.bench.store.store import EntryGoneError
+from cloakbench.bench.store.errors import EntryGoneError
 
 
 def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob]) -> tuple[Results, list[str]]:

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 from omegaconf import DictConfig
 
-from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import count_jobs, due_jobs, look_up
 
 

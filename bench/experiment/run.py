@@ -23,16 +23,17 @@ from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.loop import work
 from cloakbench.bench.experiment.collect import collect, read_records
 from cloakbench.bench.experiment.environment import describe
-from cloakbench.bench.experiment.experiment import Experiment, prepare
+from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.log_file import LogFileFormatter
 from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
 from cloakbench.bench.experiment.scoring import score_jobs
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.processes.pool import available_cores
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.report.results import Results
-from cloakbench.bench.store.store import EntryGoneError, StoreError, explained
+from cloakbench.bench.store.errors import EntryGoneError, StoreError, explained
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_s
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.plan.condition import AS_PUBLISHED
 from cloakbench.bench.plan.publication import CellPhotos, PlannedUnit, UnitState
-from cloakbench.bench.store.store import EntryGoneError
+from cloakbench.bench.store.errors import EntryGoneError
 
 _REASONS = 3  # that a line names
 

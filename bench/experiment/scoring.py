@@ -20,7 +20,8 @@ from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.plan.publication import CellPhotos
-from cloakbench.bench.store.store import EntryGoneError, Store
+from cloakbench.bench.store.errors import EntryGoneError
+from cloakbench.bench.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import torch
 
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.machine import MachineError, machine_trouble
-from cloakbench.bench.store.store import EntryGoneError, StoreError
+from cloakbench.bench.store.errors import EntryGoneError, StoreError
 
 _BUSY_SECONDS = 0.1
 """Pause before a job that another process works on is tried again."""

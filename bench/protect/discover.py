@@ -65,7 +65,7 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Album:
+class PhotoFolder:
     """What lies in an input folder.
 
     Attributes:
@@ -90,7 +90,7 @@ class _Entry(NamedTuple):
     """Whether it is a photo, or may be a lost one."""
 
 
-def collect(source: Path, wanted: Format = "same", output: Path | None = None) -> Album:
+def collect(source: Path, wanted: Format = "same", output: Path | None = None) -> PhotoFolder:
     """The photos in a folder and the folders below it, and what else there is.
 
     A damaged photo, and a link that leads nowhere, is a photo, so that it is reported. A single file is a photo
@@ -105,7 +105,7 @@ def collect(source: Path, wanted: Format = "same", output: Path | None = None) -
         ConfigError: there is no such file or folder, it cannot be listed, or it holds no photo.
     """
     if source.is_file():
-        return Album((_photo(Path(source.name), source, wanted),))
+        return PhotoFolder((_photo(Path(source.name), source, wanted),))
     if not source.is_dir():
         fault = f"{source} is no file or folder" if source.exists() else f"there is no file or folder {source}"
         raise ConfigError(f"{fault}: name your photos with input=FOLDER")
@@ -124,7 +124,7 @@ def collect(source: Path, wanted: Format = "same", output: Path | None = None) -
         photos.append(_photo(Path(entry.name), entry.path, wanted))
     if not photos and not any(item.may_hold_photos for item in left):
         raise ConfigError(f"{source} holds no photo: name the folder of your photos with input=FOLDER")
-    return Album(
+    return PhotoFolder(
         tuple(sorted(photos, key=lambda photo: (photo.name, photo.path))),
         tuple(sorted(left, key=lambda item: item.name)),
         walk.litter,

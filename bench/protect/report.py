@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core import escape
-from cloakbench.bench.protect.discover import Album, Left, Photo
+from cloakbench.bench.protect.discover import Left, Photo, PhotoFolder
 from cloakbench.bench.protect.evaluate import VIEWS, Verdict
 from cloakbench.bench.protect.faces import Face
 from cloakbench.datasets.base import OK
@@ -90,10 +90,12 @@ def face_row(
     }
 
 
-def left_rows(album: Album) -> list[Row]:
+def left_rows(photo_folder: PhotoFolder) -> list[Row]:
     """What was left alone and may hold photos: a line each, as for a photo that has no copy."""
     return [
-        {"file": item.name, "status": "not_followed", "notes": item.why} for item in album.left if item.may_hold_photos
+        {"file": item.name, "status": "not_followed", "notes": item.why}
+        for item in photo_folder.left
+        if item.may_hold_photos
     ]
 
 
@@ -112,7 +114,11 @@ def to_csv(rows: Sequence[Row], models: Sequence[str]) -> bytes:
 
 
 def to_markdown(
-    rows: Sequence[Row], models: Sequence[str], settings: Sequence[str], warnings: Sequence[str], album: Album
+    rows: Sequence[Row],
+    models: Sequence[str],
+    settings: Sequence[str],
+    warnings: Sequence[str],
+    photo_folder: PhotoFolder,
 ) -> bytes:
     """The same for a person to read, and what was left alone."""
     states = {row["file"]: row["status"] for row in rows}
@@ -134,7 +140,11 @@ def to_markdown(
         cells += [row.get("max_change_255"), row.get("mean_change_255"), row.get("ssim")]
         cells += [_cosines(cosines.get(key, {})) for key in models]
         lines.append(_line([*cells, row.get("metadata_dropped"), row.get("notes")]))
-    lines += ["", _LEGEND, *_left_alone([item for item in album.left if not item.may_hold_photos], album.litter)]
+    lines += [
+        "",
+        _LEGEND,
+        *_left_alone([item for item in photo_folder.left if not item.may_hold_photos], photo_folder.litter),
+    ]
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,55 +16,30 @@ from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import MachineError, machine_trouble
 from cloakbench.bench.processes.progress import track
-from cloakbench.bench.protect.discover import REPORTS, Album, Photo, check_folders, clashing, collect
+from cloakbench.bench.protect.discover import REPORTS, Photo, PhotoFolder, check_folders, clashing, collect
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
+from cloakbench.bench.protect.finish import Outcome, finish
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
-from cloakbench.bench.protect.recognition import Threshold, find_thresholds, summary, verdict
 from cloakbench.bench.protect.report import (
     PhotoChange,
     Row,
     face_row,
     failure_row,
-    left_rows,
-    to_csv,
-    to_markdown,
 )
-from cloakbench.bench.protect.settings import Settings, settings_in_words
-from cloakbench.bench.protect.sheet import Shown, draw_sheet, pictures_of
-from cloakbench.bench.protect.state import Ledger, open_ledger
+from cloakbench.bench.protect.settings import Settings
+from cloakbench.bench.protect.sheet import pictures_of
+from cloakbench.bench.protect.state import FinishedCopies, open_copies
 from cloakbench.datasets.base import OK
 from cloakbench.datasets.encoding import encode, keeps_alpha
 from cloakbench.datasets.metadata import ON_WHITE, read_metadata
 from cloakbench.datasets.paste import paste
 from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import METHOD_FAILED, MissingNeedError
-from cloakbench.models.same_weights import same_weights
 
 _NAMED = 10  # of what was left alone, named on the screen
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run did.
-
-    Attributes:
-        report: the report for people.
-        protected: photos that have a protected copy.
-        reused: how many of these an earlier run had made.
-        problems: a line for each photo without one.
-        warnings: what to know before anything is published.
-        verdicts: a line for each recogniser: how many faces it still knows.
-    """
-
-    report: Path
-    protected: int
-    reused: int
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,34 +58,34 @@ def run_protect(settings: Settings) -> Outcome:
         ValueError: the folders cannot be used or the method lacks something; one line with the remedy.
     """
     check_folders(settings.source, settings.output)
-    album = collect(settings.source, settings.format, settings.output)
-    photos = album.photos
-    _say_what_is_left(album)
+    photo_folder = collect(settings.source, settings.format, settings.output)
+    photos = photo_folder.photos
+    _say_what_is_left(photo_folder)
     if not settings.overwrite:
-        Ledger(settings.output).refuse_strange_reports(REPORTS)
-    with open_ledger(settings.output) as ledger:
+        FinishedCopies(settings.output).refuse_strange_reports(REPORTS)
+    with open_copies(settings.output) as copies:
         given = gather(settings, photos)
-        rows, due = _sort(settings, ledger, given, photos)
+        rows, due = _sort(settings, copies, given, photos)
         given = trained(settings, given) if due else given
         reused = len(rows) - sum(found[0]["status"] != OK for found in rows.values())
         with track("protecting", len(due)) as tracker:
             for batch in _batches(settings, due):
-                for task, found in _work(settings, ledger, given, batch):
+                for task, found in _work(settings, copies, given, batch):
                     rows[task.photo.name] = found
                     tracker.advance(1, task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
-        return _finish(settings, ledger, album, table, reused, own_references=given.references is not None)
+        return finish(settings, copies, photo_folder, table, reused, own_references=given.references is not None)
 
 
-def _say_what_is_left(album: Album) -> None:
-    others = [terminal(item.name) for item in album.left if not item.may_hold_photos]
+def _say_what_is_left(photo_folder: PhotoFolder) -> None:
+    others = [terminal(item.name) for item in photo_folder.left if not item.may_hold_photos]
     if others:
         more = f" and {len(others) - _NAMED} more (see report.md)" if len(others) > _NAMED else ""
         log.info("left alone: %s%s", ", ".join(others[:_NAMED]), more)
 
 
 def _sort(
-    settings: Settings, ledger: Ledger, given: MethodInputs, photos: Sequence[Photo]
+    settings: Settings, copies: FinishedCopies, given: MethodInputs, photos: Sequence[Photo]
 ) -> tuple[dict[str, list[Row]], list[_Task]]:
     """Rows of what is finished or cannot be done, by photo, and the photos that remain."""
     rows: dict[str, list[Row]] = {}
@@ -132,10 +106,10 @@ def _sort(
         except PhotoError as problem:
             rows[photo.name] = [failure_row(photo, problem.status, str(problem))]
             continue
-        known = ledger.finished(photo, key, judged)
+        known = copies.finished(photo, key, judged)
         if known is not None:
             rows[photo.name] = known
-        elif refusal := ledger.refusal(photo, key, overwrite=settings.overwrite):
+        elif refusal := copies.refusal(photo, key, overwrite=settings.overwrite):
             rows[photo.name] = [failure_row(photo, "exists", refusal)]
         else:
             due.append(_Task(photo, key, judged))
@@ -161,7 +135,7 @@ def _batches(settings: Settings, due: Sequence[_Task]) -> Iterator[Sequence[_Tas
 
 
 def _work(
-    settings: Settings, ledger: Ledger, given: MethodInputs, batch: Sequence[_Task]
+    settings: Settings, copies: FinishedCopies, given: MethodInputs, batch: Sequence[_Task]
 ) -> Iterator[tuple[_Task, list[Row]]]:
     """The rows of each photo of a batch, as soon as its copy is in place."""
     found: dict[str, Found] = {}
@@ -192,12 +166,12 @@ def _work(
         try:
             if any(protected.status[place] != OK for place in places):
                 raise PhotoError(METHOD_FAILED, f"{settings.method} gave no picture for a face of it")
-            yield task, _publish(settings, ledger, task, found[task.photo.name], protected.images[places])
+            yield task, _publish(settings, copies, task, found[task.photo.name], protected.images[places])
         except PhotoError as problem:
             yield task, [failure_row(task.photo, problem.status, str(problem))]
 
 
-def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, protected: Tensor) -> list[Row]:
+def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Found, protected: Tensor) -> list[Row]:
     """Save the copy of one photo, judge it, put it in its place; raises `PhotoError`."""
     content = read(task.photo.path)
     original = settings.finder.decode(content)
@@ -212,7 +186,7 @@ def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, prot
         encoded = encode(pasted, content, settings.format, metadata)
     except Exception as problem:  # encoders refuse what they cannot write with whatever their parts raise
         raise PhotoError("not_written", f"{reason_of(problem)}: set format=png, or convert the photo") from problem
-    staged = ledger.stage(encoded.content)
+    staged = copies.stage(encoded.content)
     saved = settings.finder.decode(encoded.content)
     given = settings.finder.given(task.photo.path)
     verdicts = measure(
@@ -229,77 +203,5 @@ def _publish(settings: Settings, ledger: Ledger, task: _Task, found: Found, prot
         own = notes + ([] if judged.found_again else ["its face is not found in the copy"])
         rows.append(face_row(task.photo, number, face, judged, whole, dropped, own))
     pictures = pictures_of(original, saved, found.faces)
-    ledger.commit(staged, task.photo, task.key, task.judged, rows, pictures)
+    copies.commit(staged, task.photo, task.key, task.judged, rows, pictures)
     return rows
-
-
-def _finish(
-    settings: Settings, ledger: Ledger, album: Album, table: list[Row], reused: int, *, own_references: bool
-) -> Outcome:
-    thresholds = find_thresholds(settings) if any("cosines" in row for row in table) else {}
-    table = [_with_verdict(row, thresholds) for row in table]
-    alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
-    attacked = [key for key in settings.models if not alike[key].isdisjoint(settings.surrogates)]
-    lines = summary(table, thresholds, attacked)
-    warnings = _warnings(settings, table, own_references=own_references)
-    labels = {key: f"{key} (surrogate)" if key in attacked else key for key in settings.models}
-    labelled = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
-    listed = [*labelled, *left_rows(album)]
-    said = [*settings_in_words(settings), *lines, *_threshold_words(thresholds)]
-    reports = {
-        "report.csv": to_csv([*table, *left_rows(album)], list(settings.models)),
-        "report.md": to_markdown(listed, list(labels.values()), said, warnings, album),
-    }
-    if any(row["status"] == OK for row in table):
-        reports["report.png"] = draw_sheet(_sheet(ledger, album, table))
-    ledger.write_reports(reports)
-    problems = tuple(
-        terminal(f"{row['file']}: {row['status']}: {row['notes']}") for row in listed if row["status"] != OK
-    )
-    protected = len({row["file"] for row in table if row["status"] == OK})
-    report = settings.output / "report.md"
-    return Outcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
-
-
-def _with_verdict(row: Row, thresholds: Mapping[str, Threshold]) -> Row:
-    return row | {"verdict": verdict(row["cosines"], thresholds)} if "cosines" in row else row
-
-
-def _threshold_words(thresholds: Mapping[str, Threshold]) -> list[str]:
-    return [
-        f"Threshold of {key} at FAR 1e-3: {found.value:.4f}, {found.source}."
-        for key, found in thresholds.items()
-        if found.value is not None
-    ]
-
-
-def _sheet(ledger: Ledger, album: Album, table: Sequence[Row]) -> list[Shown]:
-    """The protected photos, each with what is said of its first face."""
-    words: dict[str, str] = {}
-    for row in table:
-        if row["status"] == OK:
-            words.setdefault(row["file"], row["verdict"])
-    return [
-        Shown(photo.name, words[photo.name], ledger.pictures(photo)) for photo in album.photos if photo.name in words
-    ]
-
-
-def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool) -> list[str]:
-    warnings = []
-    embedded = [key for key in settings.surrogates if key in settings.embedded]
-    if embedded:
-        warnings.append(
-            f"{', '.join(embedded)} learnt from rendered faces: changes made against it hide no real face. "
-            "Choose a recogniser of real faces with model@surrogate=NAME."
-        )
-    if own_references and settings.references is None:
-        warnings.append(
-            "The change was learnt from these photos themselves; its effect on other photos of the person is not shown."
-        )
-    lossy = {row["file"] for row in table if row.get("exact") == "no"}
-    if lossy:
-        warnings.append(
-            f"{len(lossy)} copies are of a type that loses something: JPEG changes every pixel a little, also outside "
-            "the face and beyond the budget; format=png does not."
-        )
-    return warnings

@@ -26,8 +26,8 @@ from cloakbench.bench.protect.owned_files import cannot_write, content_of, diges
 _REPORTS = "reports.json"
 
 
-class Ledger:
-    """The finished work of one output folder; made by `open_ledger`, which keeps other processes out."""
+class FinishedCopies:
+    """The finished work of one output folder; made by `open_copies`, which keeps other processes out."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -140,13 +140,13 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(output: Path) -> Iterator[Ledger]:
-    """The ledger of an output folder, which is made when it is missing; remains of a killed run are removed.
+def open_copies(output: Path) -> Iterator[FinishedCopies]:
+    """The copies of an output folder, which is made when it is missing; remains of a killed run are removed.
 
     Raises:
         ConfigError: the folder cannot be written to, or another process writes there.
     """
-    ledger, folder = Ledger(output), output / NOTES
+    copies, folder = FinishedCopies(output), output / NOTES
     try:
         output.mkdir(parents=True, exist_ok=True)
         if folder.is_symlink():
@@ -165,4 +165,4 @@ def open_ledger(output: Path) -> Iterator[Ledger]:
             raise ConfigError(f"another process writes to {output}: wait for it or choose another folder") from problem
         for remains in folder.glob("*.tmp"):
             remains.unlink(missing_ok=True)
-        yield ledger
+        yield copies

@@ -25,7 +25,7 @@ from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Example, Results
-from cloakbench.bench.store.store import explained
+from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"

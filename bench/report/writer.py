@@ -24,7 +24,7 @@ from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables_facts import cost_table
-from cloakbench.bench.store.store import explained
+from cloakbench.bench.store.errors import explained
 
 _CAVEATS = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from cloakbench.bench.core.hashing import content_key, tensor_digest
-from cloakbench.bench.store.store import EntryGoneError, Store
+from cloakbench.bench.store.errors import EntryGoneError
+from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import FaceSet
 
 _LABELS = "face_labels"

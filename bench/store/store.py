@@ -8,7 +8,6 @@ lock that the operating system drops when its holder dies.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -30,18 +29,11 @@ from cloakbench.bench.core.redaction import without_secret_settings
 from cloakbench.bench.core.regular_file import open_regular, remove_opened
 from cloakbench.bench.core.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.bench.store import entries
+from cloakbench.bench.store.errors import StoreError, explained, unreadable
 
 log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
-
-
-class StoreError(OSError):
-    """The store cannot be read or written, or holds something it should not; the message says what to do."""
-
-
-class EntryGoneError(StoreError):
-    """An entry that was there is absent, or was damaged and has been removed: it has to be made again."""
 
 
 class Store:
@@ -233,13 +225,13 @@ class Store:
         except StoreError:
             raise
         except OSError as problem:
-            raise _unreadable(path, problem) from problem
+            raise unreadable(path, problem) from problem
 
     def _exists(self, path: Path) -> bool:
         try:
             return path.exists()
         except OSError as problem:
-            raise _unreadable(path, problem) from problem
+            raise unreadable(path, problem) from problem
 
     def _discard(self, path: Path, file: IO[bytes], damage: DamagedError) -> None:
         # As text: who keeps the record must not keep the frames of the error, and the faces in them.
@@ -253,25 +245,6 @@ class Store:
             ) from problem
 
 
-@contextmanager
-def explained(folder: Path, setting: str) -> Iterator[None]:
-    """Whatever fails on disk inside ends in one line: that ``folder``, which ``setting`` names, cannot be written.
-
-    Raises:
-        StoreError: instead of any other ``OSError``.
-    """
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "the disk is full: free some space and run the same command again, finished work is kept"
-        else:
-            advice = f"{problem.strerror or problem}: check the folder or choose another with {setting}=FOLDER"
-        raise StoreError(problem.errno, f"cannot write to {folder}: {advice}") from problem
-
-
 def _name(kind: str, key: str, suffix: str) -> str:
     """What an entry's seal says it is."""
     return f"{kind}/{key}{suffix}"
@@ -282,14 +255,6 @@ def _open(path: Path) -> IO[bytes] | None:
         return open_regular(path)
     except FileNotFoundError:
         return None
-
-
-def _unreadable(path: Path, problem: OSError) -> StoreError:
-    return StoreError(
-        problem.errno,
-        f"cannot read {path} ({problem.strerror or problem}), which is left as it is: make it readable, or remove it, "
-        "and run the same command again",
-    )
 
 
 def _remove_leftover(path: Path) -> bool:

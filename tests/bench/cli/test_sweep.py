@@ -18,7 +18,7 @@ from cloakbench.bench.cli.main import main
 from cloakbench.bench.cli.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
 from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]

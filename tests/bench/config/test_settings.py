@@ -18,8 +18,8 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.schema import check_kinds
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.experiment.experiment import prepare
 from cloakbench.bench.experiment.parts import build_parts
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.datasets.base import FaceSet
 
 CONF = Path(__file__).parents[3] / "conf"

@@ -15,7 +15,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import MachineError, checked_device, machine_trouble
 from cloakbench.bench.engine.jobs import ProtectJob, do
 from cloakbench.bench.engine.worker import Worker
-from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import run
 from cloakbench.methods.fgsm import FGSM
 

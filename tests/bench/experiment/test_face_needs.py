@@ -11,7 +11,7 @@ from PIL import Image
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import run
 from cloakbench.datasets.synthetic.world import SyntheticWorld
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.experiment.run_status import due_jobs, look_up
 from cloakbench.bench.report.archive import load_results

@@ -88,7 +88,7 @@ def test_an_interrupted_run_leaves_no_half_file_and_the_next_ends_the_same(
         return call
 
     with monkeypatch.context() as patch:
-        owner: Any = run_module.Ledger if moment == "commit" else run_module
+        owner: Any = run_module.FinishedCopies if moment == "commit" else run_module
         name = "_move" if moment == "commit" else moment
         patch.setattr(owner, name, interrupting(getattr(owner, name)))
         with pytest.raises(KeyboardInterrupt):
@@ -115,5 +115,5 @@ def test_a_damaged_note_only_costs_the_work_again(album: Path) -> None:
 
 
 def test_two_runs_do_not_share_an_output_folder(album: Path) -> None:
-    with run_module.open_ledger(album.parent / "out"), pytest.raises(ConfigError, match="another process"):
+    with run_module.open_copies(album.parent / "out"), pytest.raises(ConfigError, match="another process"):
         protect(album)

@@ -151,17 +151,17 @@ def test_a_run_killed_while_it_reports_knows_its_reports(album: Path, monkeypatc
     protect(album)
     save_photo(album / "z.png", 9)
     write_points(album.parent / "points.csv", ["album/z.png", "album/a.png", "album/b.jpg"])
-    from cloakbench.bench.protect.state import Ledger
+    from cloakbench.bench.protect.state import FinishedCopies
 
-    write = Ledger._write
+    write = FinishedCopies._write
 
-    def killed(ledger: Ledger, place: Path, content: bytes) -> None:
+    def killed(copies: FinishedCopies, place: Path, content: bytes) -> None:
         if place.name == "report.md":
             raise KeyboardInterrupt
-        write(ledger, place, content)
+        write(copies, place, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_write", killed)
+        patch.setattr(FinishedCopies, "_write", killed)
         with pytest.raises(KeyboardInterrupt):
             protect(album)
     protect(album)

@@ -20,7 +20,7 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 
 @pytest.fixture(scope="module", autouse=True)

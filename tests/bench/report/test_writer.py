@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.report.writer import write_report
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from damage import damage_some, entries
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.experiment.experiment import prepare
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.store import store as store_module
-from cloakbench.bench.store.store import StoreError
+from cloakbench.bench.store.errors import StoreError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 FAST, SLOW = 3, 100

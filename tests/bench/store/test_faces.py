@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cloakbench.bench.core.hashing import tensor_digest
+from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.faces import read_faces, write_faces
-from cloakbench.bench.store.store import Store, StoreError
+from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import FaceSet
 
 

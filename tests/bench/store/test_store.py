@@ -14,7 +14,8 @@ import torch
 
 from cloakbench.bench.core.hashing import canonical_json, content_key, tensor_digest
 from cloakbench.bench.core.seal import BLANK
-from cloakbench.bench.store.store import Store, StoreError
+from cloakbench.bench.store.errors import StoreError
+from cloakbench.bench.store.store import Store
 
 
 @pytest.fixture

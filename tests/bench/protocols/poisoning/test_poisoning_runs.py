@@ -20,7 +20,8 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.jobs import CellJob, Question, answer_key, do
 from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.engine.worker import Worker
-from cloakbench.bench.experiment.experiment import Experiment, prepare
+from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.experiment.run_status import due_jobs, look_up
 from cloakbench.bench.plan.publication import CellPhotos, Publication, UnitState

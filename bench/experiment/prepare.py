@@ -1,0 +1,156 @@
+"""Preparing: from a composed config to an `Experiment`, everything that must exist before work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from omegaconf import DictConfig
+
+from cloakbench.bench.config.networks import build_recogniser, fingerprint
+from cloakbench.bench.engine.protocol import Judge
+from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
+from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
+from cloakbench.bench.experiment.experiment import HARMLESS, Asked, Experiment
+from cloakbench.bench.experiment.face_needs import check_given_faces, check_roles
+from cloakbench.bench.experiment.parts import Parts, build_parts, plain
+from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.plan.publication import PROBES, Publication
+from cloakbench.bench.store.store import Store
+from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.models.base import Recogniser
+from cloakbench.models.same_weights import same_weights
+
+_ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
+
+
+def prepare(config: DictConfig) -> Experiment:
+    """Build everything that must exist before work starts.
+
+    Raises:
+        ConfigError: the experiment asks for something that cannot be.
+        ValueError: faces or weights cannot be had; the message says what to do.
+    """
+    parts = build_parts(config)
+    models = {key: plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
+    built = {key: build_recogniser(model, key) for key, model in models.items()}
+    planning = _planning(config, parts, models, built)
+    asked = tuple(_asked(parts, planning))
+    publications = {one.publication.name: one.publication for one in asked}
+    if PROBES in publications:
+        probes = publications[PROBES]
+        check_given_faces(config, parts.dataset, planning.faces, probes.cells, probes.chunks)
+    for protocol in parts.protocols.values():
+        protocol.try_on(planning)
+    spec = WorkerSpec(
+        store=planning.store.root,
+        faces=planning.keys,
+        models=models,
+        fingerprints=planning.fingerprints,
+        embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
+        protocols={key: plain(config.protocols[key]) for key in parts.protocols},
+        publications={
+            name: PublishedAs(one.photos, one.references, one.image_metrics) for name, one in publications.items()
+        },
+        seed=config.seed,
+        embed_batch=config.plan.embed_batch,
+        device=config.runtime.device,
+    )
+    manifest = parts.dataset.manifest()
+    return Experiment(
+        config,
+        planning.store,
+        manifest,
+        planning.faces,
+        planning.cards,
+        spec,
+        publications,
+        asked,
+        planning.same_weights,
+        planning,
+        _rejected(parts.dataset),
+        _remarks(publications.get(PROBES), planning.faces),
+        parts.loggers,
+    )
+
+
+def _planning(
+    config: DictConfig, parts: Parts, models: Mapping[str, Mapping[str, Any]], built: Mapping[str, Recogniser]
+) -> Planning:
+    """The faces of the experiment, stored for the workers, and what its networks are."""
+    dataset = parts.dataset
+    if config.targets:
+        check_roles(config, dataset, parts.protocols.values(), parts.cells)
+    planning = Planning(
+        config,
+        dataset,
+        dataset.manifest(),
+        Store(Path(config.paths.store)),
+        fingerprints={key: fingerprint(models[key], model) for key, model in built.items()},
+        cards={key: model.card for key, model in built.items()},
+        same_weights=same_weights(built),
+        cells=parts.cells,
+        transforms=parts.transforms,
+    )
+    wanted = _ROLES if config.targets else ("auxiliary",)
+    for role in wanted:
+        if role in dataset.roles():
+            planning.add_faces(role, dataset.faces(role))
+    return planning
+
+
+def _asked(parts: Parts, planning: Planning) -> Iterator[Asked]:
+    """Who asks what, protocols about every publication after those that bring one."""
+    own = {key: one for key, one in parts.protocols.items() if not one.every_publication}
+    publications: dict[str, Publication] = {}
+    for key, protocol in own.items():
+        publication = protocol.publication(planning, f"protocols.{key}.")
+        publication = publications.setdefault(publication.name, publication)
+        yield Asked(key, protocol, publication, _judges(protocol, planning))
+    for key, protocol in parts.protocols.items():
+        if protocol.every_publication:
+            for publication in publications.values():
+                yield Asked(key, protocol, publication, _judges(protocol, planning))
+
+
+def _judges(protocol: AskedProtocol, planning: Planning) -> tuple[tuple[Judge, tuple[Condition, ...]], ...]:
+    return tuple((judge, tuple(protocol.conditions(judge, planning))) for judge in protocol.judges(planning))
+
+
+def _rejected(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(
+        f"{entry.image_id}: {entry.status}: {entry.note}"
+        for entry in dataset.rejected()
+        if entry.status not in HARMLESS
+    )
+
+
+@runtime_checkable
+class ReviewsFiles(Protocol):
+    """A method that reads files made elsewhere and can hold them against the photos of an experiment."""
+
+    def review(self, wanted: Sequence[str], known: Collection[str]) -> Sequence[str]:
+        """A line for each thing that does not fit.
+
+        Args:
+            wanted: the photos to be protected.
+            known: all photos of the experiment.
+        """
+        ...
+
+
+def _remarks(probes: Publication | None, faces: Mapping[str, FaceSet]) -> tuple[str, ...]:
+    if probes is None:
+        return ()
+    known = {image_id for some in faces.values() for image_id in some.image_id}
+    lines = []
+    for method in dict.fromkeys(cell.method for cell in probes.cells):
+        places = [place for place, cell in enumerate(probes.cells) if cell.method == method]
+        protector = probes.cells[places[0]].protector
+        if isinstance(protector, ReviewsFiles):
+            rows = sorted({row for place in places for one in probes.units[place] for row in one.unit.chunk.probes})
+            wanted = [probes.faces.image_id[row] for row in rows]
+            lines += [f"{method}: {line}" for line in protector.review(wanted, known)]
+    return tuple(lines)
