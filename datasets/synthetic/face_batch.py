@@ -1,7 +1,7 @@
 """Photos of the synthetic world that belong together: who is on them, their names, their pixels.
 
 The pixels of a photo depend on the name of the photo, the name of the person, the two scales and the renderer, on
-nothing else: not on the album it is in, its place there, or how many are drawn at a time.
+nothing else: not on the batch it is in, its place there, or how many are drawn at a time.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ def renderer_version() -> str:
     Rearranging the renderer keeps its name, and so do machines that agree on all but last bits.
     """
     numbers = range(_SPECIMENS)
-    album = Album(
+    batch = FaceBatch(
         tuple(f"renderer version/{number:02d}" for number in numbers),
         tuple(f"renderer version/{number} person" for number in numbers),
         identity_scale=1.3,
         nuisance_scale=1.0,
     )
-    levels = (specimen_statistics(album) + _OFFSET).floor().int().tolist()
+    levels = (specimen_statistics(batch) + _OFFSET).floor().int().tolist()
     return f"2-{hashlib.sha256(str(levels).encode()).hexdigest()[:16]}"
 
 
-def specimen_statistics(album: Album) -> Tensor:
+def specimen_statistics(batch: FaceBatch) -> Tensor:
     """Mean and standard deviation of each channel of each photo in grey levels, float64 ``[6 N]``."""
-    pixels = album.render().images.double()
+    pixels = batch.render().images.double()
     return torch.cat([pixels.mean((2, 3)), pixels.std((2, 3))], dim=1).flatten()
 
 
@@ -79,7 +79,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Album:
+class FaceBatch:
     """The names of photos and of the person on each, and how strongly people and photos vary."""
 
     photos: tuple[str, ...]
@@ -90,12 +90,12 @@ class Album:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def part(self, start: int, stop: int) -> Album:
+    def part(self, start: int, stop: int) -> FaceBatch:
         """The photos ``start`` to ``stop``."""
         return replace(self, photos=self.photos[start:stop], people=self.people[start:stop])
 
     def digest(self) -> str:
-        """Names the album's pixels: the renderer's code, scales and names."""
+        """Names the batch's pixels: the renderer's code, scales and names."""
         # Kept pixels follow the code itself: a version tells what specimens show, and a rare feature may not be there.
         code = code_digest("cloakbench.datasets.synthetic.face_batch")
         text = "\n".join([code, f"{self.identity_scale!r} {self.nuisance_scale!r}", *self.photos, "by"])

@@ -1,6 +1,6 @@
 """Renders albums once and keeps them: in shards, so that a killed rendering continues, and in parallel.
 
-One process at a time draws an album and clears its shards; others that want it wait and read what it drew.
+One process at a time draws a batch and clears its shards; others that want it wait and read what it drew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from cloakbench.bench.core.array_file import read_array, write_array
 from cloakbench.bench.core.file_lock import exclusive
 from cloakbench.datasets.base import FaceSet
-from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, Album, Sheet
+from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, FaceBatch, Sheet
 
 SHARD = 512  # photos; 2 s of rendering, 19 MB
 PARTS = {"images": np.dtype(np.uint8), "landmarks": np.dtype(np.float32), "attributes": np.dtype(np.int64)}
@@ -28,38 +28,38 @@ Progress = Callable[[int, int], None]
 
 
 def develop_album(
-    album: Album, cache: str | Path | None = None, workers: int = 1, progress: Progress | None = None
+    batch: FaceBatch, cache: str | Path | None = None, workers: int = 1, progress: Progress | None = None
 ) -> FaceSet:
-    """The photos of ``album``, from ``cache`` when they are there.
+    """The photos of ``batch``, from ``cache`` when they are there.
 
     Args:
-        album: what to draw.
+        batch: what to draw.
         cache: folder for finished albums; with it the images are memory-mapped, without it they are in memory.
         workers: processes that draw, one thread each. Without a cache, drawing is done by the caller.
         progress: called after each shard.
     """
     if cache is None:
-        shards = [album.part(start, start + SHARD).render() for start in _report(range(0, len(album), SHARD), progress)]
+        shards = [batch.part(start, start + SHARD).render() for start in _report(range(0, len(batch), SHARD), progress)]
         arrays = {part: torch.cat([getattr(shard, part) for shard in shards]).numpy() for part in PARTS}
-        return _face_set(album, arrays)
-    folder = Path(cache) / "synthetic" / album.digest()
-    arrays = _read(folder, album)
+        return _face_set(batch, arrays)
+    folder = Path(cache) / "synthetic" / batch.digest()
+    arrays = _read(folder, batch)
     if arrays is None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.with_name(f"{folder.name}.lock"), "drawing the same faces"):
-            arrays = _read(folder, album)
+            arrays = _read(folder, batch)
             if arrays is None:  # nobody drew it while this process waited
-                arrays = _draw(album, folder, workers, progress)
-    return _face_set(album, arrays)
+                arrays = _draw(batch, folder, workers, progress)
+    return _face_set(batch, arrays)
 
 
-def _draw(album: Album, folder: Path, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
-    """Draws what is missing and joins it; the caller holds the album's lock."""
-    _draw_shards(album, folder / "shards", workers, progress)
+def _draw(batch: FaceBatch, folder: Path, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
+    """Draws what is missing and joins it; the caller holds the batch's lock."""
+    _draw_shards(batch, folder / "shards", workers, progress)
     for part, dtype in PARTS.items():
-        shape = (len(album), *ROW_SHAPES[part])
-        write_array(folder / f"{part}.npy", _name(album, part), shape, dtype, _shard_parts(album, folder, part))
-    arrays = _read(folder, album)
+        shape = (len(batch), *ROW_SHAPES[part])
+        write_array(folder / f"{part}.npy", _name(batch, part), shape, dtype, _shard_parts(batch, folder, part))
+    arrays = _read(folder, batch)
     if arrays is None:
         raise OSError(f"{folder} cannot be read back right after writing: check the disk")
     shutil.rmtree(folder / "shards", ignore_errors=True)
@@ -73,53 +73,53 @@ def _report(starts: range, progress: Progress | None) -> Iterator[int]:
             progress(min(start + starts.step, starts.stop), starts.stop)
 
 
-def _face_set(album: Album, arrays: dict[str, np.ndarray]) -> FaceSet:
+def _face_set(batch: FaceBatch, arrays: dict[str, np.ndarray]) -> FaceSet:
     attributes = torch.from_numpy(np.asarray(arrays["attributes"]))
     return FaceSet(
         torch.from_numpy(arrays["images"]),
-        album.photos,
-        album.people,
+        batch.photos,
+        batch.people,
         torch.from_numpy(np.asarray(arrays["landmarks"])),
         {name: attributes[:, column].clone() for column, name in enumerate(ATTRIBUTES)},
     )
 
 
-def _read(folder: Path, album: Album) -> dict[str, np.ndarray] | None:
+def _read(folder: Path, batch: FaceBatch) -> dict[str, np.ndarray] | None:
     """All parts in ``folder``, or ``None`` when one is missing or damaged."""
-    arrays = {part: read_array(folder / f"{part}.npy", _name(album, part)) for part in PARTS}
+    arrays = {part: read_array(folder / f"{part}.npy", _name(batch, part)) for part in PARTS}
     whole = {part: array for part, array in arrays.items() if array is not None}
     return whole if len(whole) == len(PARTS) else None
 
 
-def _name(album: Album, part: str) -> str:
-    return f"{album.digest()}/{part}"
+def _name(batch: FaceBatch, part: str) -> str:
+    return f"{batch.digest()}/{part}"
 
 
 def _shard_folder(shards: Path, start: int) -> Path:
     return shards / f"{start:07d}"
 
 
-def _shard_parts(album: Album, folder: Path, part: str) -> Iterator[np.ndarray]:
-    for start in range(0, len(album), SHARD):
-        shard = album.part(start, start + SHARD)
+def _shard_parts(batch: FaceBatch, folder: Path, part: str) -> Iterator[np.ndarray]:
+    for start in range(0, len(batch), SHARD):
+        shard = batch.part(start, start + SHARD)
         array = read_array(_shard_folder(folder / "shards", start) / f"{part}.npy", _name(shard, part))
         if array is None:  # gone or damaged since it was drawn
             array = getattr(shard.render(), part).numpy()
         yield array
 
 
-def _draw_shards(album: Album, shards: Path, workers: int, progress: Progress | None) -> None:
+def _draw_shards(batch: FaceBatch, shards: Path, workers: int, progress: Progress | None) -> None:
     """Draws the shards that are not on disk yet."""
-    starts = range(0, len(album), SHARD)
-    parts = [(album.part(start, start + SHARD), _shard_folder(shards, start)) for start in starts]
+    starts = range(0, len(batch), SHARD)
+    parts = [(batch.part(start, start + SHARD), _shard_folder(shards, start)) for start in starts]
     jobs = [(part, folder) for part, folder in parts if _read(folder, part) is None]
-    done = len(album) - sum(len(part) for part, _ in jobs)
+    done = len(batch) - sum(len(part) for part, _ in jobs)
 
     def advance(count: int) -> None:
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, len(album))
+            progress(done, len(batch))
 
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
@@ -131,7 +131,7 @@ def _draw_shards(album: Album, shards: Path, workers: int, progress: Progress | 
             advance(finished.result())
 
 
-def _draw_shard(part: Album, folder: Path) -> int:
+def _draw_shard(part: FaceBatch, folder: Path) -> int:
     sheet: Sheet = part.render()
     for name, dtype in PARTS.items():
         array = getattr(sheet, name).numpy()

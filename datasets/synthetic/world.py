@@ -14,7 +14,7 @@ import torch
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, positive, share, whole
 from cloakbench.datasets.base import Dataset, FaceSet, Role
-from cloakbench.datasets.synthetic.face_batch import Album, renderer_version
+from cloakbench.datasets.synthetic.face_batch import FaceBatch, renderer_version
 from cloakbench.datasets.synthetic.render_cache import Progress, develop_album
 
 
@@ -158,12 +158,12 @@ def training_faces(
     """
     numbers = range(first_identity, first_identity + identities)
     names = [f"synthetic/training-s{seed}/{number:05d}" for number in numbers]
-    album = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
-    return develop_album(album, cache, workers, progress)
+    batch = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
+    return develop_album(batch, cache, workers, progress)
 
 
-def _album(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> Album:
-    return Album(
+def _album(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> FaceBatch:
+    return FaceBatch(
         tuple(f"{name}/{role}-{photo:02d}" for name in names for photo in range(photos)),
         tuple(name for name in names for _ in range(photos)),
         identity_scale,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cloakbench.datasets.synthetic import face_batch as album
-from cloakbench.datasets.synthetic.face_batch import Album, Sheet, renderer_version
+from cloakbench.datasets.synthetic import face_batch as batch
+from cloakbench.datasets.synthetic.face_batch import FaceBatch, Sheet, renderer_version
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,14 @@ def _uncached():
 def drawn(monkeypatch: pytest.MonkeyPatch, change) -> tuple[str, Sheet]:
     """The version where ``change`` is made to the pixels of the specimens, and what they show."""
     seen: list[Sheet] = []
-    render = Album.render
+    render = FaceBatch.render
 
-    def changed(self: Album) -> Sheet:
+    def changed(self: FaceBatch) -> Sheet:
         seen.append(render(self))
         return Sheet(change(seen[-1].images.clone()), seen[-1].landmarks, seen[-1].attributes)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Album, "render", changed)
+        patch.setattr(FaceBatch, "render", changed)
         renderer_version.cache_clear()
         return renderer_version(), seen[-1]
 
@@ -45,5 +45,5 @@ def test_last_bits_do_not_count_and_a_patch_of_another_colour_does(monkeypatch: 
     kept, sheet = drawn(monkeypatch, last_bits)
     assert kept == version
     assert drawn(monkeypatch, patch)[0] != version
-    for column, (name, classes) in enumerate(album.ATTRIBUTES.items()):
+    for column, (name, classes) in enumerate(batch.ATTRIBUTES.items()):
         assert len(sheet.attributes[:, column].unique()) == len(classes), f"a class of {name} is not drawn"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, Album, Sheet
+from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, FaceBatch, Sheet
 from cloakbench.datasets.synthetic.geometry import TEMPLATE
 from cloakbench.datasets.synthetic.identity import sample_identities
 from cloakbench.datasets.synthetic.nuisance import sample_nuisances
@@ -15,23 +15,23 @@ from cloakbench.datasets.synthetic.palette import HAIR_NAMES
 from cloakbench.datasets.synthetic.table import Table
 
 
-def make_album(people: int, photos: int, nuisance_scale: float = 1.0) -> Album:
+def make_album(people: int, photos: int, nuisance_scale: float = 1.0) -> FaceBatch:
     names = [f"test/{person}" for person in range(people) for _ in range(photos)]
-    return Album(tuple(f"{name}/{row}" for row, name in enumerate(names)), tuple(names), 1.3, nuisance_scale)
+    return FaceBatch(tuple(f"{name}/{row}" for row, name in enumerate(names)), tuple(names), 1.3, nuisance_scale)
 
 
-def pick(album: Album, rows: list[int]) -> Album:
-    return replace(album, photos=tuple(album.photos[i] for i in rows), people=tuple(album.people[i] for i in rows))
+def pick(batch: FaceBatch, rows: list[int]) -> FaceBatch:
+    return replace(batch, photos=tuple(batch.photos[i] for i in rows), people=tuple(batch.people[i] for i in rows))
 
 
 @pytest.fixture(scope="module")
-def album() -> Album:
+def batch() -> FaceBatch:
     return make_album(people=10, photos=4)
 
 
 @pytest.fixture(scope="module")
-def sheet(album: Album) -> Sheet:
-    return album.render()
+def sheet(batch: FaceBatch) -> Sheet:
+    return batch.render()
 
 
 def assert_same(sheet: Sheet, other: Sheet, rows: list[int]) -> None:
@@ -40,34 +40,34 @@ def assert_same(sheet: Sheet, other: Sheet, rows: list[int]) -> None:
     assert torch.equal(sheet.attributes, other.attributes[rows])
 
 
-def test_rendering_again_gives_the_same_bytes(album: Album, sheet: Sheet) -> None:
-    assert_same(album.render(), sheet, list(range(len(album))))
+def test_rendering_again_gives_the_same_bytes(batch: FaceBatch, sheet: Sheet) -> None:
+    assert_same(batch.render(), sheet, list(range(len(batch))))
 
 
-def test_order_does_not_matter(album: Album, sheet: Sheet) -> None:
-    rows = torch.randperm(len(album), generator=torch.Generator().manual_seed(1)).tolist()
-    assert_same(pick(album, rows).render(), sheet, rows)
+def test_order_does_not_matter(batch: FaceBatch, sheet: Sheet) -> None:
+    rows = torch.randperm(len(batch), generator=torch.Generator().manual_seed(1)).tolist()
+    assert_same(pick(batch, rows).render(), sheet, rows)
 
 
 @pytest.mark.parametrize("rows", [[7], [0, 39], [3, 9, 27], list(range(5, 22)), list(range(0, 40, 3))])
-def test_the_other_photos_of_the_call_do_not_matter(album: Album, sheet: Sheet, rows: list[int]) -> None:
-    assert_same(pick(album, rows).render(), sheet, rows)
+def test_the_other_photos_of_the_call_do_not_matter(batch: FaceBatch, sheet: Sheet, rows: list[int]) -> None:
+    assert_same(pick(batch, rows).render(), sheet, rows)
 
 
-def test_thread_count_does_not_matter_and_is_restored(album: Album, sheet: Sheet) -> None:
+def test_thread_count_does_not_matter_and_is_restored(batch: FaceBatch, sheet: Sheet) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert_same(album.part(0, 16).render(), sheet, list(range(16)))
+        assert_same(batch.part(0, 16).render(), sheet, list(range(16)))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_the_global_random_state_is_neither_read_nor_written(album: Album, sheet: Sheet) -> None:
+def test_the_global_random_state_is_neither_read_nor_written(batch: FaceBatch, sheet: Sheet) -> None:
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    assert_same(album.part(0, 16).render(), sheet, list(range(16)))
+    assert_same(batch.part(0, 16).render(), sheet, list(range(16)))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -84,11 +84,11 @@ def test_frontal_landmarks_sit_close_to_the_template() -> None:
 
 def test_pupils_are_darker_than_the_cheeks() -> None:
     """The landmarks say where the features are, so the features must be there."""
-    album = make_album(24, 1, nuisance_scale=0.0)
-    sheet = album.render()
+    batch = make_album(24, 1, nuisance_scale=0.0)
+    sheet = batch.render()
     bare = sheet.attributes[:, list(ATTRIBUTES).index("glasses")] == 0
     grey = sheet.images.float().mean(1)
-    rows = torch.arange(len(album))[bare]
+    rows = torch.arange(len(batch))[bare]
     assert len(rows) >= 10
 
     def brightness(point: torch.Tensor) -> torch.Tensor:

@@ -186,7 +186,7 @@ def test_a_killed_rendering_continues(tmp_path: Path, monkeypatch: pytest.Monkey
     drawn: list[str] = []
     draw = render_cache._draw_shard
 
-    def stop_after_one(part: render_cache.Album, folder: Path) -> int:
+    def stop_after_one(part: render_cache.FaceBatch, folder: Path) -> int:
         drawn.append(folder.name)
         draw(part, folder)
         raise KeyboardInterrupt
