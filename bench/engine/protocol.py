@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cloakbench.bench.plan.planning import Planning
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Headline, Section
+    from cloakbench.bench.statistics.photo_trials import EventsAndTrials
 
 Photos = ChunkPhotos | CellPhotos
 
@@ -166,6 +167,15 @@ class Protocol(ABC):
     @abstractmethod
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         """One row per metric with the columns `cloakbench.bench.engine.rates.MEASUREMENT_FIELDS`."""
+
+    def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
+        """Events and trials of each record by metric, where a metric is the sum of the ones over the sum of the others:
+        what the intervals of means and the comparisons of methods are made from. Default: none, and neither are these.
+
+        Args:
+            records: of any cells under one condition.
+        """
+        return {}
 
     def read(self, answers: Answers, cell: int) -> Any:
         """What `records` takes, from the stored answers about a cell. Default: the answers themselves."""

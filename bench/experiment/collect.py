@@ -12,6 +12,7 @@ from cloakbench.bench.core.redaction import without_secret_settings, without_sec
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob, answer_key
 from cloakbench.bench.experiment.costs import cost_rows
+from cloakbench.bench.experiment.decided import decided
 from cloakbench.bench.experiment.described import condition_frame, protocol_frame
 from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
@@ -19,7 +20,7 @@ from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Records, Results
 from cloakbench.bench.store.errors import EntryGoneError
 
 
@@ -54,7 +55,9 @@ def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob])
         },
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
+        records=_records(experiment, jobs),
     )
+    results = decided(experiment, results, [job.key for job in jobs])
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 
 
@@ -65,16 +68,23 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
     return told
 
 
-def read_records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> dict[str, pd.DataFrame]:
-    """Per-photo records of every cell, judge and condition, by protocol."""
+def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> Records:
+    """Per-photo records of every cell, judge and condition, by label of the protocol."""
     asked = {(one.key, one.publication.name): one for one in experiment.asked}
-    frames: dict[str, list[pd.DataFrame]] = {}
+    of_label: dict[str, list[tuple[Publication, ScoreJob]]] = {}
     for job in jobs:
         one = asked[job.protocol, job.publication]
-        if not one.protocol.every_publication:
-            records = _name_cells(one.publication, _read(experiment, "records", job.key), job)
-            frames.setdefault(one.label, []).append(records.drop(columns=["cell"]))
-    return {name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()}
+        if one.label == one.protocol.name:  # others are about somebody else's photos
+            of_label.setdefault(one.label, []).append((one.publication, job))
+
+    def read(label: str) -> pd.DataFrame:
+        frames = [
+            _name_cells(publication, _read(experiment, "records", job.key), job).drop(columns=["cell"])
+            for publication, job in of_label[label]
+        ]
+        return pd.concat(frames, ignore_index=True).dropna(axis="columns", how="all")
+
+    return Records(of_label, read)
 
 
 def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.loop import work
-from cloakbench.bench.experiment.collect import collect, read_records
+from cloakbench.bench.experiment.collect import collect
 from cloakbench.bench.experiment.environment import describe
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.log_file import LogFileFormatter
@@ -127,7 +127,7 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
 
     reused = is_current(results, folder) and not config.runtime.force_report
     if not reused:
-        save_results(results, read_records(experiment, jobs), folder)
+        save_results(results, folder)
         publish(results, folder)
     for logger in loggers:
         logger.finish(results.measurements)

@@ -10,7 +10,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +25,30 @@ from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import Example, Results
+from cloakbench.bench.report.results import Example, Records, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _SEAL_NAME = "about a run"
-_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions")
-_NEWER = frozenset({"protocols", "conditions"})
+_NEWER = ("protocols", "conditions", "means", "rankings", "pairs", "identical")
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
+_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", *_NEWER)
+_RECORDS = "records_"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def save_results(results: Results, records: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Write ``folder/data``; `load_results` gives the same results back. Per-image records lie beside them.
+def save_results(results: Results, folder: Path) -> None:
+    """Write ``folder/data``; `load_results` gives the same results back.
 
     Raises:
         StoreError: the folder cannot be written; one line saying why.
     """
     data = folder / "data"
-    frames = {name: getattr(results, name) for name in _FRAMES}
-    frames |= {f"records_{protocol}": frame for protocol, frame in records.items()}
+    frames: dict[str, Callable[[], pd.DataFrame]] = {name: partial(getattr, results, name) for name in _FRAMES}
+    frames |= {f"{_RECORDS}{name}": partial(results.records.__getitem__, name) for name in results.records}
     about = {
         "name": results.name,
         "dataset": results.dataset,
@@ -57,7 +59,8 @@ def save_results(results: Results, records: Mapping[str, pd.DataFrame], folder: 
     with explained(folder, "paths.runs"):
         take_back_mark(folder)
         (data / _ABOUT).unlink(missing_ok=True)
-        digests = {f"{name}.parquet": _write(data / f"{name}.parquet", _parquet(frames[name])) for name in frames}
+        files = {f"{name}.parquet": read for name, read in frames.items()}
+        digests = {name: _write(data / name, _parquet(read())) for name, read in files.items()}
         digests["examples.zip"] = _write(data / "examples.zip", _examples_zip(results))
         text = json.dumps({**about, "sha256": digests}, indent=1) + "\n"
         _write(data / _ABOUT, b"".join(seal(text.encode(), _SEAL_NAME)))
@@ -98,7 +101,10 @@ def load_results(folder: Path) -> Results:
             pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
             photos.setdefault(image_id, {})[label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
     examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
-    return Results(examples=examples, **about, **frames)
+    kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
+    here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
+    records = Records(here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED))
+    return Results(examples=examples, records=records, **about, **frames)
 
 
 def publish(results: Results, folder: Path) -> None:

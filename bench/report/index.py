@@ -6,9 +6,9 @@ The rules of the averages live here and nowhere else:
   surrogate's architecture family stay in and are marked. For methods without a surrogate, such as the clean row, the
   same targets are left out, so that the means of one surrogate's block compare like with like.
 * A mean with a missing term is missing. There are no partial means.
-* The interval of a mean has the means of the cells' ends. All cells share their identities, and the standard
-  deviation of a mean is at most the mean of the standard deviations, so this interval is rather too wide than too
-  narrow.
+* The interval of a mean is its joint one, of one draw of people for all of its cells (``Results.means``). Where a kept
+  run has none, it has the means of the cells' ends. All cells share their identities, and the standard deviation of a
+  mean is at most the mean of the standard deviations, so such an interval is rather too wide than too narrow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -26,6 +26,8 @@ from cloakbench.bench.report.results import Results
 
 OK = "ok"
 MISSING = "missing"
+ALL = "all"
+"""Stands for the surrogate in a mean over surrogates."""
 
 
 class Place(NamedTuple):
@@ -117,6 +119,7 @@ class Measured:
             run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
+        self._joint = joint_ends(results)
         self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
 
     def _owners(self) -> dict[str, str]:
@@ -224,34 +227,56 @@ class Measured:
                         absent.setdefault((run, surrogate, target), []).append(metric)
         return absent
 
+    def judges_of(self, metric: str, surrogate: str, *, white_box: bool) -> list[str]:
+        """Judges of a metric who are the surrogate, or those who are not."""
+        return [target for target in self.judges(metric) if self.is_white_box(surrogate, target) == white_box]
+
     def black_box(self, metric: str, run: Run, surrogate: str, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean over the targets that are not the surrogate; missing when one of them is."""
-        targets = [target for target in self.judges(metric) if not self.is_white_box(surrogate, target)]
-        return mean_estimate([self.cell(metric, run, surrogate, target, transform) for target in targets])
+        targets = self.judges_of(metric, surrogate, white_box=False)
+        mean = mean_estimate([self.cell(metric, run, surrogate, target, transform) for target in targets])
+        return self._with_joint_ends(mean, metric, run, surrogate, transform)
 
     def white_box(self, metric: str, run: Run, surrogate: str) -> Estimate:
         """Mean over the targets that are the surrogate; missing for methods without one."""
         if not self.uses_surrogate(run.method):
             return Estimate()
-        targets = [target for target in self.judges(metric) if self.is_white_box(surrogate, target)]
-        return mean_estimate([self.cell(metric, run, surrogate, target) for target in targets])
+        targets = self.judges_of(metric, surrogate, white_box=True)
+        mean = mean_estimate([self.cell(metric, run, surrogate, target) for target in targets])
+        return self._with_joint_ends(mean, metric, run, surrogate, white_box=True)
 
     def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean of the black-box means of all surrogates; missing when one of them is."""
-        return mean_estimate(
+        mean = mean_estimate(
             [self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates_of(run)]
         )
+        return self._with_joint_ends(mean, metric, run, ALL, transform)
 
     def white_box_overall(self, metric: str, run: Run) -> Estimate:
         """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
-        surrogates = [
-            s for s in self.surrogates_of(run) if any(self.is_white_box(s, target) for target in self.judges(metric))
-        ]
-        return mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
+        surrogates = [s for s in self.surrogates_of(run) if self.judges_of(metric, s, white_box=True)]
+        mean = mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
+        return self._with_joint_ends(mean, metric, run, ALL, white_box=True)
+
+    def _with_joint_ends(
+        self,
+        mean: Estimate,
+        metric: str,
+        run: Run,
+        surrogate: str,
+        transform: str = UNTRANSFORMED,
+        *,
+        white_box: bool = False,
+    ) -> Estimate:
+        """A mean with its own interval where it was worked out."""
+        place = Place(self._protocol_of.get(metric, ""), metric, transform)
+        ends = self._joint.get((place, run, surrogate, white_box)) if mean.ok else None
+        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
 
     def quality(self, metric: str, run: Run) -> Estimate:
         """A quality metric, averaged over the surrogates."""
-        return mean_estimate([self.cell(metric, run, surrogate, "") for surrogate in self.surrogates_of(run)])
+        mean = mean_estimate([self.cell(metric, run, surrogate, "") for surrogate in self.surrogates_of(run)])
+        return self._with_joint_ends(mean, metric, run, ALL)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -263,6 +288,19 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def text(value: Any) -> str:
     """A cell of a frame as text; nothing for None and NaN."""
     return "" if value is None or pd.isna(value) else str(value)
+
+
+def joint_ends(results: Results) -> dict[tuple[Place, Run, str, bool], tuple[float, float]]:
+    """Place, run, block and whether it is white-box to the ends of the joint interval of a mean."""
+    return {
+        (
+            Place(line["protocol"], line["metric"], line["condition"]),
+            Run(line["method"], Measured.budget_of(line)),
+            line["surrogate"],
+            bool(line["white_box"]),
+        ): (line["low"], line["high"])
+        for line in records(results.means)
+    }
 
 
 def is_control(run: Run) -> bool:

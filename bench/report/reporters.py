@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import pandas as pd
 from hydra.utils import get_class, instantiate
 
 from cloakbench.bench.core.errors import cause_of
@@ -15,6 +16,7 @@ from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, Reporter, Section
+from cloakbench.bench.statistics.photo_trials import EventsAndTrials
 
 
 def reporters(results: Results) -> tuple[Reporter, ...]:
@@ -78,6 +80,9 @@ class Plain:
     why: str
     metrics: tuple[Metric, ...] = ()
 
+    def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
+        return {}
+
     def sections(self, index: Measured) -> Iterable[Section]:
         return [default_section(index, self.name, self.title, self.metrics)]
 
@@ -97,7 +102,7 @@ _OLD = (
 )
 
 
-_ASKED = ("sections", "checks", "headline", "evidence")
+_ASKED = ("trials", "sections", "checks", "headline", "evidence")
 
 
 def _built(name: str, title: str, config: str) -> Reporter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,94 @@ CONDITION_COLUMNS = {
 """The columns of ``Results.conditions`` and what they hold."""
 
 
+MEAN_COLUMNS = {
+    "protocol": "label of the protocol",
+    "metric": "as in the measurements",
+    "condition": "under what",
+    "method": "method key",
+    "epsilon_255": "budget in grey levels; NaN for methods without one",
+    "surrogate": "in whose block of a table the mean stands; 'all' for a mean over surrogates",
+    "white_box": "over judges who are the surrogate; otherwise over all others",
+    "value": "the mean, in the unit of the metric",
+    "low": "lower end of its 95 % interval, of one draw of people for all of its cells",
+    "high": "upper end",
+    "n_photos": "photos in the cell with the fewest",
+    "n_identities": "people drawn",
+}
+"""The columns of ``Results.means`` and what they hold."""
+
+_RANKING = {
+    "protocol": "label of the protocol",
+    "metric": "as in the measurements",
+    "condition": "under what",
+    "ranking_epsilon_255": "budget whose methods compete, with those that have none; NaN where one ranking has all",
+    "ranking_surrogate": "surrogate whose block is ranked; 'all' for means over surrogates",
+}
+
+RANKING_COLUMNS = _RANKING | {
+    "method": "method key",
+    "epsilon_255": "its budget",
+    "surrogate": "its own surrogate; empty for methods that use none",
+    "rank": "from 1, best first; missing for small rows",
+    "group": "letters; rows that share one were not told apart; empty for small rows",
+    "small": "stands on too few photos or people to be ranked beside the others",
+    "value": "black-box mean, in the unit of the metric",
+    "low": "lower end of its joint 95 % interval",
+    "high": "upper end",
+    "n_photos": "photos in the cell with the fewest",
+    "n_identities": "people drawn",
+}
+"""The columns of ``Results.rankings``, best first within a ranking."""
+
+PAIR_COLUMNS = _RANKING | {
+    **{f"{name}_{side}": f"of the row {side}" for side in "ab" for name in ("method", "epsilon_255", "surrogate")},
+    "neighbours": "b follows a in the ranking",
+    "difference": "a minus b on the photos of both, in the unit of the metric",
+    "low": "lower end of its 95 % interval over people, not corrected",
+    "high": "upper end",
+    "p": "of the swap test, two-sided, not corrected",
+    "p_holm": "after Holm, all pairs of the ranking being one family",
+    "decided": "p_holm is below 0.05",
+    "n_photos": "photos compared, in the cell with the fewest",
+    "n_identities": "people compared",
+}
+"""The columns of ``Results.pairs``; a is before b in the ranking."""
+
+IDENTICAL_COLUMNS = {
+    "protocol": "label of the protocol",
+    "method": "method key",
+    "same_as": "key of the method whose every record it repeats",
+    "n": "records",
+}
+"""The columns of ``Results.identical``."""
+
+
+class Records(Mapping[str, pd.DataFrame]):
+    """Per-photo records by label of the protocol, each read when it is asked for and kept by nobody.
+
+    Args:
+        names: labels that there are.
+        read: label to its frame: the records' own columns, and method, epsilon_255, surrogate, judge, condition.
+    """
+
+    def __init__(self, names: Iterable[str] = (), read: Callable[[str], pd.DataFrame] = pd.DataFrame) -> None:
+        self._names, self._read = tuple(names), read
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
@@ -89,6 +177,11 @@ class Results:
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
         conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
+        records: per-photo records by label of the protocol; none where a kept run has left them out.
+        means: means over judges with their joint intervals, `MEAN_COLUMNS`.
+        rankings: methods best first with tie groups, `RANKING_COLUMNS`.
+        pairs: paired comparisons within rankings, `PAIR_COLUMNS`.
+        identical: methods that do what another one does, `IDENTICAL_COLUMNS`.
     """
 
     name: str
@@ -103,3 +196,8 @@ class Results:
     setup: Mapping[str, Any] = field(default_factory=dict)
     protocols: pd.DataFrame = field(default_factory=lambda: _empty(PROTOCOL_COLUMNS))
     conditions: pd.DataFrame = field(default_factory=lambda: _empty(CONDITION_COLUMNS))
+    records: Mapping[str, pd.DataFrame] = field(default_factory=Records)
+    means: pd.DataFrame = field(default_factory=lambda: _empty(MEAN_COLUMNS))
+    rankings: pd.DataFrame = field(default_factory=lambda: _empty(RANKING_COLUMNS))
+    pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))
+    identical: pd.DataFrame = field(default_factory=lambda: _empty(IDENTICAL_COLUMNS))

@@ -12,7 +12,10 @@ from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Number, Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cloakbench.bench.report.plotting import Drawing
+    from cloakbench.bench.statistics.photo_trials import EventsAndTrials
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,10 @@ class Reporter(Protocol):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Everything it measures, in the order of tables."""
+        ...
+
+    def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
+        """Events and trials of each record by metric: what joint intervals and comparisons are made from."""
         ...
 
     def sections(self, index: Measured) -> Iterable[Section]:

@@ -1,1 +1,1 @@
-"""Statistics on records: intervals whose resampling unit is the person."""
+"""What records can decide: intervals over people, paired comparisons, tie groups; and what decides nothing."""

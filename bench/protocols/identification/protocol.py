@@ -85,6 +85,7 @@ class Identification(RecognitionProtocol):
                 name=name,
                 title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
                 denominator=_DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given,
+                ranks=k == self.ks[0],
             )
             for name, rule, k, given in self._metrics()
         )

@@ -22,6 +22,7 @@ from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
+from cloakbench.bench.engine.rates import Trials
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.chunks import Chunk, build_chunks
 from cloakbench.bench.plan.condition import Condition
@@ -35,6 +36,7 @@ from cloakbench.bench.protocols.poisoning.rates import (
     Training,
     poisoning_measurements,
     poisoning_records,
+    poisoning_trials,
 )
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_label, scenario_title
 from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_counts, check_lists, check_parts
@@ -236,6 +238,9 @@ class Poisoning(Protocol):
 
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         return poisoning_measurements(records, resamples, seed)
+
+    def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
+        return poisoning_trials(records)
 
     def photos(self, config: DictConfig, place: str) -> int | None:
         numbers = published_photos(config, OmegaConf.select(config, place.rstrip(".")))

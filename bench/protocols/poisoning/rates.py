@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 
 from cloakbench.bench.core.status import OK, TARGET_FAILED
-from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
+from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS, Trials
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.statistics.intervals import ratio_intervals
 
 PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 
 METRICS = (
-    Metric(PSR, "PSR", "clean test photos of the people whose other photos were protected"),
+    Metric(PSR, "PSR", "clean test photos of the people whose other photos were protected", ranks=True),
     Metric(
         SEED_SD,
         "Seed sd",
@@ -101,6 +101,12 @@ def poisoning_records(
         )
         frames[-1].loc[given < 0, ["predicted", "wrong"]] = pd.NA
     return pd.concat(frames, ignore_index=True)
+
+
+def poisoning_trials(records: pd.DataFrame) -> dict[str, Trials]:
+    """PSR: a photo has an event and a trial for each seed that answered."""
+    wrong = records["wrong"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return {PSR: Trials(np.nan_to_num(wrong), (~np.isnan(wrong)).astype(np.float64))}
 
 
 def poisoning_measurements(records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
+from cloakbench.bench.engine.rates import Trials
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
@@ -106,6 +107,12 @@ class Quality(Protocol):
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         metrics = [metric for metric in self.image_metrics if metric.name in records]
         return quality_measurements(metrics, records, resamples, seed)
+
+    def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
+        """Means: every value is the event of one trial."""
+        columns = {metric.name: records[metric.name] for metric in self.image_metrics if metric.name in records}
+        values = {name: column.to_numpy(dtype=np.float64) for name, column in columns.items()}
+        return {name: Trials(np.nan_to_num(one), (~np.isnan(one)).astype(float)) for name, one in values.items()}
 
     def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
         if any(metric.missing for metric in self.image_metrics):

@@ -93,6 +93,7 @@ class Verification(RecognitionProtocol):
                 name=name,
                 title=f"{_TITLES[kind]} at {label.replace('_', ' ').upper()}",
                 denominator=_DENOMINATORS[kind],
+                ranks=label == f"far_{far_label(self.fars[-1])}",
             )
             for name, kind, label in self._metrics()
         )

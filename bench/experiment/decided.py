@@ -1,0 +1,40 @@
+"""Decided: joint intervals, rankings and paired comparisons of an experiment, worked out once and stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.hashing import content_key
+from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.results import Results
+
+_KINDS = ("means", "rankings", "pairs", "identical")
+
+
+def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> Results:
+    """Results with what their records decide, from the store where it is there.
+
+    Args:
+        experiment: whose results these are.
+        results: with records and measurements.
+        scores: keys of the stored scores that these are made of.
+    """
+    rows = results.measurements[["protocol", "metric", "method", "epsilon_255", "surrogate", "white_box", "status"]]
+    inputs = {
+        "scores": sorted(scores),
+        "rows": hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest(),
+        "code": code_digest("cloakbench.bench.report.decisions.decide"),
+    }
+    key = content_key("decisions", inputs)
+    store = experiment.store
+    frames = {name: store.read_frame(name, key) for name in _KINDS}
+    if all(frame is not None for frame in frames.values()):
+        return replace(results, **frames)
+    results = with_decisions(results, {one.protocol.name: one.protocol for one in experiment.asked}.values())
+    for name in _KINDS:
+        store.write_frame(name, key, getattr(results, name))
+    return results

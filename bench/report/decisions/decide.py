@@ -1,0 +1,88 @@
+"""`with_decisions`: joint intervals, rankings, paired comparisons and equal algorithms, from the records of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
+from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
+from cloakbench.bench.report.index import Measured, Place
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
+from cloakbench.bench.report.results import (
+    IDENTICAL_COLUMNS,
+    MEAN_COLUMNS,
+    PAIR_COLUMNS,
+    RANKING_COLUMNS,
+    Results,
+)
+from cloakbench.bench.report.section import Reporter
+from cloakbench.bench.statistics.photo_trials import photo_trials
+from cloakbench.bench.statistics.same_algorithm import same_algorithm
+
+_NOT_OF_METHODS = ("note",)
+"""Columns of records that may differ between methods that do the same."""
+
+
+def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
+    """Results with ``means``, ``rankings``, ``pairs`` and ``identical`` of every protocol that has records.
+
+    Equal results give equal decisions: people are drawn from the seed of the run.
+    """
+    measured = Measured(results)
+    sampling = Sampling(int(results.setup.get("resamples", 1000)), int(results.setup.get("seed", 0)))
+    found: dict[str, list[dict[str, Any]]] = {"means": [], "rankings": [], "pairs": [], "identical": []}
+    for reporter in reporters:
+        if reporter.name in results.records:
+            records = results.records[reporter.name]
+            _decide(found, measured, reporter, records, sampling)
+            found["identical"] += _identical(reporter.name, records)
+    columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)
+    frames = [pd.DataFrame(found[name], columns=list(kept)) for name, kept in zip(found, columns, strict=True)]
+    for frame in frames:
+        for name in frame.columns.intersection(_BUDGETS):
+            frame[name] = frame[name].astype(float)
+    means, rankings, pairs, identical = frames
+    return replace(results, means=means, rankings=rankings.astype({"rank": "Int64"}), pairs=pairs, identical=identical)
+
+
+_BUDGETS = ("epsilon_255", "ranking_epsilon_255", "epsilon_255_a", "epsilon_255_b")
+
+
+def _decide(
+    found: Mapping[str, list[dict[str, Any]]],
+    measured: Measured,
+    reporter: Reporter,
+    records: pd.DataFrame,
+    sampling: Sampling,
+) -> None:
+    """Means of everything under no condition, of the metrics that rank methods under any."""
+    metrics = {metric.name: metric for metric in reporter.metrics}
+    for label, some in records.groupby("condition", sort=False):
+        condition = str(label)
+        plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
+        wanted = [name for name, metric in metrics.items() if plain or metric.ranks]
+        numbers = reporter.trials(some)
+        for name, photos in photo_trials(some, numbers, wanted):
+            place = Place(reporter.name, name, condition)
+            means = [mean for mean in means_of(measured, place) if photos.has(mean.cells)]
+            intervals = intervals_of(means, photos, metrics[name], sampling.resamples, sampling.seed)
+            found["means"] += mean_lines(place, means, intervals, photos)
+            if plain and metrics[name].ranks:
+                for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
+                    rows, pairs = rank(place, contest, photos, metrics[name], sampling)
+                    found["rankings"] += rows
+                    found["pairs"] += pairs
+
+
+def _identical(protocol: str, records: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of ``Results.identical``: later methods of a group beside its first."""
+    groups = same_algorithm(records.loc[~records["method"].isin(CONTROLS)], _NOT_OF_METHODS)
+    return [
+        {"protocol": protocol, "method": method, "same_as": group[0], "n": int((records["method"] == method).sum())}
+        for group in groups
+        for method in group[1:]
+    ]

@@ -1,0 +1,40 @@
+"""Small samples: which rows stand on too few photos to be ranked beside the others, and the front of those that do not.
+
+A costly method is run on part of the photos. Its rate is as true as any, with a wider interval; but the best of many
+rows is chosen, and among rows of unequal n the lucky small one is chosen too often. Such rows are marked, take no part
+in tie groups and form no Pareto front.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SMALL_SHARE = 0.5
+"""Below this share of the photos of the fullest row, a row is small."""
+FEW_PEOPLE = 10
+"""Below this many people the percentile interval is too narrow, whatever the other rows have."""
+
+
+def is_small(n_photos: ArrayLike, n_identities: ArrayLike) -> NDArray[np.bool_]:
+    """Which of M rows are small, from their photos and people, both ``[M]``."""
+    photos, people = np.asarray(n_photos, dtype=np.float64), np.asarray(n_identities, dtype=np.float64)
+    return (photos < SMALL_SHARE * photos.max(initial=0)) | (people < FEW_PEOPLE)
+
+
+def pareto_front(first: ArrayLike, second: ArrayLike, eligible: ArrayLike) -> list[int]:
+    """Rows that no other eligible row beats in one quantity without losing in the other, ascending in ``first``.
+
+    Args:
+        first, second: two quantities ``[M]``, larger is better; a row with a NaN is not eligible.
+        eligible: bool ``[M]``, False for small rows and controls.
+    """
+    x, y = (np.asarray(quantity, dtype=np.float64) for quantity in (first, second))
+    rows = np.flatnonzero(np.asarray(eligible, dtype=bool) & ~np.isnan(x) & ~np.isnan(y))
+    front = [int(row) for row in rows if not _beaten(x[row], y[row], x[rows], y[rows])]
+    return sorted(front, key=lambda row: x[row])
+
+
+def _beaten(x: float, y: float, others_x: NDArray[np.float64], others_y: NDArray[np.float64]) -> bool:
+    at_least = (others_x >= x) & (others_y >= y)
+    return bool((at_least & ((others_x > x) | (others_y > y))).any())
