@@ -17,7 +17,7 @@ from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.protocols.verification.thresholds import KIND, Calibration, stored_thresholds
 from cloakbench.bench.recognisers.session import compose_one_model, faces_of
-from cloakbench.bench.report.index import records
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.store.embeddings import stored_embeddings
 
 _NO_ROLE = "set dataset.impostor_root=FOLDER, or dataset.impostor_identities=N to take people who play no other role"

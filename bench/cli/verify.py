@@ -29,7 +29,7 @@ from cloakbench.bench.processes.progress import track
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs
 from cloakbench.bench.recognisers.pair_rates import pair_rates
 from cloakbench.bench.recognisers.session import OneModel, compose_one_model, faces_of
-from cloakbench.bench.report.index import records
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.writer import frame_csv, write_text
 from cloakbench.bench.store.embeddings import embedding_inputs, stored_embeddings
 from cloakbench.datasets.base import OK

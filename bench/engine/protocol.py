@@ -97,6 +97,12 @@ class Protocol(ABC):
     def metrics(self) -> tuple[Metric, ...]:
         """Everything it measures, in the order of `measurements`."""
 
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """Metrics that methods are ranked by and compared in pairs, where `trials` has them. Default: the first that
+        says something of protection."""
+        return tuple([metric.name for metric in self.metrics if metric.higher_protects is not None][:1])
+
     def is_asked(self, config: DictConfig) -> bool:
         """Whether an experiment has somebody to ask; a protocol that is not asked leaves no trace."""
         return bool(config.targets)

@@ -24,6 +24,7 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Example, Records, Results
 from cloakbench.bench.store.errors import explained
@@ -104,7 +105,9 @@ def load_results(folder: Path) -> Results:
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
     records = Records(here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED))
-    return Results(examples=examples, records=records, **about, **frames)
+    results = Results(examples=examples, records=records, **about, **frames)
+    # A run of an older version has not worked out what its records decide.
+    return results if "means.parquet" in digests or not records else with_decisions(results, reporters(results))
 
 
 def publish(results: Results, folder: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.index import Estimate, Measured, Place, Run, estimate_of, records, text
+from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
+from cloakbench.bench.report.index import Measured, Place, Run
 from cloakbench.bench.report.labels import budget_name, method_name, method_order
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section

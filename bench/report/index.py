@@ -14,18 +14,16 @@ The rules of the averages live here and nowhere else:
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
 from cloakbench.bench.report.results import Results
 
-OK = "ok"
-MISSING = "missing"
 ALL = "all"
 """Stands for the surrogate in a mean over surrogates."""
 
@@ -36,26 +34,6 @@ class Place(NamedTuple):
     protocol: str
     metric: str
     condition: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One value with its 95 % interval; ``status`` other than ``ok`` means that there is no value to print."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    n: int = 0
-    n_failed: int = 0
-    white_box: bool = False
-    same_family: bool = False
-    status: str = MISSING
-    note: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a value. A failed cell has none, whatever its columns hold."""
-        return self.status == OK and not math.isnan(self.value)
 
 
 @dataclass(frozen=True)
@@ -279,17 +257,6 @@ class Measured:
         return self._with_joint_ends(mean, metric, run, ALL)
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame."""
-    columns = [frame[name].tolist() for name in frame.columns]
-    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def text(value: Any) -> str:
-    """A cell of a frame as text; nothing for None and NaN."""
-    return "" if value is None or pd.isna(value) else str(value)
-
-
 def joint_ends(results: Results) -> dict[tuple[Place, Run, str, bool], tuple[float, float]]:
     """Place, run, block and whether it is white-box to the ends of the joint interval of a mean."""
     return {
@@ -306,36 +273,3 @@ def joint_ends(results: Results) -> dict[tuple[Place, Run, str, bool], tuple[flo
 def is_control(run: Run) -> bool:
     """The clean row or the random-sign row."""
     return run.method in CONTROLS
-
-
-def mean_estimate(cells: Sequence[Estimate]) -> Estimate:
-    """Mean of estimates with a conservative interval; ``n`` is the smallest. Missing if there is none or one fails."""
-    if not cells or not all(cell.ok for cell in cells):
-        return Estimate(note="incomplete" if cells else "")
-    return Estimate(
-        value=math.fsum(cell.value for cell in cells) / len(cells),
-        low=math.fsum(cell.low for cell in cells) / len(cells),
-        high=math.fsum(cell.high for cell in cells) / len(cells),
-        n=min(cell.n for cell in cells),
-        n_failed=max(cell.n_failed for cell in cells),
-        status=OK,
-    )
-
-
-def estimate_of(row: Mapping[str, Any]) -> Estimate:
-    """A row of the measurements; without a value unless its status is ``ok``."""
-    status = str(row["status"])
-    if status == OK and math.isnan(row["value"]):
-        status = MISSING
-    value, low, high = (float(row[name]) if status == OK else math.nan for name in ("value", "low", "high"))
-    return Estimate(
-        value=value,
-        low=low,
-        high=high,
-        n=0 if pd.isna(row["n"]) else int(row["n"]),
-        n_failed=0 if pd.isna(row["n_failed"]) else int(row["n_failed"]),
-        white_box=bool(row["white_box"]),
-        same_family=bool(row["same_family"]),
-        status=status,
-        note=text(row["note"]),
-    )

@@ -18,7 +18,6 @@ class Metric:
         unit: of a mean; printed in brackets where there is one.
         decimals: printed.
         higher_protects: whether more of it is better for the person protected; None where it says nothing about that.
-        ranks: whether methods are ranked by it, and compared in pairs: the metric that a table or a figure leads with.
     """
 
     name: str
@@ -28,7 +27,6 @@ class Metric:
     unit: str = ""
     decimals: int = 1
     higher_protects: bool | None = True
-    ranks: bool = False
 
     @property
     def scale(self) -> float:

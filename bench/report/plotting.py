@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.core.escape import figure
-from cloakbench.bench.report.index import Estimate, Measured, Run
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
 
 TWO_COLUMNS = 7.16

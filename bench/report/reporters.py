@@ -10,8 +10,9 @@ import pandas as pd
 from hydra.utils import get_class, instantiate
 
 from cloakbench.bench.core.errors import cause_of
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.generic import default_section, generic_tables
-from cloakbench.bench.report.index import Measured, records
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.results import Results
@@ -79,6 +80,7 @@ class Plain:
     title: str
     why: str
     metrics: tuple[Metric, ...] = ()
+    rank_by: tuple[str, ...] = ()
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
         return {}

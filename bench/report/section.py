@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cloakbench.bench.report.index import Estimate, Measured, Place, Run
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Place, Run
 from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Number, Table
@@ -145,6 +146,11 @@ class Reporter(Protocol):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Everything it measures, in the order of tables."""
+        ...
+
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """Metrics that methods are ranked by and compared in pairs."""
         ...
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.index import Measured, records, text
+from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cloakbench.bench.report.index import Measured, records, text
+from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.section import Reporter

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
-from cloakbench.bench.report.index import Measured, text
+from cloakbench.bench.report.estimate import text
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters

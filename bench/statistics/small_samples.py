@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 SMALL_SHARE = 0.5
 """Below this share of the photos of the fullest row, a row is small."""
 FEW_PEOPLE = 10
-"""Below this many people the percentile interval is too narrow, whatever the other rows have."""
+"""Below this many people the percentile interval is too narrow; where nobody has more, all rows are equal in that."""
 
 
 def is_small(n_photos: ArrayLike, n_identities: ArrayLike) -> NDArray[np.bool_]:
     """Which of M rows are small, from their photos and people, both ``[M]``."""
     photos, people = np.asarray(n_photos, dtype=np.float64), np.asarray(n_identities, dtype=np.float64)
-    return (photos < SMALL_SHARE * photos.max(initial=0)) | (people < FEW_PEOPLE)
+    return (photos < SMALL_SHARE * photos.max(initial=0)) | (people < min(FEW_PEOPLE, people.max(initial=0)))
 
 
 def pareto_front(first: ArrayLike, second: ArrayLike, eligible: ArrayLike) -> list[int]:

@@ -17,7 +17,8 @@ from matplotlib.patches import Patch, Rectangle
 from cloakbench.bench.core import escape
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
-from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import (
     CLEAN,
     UNTRANSFORMED,

@@ -85,10 +85,14 @@ class Identification(RecognitionProtocol):
                 name=name,
                 title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
                 denominator=_DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given,
-                ranks=k == self.ks[0],
             )
             for name, rule, k, given in self._metrics()
         )
+
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """The rates at the smallest depth."""
+        return tuple(name for name, _, k, _ in self._metrics() if k == self.ks[0])
 
     def records(self, responses: Responses) -> pd.DataFrame:
         """One row per probe.

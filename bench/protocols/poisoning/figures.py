@@ -10,7 +10,8 @@ from cloakbench.bench.core import escape
 from cloakbench.bench.protocols.poisoning.index import Poisoned, Protected, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
-from cloakbench.bench.report.index import Estimate, Measured
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN, budget_name, method_name
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
-from cloakbench.bench.report.index import Estimate, Run, estimate_of, mean_estimate, records, text
+from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
+from cloakbench.bench.report.index import Run
 from cloakbench.bench.report.labels import method_name, method_order
 from cloakbench.bench.report.results import Results
 

@@ -33,6 +33,7 @@ from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, pub
 from cloakbench.bench.protocols.poisoning.faces import poisoning_faces, tested
 from cloakbench.bench.protocols.poisoning.rates import (
     METRICS,
+    PSR,
     Training,
     poisoning_measurements,
     poisoning_records,
@@ -110,6 +111,10 @@ class Poisoning(Protocol):
     def metrics(self) -> tuple[Metric, ...]:
         """Every rate, in the order of `measurements`."""
         return METRICS
+
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        return (PSR,)
 
     def is_asked(self, config: DictConfig) -> bool:
         """Always: its judges are its own."""

@@ -26,7 +26,7 @@ from cloakbench.bench.statistics.intervals import ratio_intervals
 PSR, SEED_SD, TRAIN_ACCURACY = "psr_poisoning", "psr_poisoning_seed_sd", "train_accuracy"
 
 METRICS = (
-    Metric(PSR, "PSR", "clean test photos of the people whose other photos were protected", ranks=True),
+    Metric(PSR, "PSR", "clean test photos of the people whose other photos were protected"),
     Metric(
         SEED_SD,
         "Seed sd",

@@ -13,7 +13,8 @@ from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
-from cloakbench.bench.report.index import Estimate, Measured, Run, records, text
+from cloakbench.bench.report.estimate import Estimate, records, text
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import CLEAN, budget_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section

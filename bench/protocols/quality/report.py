@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from cloakbench.bench.protocols.quality.faces import image_grid
-from cloakbench.bench.report.index import Estimate, Measured, Run
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import CLEAN, budget_name, method_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import FigureSpec, Section

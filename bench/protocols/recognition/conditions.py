@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.index import Measured, records, text
+from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
 
 

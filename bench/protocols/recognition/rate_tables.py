@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import budget_name, method_name
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 

@@ -93,10 +93,14 @@ class Verification(RecognitionProtocol):
                 name=name,
                 title=f"{_TITLES[kind]} at {label.replace('_', ' ').upper()}",
                 denominator=_DENOMINATORS[kind],
-                ranks=label == f"far_{far_label(self.fars[-1])}",
             )
             for name, kind, label in self._metrics()
         )
+
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """The rates at the smallest false accept rate."""
+        return tuple(name for name, _, label in self._metrics() if label == f"far_{far_label(self.fars[-1])}")
 
     def read(self, answers: Answers, cell: int) -> Responses:
         table = self._thresholds(answers)

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
-from cloakbench.bench.report.index import Measured, records
+from cloakbench.bench.report.estimate import records
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity, Section

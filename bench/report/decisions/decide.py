@@ -64,14 +64,14 @@ def _decide(
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
-        wanted = [name for name, metric in metrics.items() if plain or metric.ranks]
+        wanted = [name for name in metrics if plain or name in reporter.rank_by]
         numbers = reporter.trials(some)
         for name, photos in photo_trials(some, numbers, wanted):
             place = Place(reporter.name, name, condition)
             means = [mean for mean in means_of(measured, place) if photos.has(mean.cells)]
             intervals = intervals_of(means, photos, metrics[name], sampling.resamples, sampling.seed)
             found["means"] += mean_lines(place, means, intervals, photos)
-            if plain and metrics[name].ranks:
+            if plain and name in reporter.rank_by:
                 for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
                     rows, pairs = rank(place, contest, photos, metrics[name], sampling)
                     found["rankings"] += rows

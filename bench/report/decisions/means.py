@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.index import ALL, Measured, Place, Run, estimate_of, records, text
+from cloakbench.bench.report.estimate import estimate_of, records, text
+from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.statistics.intervals import Interval
 from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals

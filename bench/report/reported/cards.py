@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.index import records, text
+from cloakbench.bench.report.estimate import records, text
 
 _WHOLE = ("name", "family", "head")
 _BEGINNING = ("backbone", "stands_for")

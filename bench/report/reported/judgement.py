@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cloakbench.bench.report.index import Estimate
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.claims import Claim, Rule, Term, terms_of
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.printed import comparability, is_comparable

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from cloakbench.bench.report.index import Estimate, estimate_of, mean_estimate, records, text
+from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
 from cloakbench.bench.report.labels import UNTRANSFORMED, VARIANT
 from cloakbench.bench.report.results import Results
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from cloakbench.bench.report.index import Estimate
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.cards import assign
 from cloakbench.bench.report.reported.lookup import Asked, Lookup, MeasuredMethod

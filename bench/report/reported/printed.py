@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cloakbench.bench.report.index import records
+from cloakbench.bench.report.estimate import records
 
 KEY = ("paper", "table", "dataset", "task", "surrogate", "method", "target", "metric")
 COLUMNS = (*KEY, "value", "unit", "note")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cloakbench.bench.report.index import Estimate, mean_estimate
+from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.claims import Term
 from cloakbench.bench.report.reported.lookup import Asked, Lookup, MeasuredMethod

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.index import Estimate
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cloakbench.bench.report.index import Estimate, is_control, mean_estimate
+from cloakbench.bench.report.estimate import Estimate, mean_estimate
+from cloakbench.bench.report.index import is_control
 from cloakbench.bench.report.labels import CLEAN, method_name
 from cloakbench.bench.report.plotting import (
     COLOURS,

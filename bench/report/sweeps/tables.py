@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import budget_name, method_name
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
