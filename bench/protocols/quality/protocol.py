@@ -66,6 +66,11 @@ class Quality(Protocol):
         """Every mean, in the order of `measurements`."""
         return tuple(metric.described for metric in self.image_metrics)
 
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """None: a picture is as good as its method left it, whoever did better."""
+        return ()
+
     def is_asked(self, config: DictConfig) -> bool:
         """About whatever is published."""
         return bool(self.image_metrics)

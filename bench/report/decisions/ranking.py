@@ -1,0 +1,164 @@
+"""`Ranking`: what was decided about the methods of one table, for tables, figures and sentences to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cloakbench.bench.report.estimate import OK, Estimate, records, text
+from cloakbench.bench.report.index import ALL, Measured, Run
+from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.results import Results
+
+
+@dataclass(frozen=True)
+class RankedRun:
+    """A row of a ranking.
+
+    Attributes:
+        run: method and budget.
+        surrogate: its own; empty where it uses none, `ALL` in a mean over surrogates.
+        group: letters; rows that share one were not told apart. Empty for small rows.
+        small: stands on too few photos or people to be ranked.
+        estimate: black-box mean with its joint interval; ``n`` counts photos.
+    """
+
+    run: Run
+    surrogate: str
+    group: str
+    small: bool
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of a ranking, the better one first, on the photos of both.
+
+    Attributes:
+        first, second: the rows.
+        neighbours: the second follows the first.
+        estimate: of the difference, with its interval over people; ``n`` counts photos.
+        p, p_holm: two-sided, and corrected for all pairs of the ranking.
+        decided: whether the corrected p is below 5 %.
+    """
+
+    first: RankedRun
+    second: RankedRun
+    neighbours: bool
+    estimate: Estimate
+    p: float
+    p_holm: float
+    decided: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods best first.
+
+    Attributes:
+        epsilon_255: budget whose methods compete; None where one ranking has all.
+        surrogate: whose block is ranked, or `ALL`; empty where no method uses one.
+        rows: best first, small ones in their places.
+        comparisons: all pairs of rows that are not small.
+    """
+
+    epsilon_255: float | None
+    surrogate: str
+    rows: tuple[RankedRun, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def row(self, run: Run, surrogate: str | None = None) -> RankedRun | None:
+        """The row of a run, and of a surrogate where a run has several rows; None where it is not ranked."""
+        return next((r for r in self.rows if r.run == run and surrogate in (None, r.surrogate)), None)
+
+    def comparison(self, run: Run, other: Run, surrogate: str | None = None) -> Comparison | None:
+        """The comparison of two runs, the better one first; the surrogate is that of either."""
+        for one in self.comparisons:
+            sides = (one.first, one.second)
+            same = {side.run for side in sides} == {run, other}
+            if same and (surrogate is None or surrogate in {side.surrogate for side in sides}):
+                return one
+        return None
+
+    @property
+    def neighbours(self) -> tuple[Comparison, ...]:
+        """Comparisons of each row with the next."""
+        return tuple(one for one in self.comparisons if one.neighbours)
+
+
+def rankings_of(results: Results, metric: str, condition: str = UNTRANSFORMED) -> list[Ranking]:
+    """Every ranking of a metric, in the order of budgets and surrogates; none where a kept run decided nothing."""
+    frame, pairs = (
+        frame.loc[(frame["metric"] == metric) & (frame["condition"] == condition)]
+        for frame in (results.rankings, results.pairs)
+    )
+    axes = ["ranking_epsilon_255", "ranking_surrogate"]
+    compared = {_key(key): some for key, some in pairs.groupby(axes, dropna=False, sort=False)}
+    found = []
+    for key, some in frame.groupby(axes, dropna=False, sort=False):
+        rows = tuple(_rows(some))
+        of_name = {(row.run, row.surrogate): row for row in rows}
+        epsilon, surrogate = _key(key)
+        mine = compared.get((epsilon, surrogate), pairs.iloc[:0])
+        found.append(Ranking(epsilon, surrogate, rows, tuple(_comparisons(mine, of_name))))
+    return found
+
+
+def ranking_of(
+    results: Results, metric: str, epsilon_255: float | None, surrogate: str = ALL, condition: str = UNTRANSFORMED
+) -> Ranking | None:
+    """One ranking. For `ALL` surrogates of a run with a single one it is that one's; None where there is none."""
+    found = [one for one in rankings_of(results, metric, condition) if one.epsilon_255 == epsilon_255]
+    alone = next((one for one in found if one.surrogate == surrogate), None)
+    return found[0] if alone is None and surrogate == ALL and len(found) == 1 else alone
+
+
+def identical_notes(measured: Measured, protocol: str) -> tuple[str, ...]:
+    """A sentence for each method whose every record repeats another one's: they are the same algorithm."""
+    frame = measured.results.identical
+    return tuple(
+        f"{measured.title(line['method'])}: identical to {measured.title(line['same_as'])} on all {line['n']} records."
+        for line in records(frame.loc[frame["protocol"] == protocol])
+    )
+
+
+def _key(key: object) -> tuple[float | None, str]:
+    epsilon, surrogate = key if isinstance(key, tuple) else (None, key)
+    return None if pd.isna(epsilon) else float(epsilon), text(surrogate)
+
+
+def _run(line: dict[str, object], side: str = "") -> tuple[Run, str]:
+    epsilon = line[f"epsilon_255{side}"]
+    run = Run(str(line[f"method{side}"]), None if pd.isna(epsilon) else float(str(epsilon)))
+    return run, text(line[f"surrogate{side}"])
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[RankedRun]:
+    for line in records(frame):
+        estimate = Estimate(
+            line["value"], line["low"], line["high"], line["n_photos"], n_identities=line["n_identities"], status=OK
+        )
+        yield RankedRun(*_run(line), text(line["group"]), bool(line["small"]), estimate)
+
+
+def _comparisons(frame: pd.DataFrame, rows: dict[tuple[Run, str], RankedRun]) -> Iterator[Comparison]:
+    for line in records(frame):
+        estimate = Estimate(
+            line["difference"],
+            line["low"],
+            line["high"],
+            line["n_photos"],
+            n_identities=line["n_identities"],
+            status=OK,
+        )
+        yield Comparison(
+            rows[_run(line, "_a")],
+            rows[_run(line, "_b")],
+            bool(line["neighbours"]),
+            estimate,
+            line["p"],
+            line["p_holm"],
+            bool(line["decided"]),
+        )

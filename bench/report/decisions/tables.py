@@ -1,0 +1,115 @@
+"""Tables of decisions: neighbours of a ranking compared in pairs, and the column of tie groups beside a mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloakbench.bench.report.decisions.ranking import Comparison, RankedRun, Ranking, rankings_of
+from cloakbench.bench.report.index import ALL, Measured, Run
+from cloakbench.bench.report.interval_text import p_text
+from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name
+from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.table import Cell, Column, Number, Row, Table
+
+TIES = Column("ties", "Ties")
+TIES_NOTE = (
+    "Ties, of {label}: rows of a block that share a letter were not told apart on the same photos (swap test over "
+    "people, Holm's correction over all pairs of the block, 5 %)."
+)
+_COMPARED = (
+    "Difference on the photos of both methods, in {unit}, with its 95 % interval (one bootstrap over people for both, "
+    "not corrected); p of a two-sided swap test over people, then after Holm's correction for all {pairs} pairs of the "
+    "ranking, which decides."
+)
+
+
+def ties(ranking: Ranking | None, run: Run, surrogate: str | None = None) -> str:
+    """The letters of a row; nothing where it was not compared."""
+    row = ranking.row(run, surrogate) if ranking else None
+    return row.group if row else ""
+
+
+def paired_tables(
+    measured: Measured, metric: Metric, name: str, condition: str = UNTRANSFORMED
+) -> tuple[list[Table], list[Table]]:
+    """Neighbours of every ranking of a metric.
+
+    Args:
+        measured: the run.
+        metric: what methods were ranked by.
+        name: file stem, before the budget.
+        condition: under which they were ranked.
+
+    Returns:
+        tables to print, one per budget, of means over surrogates where there are several; and tables to link, of the
+        rankings of single surrogates beside them.
+    """
+    rankings = [one for one in rankings_of(measured.results, metric.name, condition) if one.comparisons]
+    printed, linked = [], []
+    for epsilon in dict.fromkeys(one.epsilon_255 for one in rankings):
+        at_budget = [one for one in rankings if one.epsilon_255 == epsilon]
+        overall = [one for one in at_budget if one.surrogate == ALL]
+        suffix = "" if epsilon is None else f"_eps{epsilon:g}"
+        printed.append(_paired(measured, metric, f"{name}{suffix}", overall or at_budget))
+        if overall and len(at_budget) > 1:
+            single = [one for one in at_budget if one.surrogate != ALL]
+            linked.append(_paired(measured, metric, f"{name}_by_surrogate{suffix}", single))
+    return printed, linked
+
+
+def _paired(measured: Measured, metric: Metric, name: str, rankings: Iterable[Ranking]) -> Table:
+    rankings = list(rankings)
+    pairs = sorted({len(one.comparisons) for one in rankings})
+    counted = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
+    unit = "percentage points" if metric.kind == "rate" else metric.unit or "its own unit"
+    epsilon = rankings[0].epsilon_255
+    over = ", mean over surrogates" if rankings[0].surrogate == ALL else ""
+    same = {frozenset((line.method, line.same_as)) for line in measured.results.identical.itertuples()}
+    return Table(
+        name=name,
+        title=f"Neighbours compared: {metric.title}{over}" + ("" if epsilon is None else f", {budget_name(epsilon)}"),
+        caption=_COMPARED.format(unit=unit, pairs=counted),
+        stub="Better",
+        columns=(
+            Column("next", "Next"),
+            Column("difference", "Difference", interval="always"),
+            Column("p", "p"),
+            Column("p_holm", "p, Holm"),
+            Column("told_apart", "Told apart"),
+            Column("n_photos", "Photos"),
+            Column("n_identities", "People"),
+        ),
+        rows=tuple(
+            Row(
+                _name(measured, one.first, ranking),
+                (
+                    _name(measured, one.second, ranking),
+                    *_numbers(one, metric, frozenset((one.first.run.method, one.second.run.method)) in same),
+                    str(one.estimate.n),
+                    str(one.estimate.n_identities),
+                ),
+                f"Surrogate: {ranking.surrogate}" if len(rankings) > 1 else "",
+            )
+            for ranking in rankings
+            for one in ranking.neighbours
+        ),
+        section_key="surrogate",
+    )
+
+
+def _numbers(one: Comparison, metric: Metric, identical: bool) -> tuple[Cell, ...]:
+    """Difference, p, corrected p, and whether it is decided; methods that do the same have no interval."""
+    if identical:
+        return Number(0.0, digits=metric.decimals), "", "", "identical records"
+    value, low, high = (metric.scale * part for part in (one.estimate.value, one.estimate.low, one.estimate.high))
+    told = "yes" if one.decided else "no"
+    return Number(value, low, high, metric.decimals), p_text(one.p), p_text(one.p_holm), told
+
+
+def _name(measured: Measured, row: RankedRun, ranking: Ranking) -> str:
+    """Method, with what a ranking does not say of it: its budget and surrogate where one ranking has several."""
+    name = measured.title(row.run.method)
+    if ranking.epsilon_255 is not None or ranking.surrogate:
+        return name
+    budget = "" if row.run.epsilon_255 is None else f" {budget_name(row.run.epsilon_255)}"
+    return name + budget + (f" ({row.surrogate})" if row.surrogate else "")
