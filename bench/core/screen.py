@@ -17,7 +17,8 @@ from rich.text import Text
 from cloakbench.bench.core.escape import code_point, terminal
 from cloakbench.bench.core.redaction import without_secrets
 
-_PLAIN = {"–": "-", "—": "-", "±": "+-", "×": "x", "†": "+", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"'}
+_PLAIN = {"–": "-", "—": "-", "−": "-", "±": "+-", "×": "x", "†": "+", "¶": "o", "…": "..."}
+_PLAIN |= {"’": "'", "‘": "'", "“": '"', "”": '"'}
 _NEAREST = "cloakbench.nearest"
 
 

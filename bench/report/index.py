@@ -23,6 +23,7 @@ import pandas as pd
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
 from cloakbench.bench.report.results import Results
+from cloakbench.bench.statistics.small_samples import is_small
 
 ALL = "all"
 """Stands for the surrogate in a mean over surrogates."""
@@ -250,6 +251,20 @@ class Measured:
         place = Place(self._protocol_of.get(metric, ""), metric, transform)
         ends = self._joint.get((place, run, surrogate, white_box)) if mean.ok else None
         return replace(mean, low=ends[0], high=ends[1]) if ends else mean
+
+    def is_small(self, metric: str, run: Run, surrogate: str = ALL) -> bool:
+        """Whether the mean of a run stands on too few photos or people to be ranked beside those of its budget."""
+
+        def mean(other: Run) -> Estimate:
+            if surrogate == ALL:
+                return self.black_box_overall(metric, other)
+            return self.black_box(metric, other, surrogate)
+
+        own = mean(run)
+        beside = [one for other in self.runs_at(run.epsilon_255) if (one := mean(other)).ok]
+        counted = [own, *beside]
+        small = is_small([one.n for one in counted], [one.n_identities for one in counted])
+        return own.ok and bool(small[0])
 
     def quality(self, metric: str, run: Run) -> Estimate:
         """A quality metric, averaged over the surrogates."""

@@ -15,17 +15,19 @@ from typing import Literal
 
 from cloakbench.bench.core import escape
 from cloakbench.bench.core.escape import latex, markdown
+from cloakbench.bench.report.interval_text import GAP, interval_text, number_text
 
-GAP = "–"
 WHITE_BOX = "†"
 SAME_FAMILY = "‡"
 SOME_FAILED = "§"
+SMALL = "¶"
 MARK_MEANINGS = {
     WHITE_BOX: "white-box: the target is the surrogate; left out of the black-box mean",
     SAME_FAMILY: "another network of the surrogate's architecture family; kept in the black-box mean",
     SOME_FAILED: "some planned photos failed and are not in n; see Failures",
+    SMALL: "on too few photos or people to be ranked or compared with the other rows",
 }
-_MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed"}
+_MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed", SMALL: "small"}
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,12 @@ class Number:
     @property
     def text(self) -> str:
         """The rounded number without marks and interval."""
-        if math.isnan(self.value):
-            return GAP
-        return "∞" if math.isinf(self.value) else f"{self.value:.{self.digits}f}"
+        return GAP if math.isnan(self.value) else number_text(self.value, self.digits)
 
     @property
-    def half_width(self) -> str:
-        """Half the width of the interval with ``±``, or nothing."""
-        width = (self.high - self.low) / 2
-        return f"±{width:.{self.digits}f}" if math.isfinite(width) and not math.isnan(self.value) else ""
+    def interval(self) -> str:
+        """The two ends of the interval in brackets, or nothing."""
+        return "" if math.isnan(self.value) else interval_text(self.low, self.high, self.digits)
 
 
 Cell = Number | str
@@ -240,7 +239,7 @@ def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
     shared = {number.marks for number in numbers if not math.isnan(number.value)}
     parts = []
     for column, number in zip(group, numbers, strict=True):
-        width = f" {number.half_width}" if column.interval == "always" and number.half_width else ""
+        width = f" {number.interval}" if column.interval == "always" and number.interval else ""
         parts.append(number.text + width + (number.marks if len(shared) > 1 else ""))
     return " / ".join(parts) + (shared.pop() if len(shared) == 1 else "")
 
@@ -248,7 +247,7 @@ def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
 def _latex_cell(column: Column, cell: Cell) -> str:
     if isinstance(cell, str):
         return latex(cell)
-    width = rf"{{\tiny {latex(cell.half_width)}}}" if column.interval == "always" and cell.half_width else ""
+    width = rf"{{\tiny {latex(cell.interval)}}}" if column.interval == "always" and cell.interval else ""
     marks = latex(cell.marks) if not math.isnan(cell.value) else ""
     return latex(cell.text) + width + marks
 

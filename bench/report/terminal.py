@@ -77,7 +77,7 @@ def table_on_screen(source: ReportTable) -> Table:
 def _cell(column: Column, cell: Number | str) -> str:
     if isinstance(cell, str):
         return cell
-    return f"{cell.text} {cell.half_width}".strip() if column.interval == "always" else cell.text
+    return f"{cell.text} {cell.interval}".strip() if column.interval == "always" else cell.text
 
 
 def _estimate(quantity: Quantity, row: HeadlineRow) -> str:
@@ -85,4 +85,4 @@ def _estimate(quantity: Quantity, row: HeadlineRow) -> str:
         return ""
     number = quantity.number(row.values[quantity])
     has_interval = quantity.on_screen and number.high >= number.low
-    return f"{number.text} {number.half_width}" if has_interval else number.text
+    return f"{number.text} {number.interval}" if has_interval else number.text

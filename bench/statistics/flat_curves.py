@@ -1,4 +1,4 @@
-"""Flat curves: families of transforms that move no method's rate at any strength, and so tell nothing apart.
+"""Flat curves: families of conditions that move no method's rate at any strength, and so tell nothing apart.
 
 A robustness curve is read for its slope. When it is level for every method, the transform was too weak, or the rates
 stood at an end of the scale before it; either way the figure says nothing about robustness and has to say so.
@@ -7,42 +7,26 @@ stood at an end of the scale before it; either way the figure says nothing about
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-
-import pandas as pd
+from collections.abc import Iterable, Mapping, Sequence
 
 LEVEL_WITHIN = 0.02
 """A curve whose rates stay within two points is level to the eye."""
 
 
-@dataclass(frozen=True)
-class FlatFamily:
-    """A family of transforms that moved nothing."""
-
-    family: str
-    methods: int
-    largest_shift: float
-    """Largest minus smallest rate of any method's curve, in [0, `LEVEL_WITHIN`]."""
-
-
-def flat_families(curves: pd.DataFrame) -> list[FlatFamily]:
-    """Families that are flat for every method, in the order in which they occur.
+def flat_families(curves: Mapping[str, Iterable[Sequence[float]]]) -> dict[str, float]:
+    """Families that are flat for every method, and the largest shift of any of their curves.
 
     Args:
-        curves: a row per family, method (a label: with its budget and variant) and strength, with ``value``, the rate
-            in [0, 1], NaN where there is none. The untransformed photo belongs to every family's curves, controls to
-            none: they hardly move under any transform.
+        curves: for each family the curve of every method, rates in [0, 1] by strength, NaN where there is none. The
+            photo as it was published belongs to every curve; controls give none: they hardly move under anything.
 
     Returns:
         families whose every curve of two or more rates is level; one without such a curve is not judged.
     """
-    rates: dict[str, dict[str, list[float]]] = {}
-    for family, method, value in zip(curves["family"], curves["method"], curves["value"], strict=True):
-        if not math.isnan(value):
-            rates.setdefault(family, {}).setdefault(method, []).append(value)
-    flat = []
-    for family, by_method in rates.items():
-        shifts = [max(curve) - min(curve) for curve in by_method.values() if len(curve) > 1]
+    flat = {}
+    for family, lines in curves.items():
+        known = [[value for value in line if not math.isnan(value)] for line in lines]
+        shifts = [max(line) - min(line) for line in known if len(line) > 1]
         if shifts and max(shifts) <= LEVEL_WITHIN:
-            flat.append(FlatFamily(family, len(shifts), max(shifts)))
+            flat[family] = max(shifts)
     return flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.identification.tables import flat_notes
 from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name
 
@@ -22,6 +23,7 @@ def rate_checks(measured: Measured, ranks: Ranks) -> list[str]:
         *_weak_white_box(measured, ranks),
         *_control_above_clean(measured, ranks),
         *_saturated_columns(measured, ranks),
+        *flat_notes(measured, ranks),
     ]
 
 

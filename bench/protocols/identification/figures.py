@@ -36,7 +36,7 @@ from cloakbench.bench.report.plotting import (
     dodge,
     percent_axis,
     styled,
-)
+)from cloakbench.bench.statistics.small_samples import pareto_front
 
 SSIM = "ssim"
 """The image metric that rates are held against."""
@@ -45,7 +45,10 @@ _NO_VALUE = "0.88"
 
 @styled
 def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
-    """Black-box PSR over SSIM, a point per method and budget; points on the dashed front are beaten by no other."""
+    """Black-box PSR over SSIM, a point per method and budget; points on the dashed front are beaten by no other.
+
+    Rows on too few photos to be ranked are drawn and are no part of the front.
+    """
     metrics = [metric for metric in ranks.pair.values() if metric in measured.metrics]
     if not metrics or SSIM not in measured.metrics:
         return Skipped("identification rates or SSIM were not measured")
@@ -65,9 +68,13 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
     for axis, metric in zip(axes, metrics, strict=True):
         for run, ssim, rate in points[metric]:
             styles.point(axis, run, ssim, rate)
-        front = _pareto([(ssim.value, 100 * rate.value) for _, ssim, rate in points[metric]])
+        series = points[metric]
+        ranked = [not measured.is_small(metric, run) for run, _, _ in series]
+        front = pareto_front([ssim.value for _, ssim, _ in series], [rate.value for _, _, rate in series], ranked)
         axis.plot(
-            *zip(*front, strict=True), color="0.6", linestyle="--", linewidth=0.8, drawstyle="steps-pre", zorder=1
+            [series[place][1].value for place in front],
+            [100 * series[place][2].value for place in front],
+            color="0.6", linestyle="--", linewidth=0.8, drawstyle="steps-pre", zorder=1
         )
         axis.set(xlabel="SSIM to the original", title=f"Top-{metric.rsplit('top', 1)[1]}")
         percent_axis(axis)
@@ -225,15 +232,6 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
     figure.legend(handles=handles, loc="outside right center")
     return figure
-
-
-def _pareto(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other point beats in both coordinates (larger is better), from left to right."""
-    front: list[tuple[float, float]] = []
-    for x, y in sorted(points, reverse=True):
-        if not front or y > front[-1][1]:
-            front.append((x, y))
-    return front[::-1]
 
 
 def _annotate(axis: Axes, cells: list[list[Estimate]]) -> None:

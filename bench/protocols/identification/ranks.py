@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Ranks:
     def label(self) -> str:
         """The same, as printed: ``Top-1 (P2)``."""
         return f"Top-{self.ks[0]} ({self.rule.upper()})"
+
+    @property
+    def described(self) -> Metric:
+        """The same, as a metric."""
+        return Metric(self.first, f"PSR {self.label}", "")
 
     @property
     def pair(self) -> dict[int, str]:

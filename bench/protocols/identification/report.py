@@ -16,7 +16,9 @@ from cloakbench.bench.protocols.identification.figures import (
 )
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
+from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.interval_text import with_interval
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.plotting import Drawing
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
@@ -30,13 +32,14 @@ OPEN_SET = "Open-set"
 def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
     ranks = Ranks.of(measured, ks)
+    compared, compared_by_surrogate = paired_tables(measured, ranks.described, "identification_compared")
 
     def figure(name: str, draw: Callable[[Measured, Ranks], Drawing], caption: str) -> FigureSpec:
         return FigureSpec(name, partial(draw, measured, ranks), caption)
 
     yield Section(
         "Identification",
-        tuple(identification_tables(measured, ranks, given_clean=False)),
+        (*identification_tables(measured, ranks, given_clean=False), *compared),
         (
             figure(
                 "psr_bars",
@@ -52,7 +55,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
             ),
             figure("budget", budget_curves, "Protection over the perturbation budget."),
         ),
-        linked=tuple(identification_tables(measured, ranks, given_clean=True)),
+        linked=(*identification_tables(measured, ranks, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
     )
     yield Section(
@@ -105,7 +108,7 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
     return Headline(
         f"protection success rate ({ranks.rule.upper()}), %",
         f"means over {len(measured.surrogates)} surrogates and {len(measured.judges(ranks.first))} targets, white-box "
-        "left out of black-box; ± half of the 95 % interval; – no value",
+        "left out of black-box; in brackets the 95 % interval; – no value",
         MEANS,
         tuple(rows),
         "PSR, %",
@@ -120,4 +123,5 @@ def identification_evidence(measured: Measured, ks: Sequence[int], method: str) 
     rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.epsilon_255 or 0))
     if not rate.ok:
         return {}
-    return {OPEN_SET: f"PSR {100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} % (n {rate.n})"}
+    words = with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)
+    return {OPEN_SET: f"PSR {words} % (n {rate.n})"}

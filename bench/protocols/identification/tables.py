@@ -5,16 +5,17 @@ from __future__ import annotations
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import (
-    MEAN_INTERVAL,
     Spread,
     by_budget,
+    mean_interval,
     number,
     rate_number,
     suffix,
 )
-from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name, method_name
-from cloakbench.bench.report.table import Column, Row, Table
+from cloakbench.bench.report.table import SMALL, Column, Row, Table
+from cloakbench.bench.statistics.flat_curves import flat_families
 
 RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
@@ -31,6 +32,7 @@ def identification_tables(measured: Measured, ranks: Ranks, *, given_clean: bool
     suffix, words = ("_given_clean", ", probes recognised clean") if given_clean else ("", "")
     spreads = [
         Spread(
+            protocol="identification",
             name=f"identification_{rule}{suffix}",
             title=f"Protection success rate (PSR, {rule.upper()}{words})",
             caption=f"Per cent, higher protects more. {RULES[rule]}." + f" {_GIVEN_CLEAN}" * given_clean,
@@ -75,6 +77,22 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
     return tables
 
 
+def flat_notes(measured: Measured, ranks: Ranks) -> tuple[str, ...]:
+    """A sentence for each kind of transform that moves no method at any budget, and so tells nothing apart."""
+    runs = [run for run in measured.runs if not is_control(run)]
+    curves = {
+        family.title: [
+            [measured.black_box_overall(ranks.first, run, label).value for label, _ in family.members] for run in runs
+        ]
+        for family in families_of(measured, ranks.first)
+    }
+    return tuple(
+        f"{family} moves the PSR of no method by more than {100 * shift:.1f} points at any strength: it says nothing "
+        "about robustness"
+        for family, shift in flat_families(curves).items()
+    )
+
+
 def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
     """Black-box mean after each transform, one table per budget; the clean row shows what a transform costs."""
     metric = ranks.first
@@ -90,7 +108,10 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         rows = [
             Row(
                 method_name(run.method),
-                tuple(number(measured.black_box_overall(metric, run, key)) for key, _, _ in keys),
+                tuple(
+                    number(measured.black_box_overall(metric, run, key), SMALL * measured.is_small(metric, run))
+                    for key, _, _ in keys
+                ),
             )
             for run in measured.runs_at(epsilon)
         ]
@@ -105,7 +126,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                 stub="Method",
                 columns=columns,
                 rows=tuple(rows),
-                footnotes=(MEAN_INTERVAL,),
+                footnotes=(mean_interval(measured), *(f"{note}." for note in flat_notes(measured, ranks))),
             )
         )
     return tables

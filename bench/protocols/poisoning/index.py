@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.index import Run
+from cloakbench.bench.report.index import Place, Run, joint_ends
 from cloakbench.bench.report.labels import method_name, method_order
 from cloakbench.bench.report.results import Results
 
@@ -41,6 +41,7 @@ class Poisoned:
 
     def __init__(self, results: Results) -> None:
         self._cells: dict[tuple[Any, ...], Estimate] = {}
+        self._joint = joint_ends(results)
         found, attackers, scenarios = set(), [], []
         for line in records(results.measurements):
             if line["protocol"] != NAME:
@@ -65,7 +66,10 @@ class Poisoned:
     def headline(self, metric: str, row: Protected) -> Estimate:
         """Mean over all attackers in the first scenario; missing when one of them is."""
         cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
-        return mean_estimate(cells)
+        mean = mean_estimate(cells)
+        key = (Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate, False)
+        ends = self._joint.get(key) if mean.ok else None
+        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
 
     def quality(self, metric: str, row: Protected) -> Estimate:
         """An image metric over all published photos."""

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
-from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY
+from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
+from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, paired_tables, ties
 from cloakbench.bench.report.estimate import Estimate, records, text
-from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.labels import CLEAN, budget_name
+from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.interval_text import p_text, with_interval
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
@@ -25,11 +29,13 @@ POOR_ATTACKER = 0.4
 LEAKAGE = "Effective for out-of-distribution data leakage"
 """The survey's question, as its Table II heads it."""
 _SSIM = "ssim"
+_PSR = next(metric for metric in METRICS if metric.name == PSR)
 
 
 def poisoning_section(measured: Measured, title: str) -> Section:
     """The table and the figure."""
-    table = poisoning_table(measured.results)
+    table = poisoning_table(measured)
+    compared = _compared(measured)
     figure = FigureSpec(
         "poisoning",
         partial(poisoning_figure, measured),
@@ -37,7 +43,20 @@ def poisoning_section(measured: Measured, title: str) -> Section:
         "attackers with 95 % interval, a mark per attacker; and the same PSR over SSIM.",
     )
     shows = measured.places(NAME, {PSR, SEED_SD, TRAIN_ACCURACY, _SSIM})
-    return Section(title, (table,) if table else (), (figure,), shows=shows)
+    return Section(title, (*([table] if table else []), *compared), (figure,), shows=shows)
+
+
+def _compared(measured: Measured) -> list[Table]:
+    """Neighbours of the ranking in the first scenario."""
+    scenarios = Poisoned(measured.results).scenarios
+    if not scenarios:
+        return []
+    metric = replace(_PSR, title=f"{_PSR.title}, {scenario_name(scenarios[0]).lower()}")
+    return paired_tables(measured, metric, "poisoning_compared", scenarios[0])[0]
+
+
+def _ranking(results: Results, poisoned: Poisoned) -> Ranking | None:
+    return ranking_of(results, PSR, None, "", poisoned.scenarios[0]) if poisoned.scenarios else None
 
 
 def poisoning_headline(results: Results) -> Headline | None:
@@ -50,7 +69,7 @@ def poisoning_headline(results: Results) -> Headline | None:
     scenario = scenario_name(poisoned.scenarios[0]).lower()
     return Headline(
         "poisoning, protection success rate, %",
-        f"{scenario}, mean over {len(poisoned.attackers)} attackers; ± half of the 95 % interval; – no value",
+        f"{scenario}, mean over {len(poisoned.attackers)} attackers; in brackets the 95 % interval; – no value",
         "classifiers trained on the protected photos, mean over attackers",
         tuple(
             HeadlineRow(row.run, row.surrogate, {psr: poisoned.headline(PSR, row), ssim: poisoned.quality(_SSIM, row)})
@@ -76,9 +95,11 @@ def poisoning_evidence(results: Results, method: str) -> Mapping[str, str]:
     return {}
 
 
-def poisoning_table(results: Results) -> Table | None:
-    """PSR by regime, unprotected share and attacker; SSIM; what the search said of itself."""
+def poisoning_table(measured: Measured) -> Table | None:
+    """PSR by regime, unprotected share and attacker; tie groups; SSIM; what the search said of itself."""
+    results = measured.results
     poisoned = Poisoned(results)
+    ranking = _ranking(results, poisoned)
     if not poisoned.rows:
         return None
     columns, rows = poisoned.columns(), []
@@ -98,6 +119,7 @@ def poisoning_table(results: Results) -> Table | None:
                     "–" if row.run.epsilon_255 is None else f"{row.run.epsilon_255:g}",
                     *(_percent(cell) for cell in cells),
                     _percent(mean),
+                    *([ties(ranking, row.run, row.surrogate)] if ranking else []),
                     Number(100 * max(spread)) if spread else "",
                     Number(100 * learnt.value) if learnt.ok else Number(),
                     Number(ssim.value, ssim.low, ssim.high, 3) if ssim.ok else Number(),
@@ -120,6 +142,7 @@ def poisoning_table(results: Results) -> Table | None:
             Column("epsilon_255", "ε (grey levels)"),
             *(Column(f"{s}_{a}_percent", a, scenario_name(s), "csv") for s, a in columns),
             Column("mean_percent", f"Mean, {scenario_name(poisoned.scenarios[0]).lower()}", "", "always"),
+            *([TIES] if ranking else []),
             Column("seed_sd_points", "Seed sd, largest"),
             Column("train_accuracy_percent", "Train accuracy"),
             Column(_SSIM, "SSIM ↑", "", "csv"),
@@ -128,8 +151,10 @@ def poisoning_table(results: Results) -> Table | None:
         ),
         rows=tuple(rows),
         footnotes=(
-            "n counts test photos, each tested by every seed. Intervals: bootstrap over people; that of a mean has the "
-            "means of its cells' ends.",
+            "n counts test photos, each tested by every seed. Intervals: bootstrap over people"
+            + (", one for all cells of a mean." if ranking else "; that of a mean has the means of its cells' ends."),
+            *([TIES_NOTE.format(label="the mean")] if ranking else []),
+            *identical_notes(measured, NAME),
             "Converged: the search for the noise met its stop error; empty for methods that have none.",
             "Unprotected: that share of each person's photos was published as it was.",
         ),
@@ -147,11 +172,32 @@ def poisoning_checks(results: Results) -> list[str]:
                     f"{attacker} ({scenario_name(scenario).lower()}) misnames {100 * rate.value:.1f} % of the test "
                     "photos after training on clean ones: its other rates say little"
                 )
+    flags += _not_above_control(results, poisoned)
     flags += [
         f"{row.label} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop error"
         for row, converged in _converged(results).items()
         if converged == "no"
     ]
+    return flags
+
+
+def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
+    """Methods that were not told apart from random signs at their budget, or do worse; by the clean photos without."""
+    ranking, flags = _ranking(results, poisoned), []
+    by_run = {row.run: row for row in poisoned.rows if is_control(row.run)}
+    for row in poisoned.rows:
+        control = by_run.get(Run(RANDOM_SIGN, row.run.epsilon_255), by_run.get(Run(CLEAN, None)))
+        if is_control(row.run) or control is None:
+            continue
+        own, beside = poisoned.headline(PSR, row), poisoned.headline(PSR, control)
+        compared = ranking.comparison(row.run, control.run, row.surrogate) if ranking else None
+        above = own.value > beside.value and (compared is None or compared.decided)
+        if own.ok and beside.ok and not above:
+            flags.append(
+                f"{row.label} at {budget_name(row.run.epsilon_255)} does not poison: PSR {100 * own.value:.1f} % is not "
+                f"above the {100 * beside.value:.1f} % of its control, {control.label}"
+                + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
+            )
     return flags
 
 
@@ -164,7 +210,7 @@ def _percent(cell: Estimate | None) -> Number | str:
 
 
 def _words(rate: Estimate) -> str:
-    return f"{100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} %"
+    return f"{with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
 
 
 def _converged(results: Results) -> dict[Protected, str]:

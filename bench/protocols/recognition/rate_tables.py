@@ -6,15 +6,16 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, rankings_of
+from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, ties
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import budget_name, method_name
-from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+from cloakbench.bench.report.table import SAME_FAMILY, SMALL, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
-MEAN_INTERVAL = (
-    "± is half the width of the 95 % interval (bootstrap over identities); every interval is in the CSV file. "
-    "The interval of a mean has the means of its cells' ends and is rather too wide than too narrow."
-)
+MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
+_JOINT = "Means have one bootstrap over people for all of their cells"
+_OF_ENDS = "Means have the means of their cells' ends, which is rather too wide than too narrow"
 SAME_TARGETS = "The means of the rows without a surrogate leave out the same targets as the block they stand in."
 
 
@@ -22,6 +23,7 @@ SAME_TARGETS = "The means of the rows without a surrogate leave out the same tar
 class Spread:
     """The sub-columns that every target of a table has: metrics and how they are headed."""
 
+    protocol: str
     name: str
     title: str
     caption: str
@@ -51,16 +53,20 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
     columns += [
         Column(f"black_box_mean_{metric}_percent", label, "Black-box mean", "always") for metric, label in known
     ]
+    led_by, rankings = _rankings(measured, known, epsilon)
+    columns += [TIES] * bool(rankings)
     rows = []
     for surrogate in measured.surrogates:
         for run in measured.runs_at(epsilon):
             if surrogate not in measured.surrogates_of(run):
                 continue
             numbers = [rate_number(measured, m, run, surrogate, t) for t in targets for m in metrics]
-            means = [number(measured.black_box(metric, run, surrogate)) for metric in metrics]
+            few = SMALL * measured.is_small(metrics[0], run, surrogate)
+            means = [number(measured.black_box(metric, run, surrogate), few) for metric in metrics]
+            letters = [ties(rankings.get(surrogate), run)] * bool(rankings)
             estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
             section = f"Surrogate: {surrogate}" if surrogate else ""
-            rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means), section))
+            rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means, *letters), section))
     return Table(
         name=f"{spread.name}{suffix(epsilon)}",
         title=f"{spread.title}, {budget_name(epsilon)}",
@@ -68,9 +74,31 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
         stub="Method",
         columns=tuple(columns),
         rows=tuple(rows),
-        footnotes=(_half_widths(rows), MEAN_INTERVAL, *([SAME_TARGETS] if _has_shared_controls(measured) else [])),
+        footnotes=(
+            _half_widths(rows),
+            mean_interval(measured),
+            *([SAME_TARGETS] if _has_shared_controls(measured) else []),
+            *([TIES_NOTE.format(label=led_by)] if rankings else []),
+            *identical_notes(measured, spread.protocol),
+        ),
         section_key="surrogate",
     )
+
+
+def _rankings(
+    measured: Measured, known: Sequence[tuple[str, str]], epsilon: float | None
+) -> tuple[str, dict[str, Ranking]]:
+    """Label of the first metric of a table that methods were ranked by, and its ranking for each surrogate."""
+    for metric, label in known:
+        found = {one.surrogate: one for one in rankings_of(measured.results, metric) if one.epsilon_255 == epsilon}
+        if any(ranking.comparisons for ranking in found.values()):
+            return label, found
+    return "", {}
+
+
+def mean_interval(measured: Measured) -> str:
+    """What the intervals of means are."""
+    return MEAN_INTERVAL.format(how=_OF_ENDS if measured.results.means.empty else _JOINT)
 
 
 def rate_number(measured: Measured, metric: str, run: Run, surrogate: str, target: str) -> Number:
@@ -97,7 +125,7 @@ def _n(estimates: Sequence[Estimate]) -> str:
 
 def _half_widths(rows: list[Row]) -> str:
     """How wide the intervals of the single cells are, for the Markdown table that does not print them."""
-    cells = [cell for row in rows for cell in row.cells if isinstance(cell, Number) and cell.half_width]
+    cells = [cell for row in rows for cell in row.cells if isinstance(cell, Number) and cell.interval]
     widths = [(cell.high - cell.low) / 2 for cell in cells]
     if not widths:
         return "No intervals were computed."

@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
+from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import Column, Number, Row, Table
@@ -32,11 +34,13 @@ def verification_section(measured: Measured, fars: Sequence[str], title: str) ->
         title: of the section.
     """
     thresholds = thresholds_table(measured.results)
+    dodging = Metric(f"dodging_far_{fars[-1]}", f"Dodging at FAR {fars[-1]}", "")
+    compared, compared_by_surrogate = paired_tables(measured, dodging, "verification_compared")
     metrics = {f"{kind}_far_{far}{known}" for kind in _MEANINGS for far in fars for known in ("", "_given_clean")}
     return Section(
         title,
-        (*verification_tables(measured, fars, given_clean=False), *([thresholds] if thresholds else [])),
-        linked=tuple(verification_tables(measured, fars, given_clean=True)),
+        (*verification_tables(measured, fars, given_clean=False), *compared, *([thresholds] if thresholds else [])),
+        linked=(*verification_tables(measured, fars, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, metrics, UNTRANSFORMED),
     )
 
@@ -46,6 +50,7 @@ def verification_tables(measured: Measured, fars: Sequence[str], *, given_clean:
     suffix = "_given_clean" * given_clean
     spreads = [
         Spread(
+            protocol=NAME,
             name=f"verification_{kind}{suffix}",
             title=f"{kind.capitalize()} rate" + " (pairs accepted clean)" * given_clean,
             caption=f"Per cent: {meaning}, at false accept rates {', '.join(fars)}.",
@@ -81,7 +86,7 @@ def verification_headline(measured: Measured, fars: Sequence[str]) -> Headline |
     return Headline(
         "dodging, %",
         f"means over {len(measured.surrogates)} surrogates and {len(measured.judges(metric))} targets, white-box left "
-        "out of black-box; ± half of the 95 % interval; – no value",
+        "out of black-box; in brackets the 95 % interval; – no value",
         "means over surrogates and targets, white-box left out of black-box",
         tuple(rows),
         stands_back=True,

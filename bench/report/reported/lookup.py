@@ -99,6 +99,7 @@ class ResultLookup:
         self.models: pd.DataFrame = results.models
         self._targeted = {_variant(str(line["key"])) for line in records(results.methods) if line["targeted"]}
         self._cells: dict[Asked, Estimate] = {}
+        self._joint = joint_ends(results)
         self._judges: dict[tuple[str, str], dict[str, None]] = {}
         self._white_box: set[tuple[str, str]] = set()
         measured: dict[tuple[str, str, str, float | None], dict[str, None]] = {}
@@ -129,7 +130,11 @@ class ResultLookup:
     def black_box(self, asked: Asked) -> Estimate:
         judges = self._judges.get((asked.protocol, asked.metric), {})
         others = [judge for judge in judges if (asked.surrogate, judge) not in self._white_box]
-        return mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
+        mean = mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
+        place = Place(asked.protocol, asked.metric, asked.condition)
+        method = VARIANT.join(part for part in (asked.method, asked.variant) if part)
+        ends = self._joint.get((place, Run(method, asked.epsilon_255), asked.surrogate, False)) if mean.ok else None
+        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
 
     def is_targeted(self, method: MeasuredMethod) -> bool:
         return (method.method, method.variant) in self._targeted

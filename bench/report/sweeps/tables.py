@@ -124,7 +124,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
             *(Column(q.column, q.label, interval="always" if q.is_rate else "csv") for q in quantities),
         ),
         rows=tuple(rows),
-        footnotes=("± is half the width of the 95 % interval (bootstrap over identities).",),
+        footnotes=("In brackets the 95 % interval (bootstrap over people).",),
     )
 
 
