@@ -98,7 +98,8 @@ class Measured:
             run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
-        self._joint = joint_ends(results)
+        self._joint = JointMeans(results.means)
+        self._small: dict[tuple[str, float | None, str], frozenset[Run]] = {}
         self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
 
     def _owners(self) -> dict[str, str]:
@@ -222,7 +223,7 @@ class Measured:
             return Estimate()
         targets = self.judges_of(metric, surrogate, white_box=True)
         mean = mean_estimate([self.cell(metric, run, surrogate, target) for target in targets])
-        return self._with_joint_ends(mean, metric, run, surrogate, white_box=True)
+        return self._with_joint_ends(mean, metric, run, surrogate, white=True)
 
     def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
         """Mean of the black-box means of all surrogates; missing when one of them is."""
@@ -235,36 +236,27 @@ class Measured:
         """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
         surrogates = [s for s in self.surrogates_of(run) if self.judges_of(metric, s, white_box=True)]
         mean = mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
-        return self._with_joint_ends(mean, metric, run, ALL, white_box=True)
+        return self._with_joint_ends(mean, metric, run, ALL, white=True)
 
     def _with_joint_ends(
-        self,
-        mean: Estimate,
-        metric: str,
-        run: Run,
-        surrogate: str,
-        transform: str = UNTRANSFORMED,
-        *,
-        white_box: bool = False,
+        self, mean: Estimate, metric: str, run: Run, block: str, transform: str = UNTRANSFORMED, *, white: bool = False
     ) -> Estimate:
-        """A mean with its own interval where it was worked out."""
         place = Place(self._protocol_of.get(metric, ""), metric, transform)
-        ends = self._joint.get((place, run, surrogate, white_box)) if mean.ok else None
-        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
+        return self._joint.of(mean, place, run, block, white_box=white)
 
     def is_small(self, metric: str, run: Run, surrogate: str = ALL) -> bool:
         """Whether the mean of a run stands on too few photos or people to be ranked beside those of its budget."""
-
-        def mean(other: Run) -> Estimate:
+        key = (metric, run.epsilon_255, surrogate)
+        if key not in self._small:
+            runs = self.runs_at(run.epsilon_255)
             if surrogate == ALL:
-                return self.black_box_overall(metric, other)
-            return self.black_box(metric, other, surrogate)
-
-        own = mean(run)
-        beside = [one for other in self.runs_at(run.epsilon_255) if (one := mean(other)).ok]
-        counted = [own, *beside]
-        small = is_small([one.n for one in counted], [one.n_identities for one in counted])
-        return own.ok and bool(small[0])
+                means = [self.black_box_overall(metric, one) for one in runs]
+            else:
+                means = [self.black_box(metric, one, surrogate) for one in runs]
+            known = [(one, mean) for one, mean in zip(runs, means, strict=True) if mean.ok]
+            small = is_small([mean.n for _, mean in known], [mean.n_identities for _, mean in known])
+            self._small[key] = frozenset(one for (one, _), few in zip(known, small, strict=True) if few)
+        return run in self._small[key]
 
     def quality(self, metric: str, run: Run) -> Estimate:
         """A quality metric, averaged over the surrogates."""
@@ -272,17 +264,24 @@ class Measured:
         return self._with_joint_ends(mean, metric, run, ALL)
 
 
-def joint_ends(results: Results) -> dict[tuple[Place, Run, str, bool], tuple[float, float]]:
-    """Place, run, block and whether it is white-box to the ends of the joint interval of a mean."""
-    return {
-        (
-            Place(line["protocol"], line["metric"], line["condition"]),
-            Run(line["method"], Measured.budget_of(line)),
-            line["surrogate"],
-            bool(line["white_box"]),
-        ): (line["low"], line["high"])
-        for line in records(results.means)
-    }
+class JointMeans:
+    """The joint intervals of means that ``Results.means`` has; ``means`` are all of it, or a part."""
+
+    def __init__(self, means: pd.DataFrame) -> None:
+        self._ends = {
+            (
+                Place(line["protocol"], line["metric"], line["condition"]),
+                Run(line["method"], Measured.budget_of(line)),
+                line["surrogate"],
+                bool(line["white_box"]),
+            ): (line["low"], line["high"])
+            for line in records(means)
+        }
+
+    def of(self, mean: Estimate, place: Place, run: Run, block: str, *, white_box: bool = False) -> Estimate:
+        """A mean of cells with the ends of its own interval where these were worked out, as it is otherwise."""
+        ends = self._ends.get((place, run, block, white_box)) if mean.ok else None
+        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
 
 
 def is_control(run: Run) -> bool:

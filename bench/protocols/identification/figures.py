@@ -36,7 +36,8 @@ from cloakbench.bench.report.plotting import (
     dodge,
     percent_axis,
     styled,
-)from cloakbench.bench.statistics.small_samples import pareto_front
+)
+from cloakbench.bench.statistics.small_samples import pareto_front
 
 SSIM = "ssim"
 """The image metric that rates are held against."""
@@ -74,7 +75,11 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
         axis.plot(
             [series[place][1].value for place in front],
             [100 * series[place][2].value for place in front],
-            color="0.6", linestyle="--", linewidth=0.8, drawstyle="steps-pre", zorder=1
+            color="0.6",
+            linestyle="--",
+            linewidth=0.8,
+            drawstyle="steps-pre",
+            zorder=1,
         )
         axis.set(xlabel="SSIM to the original", title=f"Top-{metric.rsplit('top', 1)[1]}")
         percent_axis(axis)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.index import Place, Run, joint_ends
+from cloakbench.bench.report.index import JointMeans, Place, Run
 from cloakbench.bench.report.labels import method_name, method_order
 from cloakbench.bench.report.results import Results
 
@@ -41,11 +41,9 @@ class Poisoned:
 
     def __init__(self, results: Results) -> None:
         self._cells: dict[tuple[Any, ...], Estimate] = {}
-        self._joint = joint_ends(results)
+        self._joint = JointMeans(results.means.loc[results.means["protocol"] == NAME])
         found, attackers, scenarios = set(), [], []
-        for line in records(results.measurements):
-            if line["protocol"] != NAME:
-                continue
+        for line in records(results.measurements.loc[results.measurements["protocol"] == NAME]):
             epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
             row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
             found.add(row)
@@ -67,9 +65,7 @@ class Poisoned:
         """Mean over all attackers in the first scenario; missing when one of them is."""
         cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
         mean = mean_estimate(cells)
-        key = (Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate, False)
-        ends = self._joint.get(key) if mean.ok else None
-        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
+        return self._joint.of(mean, Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate)
 
     def quality(self, metric: str, row: Protected) -> Estimate:
         """An image metric over all published photos."""

@@ -194,8 +194,8 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
         above = own.value > beside.value and (compared is None or compared.decided)
         if own.ok and beside.ok and not above:
             flags.append(
-                f"{row.label} at {budget_name(row.run.epsilon_255)} does not poison: PSR {100 * own.value:.1f} % is not "
-                f"above the {100 * beside.value:.1f} % of its control, {control.label}"
+                f"{row.label} at {budget_name(row.run.epsilon_255)} does not poison: PSR {100 * own.value:.1f} % is "
+                f"not above {100 * beside.value:.1f} % of its control, {control.label}"
                 + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
             )
     return flags

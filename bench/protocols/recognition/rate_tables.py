@@ -75,7 +75,7 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
         columns=tuple(columns),
         rows=tuple(rows),
         footnotes=(
-            _half_widths(rows),
+            _widths(rows),
             mean_interval(measured),
             *([SAME_TARGETS] if _has_shared_controls(measured) else []),
             *([TIES_NOTE.format(label=led_by)] if rankings else []),
@@ -123,15 +123,13 @@ def _n(estimates: Sequence[Estimate]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
 
 
-def _half_widths(rows: list[Row]) -> str:
+def _widths(rows: list[Row]) -> str:
     """How wide the intervals of the single cells are, for the Markdown table that does not print them."""
     cells = [cell for row in rows for cell in row.cells if isinstance(cell, Number) and cell.interval]
-    widths = [(cell.high - cell.low) / 2 for cell in cells]
+    widths = [cell.high - cell.low for cell in cells]
     if not widths:
         return "No intervals were computed."
-    return (
-        f"Half-widths of the 95 % intervals: median {statistics.median(widths):.1f}, largest {max(widths):.1f} points."
-    )
+    return f"Widths of the 95 % intervals: median {statistics.median(widths):.1f}, largest {max(widths):.1f} points."
 
 
 def _has_shared_controls(measured: Measured) -> bool:

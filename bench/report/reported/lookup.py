@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
+from cloakbench.bench.report.index import JointMeans, Place, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED, VARIANT
 from cloakbench.bench.report.results import Results
 
@@ -99,7 +100,7 @@ class ResultLookup:
         self.models: pd.DataFrame = results.models
         self._targeted = {_variant(str(line["key"])) for line in records(results.methods) if line["targeted"]}
         self._cells: dict[Asked, Estimate] = {}
-        self._joint = joint_ends(results)
+        self._joint = JointMeans(results.means)
         self._judges: dict[tuple[str, str], dict[str, None]] = {}
         self._white_box: set[tuple[str, str]] = set()
         measured: dict[tuple[str, str, str, float | None], dict[str, None]] = {}
@@ -133,8 +134,7 @@ class ResultLookup:
         mean = mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
         place = Place(asked.protocol, asked.metric, asked.condition)
         method = VARIANT.join(part for part in (asked.method, asked.variant) if part)
-        ends = self._joint.get((place, Run(method, asked.epsilon_255), asked.surrogate, False)) if mean.ok else None
-        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
+        return self._joint.of(mean, place, Run(method, asked.epsilon_255), asked.surrogate)
 
     def is_targeted(self, method: MeasuredMethod) -> bool:
         return (method.method, method.variant) in self._targeted
