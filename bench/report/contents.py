@@ -10,7 +10,7 @@ from cloakbench.bench.report.reported.tables import reported_tables
 from cloakbench.bench.report.reporters import also_measured
 from cloakbench.bench.report.section import Reporter, Section
 from cloakbench.bench.report.table import Table
-from cloakbench.bench.report.tables_facts import failures_table, models_table, passes_table
+from cloakbench.bench.report.tables_facts import failures_table, gaps_table, models_table, passes_table
 from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
 
 _FOR_COMPUTING = ("reported_differences",)
@@ -25,7 +25,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     results = measured.results
     of_protocols = [section for reporter in reporters for section in reporter.sections(measured)]
     reported = reported_tables(ResultLookup(results))
-    failures = failures_table(measured)
+    failures, gaps = failures_table(measured), gaps_table(measured)
     rest = also_measured(measured, reporters, of_protocols)
     costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."
     return [
@@ -42,7 +42,11 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             linked=tuple(table for table in reported if table.name in _FOR_COMPUTING),
         ),
         Section("Cost", _known(passes_table(results)), closing="" if results.costs.empty else costs),
-        Section("Failures", _known(failures), closing="" if failures else "None: every planned cell has a value."),
+        Section(
+            "Failures and gaps",
+            (*_known(failures), *_known(gaps)),
+            closing="" if failures else f"Nothing failed: every planned cell has a value{' or a reason' * bool(gaps)}.",
+        ),
         *([rest] if rest else []),
     ]
 

@@ -24,7 +24,7 @@ SMALL = "¶"
 MARK_MEANINGS = {
     WHITE_BOX: "white-box: the target is the surrogate; left out of the black-box mean",
     SAME_FAMILY: "another network of the surrogate's architecture family; kept in the black-box mean",
-    SOME_FAILED: "some planned photos failed and are not in n; see Failures",
+    SOME_FAILED: "some planned photos failed and are not in n; see Failures and gaps",
     SMALL: "on too few photos or people to be ranked or compared with the other rows",
 }
 _MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed", SMALL: "small"}
@@ -106,7 +106,11 @@ class Table:
         numbers = [cell for row in self.rows for cell in row.cells if isinstance(cell, Number)]
         used = {mark for number in numbers for mark in number.marks}
         marks = [f"{mark} {meaning}." for mark, meaning in MARK_MEANINGS.items() if mark in used]
-        gaps = [f"{GAP} no value; Failures says why."] if any(math.isnan(number.value) for number in numbers) else []
+        gaps = (
+            [f"{GAP} no value; Failures and gaps says why."]
+            if any(math.isnan(number.value) for number in numbers)
+            else []
+        )
         return (*marks, *gaps, *self.footnotes)
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table
-
-UNAVAILABLE = "unavailable"
 
 
 def models_table(results: Results) -> Table | None:
@@ -131,23 +130,53 @@ def _cost_table(
     )
 
 
-def failures_table(measured: Measured) -> Table | None:
-    """Every cell without a value or with failed photos, cells with one cause on one line.
+def gaps_table(measured: Measured) -> Table | None:
+    """Metrics that were never to be had, one line for all methods: nothing failed, and each has its reason."""
+    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in records(measured.results.measurements):
+        if _is_gap(line):
+            reasons.setdefault((line["protocol"], text(line["note"])), []).append(line)
+    if not reasons:
+        return None
+    return Table(
+        name="gaps",
+        title="Not available",
+        caption="Quantities that are not defined here, that lack a file nobody has to have, or that nobody asked for.",
+        stub="Protocol",
+        columns=(
+            Column("metrics", "Metrics"),
+            Column("methods", "Methods"),
+            Column("cells", "Cells"),
+            Column("note", "Why"),
+        ),
+        rows=tuple(
+            Row(
+                protocol,
+                (
+                    _few({line["metric"] for line in lines}, "metrics"),
+                    _few({measured.title(line["method"]) for line in lines}, "methods"),
+                    str(len(lines)),
+                    why,
+                ),
+            )
+            for (protocol, why), lines in sorted(reasons.items())
+        ),
+    )
 
-    A metric that was unavailable, such as LPIPS without its weights, is one line for all methods.
-    """
+
+def _few(names: set[str], what: str) -> str:
+    return ", ".join(sorted(names)) if len(names) <= 3 else f"{len(names)} {what}"
+
+
+def failures_table(measured: Measured) -> Table | None:
+    """Every cell that failed or from which photos are missing, cells with one cause on one line."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for line in records(measured.results.measurements):
-        status = _failure(line)
-        if status == UNAVAILABLE:
-            key = (status, "all", "", "", "", text(line["note"]), "")
-        elif status:
+        if status := _failure(line):
             where = (text(line["surrogate"]), text(line["judge"]))
             method = method_name(line["method"])
             key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
-        else:
-            continue
-        groups.setdefault((line["protocol"], *key), []).append(line)
+            groups.setdefault((line["protocol"], *key), []).append(line)
     rows = []
     for (protocol, status, method, budget, surrogate, target, note, n_failed), lines in sorted(groups.items()):
         metrics = sorted({line["metric"] for line in lines})
@@ -187,10 +216,15 @@ def failures_table(measured: Measured) -> Table | None:
     )
 
 
+def _is_gap(line: dict[str, Any]) -> bool:
+    """Whether a measurement has no value and nothing failed: PSNR of equal photos, LPIPS without its weights."""
+    return line["status"] in (UNAVAILABLE, SKIPPED) and not line["n_failed"] > 0
+
+
 def _failure(line: dict[str, Any]) -> str:
     """Why a measurement belongs among the failures; empty when it does not."""
-    if line["status"] != "ok":
-        return str(line["status"])
+    if line["status"] != OK:
+        return "" if _is_gap(line) else str(line["status"])
     if pd.isna(line["value"]):
         return "no value"
     return "some photos failed" if line["n_failed"] > 0 else ""

@@ -25,7 +25,7 @@ def summary(results: Results) -> Group:
     warnings = [plain(f"warning: {flag}", "yellow") for flag in self_checks(measured, asked)]
     failures = failures_table(measured)
     if failures:
-        warnings.append(plain(f"{len(failures.rows)} entries under Failures in report.md", "yellow"))
+        warnings.append(plain(f"{len(failures.rows)} entries under Failures and gaps in report.md", "yellow"))
     return Group(
         *(_headline_on_screen(results, headline) for headline in headlines(measured, asked).values()), *warnings
     )
