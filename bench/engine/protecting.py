@@ -15,6 +15,7 @@ import torch
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
+from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.unit_state import unit_state
@@ -68,10 +69,15 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
             return Busy.after_a_pause()
         context = replace(context, trained=trained.tensors)
         training = {"training": vars(trained.cost)}
-    protected = protector.protect(photo_batch(worker, unit), context)
+    photos = photo_batch(worker, unit)
+    # The first chunk of a cell stands for all: giving free memory back makes what follows slower.
+    mark = mark_memory() if unit.chunk.number == 0 and worker.device.type == "cpu" else None
+    protected = protector.protect(photos, context)
+    peak = added_peak_mib(mark) if worker.device.type == "cpu" else protected.cost.peak_memory_mib
     faces = worker.faces(worker.spec.publications[unit.publication].photos)
     names = [faces.image_id[row] for row in unit.chunk.probes]
-    worker.store.write_photos("protected", unit.key, protected.images, names, _about(protected, inputs) | training)
+    about = _about(protected, inputs, peak) | training
+    worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
 
 
@@ -111,13 +117,14 @@ def training_cost(about: Mapping[str, Any] | None) -> dict[str, float]:
     }
 
 
-def _about(protected: Protected, inputs: Inputs) -> dict[str, Any]:
+def _about(protected: Protected, inputs: Inputs, peak_mib: float | None) -> dict[str, Any]:
     return {
         "inputs": dict(inputs),
         "status": list(protected.status),
         "linf_255": protected.linf_255.tolist(),
         "l2_255": protected.l2_255.tolist(),
         "cost": vars(protected.cost),
+        "added_peak_mib": peak_mib,
         "warnings": list(protected.warnings),
         "facts": dict(protected.facts),
         "pixels": tensor_digest(protected.images),

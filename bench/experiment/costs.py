@@ -37,7 +37,9 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "images": photos,
             **per_photo,
             **training_cost(abouts[0] if abouts else None),
-            "peak_memory_mib": max((about["cost"]["peak_memory_mib"] for about in abouts), default=np.nan),
+            "peak_memory_mib": max(
+                (peak for about in abouts if (peak := about.get("added_peak_mib")) is not None), default=np.nan
+            ),
             "status": OK if whole else METHOD_FAILED,
             "note": status.reasons(units),
             "converged": _converged(abouts),

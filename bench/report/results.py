@@ -166,8 +166,9 @@ class Results:
             clean_top1.
         costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
-            peak_memory_mib, status, note (why a method raised), publication (empty for the probes), converged (whether
-             a search met its stop error: yes, no or nothing).
+            peak_memory_mib (what protecting added to the process, or of the device; NaN where it was not measured),
+            status, note (why a method raised), publication (empty for the probes), converged (whether a search met its
+            stop error: yes, no or nothing).
             Times are the only numbers that differ between equal runs.
         methods: one row per method: key, title (how it is printed), name, scope, goal, needs, targeted, trained,
             person_specific, norm, paper, official_settings and deviations (of its class: what the paper set, and where

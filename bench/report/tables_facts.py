@@ -75,7 +75,8 @@ def cost_table(results: Results) -> Table | None:
         results,
         "cost",
         "Cost",
-        "Per protected photo, on the machine of this run.",
+        "Per protected photo, on the machine of this run. Peak memory: what protecting the first photos of a cell "
+        "added to the process, or what it took of the GPU; a gap where the machine cannot tell.",
         {
             "forward_per_image": ("Forward passes", 1),
             "backward_per_image": ("Backward passes", 1),

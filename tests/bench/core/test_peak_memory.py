@@ -14,7 +14,7 @@ from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 _ORDER = """
 import numpy as np
 from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
-from cloakbench.bench.engine.malloc import keep_freed_memory
+from cloakbench.bench.processes.malloc import keep_freed_memory
 
 keep_freed_memory()
 kept = np.ones(60 << 17)                            # 60 MiB that belong to nobody's work

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from scipy.stats import bootstrap
 
-from cloakbench.bench.core.statistics import identity_weights, ratio_interval, ratio_intervals, wilson
-from cloakbench.bench.statistics.joint_intervals import PersonSums, joint_interval, side_by_side
+from cloakbench.bench.statistics.intervals import Interval, identity_weights, ratio_interval, ratio_intervals, wilson
+from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
+
+
+def joint_interval(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    identity: ArrayLike,
+    resamples: int,
+    seed: int,
+    weights: Sequence[float] | None = None,
+    *,
+    bounded: bool = True,
+) -> Interval:
+    """The interval of one mean over all rates."""
+    sums = PersonSums.of(numerator, denominator, identity)
+    cells = tuple(range(sums.numerator.shape[1]))
+    mean = CellMean(cells, tuple(weights or [1.0] * len(cells)))
+    [interval] = joint_intervals(sums, [mean], resamples, seed, bounded=bounded)
+    return interval
 
 
 def judged(seed: int, people: int = 40, judges: int = 6, photos: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +60,7 @@ def test_interval_is_the_percentiles_of_means_over_an_explicit_resampling_loop()
 
 def test_interval_agrees_with_the_percentile_bootstrap_of_scipy() -> None:
     events, trials, identity = judged(2)
-    by_person = PersonSums.of(events, trials, identity).ratios(np.eye(40, dtype=np.int64)).mean(axis=1)
+    by_person = ((sums := PersonSums.of(events, trials, identity)).numerator / sums.denominator).mean(axis=1)
     theirs = bootstrap(
         (by_person,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
@@ -72,7 +93,10 @@ def test_cells_over_other_people_are_drawn_over_all_of_them() -> None:
         (rng.integers(2, size=n).astype(float), np.ones(n), [f"p{i}" for i in range(first, first + n)])
         for first, n in ((0, 20), (15, 25), (60, 10))
     ]
-    interval = joint_interval(*side_by_side(cells), 4000, seed=0)
+    rows = np.repeat(range(3), [len(events) for events, _, _ in cells])
+    trials = (rows[:, None] == range(3)).astype(float)
+    events = np.concatenate([events for events, _, _ in cells])[:, None] * trials
+    interval = joint_interval(events, trials, np.concatenate([people for _, _, people in cells]), 4000, seed=0)
     assert interval.n_identities == 50
     assert interval.value == pytest.approx(np.mean([events.mean() for events, _, _ in cells]))
     apart = [events.mean() * (1 - events.mean()) / len(events) for events, _, _ in (cells[0], cells[2])]
@@ -124,7 +148,6 @@ def test_means_of_values_may_leave_the_unit_interval_and_equal_values_are_exact(
         ({"numerator": np.full((4, 2), 2.0)}, "0 <= numerator <= denominator"),
         ({"numerator": np.ones((4, 3))}, r"both be \[N, K\]"),
         ({"numerator": np.full((4, 2), np.inf)}, "not finite"),
-        ({"weights": [1.0, 0.0]}, "positive weights"),
         ({"resamples": 0}, "resamples"),
     ],
 )
@@ -132,3 +155,13 @@ def test_bad_input_is_refused(changed: dict[str, object], message: str) -> None:
     given = {"numerator": np.ones((4, 2)), "denominator": np.ones((4, 2)), "identity": range(4), "resamples": 9}
     with pytest.raises(ValueError, match=message):
         joint_interval(**(given | {"seed": 0} | changed))  # type: ignore[arg-type]
+
+
+def test_means_worked_out_together_are_those_worked_out_alone() -> None:
+    events, trials, identity = judged(6, people=20, judges=4)
+    trials[:40, 3] = 0  # a costly method, on fewer people
+    sums = PersonSums.of(events, trials, identity)
+    means = [CellMean((0, 1), (1, 1)), CellMean((0, 1, 2), (1, 1, 2)), CellMean((3,), (1,))]
+    together = joint_intervals(sums, means, 200, seed=3)
+    assert together == [joint_intervals(sums, [mean], 200, seed=3)[0] for mean in means]
+    assert [one.n_identities for one in together] == [20, 20, 12]

@@ -13,6 +13,7 @@ from cloakbench.bench.statistics.small_samples import is_small, pareto_front
 
 def test_rows_of_less_than_half_the_photos_or_of_few_people_are_small() -> None:
     assert is_small([500, 260, 20, 500], [50, 26, 10, 9]).tolist() == [False, False, True, True]
+    assert is_small([30, 30], [3, 3]).tolist() == [False, False]  # nobody has more
     assert is_small([], []).tolist() == []
 
 
@@ -74,18 +75,13 @@ def test_variants_are_named() -> None:
     assert same_algorithm(found) == [("pgd, steps 5", "pgd, steps 6")]
 
 
-def curve(family: str, method: str, *values: float) -> pd.DataFrame:
-    return pd.DataFrame({"family": family, "method": method, "value": values})
-
-
 def test_a_family_is_flat_only_when_every_curve_is() -> None:
-    curves = pd.concat(
-        [
-            curve("jpeg", "pgd", 0.60, 0.61, 0.595), curve("jpeg", "fgsm", 0.1, 0.1, float("nan")),
-            curve("blur", "pgd", 0.60, 0.60), curve("blur", "fgsm", 0.1, 0.13),
-            curve("noise", "pgd", 0.60), curve("noise", "fgsm", float("nan"), 0.2),
-        ]
-    )  # fmt: skip
-    [flat] = flat_families(curves)
-    assert (flat.family, flat.methods) == ("jpeg", 2)
-    assert flat.largest_shift == pytest.approx(0.015)
+    nothing = float("nan")
+    flat = flat_families(
+        {
+            "jpeg": [[0.60, 0.61, 0.595], [0.1, 0.1, nothing]],
+            "blur": [[0.60, 0.60], [0.1, 0.13]],
+            "noise": [[0.60], [nothing, 0.2]],
+        }
+    )
+    assert flat == {"jpeg": pytest.approx(0.015)}

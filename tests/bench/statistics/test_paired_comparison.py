@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, permutation_test
 from statsmodels.stats.multitest import multipletests
 
-from cloakbench.bench.core.statistics import ratio_interval, wilson
-from cloakbench.bench.statistics.paired_comparison import holm, paired_difference
+from cloakbench.bench.statistics.intervals import ratio_interval, wilson
+from cloakbench.bench.statistics.paired_comparison import Difference, holm, paired_differences
 
 PEOPLE, PHOTOS = 50, 10
+
+
+def paired_difference(
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike],
+    identity: ArrayLike,
+    resamples: int,
+    seed: int,
+    weights: Sequence[float] | None = None,
+    *,
+    bounded: bool = True,
+) -> Difference:
+    """The only pair of two methods."""
+    shares = weights or [1.0] * np.shape(first[0])[1]
+    [found] = paired_differences([first, second], identity, shares, resamples, seed, bounded=bounded)
+    return found
 
 
 def planted(seed: int = 0, gain: float = 0.06) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,6 +162,26 @@ def test_nothing_in_common_is_no_comparison() -> None:
     first, second, identity = planted()
     found = paired_difference((first, np.ones_like(first)), (second, np.zeros_like(first)), identity, 100, seed=0)
     assert np.isnan([found.value, found.low, found.high, found.p]).all()
+
+
+def test_pairs_compared_together_are_those_compared_alone() -> None:
+    parts = [planted(seed=0, gain=gain) for gain in (0.0, 0.03, 0.06)]
+    identity, one = parts[0][2], np.ones_like(parts[0][0])
+    fewer = one.copy()
+    fewer[::7] = 0  # a method that lost photos
+    methods = [(parts[0][0], one), (parts[1][0], fewer), (parts[2][0], one)]
+    together = paired_differences(methods, identity, [1.0], 200, seed=0)
+    for found, (a, b) in zip(together, [(0, 1), (0, 2), (1, 2)], strict=True):
+        assert found == paired_difference(methods[a], methods[b], identity, 200, seed=0)
+    assert [found.n_photos for found in together] == [int(fewer.sum()), len(one), int(fewer.sum())]
+
+
+def test_photos_with_other_numbers_of_trials_are_not_compared() -> None:
+    first, second, identity = planted()
+    one, two = np.ones_like(first), np.ones_like(first)
+    two[:50] = 3
+    found = paired_difference((first, one), (second, two), identity, 100, seed=0)
+    assert found.value == pytest.approx((first - second)[50:].mean())
 
 
 def test_different_shapes_are_refused() -> None:
