@@ -45,7 +45,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
         Section(
             "Failures and gaps",
             (*_known(failures), *_known(gaps)),
-            closing="" if failures else f"Nothing failed: every planned cell has a value{' or a reason' * bool(gaps)}.",
+            closing="" if failures else f"None: every planned cell has a value{' or a reason' * bool(gaps)}.",
         ),
         *([rest] if rest else []),
     ]

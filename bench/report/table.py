@@ -251,7 +251,7 @@ def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
 def _latex_cell(column: Column, cell: Cell) -> str:
     if isinstance(cell, str):
         return latex(cell)
-    width = rf"{{\tiny {latex(cell.interval)}}}" if column.interval == "always" and cell.interval else ""
+    width = rf"\,{{\tiny {latex(cell.interval)}}}" if column.interval == "always" and cell.interval else ""
     marks = latex(cell.marks) if not math.isnan(cell.value) else ""
     return latex(cell.text) + width + marks
 

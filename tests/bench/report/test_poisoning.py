@@ -77,7 +77,7 @@ def run(small) -> Results:
 
 
 def test_the_table_has_a_row_per_method_and_a_column_per_planned_scenario(run) -> None:
-    table = poisoning_table(run)
+    table = poisoning_table(Measured(run))
     assert table is not None
     assert [row.label for row in table.rows] == [
         "Clean photo",
@@ -100,7 +100,7 @@ def test_the_table_has_a_row_per_method_and_a_column_per_planned_scenario(run) -
 
 
 def test_a_failed_attacker_is_a_gap_and_so_is_the_mean(run) -> None:
-    table = poisoning_table(run)
+    table = poisoning_table(Measured(run))
     assert table is not None
     keys = [column.key for column in table.columns]
     rem = dict(zip(keys, table.rows[3].cells, strict=True))

@@ -27,9 +27,9 @@ photos and the distractors; every protected photo is a trial. Each cell: Top-1 /
 | Method                 | n   |        arcface |       senet |          Black-box mean |
 | ---------------------- | --- | -------------: | ----------: | ----------------------: |
 | **Surrogate: arcface** |     |                |             |                         |
-| Clean photo            | 100 |      2.0 / 0.4 |   4.0 / 0.8 |     4.0 ±0.4 / 0.8 ±0.1 |
-| Random sign (control)  | 100 |      3.0 / 0.6 |   5.0 / 1.0 |     5.0 ±0.5 / 1.0 ±0.1 |
-| PGD                    | 100 | 100.0 / 20.0†  | 50.0 / 10.0 |   50.0 ±5.0 / 10.0 ±1.0 |
+| Clean photo            | 100 |      2.0 / 0.4 |   4.0 / 0.8 |     4.0 [3.6, 4.4] / 0.8 [0.7, 0.9] |
+| Random sign (control)  | 100 |      3.0 / 0.6 |   5.0 / 1.0 |     5.0 [4.5, 5.5] / 1.0 [0.9, 1.1] |
+| PGD                    | 100 | 100.0 / 20.0†  | 50.0 / 10.0 |   50.0 [45.0, 55.0] / 10.0 [9.0, 11.0] |
 """
 
 GOLDEN_CSV_LINES = [
@@ -76,7 +76,7 @@ def test_latex_of_a_small_run_is_exactly_this(small):
     text = to_latex(identification_tables(Measured(small), RANKS, given_clean=False)[0])
     assert GOLDEN_LATEX_BODY in text
     assert r"\begin{tabular}{llrrrrrr}" in text
-    assert r"PGD & 100 & 100.0$^{\dagger}$ & 20.0$^{\dagger}$ & 50.0 & 10.0 & 50.0{\tiny $\pm$5.0} & " in text
+    assert r"PGD & 100 & 100.0$^{\dagger}$ & 20.0$^{\dagger}$ & 50.0 & 10.0 & 50.0\,{\tiny {}[45.0, 55.0]} & " in text
 
 
 def test_rows_of_markdown_align(results):
@@ -109,7 +109,7 @@ def test_latex_is_well_formed(results):
         }
         assert spans == {len(table.columns) + 1}, table.name
         assert not re.search(r"(?<!\\)[_#]", re.sub(r"\\label\{.*\}", "", text)), table.name
-        assert text.isascii() or not set(text) & set("†‡§–×±↑↓∞"), table.name
+        assert text.isascii() or not set(text) & set("†‡§¶–−×±↑↓∞"), table.name
 
 
 def test_nan_is_a_gap_in_every_format():
@@ -120,8 +120,10 @@ def test_nan_is_a_gap_in_every_format():
     assert texts[1].splitlines()[1] == "a,,,"
 
 
-def test_number_without_interval_prints_no_plus_minus():
-    assert Number(1.0).half_width == ""
+def test_intervals_are_printed_as_their_ends_and_none_where_there_is_none():
+    assert Number(0.0, 0.0, 27.8).interval == "[0.0, 27.8]"
+    assert Number(1.0).interval == ""
+    assert Number(-0.04).text == "0.0"
     assert Number(math.inf).text == "∞"
 
 
