@@ -82,7 +82,7 @@ def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> Records:
             _name_cells(publication, _read(experiment, "records", job.key), job).drop(columns=["cell"])
             for publication, job in of_label[label]
         ]
-        return pd.concat(frames, ignore_index=True).dropna(axis="columns", how="all")
+        return pd.concat(frames, ignore_index=True)
 
     return Records(of_label, read)
 

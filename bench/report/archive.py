@@ -106,8 +106,15 @@ def load_results(folder: Path) -> Results:
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
     records = Records(here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED))
     results = Results(examples=examples, records=records, **about, **frames)
-    # A run of an older version has not worked out what its records decide.
-    return results if "means.parquet" in digests or not records else with_decisions(results, reporters(results))
+    return results if "means.parquet" in digests or not records else _decided(results)
+
+
+def _decided(results: Results) -> Results:
+    """What the records of an older version decide; such records may lack columns of which nothing was known."""
+    try:
+        return with_decisions(results, reporters(results))
+    except KeyError:
+        return results
 
 
 def publish(results: Results, folder: Path) -> None:
