@@ -139,6 +139,12 @@ class Records(Mapping[str, pd.DataFrame]):
         return len(self._names)
 
 
+def undecided() -> dict[str, pd.DataFrame]:
+    """The fields of `Results` that are worked out of records, without a row."""
+    columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)
+    return dict(zip(("means", "rankings", "pairs", "identical"), map(_empty, columns), strict=True))
+
+
 def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.results import Records, Results, undecided
 
 CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
+_CELL_OF_RECORDS = [name for name in CELL if name not in ("protocol", "metric")]
 _COST = ["method", "epsilon_255", "surrogate", "scope"]
 
 
@@ -48,6 +49,8 @@ def combine(runs: Sequence[Results]) -> Results:
         setup=_setup(runs),
         protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),
         conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
+        records=_records(runs),
+        **undecided(),
     )
 
 
@@ -79,6 +82,22 @@ def _measurements(runs: Sequence[Results]) -> pd.DataFrame:
             "in a setting; sweep it with -m, or give the variants method keys of their own (+method@methods.KEY=NAME)"
         )
     return frame
+
+
+def _records(runs: Sequence[Results]) -> Records:
+    """Per-photo records of every cell, from the first run that has it; none of a protocol that some run lacks."""
+
+    def read(label: str) -> pd.DataFrame:
+        frames: list[pd.DataFrame] = []
+        known: pd.MultiIndex | None = None
+        for run in runs:
+            frame = run.records[label]
+            cells = pd.MultiIndex.from_frame(frame[_CELL_OF_RECORDS].astype(str))
+            frames.append(frame if known is None else frame.loc[~cells.isin(known)])
+            known = cells.unique() if known is None else known.union(cells.unique())
+        return pd.concat(frames, ignore_index=True)
+
+    return Records([label for label in runs[0].records if all(label in run.records for run in runs)], read)
 
 
 def _models(runs: Sequence[Results]) -> pd.DataFrame:

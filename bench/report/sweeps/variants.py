@@ -15,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.labels import CONTROLS, VARIANT
-from cloakbench.bench.report.results import Example, Results
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.results import Example, Records, Results
 from cloakbench.bench.report.sweeps.combine import CELL, MixedResultsError, combine, differences
 
 _AXES = re.compile(
@@ -111,6 +113,7 @@ def arrange(jobs: Sequence[Job]) -> Sweep:
     parts = []
     for numbers in sorted_jobs:
         results, variants = _combined(jobs, numbers, names)
+        results = with_decisions(results, reporters(results)) if results.records else results
         within = _varying([jobs[number].settings for number in numbers])
         first = jobs[numbers[0]].settings
         settings = {key: first[key] for key in names if key in first and key not in within}
@@ -238,6 +241,9 @@ def _renamed(results: Results, keys: Mapping[str, str]) -> Results:
         methods=results.methods.assign(key=[keys[key] for key in results.methods["key"]]),
         costs=results.costs.assign(method=[keys[key] for key in results.costs["method"]]),
         examples=examples,
+        records=Records(
+            results.records, lambda name: (own := results.records[name]).assign(method=own["method"].map(keys))
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Records, Results
+from cloakbench.bench.report.sweeps.combine import combine
 from cloakbench.bench.report.table import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
 from cloakbench.bench.statistics.tie_groups import tie_groups
@@ -252,6 +253,15 @@ def test_methods_with_equal_records_are_named_and_their_comparison_has_no_interv
     text = to_markdown(printed[0])
     assert "identical records" in text
     assert "±" not in text
+
+
+def test_runs_that_share_a_table_have_each_cell_once_and_are_compared_with_each_other() -> None:
+    clean = methods({"identity": 0.0}, surrogate="", epsilon=NOTHING)
+    runs = [results(pd.concat([methods({name: gain}), clean])) for name, gain in (("pgd", 0.05), ("fgsm", 0.3))]
+    both = combine(runs)
+    assert both.rankings.empty
+    assert len(both.records["toy"]) == 3 * len(clean)
+    assert ranked(with_decisions(both, [REPORTER])) == {"fgsm": "a", "pgd": "b", "identity": "c"}
 
 
 def test_decisions_do_not_depend_on_the_order_of_records() -> None:
