@@ -10,6 +10,7 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 
 _KINDS = ("means", "rankings", "pairs", "identical")
@@ -34,7 +35,7 @@ def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> 
     frames = {name: store.read_frame(name, key) for name in _KINDS}
     if all(frame is not None for frame in frames.values()):
         return replace(results, **frames)
-    results = with_decisions(results, {one.protocol.name: one.protocol for one in experiment.asked}.values())
+    results = with_decisions(results, reporters(results))
     for name in _KINDS:
         store.write_frame(name, key, getattr(results, name))
     return results

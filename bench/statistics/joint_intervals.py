@@ -66,7 +66,7 @@ class PersonSums:
     def select(self, cells: Sequence[int]) -> PersonSums:
         """Some of the quantities, over the people who have a trial in any of them."""
         people = self.denominator[:, cells].any(axis=1)
-        return PersonSums(self.numerator[np.ix_(people, cells)], self.denominator[np.ix_(people, cells)])
+        return PersonSums(self.numerator[people][:, cells], self.denominator[people][:, cells])
 
     def ratios(self) -> Floats:
         """The quantities, ``[K]``; NaN where there is no trial."""

@@ -6,6 +6,7 @@ of its records, so a comparison counts what the tables count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -91,7 +92,9 @@ def photo_trials(
     for metric in metrics:
         if metric in numbers:
             events, trials = (
-                np.bincount(place, np.asarray(part, dtype=np.float64), shape[0] * shape[1]).reshape(shape)
+                np.bincount(place, np.asarray(part, dtype=np.float64), math.prod(shape))
+                .astype(np.float64)
+                .reshape(shape)
                 for part in (numbers[metric].events, numbers[metric].trials)
             )
             yield metric, PhotoTrials(cells, identity, events, trials)

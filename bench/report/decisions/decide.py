@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,7 @@ _BUDGETS = ("epsilon_255", "ranking_epsilon_255", "epsilon_255_a", "epsilon_255_
 
 
 def _decide(
-    found: Mapping[str, list[dict[str, Any]]],
+    found: dict[str, list[dict[str, Any]]],
     measured: Measured,
     reporter: Reporter,
     records: pd.DataFrame,
@@ -80,9 +80,10 @@ def _decide(
 
 def _identical(protocol: str, records: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of ``Results.identical``: later methods of a group beside its first."""
+    counted = records["method"].value_counts().to_dict()
     groups = same_algorithm(records.loc[~records["method"].isin(CONTROLS)], _NOT_OF_METHODS)
     return [
-        {"protocol": protocol, "method": method, "same_as": group[0], "n": int((records["method"] == method).sum())}
+        {"protocol": protocol, "method": method, "same_as": group[0], "n": counted[method]}
         for group in groups
         for method in group[1:]
     ]

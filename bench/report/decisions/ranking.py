@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -124,14 +125,13 @@ def identical_notes(measured: Measured, protocol: str) -> tuple[str, ...]:
     )
 
 
-def _key(key: object) -> tuple[float | None, str]:
-    epsilon, surrogate = key if isinstance(key, tuple) else (None, key)
-    return None if pd.isna(epsilon) else float(epsilon), text(surrogate)
+def _key(key: Any) -> tuple[float | None, str]:
+    epsilon, surrogate = key
+    return Measured.budget_of({"epsilon_255": epsilon}), text(surrogate)
 
 
-def _run(line: dict[str, object], side: str = "") -> tuple[Run, str]:
-    epsilon = line[f"epsilon_255{side}"]
-    run = Run(str(line[f"method{side}"]), None if pd.isna(epsilon) else float(str(epsilon)))
+def _run(line: Mapping[str, Any], side: str = "") -> tuple[Run, str]:
+    run = Run(line[f"method{side}"], Measured.budget_of({"epsilon_255": line[f"epsilon_255{side}"]}))
     return run, text(line[f"surrogate{side}"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cloakbench.bench.report.decisions.ranking import Comparison, RankedRun, Ranking, rankings_of
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name
@@ -64,7 +65,7 @@ def _paired(measured: Measured, metric: Metric, name: str, rankings: Iterable[Ra
     unit = "percentage points" if metric.kind == "rate" else metric.unit or "its own unit"
     epsilon = rankings[0].epsilon_255
     over = ", mean over surrogates" if rankings[0].surrogate == ALL else ""
-    same = {frozenset((line.method, line.same_as)) for line in measured.results.identical.itertuples()}
+    same = {frozenset((line["method"], line["same_as"])) for line in records(measured.results.identical)}
     return Table(
         name=name,
         title=f"Neighbours compared: {metric.title}{over}" + ("" if epsilon is None else f", {budget_name(epsilon)}"),

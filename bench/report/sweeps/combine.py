@@ -89,12 +89,12 @@ def _records(runs: Sequence[Results]) -> Records:
 
     def read(label: str) -> pd.DataFrame:
         frames: list[pd.DataFrame] = []
-        known: pd.MultiIndex | None = None
+        known: set[str] = set()
         for run in runs:
             frame = run.records[label]
-            cells = pd.MultiIndex.from_frame(frame[_CELL_OF_RECORDS].astype(str))
-            frames.append(frame if known is None else frame.loc[~cells.isin(known)])
-            known = cells.unique() if known is None else known.union(cells.unique())
+            cells = frame[_CELL_OF_RECORDS].astype(str).agg("\x1f".join, axis=1)
+            frames.append(frame.loc[~cells.isin(sorted(known))])
+            known |= set(cells)
         return pd.concat(frames, ignore_index=True)
 
     return Records([label for label in runs[0].records if all(label in run.records for run in runs)], read)

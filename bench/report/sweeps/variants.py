@@ -242,7 +242,8 @@ def _renamed(results: Results, keys: Mapping[str, str]) -> Results:
         costs=results.costs.assign(method=[keys[key] for key in results.costs["method"]]),
         examples=examples,
         records=Records(
-            results.records, lambda name: (own := results.records[name]).assign(method=own["method"].map(keys))
+            results.records,
+            lambda name: (own := results.records[name]).assign(method=[keys[key] for key in own["method"]]),
         ),
     )
 
