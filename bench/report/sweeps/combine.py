@@ -92,8 +92,8 @@ def _records(runs: Sequence[Results]) -> Records:
         known: set[str] = set()
         for run in runs:
             frame = run.records[label]
-            cells = frame[_CELL_OF_RECORDS].astype(str).agg("\x1f".join, axis=1)
-            frames.append(frame.loc[~cells.isin(sorted(known))])
+            cells = ["\x1f".join(map(str, cell)) for cell in frame[_CELL_OF_RECORDS].to_numpy(dtype=object)]
+            frames.append(frame.loc[[cell not in known for cell in cells]])
             known |= set(cells)
         return pd.concat(frames, ignore_index=True)
 

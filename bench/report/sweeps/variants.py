@@ -231,20 +231,20 @@ def _renamed(results: Results, keys: Mapping[str, str]) -> Results:
         method, blank, budget = old.partition(" ")
         return keys.get(method, method) + blank + budget
 
+    def named(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(method=[keys[key] for key in frame["method"]])
+
     examples = tuple(
         Example(one.image_id, one.original, {label(old): photo for old, photo in one.protected.items()})
         for one in results.examples
     )
     return replace(
         results,
-        measurements=results.measurements.assign(method=[keys[key] for key in results.measurements["method"]]),
+        measurements=named(results.measurements),
         methods=results.methods.assign(key=[keys[key] for key in results.methods["key"]]),
-        costs=results.costs.assign(method=[keys[key] for key in results.costs["method"]]),
+        costs=named(results.costs),
         examples=examples,
-        records=Records(
-            results.records,
-            lambda name: (own := results.records[name]).assign(method=[keys[key] for key in own["method"]]),
-        ),
+        records=Records(results.records, lambda name: named(results.records[name])),
     )
 
 
