@@ -6,6 +6,7 @@ usage: python scripts/refresh_readme.py            (`make readme`)
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from omegaconf import OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.report.archive import load_results
-from cloakbench.bench.report.index import Estimate, Measured, is_control, mean_estimate
+from cloakbench.bench.report.estimate import Estimate, mean_estimate
+from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.interval_text import with_interval
 from cloakbench.bench.report.labels import method_name
 from cloakbench.datasets.listing import Layout
 
@@ -57,7 +60,7 @@ def reference_table() -> str:
     lines += [
         "",
         f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
-        f"targets, ± half of the 95 % interval; {setup['identities']} people x "
+        f"targets, in brackets the 95 % interval; {setup['identities']} people x "
         f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; "
         "costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
     ]
@@ -67,7 +70,8 @@ def reference_table() -> str:
 def percent(estimate: Estimate, *, interval: bool = False) -> str:
     if not estimate.ok:
         return ""
-    return f"{100 * estimate.value:.1f}" + (f" ±{50 * (estimate.high - estimate.low):.1f}" if interval else "")
+    low, high = (100 * end if interval else math.nan for end in (estimate.low, estimate.high))
+    return with_interval(100 * estimate.value, low, high)
 
 
 def zoo_table() -> str:

@@ -130,6 +130,16 @@ def test_weak_attackers_and_searches_that_gave_up_are_flagged(run) -> None:
     assert "ir (standard training) misnames 60.0 % of the test photos" in flags[0]
 
 
+def test_a_method_that_is_not_above_its_control_is_flagged(run) -> None:
+    idle = run.measurements["value"].where(
+        ~((run.measurements["method"] == "em_class") & (run.measurements["metric"] == "psr_poisoning")), 0.05
+    )
+    flags = poisoning_checks(replace(run, measurements=run.measurements.assign(value=idle)))
+    assert flags[0] == (
+        "EM class-wise at 8/255 does not poison: PSR 5.0 % is not above 5.0 % of its control, Random sign (control)"
+    )
+
+
 def test_the_report_has_a_section_and_lists_the_failure(run, tmp_path) -> None:
     write_report(run, tmp_path)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
