@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -65,7 +66,7 @@ class Example:
     """Label (method and budget) to protected photo."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """Everything a report needs, read from the store.
 
@@ -89,6 +90,8 @@ class Results:
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
         conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
+        problems: a line for each distinct failure of the run that just gave them; not kept.
+        folder: where that run wrote its report, or None.
     """
 
     name: str
@@ -103,3 +106,29 @@ class Results:
     setup: Mapping[str, Any] = field(default_factory=dict)
     protocols: pd.DataFrame = field(default_factory=lambda: _empty(PROTOCOL_COLUMNS))
     conditions: pd.DataFrame = field(default_factory=lambda: _empty(CONDITION_COLUMNS))
+    problems: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def report(self, folder: str | Path) -> Path:
+        """Write report, tables (CSV, LaTeX) and figures into a folder, and return the path of ``report.md``.
+
+        Raises:
+            StoreError: the folder cannot be written; one line saying why.
+        """
+        from cloakbench.bench.report.writer import write_report
+
+        return write_report(self, Path(folder)).report
+
+    def __repr__(self) -> str:
+        problems = f", {len(self.problems)} problems (see .problems)" if self.problems else ""
+        columns = ("method", "target", "protocol")
+        methods, judges, protocols = (", ".join(_labels(self.measurements[column])) for column in columns)
+        return (
+            f"Results of {self.name} on {self.dataset}: {len(self.measurements)} measurements{problems}\n"
+            f"  methods: {methods}\n  judges: {judges}\n  protocols: {protocols}"
+        )
+
+
+def _labels(column: pd.Series) -> list[str]:
+    """The labels in a column that are not empty, in order of appearance."""
+    return [str(label) for label in column.unique() if label]
