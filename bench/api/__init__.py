@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloakbench.bench.core.errors import ConfigError
-    from cloakbench.bench.engine.condition import Condition
     from cloakbench.bench.engine.protocol import Judge, Protocol
     from cloakbench.bench.engine.transforms import Transform
+    from cloakbench.bench.plan.condition import Condition
     from cloakbench.bench.python.experiments import evaluate
     from cloakbench.bench.python.loading import load_method, load_recogniser
     from cloakbench.bench.python.protection import ProtectedImages, protect
@@ -58,7 +58,7 @@ __all__ = [
 
 _PLACES = {
     "bench.core.errors": ("ConfigError",),
-    "bench.engine.condition": ("Condition",),
+    "bench.plan.condition": ("Condition",),
     "bench.engine.protocol": ("Judge", "Protocol"),
     "bench.engine.transforms": ("Transform",),
     "bench.python.experiments": ("evaluate",),

@@ -47,11 +47,16 @@ def recogniser_block(recogniser: Recogniser, where: str) -> dict[str, Any]:
         ConfigError: it holds something that has no digest.
     """
     block = remembered(recogniser)
-    digest = object_digest(recogniser.network, where)
-    if block is not None and object_digest(build_recogniser(block, where).network, where) == digest:
+    digest = _recogniser_digest(recogniser, where)
+    if block is not None and _recogniser_digest(build_recogniser(block, where), where) == digest:
         return block
-    inputs = (recogniser.network, recogniser.inputs.settings(), type(recogniser))
-    return given_block(recogniser, object_digest(inputs, where))
+    return given_block(recogniser, digest)
+
+
+def _recogniser_digest(recogniser: Recogniser, where: str) -> str:
+    """Of everything but the card, which says what a network is called."""
+    held = {name: value for name, value in vars(recogniser).items() if name not in ("card", _REMEMBERED)}
+    return object_digest([type(recogniser), held], where)
 
 
 def part_block(part: Any, where: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from cloakbench.bench.engine.protocol import Protocol
-from cloakbench.bench.engine.run import run
 from cloakbench.bench.engine.transforms import Transform
+from cloakbench.bench.experiment.run import run
 from cloakbench.bench.python.composing import ConfigDirs, compose_experiment, config_folders
 from cloakbench.bench.report.results import Results
 from cloakbench.datasets.base import Dataset, FaceSet

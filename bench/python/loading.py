@@ -7,7 +7,7 @@ from typing import Any
 from cloakbench.bench.config.annotations import check_part
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.engine.plan import make_protector
+from cloakbench.bench.plan.plan import make_protector
 from cloakbench.bench.python.blocks import remember
 from cloakbench.bench.python.composing import ConfigDirs, compose_part, config_folders
 from cloakbench.methods.base import Protector

@@ -67,8 +67,9 @@ class _Walk:
 
     def content(self, value: Any, where: str) -> Any:
         """What a value is and holds, as plain JSON."""
-        simple = _simple(value)
-        if simple is not None:
+        if isinstance(value, Enum):
+            return [self._code(type(value), where), value.name]
+        if (simple := _simple(value)) is not None:
             return simple
         if id(value) in self._seen:
             return ["again", self._seen[id(value)]]
@@ -77,8 +78,6 @@ class _Walk:
         found = self._many(value, where) or self._callable(value, where)
         if found is not None:
             return found
-        if isinstance(value, Enum):
-            return [self._code(type(value), where), value.name]
         if not hasattr(value, "__dict__"):
             raise ConfigError(
                 f"{where} is a {type(value).__name__}, of which no key can say what it holds: keep plain values, "
@@ -94,8 +93,15 @@ class _Walk:
         if isinstance(value, list | tuple):
             return ["list", [self._inside(item, where, place) for place, item in enumerate(value)]]
         if isinstance(value, set | frozenset):
-            return ["set", sorted(str(self.content(item, where)) for item in value)]
+            return ["set", sorted(str(self._alone(item, where)) for item in value)]
         return None
+
+    def _alone(self, value: Any, where: str) -> Any:
+        """The content of a member of a set, which has no place in the order of the walk."""
+        walk = _Walk()
+        found = walk.content(value, where)
+        self.modules |= walk.modules
+        return found
 
     def _callable(self, value: Any, where: str) -> list[Any] | None:
         """The content of a class or function; None for anything else."""

@@ -20,8 +20,8 @@ from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
-from cloakbench.bench.engine.plan import make_protector
 from cloakbench.bench.engine.worker import to_float
+from cloakbench.bench.plan.plan import make_protector
 from cloakbench.bench.python.blocks import part_block, remembered
 from cloakbench.bench.python.composing import ConfigDirs, compose_part, config_folders, keyed
 from cloakbench.bench.python.experiments import Recognisers, threads_kept
@@ -72,15 +72,15 @@ class ProtectedImages:
             OSError: the folder cannot be written.
         """
         paths = []
-        for photo, row in zip(self.images, self.measured.itertuples(), strict=True):
-            if row.status == OK:
-                paths.append(Path(folder) / f"{Path(str(row.image_id)).stem}.png")
+        for photo, name, status in zip(self.images, self.measured["image_id"], self.measured["status"], strict=True):
+            if status == OK:
+                paths.append(Path(folder) / f"{Path(str(name)).stem}.png")
                 with whole_file(paths[-1]) as file:
                     as_pil(photo).save(file, "PNG")
         return paths
 
     def __repr__(self) -> str:
-        failed = int((self.measured["status"] != OK).sum())
+        failed = sum(status != OK for status in self.measured["status"])
         lines = [
             f"{len(self.images) - failed} protected images of {tuple(self.images.shape[2:])} pixels, {failed} failed"
         ]

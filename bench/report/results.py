@@ -117,18 +117,18 @@ class Results:
         """
         from cloakbench.bench.report.writer import write_report
 
-        return write_report(self, Path(folder)).report
+        this: Any = self
+        return write_report(this, Path(folder)).report
 
     def __repr__(self) -> str:
         problems = f", {len(self.problems)} problems (see .problems)" if self.problems else ""
-        columns = ("method", "target", "protocol")
-        methods, judges, protocols = (", ".join(_labels(self.measurements[column])) for column in columns)
+        columns = ("method", "judge", "protocol")
+        methods, judges, protocols = (self._labels(column) for column in columns)
         return (
             f"Results of {self.name} on {self.dataset}: {len(self.measurements)} measurements{problems}\n"
             f"  methods: {methods}\n  judges: {judges}\n  protocols: {protocols}"
         )
 
-
-def _labels(column: pd.Series) -> list[str]:
-    """The labels in a column that are not empty, in order of appearance."""
-    return [str(label) for label in column.unique() if label]
+    def _labels(self, column: str) -> str:
+        """The labels in a column of the measurements that are not empty, in order of appearance."""
+        return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)
