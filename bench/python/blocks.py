@@ -21,6 +21,8 @@ from cloakbench.models.base import Recogniser
 Part = TypeVar("Part")
 
 _REMEMBERED = "_cloakbench_block"
+_BUDGET = "epsilon_255"
+"""The setting of a method that an experiment sweeps, if the block of the method has it."""
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -63,7 +65,7 @@ def part_block(part: Any, where: str) -> dict[str, Any]:
     """The block that builds a part such as a method anew: the fewest settings that give an equal one.
 
     A setting is read from the attribute of its name. One that is its default, or follows from the others, is left out,
-    so that it still follows where a budget changes.
+    so that it still follows where a budget changes; the budget itself always stands there.
 
     Raises:
         ConfigError: the settings cannot be read back, or the part was changed after it was made.
@@ -74,21 +76,27 @@ def part_block(part: Any, where: str) -> dict[str, Any]:
     target = importable_path(type(part), where)
     parameters = inspect.signature(type(part)).parameters.values()
     named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    settings = {one.name: _read(part, one.name, where) for one in named if one.default is one.empty}
-    optional = [one.name for one in named if one.default is not one.empty]
+    fixed = [one.name for one in named if one.default is one.empty or _is_budget(part, one.name)]
+    settings = {name: _read(part, name, where) for name in fixed}
+    optional = [one.name for one in named if one.name not in settings]
     while True:
         built = build({"_target_": target, **settings}, where, convert="all")
         differing = _differing(built, part)
         if not differing:
             return {"_target_": target, **settings}
-        more = [name for name in optional if name in differing and name not in settings]
+        more = [name for name in optional if name in differing]
         if not more:
             raise ConfigError(
                 f"{where}: a {type(part).__name__} made of the settings that can be read back differs in "
                 f"{', '.join(differing)}: keep each argument of its constructor as an attribute of that name, and "
                 "change nothing after it is made"
             )
+        optional.remove(more[0])
         settings[more[0]] = _read(part, more[0], where)
+
+
+def _is_budget(part: Any, name: str) -> bool:
+    return name == _BUDGET and vars(part).get(name) is not None
 
 
 def _read(part: Any, name: str, where: str) -> Any:

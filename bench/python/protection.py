@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +254,7 @@ def _references(protector: Protector, references: Any, owners: Sequence[str]) ->
 def _trained(protector: Protector, context: ProtectContext) -> ProtectContext:
     if not protector.is_trained:
         return context
-    tensors = protector.run_training(context).tensors
-    return ProtectContext(context.networks, context.auxiliary, context.seed, context.device, tensors)
+    return replace(context, trained=protector.run_training(context).tensors)
 
 
 def _measured(
