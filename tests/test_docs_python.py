@@ -57,3 +57,8 @@ def test_the_example_of_a_docstring_runs(name: str, empty_folder: Path) -> None:
 def test_the_page_names_every_function() -> None:
     for name in FUNCTIONS:
         assert name in PAGE
+
+
+def test_the_readme_shows_the_first_block_of_the_page() -> None:
+    [first, *_] = re.findall(r"^```python\n.*?^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert first in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,11 +10,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cloakbench.bench.config.compose import compose_config, group_options
+from cloakbench.bench.config.given import is_given
 from cloakbench.bench.config.plug_ins import make_importable
 from cloakbench.bench.config.values import quoted
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
+from cloakbench.bench.experiment.parts import forget_surrogates
 from cloakbench.bench.python.blocks import dataset_block, part_block, plain_block, recogniser_block
 from cloakbench.bench.python.faces import GivenFaces
 from cloakbench.datasets.base import Dataset, FaceSet
@@ -68,6 +70,8 @@ def compose_experiment(
     words += [*_dataset_words(faces, config_dirs), *map(_word, settings, settings.values())]
     config = compose_config(words, config_dirs=config_dirs)
     with open_dict(config):
+        config.given = [name for name in config.given if name != "~experiment" and not name.startswith(f"{_HOLDER}.")]
+        _forget_replaced(config, parts)
         found = config.pop(_HOLDER, {})
         for group, entries in parts.items():
             blocks = {
@@ -78,8 +82,16 @@ def compose_experiment(
         if isinstance(faces, Dataset | Mapping):
             dataset = faces if isinstance(faces, Dataset) else GivenFaces(faces)
             config.dataset = DictConfig(dataset_block(dataset), flags={"allow_objects": True})
-        config.given = [name for name in config.given if name != "~experiment" and not name.startswith(f"{_HOLDER}.")]
     return config
+
+
+def _forget_replaced(config: DictConfig, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Take out what a preset says of methods and surrogates in whose place others stand."""
+    if "surrogates" in parts and not any(is_given(config, name) for name in ("ensembles", "plan.limits")):
+        forget_surrogates(config)
+    for method in set(config.plan.limits or {}) & (set(config.methods) - set(parts.get("methods", config.methods))):
+        if not is_given(config, f"plan.limits.{method}"):
+            del config.plan.limits[method]
 
 
 def compose_part(group: str, name: str, settings: Mapping[str, Any], config_dirs: list[str]) -> dict[str, Any]:

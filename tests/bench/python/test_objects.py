@@ -13,7 +13,9 @@ import torch
 from own_parts import Brighter, Embedder, Forgetful, own_recogniser
 
 import cloakbench
+from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.python.blocks import part_block, recogniser_block
+from cloakbench.bench.python.composing import compose_experiment
 from cloakbench.bench.python.object_digest import object_digest
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -169,6 +171,18 @@ def test_faces_in_a_folder_are_a_data_set(evaluate: Any, tmp_path: Path) -> None
     )
     assert found.measurements["n"].max() == 6
     assert set(found.measurements["protocol"]) == {"identification", "quality"}
+
+
+def test_lists_replace_those_of_a_preset_with_all_that_it_says_of_them() -> None:
+    """The preset limits costly methods to some surrogates, of which none is left."""
+    lists = {"methods": ["pgd", "tip_im"], "surrogates": "tiny1", "targets": "tiny2", "protocols": "identification"}
+    config = compose_experiment(lists, None, "bench", {"runtime.workers": 0}, [str(CONFIG_DIR)])
+    cells = build_parts(config).cells
+    assert {cell.method for cell in cells} == {"identity", "random_sign", "pgd", "tip_im"}
+    assert {cell.surrogate for cell in cells if cell.method in ("pgd", "tip_im")} == {"tiny1"}
+    assert [cell.epsilon_255 for cell in cells if cell.method == "tip_im"] == [8]  # a limit that still fits
+    with pytest.raises(cloakbench.ConfigError, match=r"plan.limits names apf, which this experiment does not have"):
+        build_parts(compose_experiment(lists, None, "bench", {"plan.limits.apf.people": 3}, [str(CONFIG_DIR)]))
 
 
 def test_what_no_key_can_be_true_of_is_refused_in_one_line(evaluate: Any) -> None:
