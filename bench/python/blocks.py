@@ -74,7 +74,10 @@ def part_block(part: Any, where: str) -> dict[str, Any]:
     if block is not None and not _differing(build(without_title(block), where, convert="all"), part):
         return block
     target = importable_path(type(part), where)
-    parameters = inspect.signature(type(part)).parameters.values()
+    try:
+        parameters = inspect.signature(type(part)).parameters.values()
+    except ValueError as problem:
+        raise ConfigError(f"{where} is a {type(part).__name__}, whose settings cannot be read back") from problem
     named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     fixed = [one.name for one in named if one.default is one.empty or _is_budget(part, one.name)]
     settings = {name: _read(part, name, where) for name in fixed}
@@ -117,6 +120,8 @@ def _setting(value: Any, where: str) -> Any:
         return [_setting(item, where) for item in value]
     if isinstance(value, Mapping):
         return {str(key): _setting(item, where) for key, item in value.items()}
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return {"_target_": "hydra.utils.get_object", "path": importable_path(value, where)}
     return part_block(value, where)
 
 

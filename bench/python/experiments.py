@@ -85,7 +85,7 @@ def evaluate(
         >>> import cloakbench
         >>> few = {"dataset.identities": 4, "dataset.distractors": 20, "dataset.impostor_identities": 20}
         >>> results = cloakbench.evaluate(
-        ...     methods=["pgd", "opom_convex_hull"],
+        ...     methods="pgd",
         ...     surrogates="cosface_ir",
         ...     targets=["arcface_mobilefacenet"],
         ...     faces="synthetic",
@@ -93,7 +93,7 @@ def evaluate(
         ...     settings=few,
         ... )
         >>> sorted(results.measurements["method"].unique())
-        ['identity', 'opom_convex_hull', 'pgd', 'random_sign']
+        ['identity', 'pgd', 'random_sign']
         >>> results.report("my_report").name
         'report.md'
     """

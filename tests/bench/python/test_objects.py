@@ -13,7 +13,11 @@ import torch
 from own_parts import Brighter, Embedder, Forgetful, own_recogniser
 
 import cloakbench
+from cloakbench.bench.config.compose import group_options
+from cloakbench.bench.engine.transforms import Jpeg
 from cloakbench.bench.experiment.parts import build_parts
+from cloakbench.bench.plan.plan import make_protector
+from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.python.blocks import part_block, recogniser_block
 from cloakbench.bench.python.composing import compose_experiment
 from cloakbench.bench.python.object_digest import object_digest
@@ -53,6 +57,31 @@ def test_the_settings_of_an_object_are_the_fewest_that_build_an_equal_one() -> N
     assert part_block(Brighter(), "methods.mine") == {"_target_": target, "epsilon_255": 8}
     assert part_block(Brighter(4), "methods.mine") == {"_target_": target, "epsilon_255": 4}  # the step follows
     assert part_block(Brighter(8, 1, 2), "m") == {"_target_": target, "epsilon_255": 8, "first_row": 1, "step_255": 2}
+
+
+UNREADABLE = {
+    "em_class",
+    "em_max",
+    "em_sample",
+    "rem",
+    "rem_full",
+    "lowkey",
+    "lowkey_lpips",
+    "lowkey_matched",
+    "precomputed",
+}
+"""Methods that are made of parts which do not keep what they were made of: a mapping, or their name, is needed."""
+
+
+@pytest.mark.parametrize("name", sorted(set(group_options("method")) - UNREADABLE))
+def test_methods_can_be_read_back_without_their_names(name: str) -> None:
+    named = cloakbench.load_method(name)
+    given = {key: value for key, value in vars(named).items() if not key.startswith("_cloakbench")}
+    made = type(named).__new__(type(named))
+    vars(made).update(given)
+    block = part_block(made, "methods.mine")
+    assert set(block) <= set(part_block(named, "methods.mine"))
+    assert object_digest(vars(make_protector(block, "mine")), "it") == object_digest(given, "it")
 
 
 def test_parts_in_parts_are_blocks_in_blocks() -> None:
@@ -137,18 +166,20 @@ def faces_of(people: int, photos: int, seed: int, role: str) -> cloakbench.FaceS
     )
 
 
-def test_faces_in_memory_are_a_data_set(evaluate: Any) -> None:
+def test_faces_transforms_and_protocols_in_memory_are_as_good_as_named_ones(evaluate: Any) -> None:
     faces = {
         "reference": faces_of(3, 2, 0, "reference"),
         "probe": faces_of(3, 2, 1, "probe"),
         "distractor": faces_of(5, 1, 2, "distractor"),
         "impostor": faces_of(6, 2, 3, "impostor"),
     }
-    found = evaluate("random_sign", targets="tiny2", faces=faces, settings={})
+    asked = {"protocols": Identification(ks=[1]), "transforms": Jpeg(50)}
+    found = evaluate("random_sign", targets="tiny2", faces=faces, **asked)
     assert found.dataset == "given_faces 1" and not found.problems
     rates = found.measurements[found.measurements["metric"] == "psr_p2_top1"]
-    assert (rates["n"] == 6).all()
-    again = evaluate("random_sign", targets="tiny2", faces={**faces, "probe": faces_of(3, 2, 9, "probe")})
+    assert (rates["n"] == 6).all() and set(rates["condition"]) == {"none", "jpeg_50"}
+    assert set(found.measurements["protocol"]) == {"identification"}
+    again = evaluate("random_sign", targets="tiny2", faces={**faces, "probe": faces_of(3, 2, 9, "probe")}, **asked)
     assert again.folder != found.folder
 
 
