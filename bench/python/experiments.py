@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from cloakbench.bench.core.code_digests import forget_sources
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.run import run
@@ -113,6 +114,7 @@ def evaluate(
         "runtime.workers": workers,
     }
     typed = {key: value for key, value in scalars.items() if value is not None}
+    forget_sources()  # in a notebook a module changes between two calls
     config = compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, config_folders(config_dir))
     with threads_kept():
         outcome = run(config)

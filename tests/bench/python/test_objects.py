@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,25 @@ def test_a_method_of_ones_own_runs_at_every_budget_and_shares_the_key_of_its_blo
     assert again.folder == found.folder
     other = evaluate({"mine": Brighter(first_row=0)}, targets="tiny2", budgets_255=[4, 8])
     assert units(other) > first
+
+
+def test_a_module_that_is_edited_and_reloaded_gives_new_keys(
+    evaluate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: one process, one class, two versions of its code."""
+    source = (
+        "from own_parts import Brighter\n\n\nclass Edited(Brighter):\n"
+        "    def perturb(self, batch, fitted, context):\n        return batch.images * 0.9\n"
+    )
+    (tmp_path / "edited.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = importlib.import_module("edited")
+    first = values(evaluate({"mine": module.Edited()}, targets="tiny2"), "mine")
+    (tmp_path / "edited.py").write_text(source.replace("0.9", "0.5"))
+    importlib.reload(module)
+    second = values(evaluate({"mine": module.Edited()}, targets="tiny2"), "mine")
+    assert first != second
 
 
 def test_the_settings_of_an_object_are_the_fewest_that_build_an_equal_one() -> None:
