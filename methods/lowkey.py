@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, odd, positive, whole
 from cloakbench.methods.base import Budget, Protector, Scope
@@ -160,6 +159,8 @@ class LowKey(Protector):
 
     def blur(self, photos: Tensor) -> Tensor:
         """G: a Gaussian blur with reflected borders."""
+        from torchvision.transforms.functional import gaussian_blur  # torchvision takes longer to import than torch
+
         return gaussian_blur(photos, [self.blur_size] * 2, [self.blur_sigma] * 2)
 
     def _features(self, model: CountedNetwork, photos: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ FLOORS = (
     {"engine"},
     {"protocols", "experiment"},
     {"doctor", "protect", "recognisers"},
-    {"cli"},
+    {"cli", "python"},
     {"api"},
 )
 """The rooms of ``bench`` from the ground up; a room imports from itself and from the floors below."""
@@ -68,6 +68,7 @@ FURTHER = {
     "bench/protect/run.py": {"datasets.encoding", "datasets.metadata", "datasets.paste", "datasets.photos"},
     "bench/protect/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
     "bench/protect/sheet.py": {"datasets.paste"},
+    "bench/python/pictures.py": {"datasets.photos"},
     "bench/protect/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
 }
 

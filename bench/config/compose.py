@@ -25,11 +25,14 @@ CONFIG_MODULE = "cloakbench.conf"
 
 @contextmanager
 def hydra_ready() -> Iterator[None]:
-    """Hydra's compose API on this project's groups."""
+    """Hydra's compose API on this project's groups; a program that uses Hydra itself finds its own again afterwards."""
+    others = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = others
 
 
 def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

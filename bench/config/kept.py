@@ -8,14 +8,24 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.given_object import GivenObject
 from cloakbench.bench.core.redaction import without_secret_settings
 
 
 def kept_settings(config: DictConfig) -> dict[str, Any]:
     """The resolved config as plain values, without secrets (:mod:`cloakbench.bench.core.redaction`)."""
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = _in_words(OmegaConf.to_container(config, resolve=True))
     assert isinstance(plain, dict)
     return without_secret_settings(plain)
+
+
+def _in_words(value: Any) -> Any:
+    """Plain values, with a line of text for each object that Python code handed over."""
+    if isinstance(value, dict):
+        return {key: _in_words(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_words(item) for item in value]
+    return str(value) if isinstance(value, GivenObject) else value
 
 
 def as_yaml(settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cloakbench.bench.config.given_object import GivenObject
 from cloakbench.bench.core.code_digests import code_digest, module_of, portable_target
 from cloakbench.bench.core.hashing import file_digest
 from cloakbench.models.base import InputSpec
@@ -36,7 +37,7 @@ def node_settings(value: Any, without: Collection[str] = ()) -> Any:
         return plain
     if isinstance(value, list | tuple):
         return [node_settings(item, without) for item in value]
-    return value
+    return value.digest if isinstance(value, GivenObject) else value
 
 
 def node_code(*values: Any, base: Collection[str] = (), without: Collection[str] = ()) -> str:

@@ -77,14 +77,19 @@ def single_choices(config: DictConfig) -> None:
     Ensembles and limits of the experiment name surrogates of its list; with another surrogate they no longer apply.
     """
     if config.surrogate is not None:
-        config.ensembles = {}
-        config.single_surrogates = True
-        for limit in (config.plan.limits or {}).values():
-            limit.pop("surrogates", None)
+        forget_surrogates(config)
     for one, many in (("surrogate", "surrogates"), ("target", "targets")):
         if config[one] is not None:
             config[many] = {config[one].name: config[one]}
             config[one] = None
+
+
+def forget_surrogates(config: DictConfig) -> None:
+    """Take out what names the surrogates of a preset, in place, because others take their place."""
+    config.ensembles = {}
+    config.single_surrogates = True
+    for limit in (config.plan.limits or {}).values():
+        limit.pop("surrogates", None)
 
 
 def build_dataset(config: DictConfig) -> Dataset:

@@ -159,19 +159,33 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Everything that is logged, details of failures included, goes to a file too."""
+    """Everything that is logged, details of failures included, goes to a file too, and elsewhere what did before."""
     handler = _RunLog(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(LogFileFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     project = logging.getLogger("cloakbench")
-    level = project.level
-    project.addHandler(handler)
+    level, propagates = project.level, project.propagate
+    upwards = _Upwards(project.getEffectiveLevel())
+    more = [handler, upwards] if propagates else [handler]
+    for one in more:
+        project.addHandler(one)
     project.setLevel(logging.DEBUG)
+    project.propagate = False
     try:
         yield
     finally:
-        project.removeHandler(handler)
+        for one in more:
+            project.removeHandler(one)
         project.setLevel(level)
+        project.propagate = propagates
         handler.close()
+
+
+class _Upwards(logging.Handler):
+    """What would have reached the handlers of the program around us without the run's own log."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        logging.getLogger().callHandlers(record)
+        return True
 
 
 class _RunLog(logging.FileHandler):

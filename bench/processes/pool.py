@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -180,9 +182,21 @@ def _hand_out(connection: Connection, process: Any, queue: deque[Job], busy: dic
         raise _died(process, starting=False) from gone
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """While a process starts. It would run the caller's script again to have its ``__main__``, from which no job takes
+    anything; a script that calls us without a guard would then start processes in every process."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _start(process: Any) -> None:
     try:
-        with _known_start_method("forkserver"):
+        with _known_start_method("forkserver"), _without_main():
             process.start()
     except (OSError, EOFError) as problem:
         trouble = machine_trouble(problem) or reason_of(problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -159,7 +160,7 @@ class Example:
     """Label (method and budget) to protected photo."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """Everything a report needs, read from the store.
 
@@ -189,6 +190,8 @@ class Results:
         rankings: methods best first with tie groups, `RANKING_COLUMNS`.
         pairs: paired comparisons within rankings, `PAIR_COLUMNS`.
         identical: methods that do what another one does, `IDENTICAL_COLUMNS`.
+        problems: a line for each distinct failure of the run that just gave them; not kept.
+        folder: where that run wrote its report, or None.
     """
 
     name: str
@@ -208,3 +211,29 @@ class Results:
     rankings: pd.DataFrame = field(default_factory=lambda: _empty(RANKING_COLUMNS))
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))
     identical: pd.DataFrame = field(default_factory=lambda: _empty(IDENTICAL_COLUMNS))
+    problems: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def report(self, folder: str | Path) -> Path:
+        """Write report, tables (CSV, LaTeX) and figures into a folder, and return the path of ``report.md``.
+
+        Raises:
+            StoreError: the folder cannot be written; one line saying why.
+        """
+        from cloakbench.bench.report.writer import write_report
+
+        this: Any = self
+        return write_report(this, Path(folder)).report
+
+    def __repr__(self) -> str:
+        problems = f", {len(self.problems)} problems (see .problems)" if self.problems else ""
+        columns = ("method", "judge", "protocol")
+        methods, judges, protocols = (self._labels(column) for column in columns)
+        return (
+            f"Results of {self.name} on {self.dataset}: {len(self.measurements)} measurements{problems}\n"
+            f"  methods: {methods}\n  judges: {judges}\n  protocols: {protocols}"
+        )
+
+    def _labels(self, column: str) -> str:
+        """The labels in a column of the measurements that are not empty, in order of appearance."""
+        return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)

@@ -1,0 +1,47 @@
+"""Fixtures of the Python interface: the tiny experiment, run once from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cloakbench
+from cloakbench.bench.cli.main import main
+
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+
+Evaluate = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def command_line(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Path:
+    """Results folder in which the command line ran the tiny experiment."""
+    results = tmp_path_factory.mktemp("command_line")
+    words = [f"paths.results={results}", f"paths.cache={faces_cache}", "runtime.workers=0"]
+    assert main(["experiment=tiny", *words, "--config-dir", str(CONFIG_DIR)]) == 0
+    return results
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, faces_cache: Path) -> Evaluate:
+    """`cloakbench.evaluate` on few faces, with results in a folder of the test and the work done in this process."""
+    sizes = {
+        "dataset.identities": 3,
+        "dataset.references_per_identity": 2,
+        "dataset.probes_per_identity": 2,
+        "dataset.distractors": 10,
+        "dataset.auxiliary_identities": 2,
+        "dataset.impostor_identities": 10,
+        "statistics.resamples": 50,
+        "report.examples": 0,
+        "paths.cache": str(faces_cache),
+    }
+
+    def call(*arguments: Any, settings: dict[str, Any] | None = None, **more: Any) -> cloakbench.Results:
+        known = {"results": tmp_path / "results", "workers": 0, "config_dir": CONFIG_DIR, **more}
+        return cloakbench.evaluate(*arguments, settings={**sizes, **(settings or {})}, **known)
+
+    return call
