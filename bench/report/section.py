@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Place, Run
-from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Number, Table
 
@@ -98,10 +97,9 @@ class HeadlineRow:
     surrogate: str
     values: Mapping[Quantity, Estimate]
 
-    @property
-    def label(self) -> str:
+    def label(self, index: Measured) -> str:
         """As printed: the method, and its surrogate in brackets."""
-        return method_name(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
+        return index.title(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
 
 
 @dataclass(frozen=True)

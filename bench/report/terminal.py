@@ -27,14 +27,14 @@ def summary(results: Results) -> Group:
     if failures:
         warnings.append(plain(f"{len(failures.rows)} entries under Failures and gaps in report.md", "yellow"))
     return Group(
-        *(_headline_on_screen(results, headline) for headline in headlines(measured, asked).values()), *warnings
+        *(_headline_on_screen(measured, headline) for headline in headlines(measured, asked).values()), *warnings
     )
 
 
-def _headline_on_screen(results: Results, headline: Headline) -> Table:
+def _headline_on_screen(measured: Measured, headline: Headline) -> Table:
     """One row per method and budget, controls first; n is that of the first quantity."""
     table = Table(
-        title=plain(f"{results.name} on {results.dataset}: {headline.title}", "table.title"),
+        title=plain(f"{measured.results.name} on {measured.results.dataset}: {headline.title}", "table.title"),
         caption=plain(headline.caption, "table.caption"),
         title_justify="left",
         caption_justify="left",
@@ -47,7 +47,7 @@ def _headline_on_screen(results: Results, headline: Headline) -> Table:
     for row, following in zip_longest(headline.rows, headline.rows[1:]):
         estimates = [row.values[quantity] for quantity in headline.quantities]
         table.add_row(
-            plain(row.label),
+            plain(row.label(measured)),
             "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
             *(_estimate(quantity, row) for quantity in headline.quantities),
             str(estimates[0].n) if estimates[0].ok else GAP,

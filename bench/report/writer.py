@@ -18,7 +18,6 @@ from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
 from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
@@ -64,7 +63,7 @@ def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) ->
     ]
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
-    cost = cost_table(results)
+    cost = cost_table(measured)
     timing = write_table(cost, folder / "tables") if cost else []
     figure_files, skipped = _write_figures(sections, folder / "figures")
     report = folder / "report.md"
@@ -127,7 +126,7 @@ def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
     of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
     of_cells = zip(frame["method"], frame["note"], strict=True)
-    notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
+    notes = {f"{measured.title(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
     lines = [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 

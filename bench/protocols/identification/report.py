@@ -10,10 +10,10 @@ from cloakbench.bench.protocols.identification.figures import (
     SSIM,
     budget_curves,
     psr_against_ssim,
-    psr_bars,
-    robustness_curves,
-    transfer_heat_map,
+    psr_dots,
+    robustness_dots,
 )
+from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
 from cloakbench.bench.report.decisions.tables import paired_tables
@@ -42,10 +42,9 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (*identification_tables(measured, ranks, given_clean=False), *compared),
         (
             figure(
-                "psr_bars",
-                psr_bars,
-                "Protection and picture quality of every method at its largest budget, with 95 % intervals: "
-                "the survey's Figures 2 and 3.",
+                "psr_dots",
+                psr_dots,
+                "Protection and picture quality of every method, with 95 % intervals: the survey's Figures 2 and 3.",
             ),
             figure(
                 "psr_ssim",
@@ -69,7 +68,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (
             figure(
                 "robustness",
-                robustness_curves,
+                robustness_dots,
                 "Protection that is left after what may happen to a published photo.",
             ),
         ),

@@ -10,7 +10,7 @@ from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, 
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, ties
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.table import SAME_FAMILY, SMALL, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
@@ -66,7 +66,7 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
             letters = [ties(rankings.get(surrogate), run)] * bool(rankings)
             estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
             section = f"Surrogate: {surrogate}" if surrogate else ""
-            rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means, *letters), section))
+            rows.append(Row(measured.title(run.method), (_n(estimates), *numbers, *means, *letters), section))
     return Table(
         name=f"{spread.name}{suffix(epsilon)}",
         title=f"{spread.title}, {budget_name(epsilon)}",

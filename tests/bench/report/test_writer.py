@@ -84,7 +84,7 @@ def test_failures_are_listed(folder):
 def test_no_failures_is_said_too(small, tmp_path):
     write_report(small, tmp_path)
     assert "None: every planned cell has a value." in (tmp_path / "report.md").read_text()
-    assert "Figure budget left out: the run has fewer than two budgets." in (tmp_path / "report.md").read_text()
+    assert "Figure budget left out: the run has fewer than 3 budgets." in (tmp_path / "report.md").read_text()
 
 
 def test_methods_that_depart_from_their_name_say_so_in_the_warnings(small, tmp_path):
