@@ -16,6 +16,7 @@ from cloakbench.bench.protocols.identification.figures import (
 from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
+from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS
 from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.interval_text import with_interval
@@ -25,6 +26,10 @@ from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Q
 
 NAME = "identification"
 MEANS = "means over surrogates and targets, white-box left out of black-box"
+_EVERY_PROBE = (
+    "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
+    "clean row, or use the tables over probes recognised clean."
+)
 OPEN_SET = "Open-set"
 """The survey's question, as its Table II heads it."""
 
@@ -111,6 +116,8 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
         MEANS,
         tuple(rows),
         "PSR, %",
+        metric=ranks.first,
+        caveats=(_EVERY_PROBE, *RECOGNITION_CAVEATS),
     )
 
 

@@ -29,6 +29,10 @@ POOR_ATTACKER = 0.4
 LEAKAGE = "Effective for out-of-distribution data leakage"
 """The survey's question, as its Table II heads it."""
 _SSIM = "ssim"
+_CAVEATS = (
+    "An attacker who trains longer, on more photos or otherwise may learn what these did not: read each rate against "
+    "the clean row and against guessing.",
+)
 _PSR = next(metric for metric in METRICS if metric.name == PSR)
 
 
@@ -76,6 +80,9 @@ def poisoning_headline(measured: Measured) -> Headline | None:
             for row in poisoned.rows
         ),
         "PSR, %",
+        metric=PSR,
+        condition=poisoned.scenarios[0],
+        caveats=_CAVEATS,
     )
 
 
@@ -196,8 +203,8 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
         if own.ok and beside.ok and not above:
             flags.append(
                 f"{poisoned.label(row)} at {budget_name(row.run.epsilon_255)} does not poison: PSR "
-                f"{100 * own.value:.1f} % is not above {100 * beside.value:.1f} % of its control, {poisoned.label(control)}"
-                + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
+                f"{100 * own.value:.1f} % is not above {100 * beside.value:.1f} % of its control, "
+                f"{poisoned.label(control)}" + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
             )
     return flags
 
