@@ -216,5 +216,5 @@ def test_numbers_stay_numbers_and_formulas_become_text(text: str, cell: str) -> 
 def test_a_name_with_a_line_break_is_one_line_of_progress(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "cloakbench")
     with track("protecting", 1) as tracker:
-        tracker.advance(1, "a\nerror: forged.png")
+        tracker.advance("a\nerror: forged.png")
     assert caplog.messages[-1].endswith("a\\nerror: forged.png")
