@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
@@ -41,7 +40,7 @@ def main(words: Sequence[str]) -> int:
         table.add_column(title)
     for result in results:
         table.add_row(result.name, _verdict(result.passed, result.skipped), result.detail)
-    wide_console().print(table)
+    Screen().print(table)
     return 0 if all(result.passed for result in results) else 1
 
 
@@ -104,7 +103,7 @@ class _Verdict:
 
 def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
     """Every method and every embedded recogniser, each after the other whatever came out; a line each, as it ends."""
-    console = wide_console()
+    console = Screen()
     verdicts = []
     for group in groups:
         suite = {"method": _method_verdict, "model": _model_verdict}[group]

@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.table import Table
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
@@ -61,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     if unknown := [word for word in rest if word not in _TIME]:
         raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=false and --config-dir DIR")
     measured = all(_TIME[word] for word in rest)
-    console = wide_console()
+    console = Screen()
     _print_machine(console)
     _print_diagnoses(console, diagnose(config_dirs, measured=measured))
     return 0
@@ -143,20 +142,21 @@ def _print_machine(console: Screen) -> None:
 
 
 def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for title in ("experiment", "state", "photos", "disk", "time"):
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
-    table.add_column("what is missing, and how to get it", overflow="fold")
     for one in diagnoses:
-        blocking = "\n".join(str(part) for part in one.missing if part.blocking)
         state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
         photos = "?" if one.photos is None else str(one.photos)
-        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one), blocking)
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one))
     console.print(table)
+    for lack in dict.fromkeys(part for one in diagnoses for part in one.missing if part.blocking):
+        names = ", ".join(one.name for one in diagnoses if lack in one.missing)
+        console.print(f"missing for {names}: {lack}", overflow="ignore")  # an address stays whole
     for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
         names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
-        console.print(f"a gap in {where}: {gap}", style="dim")
+        console.print(f"a gap in {where}: {gap}", style="dim", overflow="ignore")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
         "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "

@@ -172,12 +172,12 @@ def combine_sweep(folder: Path, count: int) -> int:
         folder: of the sweep; its jobs have folders in it, named by their numbers.
         count: of jobs.
     """
-    from cloakbench.bench.cli.console import wide_console
+    from cloakbench.bench.core.screen import Screen
     from cloakbench.bench.report.sweeps.variants import Job, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     notes = dict(read_notes(folder, count))
-    screen = wide_console()
+    screen = Screen()
     common = set.intersection(*(set(note.overrides) for note in notes.values()))
     runs: dict[Path, Job] = {}
     for number, note in notes.items():

@@ -6,7 +6,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key
@@ -29,6 +29,8 @@ class Report:
     seconds: float = 0.0
     photos: int = 0
     failed: int = 0
+    elapsed_seconds: float = 0.0
+    """Time that the job took its worker in all."""
 
 
 class Job(ABC):
@@ -46,6 +48,16 @@ class Job(ABC):
     @abstractmethod
     def label(self) -> str:
         """What progress and logs call it."""
+
+    @property
+    def kind(self) -> Hashable:
+        """Jobs of one kind take about as long for each photo."""
+        return type(self).__name__
+
+    @property
+    def photos_due(self) -> int:
+        """How many photos it is about; 1 for work of another sort."""
+        return 1
 
     @abstractmethod
     def run(self, worker: Worker) -> Report | Busy:
@@ -82,6 +94,14 @@ class CleanJob(Job):
     def label(self) -> str:
         return f"clean {self.photos.publication} by {self.question.judge.name}"
 
+    @property
+    def kind(self) -> Hashable:
+        return ("clean", self.question.judge.name)
+
+    @property
+    def photos_due(self) -> int:
+        return len(self.photos.rows)
+
     def run(self, worker: Worker) -> Report:
         answer(worker, self.question, self.photos)
         return Report(0.0, len(self.photos.rows), 0)
@@ -101,6 +121,16 @@ class ProtectJob(Job):
     @property
     def label(self) -> str:
         return self.planned.unit.cell.label
+
+    @property
+    def kind(self) -> Hashable:
+        """A budget more or less is no more work."""
+        cell = self.planned.unit.cell
+        return ("protect", cell.method, cell.surrogate)
+
+    @property
+    def photos_due(self) -> int:
+        return len(self.planned.unit.chunk.probes)
 
     def run(self, worker: Worker) -> Report | Busy:
         state = protected_state(worker, self.planned)
@@ -148,6 +178,14 @@ class CellJob(Job):
         draw = "" if condition.draw is None else f", seed {condition.draw}"
         return f"{self.question.judge.name}, {condition.label}{draw}: {self.units[0].unit.cell.label}"
 
+    @property
+    def kind(self) -> Hashable:
+        return (self.question.protocol, self.question.judge.name, self.question.condition.label)
+
+    @property
+    def photos_due(self) -> int:
+        return sum(len(planned.unit.chunk.probes) for planned in self.units)
+
     def run(self, worker: Worker) -> Report | Busy:
         states = []
         for planned in self.units:
@@ -185,10 +223,13 @@ class CellJob(Job):
 
 def do(worker: Worker, job: Job) -> Report | Busy:
     """Do a job; one with a lane waits for the others of its lane."""
+    begun = time.perf_counter()
     if not job.lane:
-        return job.run(worker)
-    with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
-        return job.run(worker) if mine else Busy.after_a_pause()
+        done = job.run(worker)
+    else:
+        with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
+            done = job.run(worker) if mine else Busy.after_a_pause()
+    return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
 
 
 def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:

@@ -72,7 +72,7 @@ def run_protect(settings: Settings) -> Outcome:
             for batch in _batches(settings, due):
                 for task, found in _work(settings, copies, given, batch):
                     rows[task.photo.name] = found
-                    tracker.advance(1, task.photo.name)
+                    tracker.advance(task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
         return finish(settings, copies, photo_folder, table, reused, own_references=given.references is not None)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
 from cloakbench.bench.report.index import Measured, Place, Run
-from cloakbench.bench.report.labels import budget_name, method_name, method_order
+from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
@@ -90,7 +90,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
         columns=tuple(columns),
         rows=tuple(
             Row(
-                method_name(where.run.method),
+                index.title(where.run.method),
                 (
                     "–" if where.run.epsilon_255 is None else budget_name(where.run.epsilon_255).removesuffix("/255"),
                     *([where.surrogate] if with_surrogate else []),
@@ -112,7 +112,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
 
 def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:
     """Condition by condition in the order of the experiment, controls first."""
-    methods = method_order(where.run.method for where in found)
+    methods = index.methods_in_order(where.run.method for where in found)
     known = list(dict.fromkeys(index.results.conditions["label"]))
     return sorted(
         found,

@@ -10,9 +10,7 @@ import pandas as pd
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.index import JointMeans, Place, Run
-from cloakbench.bench.report.labels import method_name, method_order
-from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.index import JointMeans, Measured, Place, Run
 
 NAME = "poisoning"
 """Of the protocol and of its publication."""
@@ -25,10 +23,6 @@ class Protected:
     run: Run
     surrogate: str
 
-    @property
-    def label(self) -> str:
-        return method_name(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
-
 
 class Poisoned:
     """An index over the poisoning rows of ``Results.measurements``.
@@ -39,7 +33,8 @@ class Poisoned:
         scenarios: regime and share, the headlined one first.
     """
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, measured: Measured) -> None:
+        results, self._title = measured.results, measured.title
         self._cells: dict[tuple[Any, ...], Estimate] = {}
         self._joint = JointMeans(results.means.loc[results.means["protocol"] == NAME])
         found, attackers, scenarios = set(), [], []
@@ -52,10 +47,14 @@ class Poisoned:
                 attackers.append(attacker)
                 scenarios.append(scenario)
             self._cells[line["metric"], row, attacker, scenario if attacker else ""] = estimate_of(line)
-        order = method_order(row.run.method for row in found)
+        order = measured.methods_in_order(row.run.method for row in found)
         self.rows = sorted(found, key=lambda r: (order.index(r.run.method), r.run.epsilon_255 or 0.0, r.surrogate))
         self.attackers = sorted(set(attackers))
         self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
+
+    def label(self, row: Protected) -> str:
+        """As printed: the method, and its surrogate in brackets."""
+        return self._title(row.run.method) + (f" ({row.surrogate})" if row.surrogate else "")
 
     def cell(self, metric: str, row: Protected, attacker: str, scenario: str) -> Estimate | None:
         """One cell; None where it was not planned, a gap where it was and there is no value."""

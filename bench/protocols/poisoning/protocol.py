@@ -272,17 +272,17 @@ class Poisoning(Protocol):
     def checks(self, index: Measured) -> Iterable[str]:
         from cloakbench.bench.protocols.poisoning.report import poisoning_checks
 
-        return poisoning_checks(index.results)
+        return poisoning_checks(index)
 
     def headline(self, index: Measured) -> Headline | None:
         from cloakbench.bench.protocols.poisoning.report import poisoning_headline
 
-        return poisoning_headline(index.results)
+        return poisoning_headline(index)
 
     def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
         from cloakbench.bench.protocols.poisoning.report import poisoning_evidence
 
-        return poisoning_evidence(index.results, method)
+        return poisoning_evidence(index, method)
 
 
 def _all(faces: FaceSet) -> tuple[int, ...]:

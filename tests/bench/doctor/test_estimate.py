@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.doctor.estimate import Estimator, Speed, cell_photos, disk_bytes, probe_photos
-from cloakbench.bench.doctor.passes import count_passes, expected_passes
+from cloakbench.bench.plan.passes import count_passes, expected_passes
 from cloakbench.bench.plan.plan import build_cells
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from cloakbench.bench.engine.transforms import Brightness, GaussianBlur, Jpeg
 from cloakbench.bench.plan.condition import AS_PUBLISHED
@@ -185,9 +187,16 @@ def _models() -> pd.DataFrame:
     return pd.DataFrame([model[:8] for model in MODELS if model[0] != "softmax"], columns=names)
 
 
+def title_of(key: str) -> str:
+    """Of the method's YAML."""
+    path = Path(__file__).parents[3] / "conf" / "method" / f"{key}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["title"]
+
+
 def _methods(keys: set[str]) -> pd.DataFrame:
     columns = [
         "key",
+        "title",
         "name",
         "scope",
         "goal",
@@ -200,9 +209,9 @@ def _methods(keys: set[str]) -> pd.DataFrame:
         "notes",
     ]
     goal = "evade recognition"
-    scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys)}
+    scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys, key=[*METHODS, *keys].index)}
     rows = [
-        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
+        (key, title_of(key), key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
         for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
