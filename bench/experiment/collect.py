@@ -11,9 +11,11 @@ import pandas as pd
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob, answer_key
+from cloakbench.bench.experiment.added_scores import AddedScoreJob
+from cloakbench.bench.experiment.asked import Asked
 from cloakbench.bench.experiment.costs import cost_rows
-from cloakbench.bench.experiment.described import condition_frame, protocol_frame
-from cloakbench.bench.experiment.experiment import Asked, Experiment
+from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
+from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.limits import Limit
@@ -23,7 +25,9 @@ from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Result
 from cloakbench.bench.store.errors import EntryGoneError
 
 
-def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob]) -> tuple[Results, list[str]]:
+def collect(
+    experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob | AddedScoreJob]
+) -> tuple[Results, list[str]]:
     """Results of an experiment from the store alone, and what its judges failed at, a line each.
 
     Raises:
@@ -54,6 +58,7 @@ def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob])
         },
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
+        metrics=metric_frame(experiment),
     )
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 
@@ -77,7 +82,7 @@ def read_records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> dict[str, 
     return {name: pd.concat(some, ignore_index=True).dropna(axis="columns", how="all") for name, some in frames.items()}
 
 
-def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:
+def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
     """The measurements of a score with the axes of the experiment."""
     publication, judge = asked.publication, job.judge
     rates = _name_cells(publication, _read(experiment, "measurements", job.key), job).assign(protocol=asked.label)
@@ -104,7 +109,7 @@ def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
     return rates.assign(note=notes)
 
 
-def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) -> pd.DataFrame:
+def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
     """Add the axes of the experiment to rows that know only their cell's number."""
     place = frame["cell"].to_numpy()
     cells = publication.cells
@@ -117,7 +122,7 @@ def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) ->
     )
 
 
-def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
+def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob | AddedScoreJob], name: str) -> pd.DataFrame:
     """A further frame of protocols, from every judge's clean answers."""
     frames = [
         _read(experiment, name, job.key).assign(judge=job.judge.name)
@@ -130,7 +135,11 @@ def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) ->
 def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
     """One line per judge that did not answer for photos that their method had finished."""
     probes = experiment.publications.get(PROBES)
-    labels = [one.label for one in experiment.asked if one.publication is probes and one.judges[0][0].name]
+    labels = [
+        one.label
+        for one in experiment.asked
+        if one.publication is probes and any(judge.name for judge, _ in one.judges)
+    ]
     if probes is None or not labels:
         return
     rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos

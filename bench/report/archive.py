@@ -30,8 +30,8 @@ from cloakbench.bench.store.errors import explained
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _SEAL_NAME = "about a run"
-_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions")
-_NEWER = frozenset({"protocols", "conditions"})
+_FRAMES = ("measurements", "models", "methods", "costs", "thresholds", "protocols", "conditions", "metrics")
+_NEWER = frozenset({"protocols", "conditions", "metrics"})
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
 from cloakbench.bench.report.results import Results
 
-OK = "ok"
 MISSING = "missing"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from cloakbench.bench.report.metric import Metric
+
 MEASUREMENT_COLUMNS = {
     "protocol": "who asked: a label of ``Results.protocols``",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
@@ -51,6 +53,18 @@ CONDITION_COLUMNS = {
 }
 """The columns of ``Results.conditions`` and what they hold."""
 
+METRIC_COLUMNS = {
+    "protocol": "label of the protocol",
+    "name": "as in the ``metric`` column of the measurements",
+    "title": "as a table heads it",
+    "denominator": "what it is a share of, or what its mean is taken over",
+    "kind": "rate or mean",
+    "unit": "of a mean",
+    "decimals": "printed",
+    "higher_protects": "whether more of it is better for the person protected; null where it says nothing about that",
+}
+"""The columns of ``Results.metrics`` and what they hold: a `cloakbench.bench.report.metric.Metric` each."""
+
 
 def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
@@ -90,6 +104,7 @@ class Results:
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
         conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
+        metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
     """
@@ -106,6 +121,7 @@ class Results:
     setup: Mapping[str, Any] = field(default_factory=dict)
     protocols: pd.DataFrame = field(default_factory=lambda: _empty(PROTOCOL_COLUMNS))
     conditions: pd.DataFrame = field(default_factory=lambda: _empty(CONDITION_COLUMNS))
+    metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None
 
@@ -132,3 +148,8 @@ class Results:
     def _labels(self, column: str) -> str:
         """The labels in a column of the measurements that are not empty, in order of appearance."""
         return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)
+
+    def declared(self, protocol: str) -> tuple[Metric, ...]:
+        """The metrics of a protocol in the order of tables; none of a run that was kept without them."""
+        own = self.metrics.loc[self.metrics["protocol"] == protocol].drop(columns="protocol")
+        return tuple(Metric(**line) for line in own.to_dict("records"))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from cloakbench.bench.report.index import Estimate, Measured, Place, Run
 from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Number, Table
 
 if TYPE_CHECKING:
@@ -137,11 +136,6 @@ class Reporter(Protocol):
     @property
     def title(self) -> str:
         """Heads its section."""
-        ...
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """Everything it measures, in the order of tables."""
         ...
 
     def sections(self, index: Measured) -> Iterable[Section]:

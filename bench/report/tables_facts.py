@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.core.status import OK, UNAVAILABLE
 from cloakbench.bench.report.index import Measured, records, text
 from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table
-
-UNAVAILABLE = "unavailable"
 
 
 def models_table(results: Results) -> Table | None:
@@ -101,7 +100,7 @@ def _cost_table(
     rows = []
     for line in records(results.costs):
         surrogate = text(line["surrogate"])
-        failed = line["status"] != "ok"
+        failed = line["status"] != OK
         rows.append(
             Row(
                 method_name(line["method"]),
@@ -160,7 +159,7 @@ def failures_table(measured: Measured) -> Table | None:
         cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
         rows.append(Row(method_name(run.method), cells))
     for line in records(measured.results.costs):
-        if line["status"] != "ok":
+        if line["status"] != OK:
             where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
             why = (line["status"], "", text(line.get("note")))
             rows.append(Row(method_name(line["method"]), where + why))
@@ -188,7 +187,7 @@ def failures_table(measured: Measured) -> Table | None:
 
 def _failure(line: dict[str, Any]) -> str:
     """Why a measurement belongs among the failures; empty when it does not."""
-    if line["status"] != "ok":
+    if line["status"] != OK:
         return str(line["status"])
     if pd.isna(line["value"]):
         return "no value"

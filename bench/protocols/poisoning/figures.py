@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.core import escape
-from cloakbench.bench.protocols.poisoning.index import Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.index import Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.index import Estimate, Measured
@@ -80,7 +80,7 @@ def poisoning_figure(measured: Measured) -> Drawing:
     return figure
 
 
-def _tick(row: Protected) -> str:
+def _tick(row: ProtectedRow) -> str:
     name = method_name(row.run.method).partition(" (")[0]
     return (
         name if row.run.epsilon_255 is None or row.run.method == CLEAN else f"{name} {budget_name(row.run.epsilon_255)}"

@@ -18,7 +18,7 @@ NAME = "poisoning"
 
 
 @dataclass(frozen=True)
-class Protected:
+class ProtectedRow:
     """The unit of a row: a method at a budget, and the surrogate it used or nothing."""
 
     run: Run
@@ -45,7 +45,7 @@ class Poisoned:
             if line["protocol"] != NAME:
                 continue
             epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
-            row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
+            row = ProtectedRow(Run(line["method"], epsilon), text(line["surrogate"]))
             found.add(row)
             attacker, scenario = text(line["judge"]), text(line["condition"])
             if attacker:
@@ -57,16 +57,16 @@ class Poisoned:
         self.attackers = sorted(set(attackers))
         self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
 
-    def cell(self, metric: str, row: Protected, attacker: str, scenario: str) -> Estimate | None:
+    def cell(self, metric: str, row: ProtectedRow, attacker: str, scenario: str) -> Estimate | None:
         """One cell; None where it was not planned, a gap where it was and there is no value."""
         return self._cells.get((metric, row, attacker, scenario))
 
-    def headline(self, metric: str, row: Protected) -> Estimate:
+    def headline(self, metric: str, row: ProtectedRow) -> Estimate:
         """Mean over all attackers in the first scenario; missing when one of them is."""
         cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
         return mean_estimate(cells)
 
-    def quality(self, metric: str, row: Protected) -> Estimate:
+    def quality(self, metric: str, row: ProtectedRow) -> Estimate:
         """An image metric over all published photos."""
         return self._cells.get((metric, row, "", ""), Estimate())
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
-from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.index import Estimate, Measured, Run, records, text
@@ -166,11 +166,11 @@ def _words(rate: Estimate) -> str:
     return f"{100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} %"
 
 
-def _converged(results: Results) -> dict[Protected, str]:
+def _converged(results: Results) -> dict[ProtectedRow, str]:
     if "converged" not in results.costs:
         return {}
     return {
-        Protected(
+        ProtectedRow(
             Run(line["method"], None if math.isnan(line["epsilon_255"]) else line["epsilon_255"]),
             text(line["surrogate"]),
         ): text(line["converged"])

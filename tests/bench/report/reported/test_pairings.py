@@ -14,7 +14,7 @@ import yaml
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.reported.beside import side_by_side_tables
 from cloakbench.bench.report.reported.cards import assign, read_match
-from cloakbench.bench.report.reported.lookup import Asked, ResultLookup
+from cloakbench.bench.report.reported.lookup import ResultLookup, WantedCell
 from cloakbench.bench.report.reported.paired import NOT_BLACK, NOT_WHITE, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings, read_pairings
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
@@ -202,7 +202,7 @@ def test_coverage_counts_every_printed_row(reference):
 
 def test_the_mean_leaves_the_surrogate_out_and_a_missing_cell_is_missing():
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    asked = Asked("identification", "psr_p1_top1", "fi_uap", 8.0, "source")
+    asked = WantedCell("identification", "psr_p1_top1", "fi_uap", 8.0, "source")
     assert lookup.black_box(asked).value == pytest.approx((0.5 + 0.6 + 0.7 + 0.3 + 0.8) / 5)
     assert not lookup.rate(asked).ok
 
