@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ from cloakbench.bench.core.redaction import without_secret_settings, without_sec
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob, answer_key
 from cloakbench.bench.experiment.added_scores import AddedScoreJob
-from cloakbench.bench.experiment.asked import Asked
 from cloakbench.bench.experiment.costs import cost_rows
 from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
-from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.limits import Limit
@@ -23,6 +23,7 @@ from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.store.errors import EntryGoneError
+from cloakbench.models.base import ModelCard
 
 
 def collect(
@@ -231,7 +232,7 @@ def _models(experiment: Experiment) -> pd.DataFrame:
     for key, card in experiment.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
         rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*(item.name for item in fields(ModelCard)), "roles"])
 
 
 def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:

@@ -38,6 +38,9 @@ def prepare(config: DictConfig) -> Experiment:
     built = {key: build_recogniser(model, key) for key, model in models.items()}
     planning = _planning(config, parts, models, built)
     asked = tuple(_asked(parts, planning))
+    for one in asked:
+        for role in one.protocol.clean_roles(planning):
+            planning.named_faces(role, one.protocol.name)
     publications = {one.publication.name: one.publication for one in asked}
     if PROBES in publications:
         probes = publications[PROBES]
@@ -108,8 +111,6 @@ def _asked(parts: Parts, planning: Planning) -> Iterator[Asked]:
     for key, protocol in own.items():
         publication = protocol.publication(planning, f"protocols.{key}.")
         publication = publications.setdefault(publication.name, publication)
-        for role in protocol.clean_roles(planning):
-            planning.named_faces(role, protocol.name)
         yield Asked(key, protocol, publication, _judges(protocol, planning, publication))
     for key, protocol in parts.protocols.items():
         if protocol.every_publication:
