@@ -152,4 +152,6 @@ class Results:
     def declared(self, protocol: str) -> tuple[Metric, ...]:
         """The metrics of a protocol in the order of tables; none of a run that was kept without them."""
         own = self.metrics.loc[self.metrics["protocol"] == protocol].drop(columns="protocol")
-        return tuple(Metric(**line) for line in own.to_dict("records"))
+        lines = own.to_dict("records")  # frames that were joined spell a gap in their own way
+        known = [None if pd.isna(line["higher_protects"]) else bool(line["higher_protects"]) for line in lines]
+        return tuple(Metric(**{**line, "higher_protects": one}) for line, one in zip(lines, known, strict=True))

@@ -48,6 +48,7 @@ def combine(runs: Sequence[Results]) -> Results:
         setup=_setup(runs),
         protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),
         conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
+        metrics=_first(pd.concat([run.metrics for run in runs], ignore_index=True), ["protocol", "name"]),
     )
 
 
