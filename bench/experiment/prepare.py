@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
@@ -121,9 +122,12 @@ def _asked(parts: Parts, planning: Planning) -> Iterator[Asked]:
 def _judges(
     protocol: AskedProtocol, planning: Planning, publication: Publication
 ) -> tuple[tuple[Judge, tuple[Condition, ...]], ...]:
+    judges = tuple(protocol.judges(planning))
+    if strange := [judge for judge in judges if not isinstance(judge, Judge)]:
+        raise ConfigError(f"protocol {protocol.name} asks a {type(strange[0]).__name__}: its judges() must give Judges")
     return tuple(
         (judge, tuple(protocol.conditions(judge, planning)))
-        for judge in protocol.judges(planning)
+        for judge in judges
         if protocol.asks_about(judge, publication)
     )
 

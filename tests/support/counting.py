@@ -84,3 +84,10 @@ class Counting(Protocol):
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         values = records[LEVELS.name].to_numpy(dtype=np.float64)
         return mean_measurements(records, {LEVELS.name: Values(values)}, resamples, seed)
+
+
+class Misjudged(Counting):
+    """Asks somebody who is no judge."""
+
+    def judges(self, planning: Planning) -> Sequence[Judge]:
+        return cast(Sequence[Judge], ["clerk"])

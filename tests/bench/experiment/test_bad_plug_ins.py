@@ -39,6 +39,10 @@ LOADER = "cloakbench.bench.engine.transforms.Unchanged"
             [f"+protocols.quality.image_metrics.a._target_={LOADER}"],
             f"protocols.quality.image_metrics.a: {LOADER} built a Unchanged, not an ImageMetric",
         ),
+        (
+            ["protocols.counting._target_=counting.Misjudged"],
+            "protocol counting asks a str: its judges() must",
+        ),
         ([f"+targets.a._target_={LOADER}"], f"model a: {LOADER} built a Unchanged, not a Recogniser"),
     ],
 )
