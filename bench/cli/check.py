@@ -63,7 +63,7 @@ def _check_method(config: DictConfig) -> list[CheckResult]:
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
     import torch
 
-    from cloakbench.bench.recognisers.face_checks import Faces, Judge, check_on_faces
+    from cloakbench.bench.recognisers.face_checks import CheckSettings, Faces, check_on_faces
     from cloakbench.bench.recognisers.session import compose_one_model, faces_of
     from cloakbench.datasets.base import FaceSet
     from cloakbench.models.conformance import check_recogniser, smooth_images
@@ -82,7 +82,9 @@ def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
             tuple(name for some in known for name in some.identity),
         )
         faces = Faces(joined, dataset.faces("distractor") if "distractor" in dataset.roles() else None)
-    judge = Judge(one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed)
+    judge = CheckSettings(
+        one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed
+    )
     return one.name, results + check_on_faces(one.model, faces, one.no_faces, judge)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.table import Table
 
@@ -16,8 +15,8 @@ from cloakbench.bench.config.compose import compose_config, group_options, split
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
-from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts
-from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, protocols_of
+from cloakbench.bench.experiment.parts import about_probes
 
 log = logging.getLogger(__name__)
 
@@ -97,32 +96,29 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
         seconds = _seconds(config, estimator)
         if seconds is not None:
             return replace(one, seconds=seconds)
-        if _own_photos(config) is None:
-            return replace(one, unknown="photos")
-        return replace(one, seconds=estimator.seconds_per_photo(config), per_photo=True)
+        seconds = _seconds(config, estimator, per_photo=True)
+        return replace(one, unknown="judges") if seconds is None else replace(one, seconds=seconds, per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
         return replace(one, unknown="failed")
 
 
-def _protocols(config: DictConfig) -> dict[str, Protocol]:
-    return {str(key): instantiate(value) for key, value in config.protocols.items()}
-
-
 def _own_photos(config: DictConfig) -> int | None:
     """Photos of a cell of the protocols that bring their own; None where only the photos themselves can tell."""
-    counts = [one.photos(config, f"protocols.{key}.") for key, one in _protocols(config).items()]
+    counts = [one.photos(config, f"protocols.{key}.") for key, one in protocols_of(config).items()]
     return None if None in counts else max((count for count in counts if count is not None), default=0)
 
 
 def _photos(config: DictConfig) -> int | None:
-    """Photos of a cell of the experiment; of its protocols where it has no targets."""
-    return probe_photos(config) if config.targets else _own_photos(config)
+    """Photos of a cell of the experiment; of its protocols where nobody asks about the probes."""
+    return probe_photos(config) if about_probes(protocols_of(config)) else _own_photos(config)
 
 
-def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
-    parts = [estimator.seconds(config)]
-    parts += [one.seconds(config, f"protocols.{key}.", estimator) for key, one in _protocols(config).items()]
+def _seconds(config: DictConfig, estimator: Estimator, *, per_photo: bool = False) -> float | None:
+    protocols = protocols_of(config)
+    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in protocols.items()]
+    if about_probes(protocols):
+        parts.append(estimator.seconds_per_photo(config) if per_photo else estimator.seconds(config))
     return None if None in parts else sum(part for part in parts if part is not None)
 
 

@@ -24,6 +24,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.processes.pool import available_cores
 from cloakbench.bench.processes.progress import track
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs
@@ -32,7 +33,6 @@ from cloakbench.bench.recognisers.session import OneModel, compose_one_model, fa
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.writer import frame_csv, write_text
 from cloakbench.bench.store.embeddings import embedding_inputs, stored_embeddings
-from cloakbench.datasets.base import OK
 
 KIND = "verification"
 DRAWN = "drawn"

@@ -75,8 +75,6 @@ class Estimator:
         Raises:
             ValueError: a model or method cannot be built.
         """
-        if not config.targets:
-            return 0.0
         if probe_photos(config) is None:
             return None
         return self._total(config, lambda cell: cell_photos(cell, config))

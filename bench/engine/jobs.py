@@ -14,7 +14,7 @@ from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 from cloakbench.bench.engine.protecting import protected_state
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
-from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
+from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit
@@ -36,8 +36,10 @@ class Report:
 class Job(ABC):
     """One piece of work."""
 
-    lane: str = ""
-    """Jobs of one lane are done one at a time, by whatever process; those without one, side by side."""
+    @property
+    def lane(self) -> str:
+        """Jobs of one lane are done one at a time, by whatever process; those without one, side by side."""
+        return ""
 
     @property
     @abstractmethod
@@ -87,6 +89,10 @@ class CleanJob(Job):
     photos: ChunkPhotos
 
     @property
+    def lane(self) -> str:
+        return self.question.judge.lane
+
+    @property
     def name(self) -> Hashable:
         return ("clean", self.question.judge.name, self.photos.publication, self.photos.rows)
 
@@ -109,14 +115,18 @@ class CleanJob(Job):
 
 @dataclass(frozen=True)
 class ProtectJob(Job):
-    """Protect a unit, and ask every judge who takes chunks about what was saved."""
+    """Protect a unit, and ask every judge of one lane who takes chunks about what was saved."""
 
     planned: PlannedUnit
     questions: tuple[Question, ...]
 
     @property
+    def lane(self) -> str:
+        return self.questions[0].judge.lane if self.questions else ""
+
+    @property
     def name(self) -> Hashable:
-        return self.planned.unit.key
+        return (self.planned.unit.key, self.lane) if self.lane else self.planned.unit.key
 
     @property
     def label(self) -> str:
@@ -148,7 +158,7 @@ class ProtectJob(Job):
                 if isinstance(problem, StoreError) or machine_trouble(problem):
                     raise
                 refusal = problem
-                refusal.add_note(f"target {question.judge.name}")
+                refusal.add_note(f"target {question.judge.name or question.protocol}")
         if refusal is not None:
             raise refusal
         return Report(state.about["cost"]["seconds"], count, sum(status != OK for status in photos.status))
@@ -166,6 +176,10 @@ class CellJob(Job):
     question: Question
     cell: int
     units: tuple[PlannedUnit, ...]
+
+    @property
+    def lane(self) -> str:
+        return self.question.judge.lane
 
     @property
     def name(self) -> Hashable:
@@ -189,7 +203,7 @@ class CellJob(Job):
     def run(self, worker: Worker) -> Report | Busy:
         states = []
         for planned in self.units:
-            state = unit_state(worker.store, planned.unit.key)
+            state = worker.state(planned.unit.key)
             found = state if state.is_settled else protected_state(worker, planned)
             if isinstance(found, Busy):
                 return found
@@ -240,7 +254,7 @@ def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: Wor
 def answer(worker: Worker, question: Question, photos: Photos) -> Answer:
     """What a judge says about photos, from the store or asked now."""
     protocol, judge, condition = worker.protocol(question.protocol), question.judge, question.condition
-    inputs = protocol.inputs(judge, condition, photos, worker.spec)
+    inputs = protocol.answer_inputs(judge, condition, photos, worker.spec)
     key = content_key(protocol.kind, inputs)
     stored = worker.store.read_tensors(protocol.kind, key)
     if stored is not None:

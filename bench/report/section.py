@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Place, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Number, Table
 
 if TYPE_CHECKING:
@@ -146,11 +145,6 @@ class Reporter(Protocol):
     @property
     def title(self) -> str:
         """Heads its section."""
-        ...
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """Everything it measures, in the order of tables."""
         ...
 
     @property

@@ -101,7 +101,7 @@ def _cost_table(
     rows = []
     for line in records(costs):
         surrogate = text(line["surrogate"])
-        failed = line["status"] != "ok"
+        failed = line["status"] != OK
         rows.append(
             Row(
                 measured.title(line["method"]),
@@ -190,7 +190,7 @@ def failures_table(measured: Measured) -> Table | None:
         cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
         rows.append(Row(measured.title(run.method), cells))
     for line in records(measured.results.costs):
-        if line["status"] != "ok":
+        if line["status"] != OK:
             where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
             why = (line["status"], "", text(line.get("note")))
             rows.append(Row(measured.title(line["method"]), where + why))

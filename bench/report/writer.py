@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
 from cloakbench.bench.report.estimate import text
@@ -130,7 +131,7 @@ def _setup(results: Results) -> list[str]:
 def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
     results = measured.results
-    frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
+    frame = results.measurements[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
     of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
     of_cells = zip(frame["method"], frame["note"], strict=True)
     notes = {f"{measured.title(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloakbench.bench.protocols.poisoning.index import Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.index import Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
@@ -44,7 +44,7 @@ def poisoning_figure(measured: Measured) -> Drawing:
     return dot_plot([_row(poisoned, row) for row in shown], panels)
 
 
-def _row(poisoned: Poisoned, row: Protected) -> DotRow:
+def _row(poisoned: Poisoned, row: ProtectedRow) -> DotRow:
     name = poisoned.label(row)
     if row.run.epsilon_255 is not None and row.run.method != CLEAN:
         name += f", {budget_name(row.run.epsilon_255)}"

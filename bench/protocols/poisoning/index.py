@@ -17,7 +17,7 @@ NAME = "poisoning"
 
 
 @dataclass(frozen=True)
-class Protected:
+class ProtectedRow:
     """The unit of a row: a method at a budget, and the surrogate it used or nothing."""
 
     run: Run
@@ -40,7 +40,7 @@ class Poisoned:
         found, attackers, scenarios = set(), [], []
         for line in records(results.measurements.loc[results.measurements["protocol"] == NAME]):
             epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
-            row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
+            row = ProtectedRow(Run(line["method"], epsilon), text(line["surrogate"]))
             found.add(row)
             attacker, scenario = text(line["judge"]), text(line["condition"])
             if attacker:
@@ -52,21 +52,21 @@ class Poisoned:
         self.attackers = sorted(set(attackers))
         self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
 
-    def label(self, row: Protected) -> str:
+    def label(self, row: ProtectedRow) -> str:
         """As printed: the method, and its surrogate in brackets."""
         return self._title(row.run.method) + (f" ({row.surrogate})" if row.surrogate else "")
 
-    def cell(self, metric: str, row: Protected, attacker: str, scenario: str) -> Estimate | None:
+    def cell(self, metric: str, row: ProtectedRow, attacker: str, scenario: str) -> Estimate | None:
         """One cell; None where it was not planned, a gap where it was and there is no value."""
         return self._cells.get((metric, row, attacker, scenario))
 
-    def headline(self, metric: str, row: Protected) -> Estimate:
+    def headline(self, metric: str, row: ProtectedRow) -> Estimate:
         """Mean over all attackers in the first scenario; missing when one of them is."""
         cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
         mean = mean_estimate(cells)
         return self._joint.of(mean, Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate)
 
-    def quality(self, metric: str, row: Protected) -> Estimate:
+    def quality(self, metric: str, row: ProtectedRow) -> Estimate:
         """An image metric over all published photos."""
         return self._cells.get((metric, row, "", ""), Estimate())
 

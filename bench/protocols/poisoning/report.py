@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
-from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
@@ -221,11 +221,11 @@ def _words(rate: Estimate) -> str:
     return f"{with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
 
 
-def _converged(results: Results) -> dict[Protected, str]:
+def _converged(results: Results) -> dict[ProtectedRow, str]:
     if "converged" not in results.costs:
         return {}
     return {
-        Protected(
+        ProtectedRow(
             Run(line["method"], None if math.isnan(line["epsilon_255"]) else line["epsilon_255"]),
             text(line["surrogate"]),
         ): text(line["converged"])

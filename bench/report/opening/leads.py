@@ -67,7 +67,8 @@ def leads(measured: Measured, reporters: Iterable[Reporter]) -> list[Lead]:
         headline = reporter.headline(measured)
         if headline is not None and headline.rows:
             quantity = headline.quantities[0]
-            metric = next((one for one in reporter.metrics if one.name == headline.metric), None)
+            declared = measured.results.declared(reporter.name)
+            metric = next((one for one in declared if one.name == headline.metric), None)
             found.append(Lead(reporter, headline, quantity, metric, measured.is_foreign(reporter.name)))
     return found
 
