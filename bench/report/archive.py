@@ -35,6 +35,8 @@ _NEWER = frozenset({"protocols", "conditions"})
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
+_WITH_VARIANT = {"measurements": "method", "costs": "method", "methods": "key"}
+"""Frames with columns of variants, empty in runs of older versions, and the column before them."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -86,11 +88,15 @@ def load_results(folder: Path) -> Results:
             raise _damaged(folder, name, "damaged")
         return io.BytesIO(found)
 
-    frames: dict[str, Any] = {
+    frames: dict[str, pd.DataFrame] = {
         name: pd.read_parquet(content(f"{name}.parquet")).rename(columns=_RENAMED)
         for name in _FRAMES
         if name not in _NEWER or f"{name}.parquet" in digests
     }
+    for name, before in _WITH_VARIANT.items():
+        for column in ("varied", "variant") if name == "methods" else ("variant",):
+            if column not in frames[name]:
+                frames[name].insert(list(frames[name]).index(before) + 1, column, "")
     photos: dict[str, dict[str, torch.Tensor]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
@@ -98,7 +104,8 @@ def load_results(folder: Path) -> Results:
             pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
             photos.setdefault(image_id, {})[label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
     examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
-    return Results(examples=examples, **about, **frames)
+    told: dict[str, Any] = {**about, **frames}
+    return Results(examples=examples, **told)
 
 
 def publish(results: Results, folder: Path) -> None:

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, row_name, split_row_name
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_name, method_order
 from cloakbench.bench.report.results import Results
 
 OK = "ok"
@@ -58,10 +59,20 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Run:
-    """A method at a budget, the unit of a table row. ``epsilon_255`` is None for methods without a budget."""
+    """A method at a budget, the unit of a table row; ``method`` is what the row is called, a variant its own method."""
 
     method: str
-    epsilon_255: float | None
+    budget: BudgetSize = NO_BUDGET
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Run:
+        """That of a row of the measurements, records or costs."""
+        return cls(row_name(row["method"], text(row.get("variant"))), BudgetSize.of(row["epsilon_255"]))
+
+    @property
+    def title(self) -> str:
+        """In a sentence: ``PGD (steps=2) at 8/255``."""
+        return method_name(self.method) + f" at {self.budget.title}" * bool(self.budget)
 
 
 class DuplicateMeasurementError(ValueError):
@@ -78,6 +89,7 @@ class Measured:
         results: what was indexed.
         surrogates: surrogate keys in the order of the model cards; ``("",)`` when no method uses one.
         runs: every (method, budget), controls first.
+        methods: name of a method's rows to what its class and config say of it (`Results.methods`), in order.
         metrics: names of metrics of protocols about the probes.
     """
 
@@ -93,31 +105,27 @@ class Measured:
             self._places[place] = None
             if self._protocol_of.get(place.metric) != place.protocol:
                 continue
-            key = (place.metric, row["method"], self.budget_of(row))
-            key += (text(row["surrogate"]), text(row["judge"]), row["condition"])
+            key = (place.metric, Run.of(row), text(row["surrogate"]), text(row["judge"]), row["condition"])
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
-            judges.setdefault(place.protocol, {})[key[4]] = None
-        self._titles = {line["key"]: text(line.get("title")) for line in records(results.methods)}
+            judges.setdefault(place.protocol, {})[key[3]] = None
+        lines = {row_name(line["key"], text(line.get("variant"))): line for line in records(results.methods)}
+        self.methods: Mapping[str, Mapping[str, Any]] = {row: lines[row] for row in method_order(lines)}
         self._order = list(results.models["name"]) if len(results.models) else []
         self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
-        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[3] for key in self._cells)) or ("",)
+        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[2] for key in self._cells)) or ("",)
         self.metrics: frozenset[str] = frozenset(self._protocol_of)
-        runs = {Run(key[1], key[2]) for key in self._cells}
-        methods = method_order(run.method for run in runs)
-        self.runs: tuple[Run, ...] = tuple(
-            sorted(runs, key=lambda run: (methods.index(run.method), run.epsilon_255 or 0.0))
-        )
+        self.runs: tuple[Run, ...] = tuple(ordered_runs(key[1] for key in self._cells))
         used: dict[Run, set[str]] = {}
         for key in self._cells:
-            if key[3]:
-                used.setdefault(Run(key[1], key[2]), set()).add(key[3])
+            if key[2]:
+                used.setdefault(key[1], set()).add(key[2])
         self._surrogates_of = {
             run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
-        self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
+        self._white_box = {(key[2], key[3]) for key, cell in self._cells.items() if cell.white_box}
 
     def _owners(self) -> dict[str, str]:
         """Metric to the protocol about the probes that it is of; the first of the experiment, where several have it."""
@@ -163,11 +171,6 @@ class Measured:
         """Where a row of the measurements stands."""
         return Place(str(row["protocol"]), str(row["metric"]), text(row["condition"]))
 
-    @staticmethod
-    def budget_of(row: Mapping[str, Any]) -> float | None:
-        """Budget of a row of the measurements; None for methods without one."""
-        return None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
-
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """Unique non-empty keys of networks and judges, those of the model cards first."""
         present = {key for key in keys if key}
@@ -178,19 +181,18 @@ class Measured:
         return self._judges.get(self._protocol_of.get(metric, ""), ())
 
     @property
-    def budgets(self) -> tuple[float, ...]:
+    def budgets(self) -> tuple[BudgetSize, ...]:
         """Budgets that occur, ascending; empty when no method has one."""
-        return tuple(sorted({run.epsilon_255 for run in self.runs if run.epsilon_255 is not None}))
+        return tuple(sorted({run.budget for run in self.runs if run.budget}))
 
     def title(self, method: str) -> str:
         """Printed name of a method: the one of its config, with the settings that make a variant of it."""
-        _, comma, settings = method.partition(VARIANT)
-        title = self._titles.get(method)
-        return title + comma + settings if title else method_name(method)
+        title = text(self.methods.get(method, {}).get("title"))
+        return row_name(title, split_row_name(method)[1]) if title else method_name(method)
 
-    def runs_at(self, epsilon_255: float | None) -> list[Run]:
+    def runs_at(self, budget: BudgetSize) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""
-        return [run for run in self.runs if run.epsilon_255 in (epsilon_255, None)]
+        return [run for run in self.runs if run.budget in (budget, NO_BUDGET)]
 
     def uses_surrogate(self, method: str) -> bool:
         """Whether any measurement of the method names a surrogate."""
@@ -208,18 +210,18 @@ class Measured:
     def cell(self, metric: str, run: Run, surrogate: str, target: str, transform: str = UNTRANSFORMED) -> Estimate:
         """One cell; for a method that uses no surrogate, its only row whatever ``surrogate`` is asked for."""
         source = surrogate if self.uses_surrogate(run.method) else ""
-        key = (metric, run.method, run.epsilon_255, source, target, transform)
+        key = (metric, run, source, target, transform)
         return self._cells.get(key, Estimate())
 
     def absent(self) -> dict[tuple[Run, str, str], list[str]]:
         """(run, surrogate, target) to the metrics by target that the measurements do not even mention."""
-        by_target = sorted({key[0] for key in self._cells if key[4] and key[5] == UNTRANSFORMED})
-        targets = self.in_order(key[4] for key in self._cells)
+        by_target = sorted({key[0] for key in self._cells if key[3] and key[4] == UNTRANSFORMED})
+        targets = self.in_order(key[3] for key in self._cells)
         absent: dict[tuple[Run, str, str], list[str]] = {}
         for run in self.runs:
             for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
                 for target, metric in itertools.product(targets, by_target):
-                    key = (metric, run.method, run.epsilon_255, surrogate, target, UNTRANSFORMED)
+                    key = (metric, run, surrogate, target, UNTRANSFORMED)
                     if key not in self._cells and target in self.judges(metric):
                         absent.setdefault((run, surrogate, target), []).append(metric)
         return absent
@@ -263,6 +265,13 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def text(value: Any) -> str:
     """A cell of a frame as text; nothing for None and NaN."""
     return "" if value is None or pd.isna(value) else str(value)
+
+
+def ordered_runs(runs: Iterable[Run]) -> list[Run]:
+    """Unique rows in the order of tables: method by method, budgets ascending."""
+    unique = set(runs)
+    methods = method_order(run.method for run in unique)
+    return sorted(unique, key=lambda run: (methods.index(run.method), run.budget))
 
 
 def is_control(run: Run) -> bool:

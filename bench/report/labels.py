@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from cloakbench.bench.core.axes import in_order, row_name, split_row_name
 
 CLEAN = "identity"
 RANDOM_SIGN = "random_sign"
 CONTROLS = (CLEAN, RANDOM_SIGN)
 UNTRANSFORMED = "none"
-VARIANT = ", "
-"""Between a method's key and the settings that make a variant of it: ``pgd, steps 2``."""
 
 METHODS = {
     CLEAN: "Clean photo",
@@ -48,25 +47,20 @@ METHODS = {
 """Method key to the name its paper prints, in the order of the tables: controls first, weak before strong."""
 
 
-def method_name(key: str) -> str:
-    """Printed name of a method, and of a variant of one: ``pgd, steps 2`` to ``PGD, steps 2``."""
-    method, comma, settings = key.partition(VARIANT)
-    return METHODS.get(method, method) + comma + settings
+def method_name(row: str) -> str:
+    """Printed name of a method, or of a variant of one: ``pgd (steps=2)`` to ``PGD (steps=2)``."""
+    method, variant = split_row_name(row)
+    return row_name(METHODS.get(method, method), variant)
 
 
-def method_order(keys: Iterable[str]) -> list[str]:
-    """Unique method keys: listed ones in the order of `METHODS`, then the others by name; variants by their numbers."""
+def method_order(rows: Iterable[str]) -> list[str]:
+    """Unique names of rows: methods in the order of `METHODS`, then others by name; variants by their numbers."""
     rank = {key: position for position, key in enumerate(METHODS)}
+    known = {row: split_row_name(row) for row in rows}
+    variants = in_order(variant for _, variant in known.values())
 
-    def place(key: str) -> tuple[int, str, list[tuple[float, str]], str]:
-        method, _, settings = key.partition(VARIANT)
-        numbers = re.split(r"(-?\d+(?:\.\d+)?)", settings)
-        parts = [(float(part), "") if position % 2 else (0.0, part) for position, part in enumerate(numbers)]
-        return rank.get(method, len(rank)), method, parts, key
+    def place(row: str) -> tuple[int, str, int]:
+        method, variant = known[row]
+        return rank.get(method, len(rank)), method, variants.index(variant)
 
-    return sorted(set(keys), key=place)
-
-
-def budget_name(epsilon_255: float | None) -> str:
-    """``8/255``, or ``no budget``."""
-    return "no budget" if epsilon_255 is None else f"{epsilon_255:g}/255"
+    return sorted(known, key=place)

@@ -13,6 +13,7 @@ MEASUREMENT_COLUMNS = {
     "protocol": "who asked: a label of ``Results.protocols``",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
     "method": "method key of the experiment, e.g. pgd, opom_convex_hull, identity",
+    "variant": "settings that make a variant of it, e.g. decay=0.5, steps=2; empty for the method as composed",
     "epsilon_255": "budget in grey levels; NaN for methods without one",
     "surrogate": "surrogate key; empty for methods that use none",
     "judge": "who was asked: the key of a target, or of a protocol's own judge; empty where nobody was",
@@ -76,14 +77,16 @@ class Results:
         measurements: tidy frame with `MEASUREMENT_COLUMNS`.
         models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust,
             clean_top1.
-        costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
+        costs: one row per method, variant, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
             peak_memory_mib, status, note (why a method raised), publication (empty for the probes), converged (whether
              a search met its stop error: yes, no or nothing).
             Times are the only numbers that differ between equal runs.
-        methods: one row per method: key, title (how it is printed), name, scope, goal, needs, targeted, trained,
-            person_specific, norm, paper, official_settings and deviations (of its class: what the paper set, and where
-            the class departs from that), notes (how the configuration departs from what its name promises).
+        methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
+            in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
+            goal, needs, targeted, trained, person_specific, norm, paper, official_settings and deviations (of its
+            class: what the paper set, and where the class departs from that), notes (how the configuration departs from
+            what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.index import Measured, records, text
+from cloakbench.bench.report.index import Measured, Run, records, text
 from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table
@@ -104,9 +103,9 @@ def _cost_table(
         failed = line["status"] != "ok"
         rows.append(
             Row(
-                method_name(line["method"]),
+                method_name(Run.of(line).method),
                 (
-                    _budget(line["epsilon_255"]),
+                    Run.of(line).budget.text,
                     surrogate,
                     ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     _count(line["images"]),
@@ -137,13 +136,12 @@ def failures_table(measured: Measured) -> Table | None:
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for line in records(measured.results.measurements):
-        status = _failure(line)
+        run, status, note = Run.of(line), _failure(line), text(line["note"])
         if status == UNAVAILABLE:
-            key = (status, "all", "", "", "", text(line["note"]), "")
+            key = (status, "all", "", "", "", note, "")
         elif status:
-            where = (text(line["surrogate"]), text(line["judge"]))
-            method = method_name(line["method"])
-            key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
+            where = (run.budget.text, text(line["surrogate"]), text(line["judge"]))
+            key = (status, method_name(run.method), *where, note, _count(line["n_failed"]))
         else:
             continue
         groups.setdefault((line["protocol"], *key), []).append(line)
@@ -157,13 +155,14 @@ def failures_table(measured: Measured) -> Table | None:
     for (run, surrogate, target), metrics in measured.absent().items():
         what = ", ".join(metrics) if len(metrics) <= 2 else f"{len(metrics)} metrics"
         count = str(len(metrics))
-        cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
+        cells = (run.budget.text, surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
         rows.append(Row(method_name(run.method), cells))
     for line in records(measured.results.costs):
         if line["status"] != "ok":
-            where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
+            run = Run.of(line)
+            where = (run.budget.text, text(line["surrogate"]), "", "cost", "", "1")
             why = (line["status"], "", text(line.get("note")))
-            rows.append(Row(method_name(line["method"]), where + why))
+            rows.append(Row(method_name(run.method), where + why))
     if not rows:
         return None
     return Table(
@@ -193,10 +192,6 @@ def _failure(line: dict[str, Any]) -> str:
     if pd.isna(line["value"]):
         return "no value"
     return "some photos failed" if line["n_failed"] > 0 else ""
-
-
-def _budget(epsilon_255: float | None) -> str:
-    return "–" if epsilon_255 is None or math.isnan(epsilon_255) else f"{epsilon_255:g}"
 
 
 def _count(value: float) -> str:

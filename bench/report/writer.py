@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
-from cloakbench.bench.report.index import Measured, text
+from cloakbench.bench.report.index import Measured, Run, records, text
 from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
@@ -45,39 +45,40 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) -> ReportFiles:
-    """Write everything under ``folder``, replacing an older report file by file.
-
-    Args:
-        results: what the report shows.
-        folder: where it goes.
-        opening: lines of Markdown that stand before the first table.
-    """
+def write_report(results: Results, folder: Path) -> ReportFiles:
+    """Write everything under ``folder``, replacing an older report file by file."""
     measured, asked = Measured(results), reporters(results)
-    sections = contents(measured, asked)
-    table_files = [
+    lines, table_files, figure_files = write_sections(contents(measured, asked), folder)
+    measurements = folder / "tables" / "measurements.csv"
+    write_text(measurements, measurements_csv(results.measurements))
+    cost = cost_table(results)
+    timing = write_table(cost, folder / "tables") if cost else []
+    report = folder / "report.md"
+    write_text(report, _report(measured, asked, lines))
+    return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+
+
+def write_sections(sections: Sequence[Section], folder: Path) -> tuple[list[str], list[Path], list[Path]]:
+    """Write tables and figures of sections under ``folder``.
+
+    Returns:
+        The lines of the report that hold or name them, their tables' files, and their figures' files.
+    """
+    tables = [
         path
         for section in sections
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    measurements = folder / "tables" / "measurements.csv"
-    write_text(measurements, measurements_csv(results.measurements))
-    cost = cost_table(results)
-    timing = write_table(cost, folder / "tables") if cost else []
-    figure_files, skipped = _write_figures(sections, folder / "figures")
-    report = folder / "report.md"
-    write_text(report, _report(measured, asked, sections, skipped, opening))
-    return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+    figures, skipped = _write_figures(sections, folder / "figures")
+    lines = []
+    for section in sections:
+        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
+            lines += _section(section, skipped)
+    return lines, tables, figures
 
 
-def _report(
-    measured: Measured,
-    asked: Sequence[Reporter],
-    sections: Sequence[Section],
-    skipped: dict[str, str],
-    opening: Sequence[str],
-) -> str:
+def _report(measured: Measured, asked: Sequence[Reporter], sections: Sequence[str]) -> str:
     results = measured.results
     lines = [
         f"# {markdown(results.name)}",
@@ -88,11 +89,8 @@ def _report(
         "",
         *_warnings(measured, asked),
         "",
-        *opening,
+        *sections,
     ]
-    for section in sections:
-        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
-            lines += _section(section, skipped)
     lines += ["## What the numbers do and do not mean", "", *(f"- {caveat}" for caveat in _CAVEATS), ""]
     lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
     return "\n".join(lines)
@@ -123,10 +121,10 @@ def _setup(results: Results) -> list[str]:
 def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
     results = measured.results
-    frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
-    of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
-    of_cells = zip(frame["method"], frame["note"], strict=True)
-    notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
+    frame = results.measurements.query("status == 'ok' and value == value")
+    of_methods = ((row, line["notes"]) for row, line in measured.methods.items())
+    of_cells = ((Run.of(line).method, line["note"]) for line in records(frame))
+    notes = {f"{method_name(row)}: {text(note)}" for row, note in (*of_methods, *of_cells) if text(note)}
     lines = [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
     return lines or ["None of the self-checks found anything."]
 
@@ -141,11 +139,11 @@ def links(table: Table) -> str:
     return f"[Markdown](tables/{table.name}.md), [CSV](tables/{table.name}.csv), [LaTeX](tables/{table.name}.tex)"
 
 
-def measurements_csv(measurements: pd.DataFrame, settings: Sequence[str] = ()) -> str:
-    """All rows in a fixed order, whatever order the store gave them in; ``settings`` are further columns."""
-    frame = measurements.loc[:, [*MEASUREMENT_COLUMNS, *settings]]
-    cell = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
-    return frame_csv(frame.sort_values([*cell, *settings]))
+def measurements_csv(measurements: pd.DataFrame) -> str:
+    """All rows in a fixed order, whatever order the store gave them in."""
+    frame = measurements.loc[:, list(MEASUREMENT_COLUMNS)]
+    cell = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
+    return frame_csv(frame.sort_values(cell))
 
 
 def frame_csv(frame: pd.DataFrame) -> str:

@@ -15,13 +15,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from cloakbench.bench.core import escape
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
 from cloakbench.bench.report.labels import (
     CLEAN,
     UNTRANSFORMED,
-    budget_name,
     method_name,
     method_order,
 )
@@ -120,8 +120,8 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
     Panels side by side share their rows: the methods that were run on one of their surrogates.
     """
     metric = ranks.first
-    epsilon = max(measured.budgets, default=None)
-    runs = measured.runs_at(epsilon)
+    budget = max(measured.budgets, default=NO_BUDGET)
+    runs = measured.runs_at(budget)
     if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
         return Skipped("no method with a surrogate has identification rates")
     targets = measured.judges(metric)
@@ -149,7 +149,7 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=panels, aspect=28, pad=0.01)
-    bar.set_label(f"PSR {ranks.label}, {budget_name(epsilon)}, %")
+    bar.set_label(f"PSR {ranks.label}, {budget.title}, %")
     bar.outline.set_visible(False)
     handles = [
         Patch(facecolor="white", edgecolor="0.2", hatch="/////", linewidth=0.5, label="white-box"),
@@ -169,8 +169,8 @@ def robustness_curves(measured: Measured, ranks: Ranks) -> Drawing:
         return Skipped("the run has no transforms")
     if metric not in measured.metrics:
         return Skipped("no identification rates after transforms")
-    epsilon = max(measured.budgets, default=None)
-    runs = measured.runs_at(epsilon)
+    budget = max(measured.budgets, default=NO_BUDGET)
+    runs = measured.runs_at(budget)
     styles = Styles(measured)
     per_line = min(3, len(families))
     lines = -(-len(families) // per_line)
@@ -203,21 +203,22 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         return Skipped("the run has fewer than two budgets")
     if metric not in measured.metrics:
         return Skipped("identification rates were not measured")
-    methods = method_order(run.method for run in measured.runs if run.epsilon_255 is not None)
+    methods = method_order(run.method for run in measured.runs if run.budget)
     styles = Styles(measured)
     figure = Figure(figsize=(TWO_COLUMNS, 2.7), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    step = 0.4 * min(np.diff(measured.budgets))
+    sizes = [budget.number for budget in measured.budgets]
+    step = 0.4 * min(np.diff(sizes))
     means = {"Black-box mean": measured.black_box_overall, "White-box": measured.white_box_overall}
     for panel, (title, mean) in zip(panels, means.items(), strict=True):
         for position, method in enumerate(methods):
-            rates = [mean(metric, Run(method, epsilon)) for epsilon in measured.budgets]
-            styles.line(panel, method, np.array(measured.budgets) + dodge(position, len(methods), step), rates)
-        clean = measured.black_box_overall(metric, Run(CLEAN, None))
+            rates = [mean(metric, Run(method, budget)) for budget in measured.budgets]
+            styles.line(panel, method, np.array(sizes) + dodge(position, len(methods), step), rates)
+        clean = measured.black_box_overall(metric, Run(CLEAN))
         if clean.ok:
             panel.axhline(100 * clean.value, color=CONTROL_COLOUR, linestyle=":", linewidth=0.8)
         panel.set(title=title, xlabel="Budget ε (grey levels)")
-        panel.set_xticks(measured.budgets, [f"{epsilon:g}" for epsilon in measured.budgets])
+        panel.set_xticks(sizes, [budget.text for budget in measured.budgets])
         percent_axis(panel)
     panels[0].set_ylabel(f"PSR {ranks.label}, %")
     handles = styles.method_handles(methods)

@@ -117,7 +117,7 @@ def identification_evidence(measured: Measured, ks: Sequence[int], method: str) 
     runs = [run for run in measured.runs if run.method == method and not is_control(run)]
     if not runs:
         return {}
-    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.epsilon_255 or 0))
+    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
     if not rate.ok:
         return {}
     return {OPEN_SET: f"PSR {100 * rate.value:.1f} ±{50 * (rate.high - rate.low):.1f} % (n {rate.n})"}

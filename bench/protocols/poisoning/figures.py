@@ -7,11 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.core import escape
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.protocols.poisoning.index import Poisoned, Protected, guessing
 from cloakbench.bench.protocols.poisoning.rates import PSR
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.index import Estimate, Measured
-from cloakbench.bench.report.labels import CLEAN, budget_name, method_name
+from cloakbench.bench.report.labels import CLEAN, method_name
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,
     MARKERS,
@@ -81,7 +82,6 @@ def poisoning_figure(measured: Measured) -> Drawing:
 
 
 def _tick(row: Protected) -> str:
-    name = method_name(row.run.method).partition(" (")[0]
-    return (
-        name if row.run.epsilon_255 is None or row.run.method == CLEAN else f"{name} {budget_name(row.run.epsilon_255)}"
-    )
+    method, variant = split_row_name(row.run.method)
+    name = row_name(method_name(method).partition(" (")[0], variant)
+    return f"{name} {row.run.budget.title}" if row.run.budget and method != CLEAN else name

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
-from cloakbench.bench.report.index import Estimate, Run, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.labels import method_name, method_order
+from cloakbench.bench.report.index import Estimate, Run, estimate_of, mean_estimate, ordered_runs, records, text
+from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.results import Results
 
 NAME = "poisoning"
@@ -44,16 +42,15 @@ class Poisoned:
         for line in records(results.measurements):
             if line["protocol"] != NAME:
                 continue
-            epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
-            row = Protected(Run(line["method"], epsilon), text(line["surrogate"]))
+            row = Protected(Run.of(line), text(line["surrogate"]))
             found.add(row)
             attacker, scenario = text(line["judge"]), text(line["condition"])
             if attacker:
                 attackers.append(attacker)
                 scenarios.append(scenario)
             self._cells[line["metric"], row, attacker, scenario if attacker else ""] = estimate_of(line)
-        order = method_order(row.run.method for row in found)
-        self.rows = sorted(found, key=lambda r: (order.index(r.run.method), r.run.epsilon_255 or 0.0, r.surrogate))
+        order = ordered_runs(row.run for row in found)
+        self.rows = sorted(found, key=lambda row: (order.index(row.run), row.surrogate))
         self.attackers = sorted(set(attackers))
         self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
 

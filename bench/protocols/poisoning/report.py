@@ -5,7 +5,6 @@ The first scenario of a run, its first regime without unprotected photos, is the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -14,7 +13,7 @@ from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected
 from cloakbench.bench.protocols.poisoning.rates import PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.index import Estimate, Measured, Run, records, text
-from cloakbench.bench.report.labels import CLEAN, budget_name
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
@@ -94,7 +93,7 @@ def poisoning_table(results: Results) -> Table | None:
             Row(
                 row.label,
                 (
-                    "–" if row.run.epsilon_255 is None else f"{row.run.epsilon_255:g}",
+                    row.run.budget.text,
                     *(_percent(cell) for cell in cells),
                     _percent(mean),
                     Number(100 * max(spread)) if spread else "",
@@ -147,7 +146,7 @@ def poisoning_checks(results: Results) -> list[str]:
                     "photos after training on clean ones: its other rates say little"
                 )
     flags += [
-        f"{row.label} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop error"
+        f"{row.label} at {row.run.budget.title}: the search for the noise did not reach its stop error"
         for row, converged in _converged(results).items()
         if converged == "no"
     ]
@@ -170,10 +169,7 @@ def _converged(results: Results) -> dict[Protected, str]:
     if "converged" not in results.costs:
         return {}
     return {
-        Protected(
-            Run(line["method"], None if math.isnan(line["epsilon_255"]) else line["epsilon_255"]),
-            text(line["surrogate"]),
-        ): text(line["converged"])
+        Protected(Run.of(line), text(line["surrogate"])): text(line["converged"])
         for line in records(results.costs)
         if text(line.get("publication")) == NAME
     }

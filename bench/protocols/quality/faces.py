@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloakbench.bench.core import escape
+from cloakbench.bench.core.axes import split_row_name
 from cloakbench.bench.protocols.quality.metrics import ssim
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import CLEAN, VARIANT, method_name
+from cloakbench.bench.report.labels import CLEAN, method_name
 from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.results import Example
 
@@ -83,8 +84,9 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
 def _two_lines(label: str) -> str:
     """``pgd 8/255`` to printed name, what makes a variant, and budget; remarks in brackets are left out."""
     method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
-    name, _, settings = method_name(method).partition(VARIANT)
-    return "\n".join(escape.figure(part) for part in (name.partition(" (")[0], settings, budget) if part)
+    method, variant = split_row_name(method)
+    name = method_name(method).partition(" (")[0]
+    return "\n".join(escape.figure(part) for part in (name, variant, budget) if part)
 
 
 def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:

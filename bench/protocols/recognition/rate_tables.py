@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.index import Estimate, Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.labels import method_name
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 MEAN_INTERVAL = (
@@ -31,14 +32,14 @@ class Spread:
 def by_budget(measured: Measured, spreads: Iterable[Spread]) -> list[Table]:
     """A table for each budget and spread of which anything was measured."""
     return [
-        _rate_table(measured, spread, epsilon)
+        _rate_table(measured, spread, budget)
         for spread in spreads
         if measured.metrics.intersection(spread.metrics)
-        for epsilon in measured.budgets or (None,)
+        for budget in measured.budgets or (NO_BUDGET,)
     ]
 
 
-def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Table:
+def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table:
     """One block of rows per surrogate: clean, control, methods; one group of columns per target, then the mean."""
     pairs = zip(spread.metrics, spread.labels, strict=True)
     known = [(metric, label) for metric, label in pairs if metric in measured.metrics]
@@ -52,7 +53,7 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
     ]
     rows = []
     for surrogate in measured.surrogates:
-        for run in measured.runs_at(epsilon):
+        for run in measured.runs_at(budget):
             if surrogate not in measured.surrogates_of(run):
                 continue
             numbers = [rate_number(measured, m, run, surrogate, t) for t in targets for m in metrics]
@@ -61,8 +62,8 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
             section = f"Surrogate: {surrogate}" if surrogate else ""
             rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means), section))
     return Table(
-        name=f"{spread.name}{suffix(epsilon)}",
-        title=f"{spread.title}, {budget_name(epsilon)}",
+        name=f"{spread.name}{suffix(budget)}",
+        title=f"{spread.title}, {budget.title}",
         caption=spread.caption,
         stub="Method",
         columns=tuple(columns),
@@ -109,6 +110,6 @@ def _has_shared_controls(measured: Measured) -> bool:
     return any(is_control(run) and not measured.uses_surrogate(run.method) for run in measured.runs)
 
 
-def suffix(epsilon: float | None) -> str:
+def suffix(budget: BudgetSize) -> str:
     """Of the name of a budget's table."""
-    return "" if epsilon is None else f"_eps{epsilon:g}"
+    return f"_eps{budget.text}" * bool(budget)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.index import Estimate, is_control, mean_estimate
 from cloakbench.bench.report.labels import CLEAN, method_name
 from cloakbench.bench.report.plotting import (
@@ -23,16 +24,17 @@ from cloakbench.bench.report.plotting import (
     percent_axis,
 )
 from cloakbench.bench.report.section import Quantity
+from cloakbench.bench.report.sweeps.parts import Sweep
 from cloakbench.bench.report.sweeps.tables import (
     Entry,
     Swept,
     by_all_but,
     context_name,
+    heading,
     is_seed,
     shown_quantities,
     swept_headlines,
 )
-from cloakbench.bench.report.sweeps.variants import Sweep
 
 _LINES_MOST = 9
 """As many as there are colours; more lines than that share a panel with nobody."""
@@ -48,18 +50,16 @@ def sweep_figures(sweep: Sweep) -> dict[str, tuple[Figure, str]]:
         for setting in sweep.names:
             points = [] if is_seed(setting) else _numeric(swept.entries, setting)
             if points and any(quantity.curve and quantity.is_rate for quantity in shown_quantities(points)):
-                stem = f"sweep{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
+                stem = f"variants{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
                 with paper_style():
                     figures[stem] = _curves(sweep, swept, points, setting)
     return figures
 
 
 def _numeric(entries: Sequence[Entry], setting: str) -> list[Entry]:
-    """The rows that depend on a setting, if it is a number in all of them and has several values."""
-    points = [entry for entry in entries if setting in entry.settings]
-    values = [entry.settings[setting] for entry in points if not is_control(entry.run)]
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return points if numeric and len(set(values)) > 1 else []
+    """The rows for which a setting is a number, if it has several values."""
+    points = [entry for entry in entries if is_number(entry.settings.get(setting))]
+    return points if len({entry.settings[setting] for entry in points if not is_control(entry.run)}) > 1 else []
 
 
 def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -> tuple[Figure, str]:
@@ -67,7 +67,7 @@ def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -
     seeds = [key for key in sweep.names if is_seed(key)]
     others = [key for key in sweep.names if key != setting and key not in seeds]
     lines = by_all_but([entry for entry in points if not is_control(entry.run)], [setting, *seeds])
-    split = _split(sweep, lines, others)
+    split = _split(lines, others)
     rows = list(itertools.islice(split.items(), _PANELS_MOST))
     values = sorted({entry.settings[setting] for line in lines for entry in line})
     height = 2.2 if len(rows) > 1 else 2.6
@@ -84,24 +84,24 @@ def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -
             axis.set_title(", ".join(word for word in (quantity.label, title) if word))
             percent_axis(axis)
     for axis in panels[-1]:
-        _label_axis(axis, sweep.names[setting].capitalize(), values)
+        _label_axis(axis, heading(setting), values)
     for line in panels:
         line[0].set_ylabel(swept.axis)
     handles = [Line2D([], [], color=c, marker=m, markersize=3.8, label=name) for name, (c, m) in looks.items()]
     handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
     figure.legend(handles=handles, loc="outside right center")
-    caption = f"Protection over {sweep.names[setting]}, with 95 % intervals."
+    caption = f"Protection over {setting}, with 95 % intervals."
     caption += " Mean over the seeds." * bool(seeds)
     left_out = len(split) - len(rows)
     caption += f" {left_out} more combinations of settings are in the table only." * bool(left_out)
     return figure, caption
 
 
-def _split(sweep: Sweep, lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
+def _split(lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
     """Title to named lines of each row of panels: one row, unless there are too many lines for it."""
-    several_budgets = len({line[0].run.epsilon_255 for line in lines}) > 1
+    several_budgets = len({line[0].run.budget for line in lines}) > 1
     several_methods = len({line[0].label for line in lines}) > 1
-    contexts = [context_name(sweep, line[0], others, budget=several_budgets) for line in lines]
+    contexts = [context_name(line[0], others, budget=several_budgets) for line in lines]
     if len(lines) <= _LINES_MOST:
         names = [
             ", ".join(word for word in (line[0].label if several_methods or not context else "", context) if word)

@@ -188,6 +188,8 @@ def _models() -> pd.DataFrame:
 def _methods(keys: set[str]) -> pd.DataFrame:
     columns = [
         "key",
+        "variant",
+        "varied",
         "name",
         "scope",
         "goal",
@@ -202,7 +204,7 @@ def _methods(keys: set[str]) -> pd.DataFrame:
     goal = "evade recognition"
     scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys)}
     rows = [
-        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
+        (key, "", "", key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
         for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -215,6 +217,7 @@ def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.D
         rows.append(
             {
                 "method": method,
+                "variant": "",
                 "epsilon_255": epsilon,
                 "surrogate": surrogate[0] if surrogate else "",
                 "scope": scope,
