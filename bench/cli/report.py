@@ -81,7 +81,7 @@ def _report_several(folders: Sequence[Path], runs: Path, screen: Screen) -> str:
     """
     from cloakbench.bench.report.archive import load_results
     from cloakbench.bench.report.sweeps.combine import combine
-    from cloakbench.bench.report.sweeps.variants import SweepJob, arrange
+    from cloakbench.bench.report.sweeps.parts import SweepJob, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     configs = [_config_of(folder) for folder in folders]

@@ -173,7 +173,7 @@ def combine_sweep(folder: Path, count: int) -> int:
         count: of jobs.
     """
     from cloakbench.bench.core.screen import Screen
-    from cloakbench.bench.report.sweeps.variants import SweepJob, arrange
+    from cloakbench.bench.report.sweeps.parts import SweepJob, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     notes = dict(read_notes(folder, count))

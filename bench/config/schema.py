@@ -100,6 +100,11 @@ BUDGETS = list_of(
 )
 NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
 SOME_NAMES = list_of(TEXT, "a list of at least one name such as [one,two], each once", once=True, some=True)
+SETTINGS = Kind(
+    "a mapping from settings to lists of values such as {steps: [2,5]}",
+    lambda value: isinstance(value, Mapping) and bool(value),
+)
+VALUES = list_of(None, "a list of at least one value such as [2,5], each once", once=True, some=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
 _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "metrics", "logger")
@@ -128,6 +133,9 @@ KINDS: Mapping[str, Kind] = {
     "plan.limits.*.epsilons_255": BUDGETS | NULL,
     "plan.limits.*.surrogates": MAPPING | NULL,
     "plan.limits.*.surrogates.*": SOME_NAMES,
+    "variants": MAPPING,
+    "variants.*": SETTINGS,
+    "variants.*.*": VALUES,
     "statistics": MAPPING,
     "statistics.resamples": Kind(
         "a whole number from 1 to 1000000", lambda value: is_whole(value) and 1 <= value <= 1_000_000

@@ -14,15 +14,8 @@ from cloakbench.bench.config.schema import KINDS, check_kinds
 from cloakbench.bench.core.errors import ConfigError
 
 _MAY_BE_EMPTY = (
-    "methods",
-    "surrogates",
-    "targets",
-    "transforms",
-    "controls",
-    "protocols",
-    "metrics",
-    "logger",
-    "ensembles",
+    *("methods", "surrogates", "targets", "transforms", "controls", "protocols", "metrics", "logger", "ensembles"),
+    "variants",
 )
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}

@@ -80,7 +80,7 @@ class Worker:
         self._faces: dict[str, FaceSet] = {}
         self._networks: dict[str, Recogniser] = {}
         self._protocols: dict[str, Protocol] = {}
-        self._protectors: dict[tuple[str, str, str], Protector] = {}
+        self._protectors: dict[tuple[str, str], Protector] = {}
         self._made: dict[str, Any] = {}
         self._states: dict[str, UnitState] = {}
         self._stack: tuple[str, Tensor] | None = None
@@ -105,7 +105,7 @@ class Worker:
 
     def protector(self, cell: Cell) -> Protector:
         """The method of a cell."""
-        place = (cell.where, str(cell.epsilon_255), cell.surrogate)
+        place = (cell.where, cell.label)
         if place not in self._protectors:
             self._protectors[place] = cell.protector
         return self._protectors[place]

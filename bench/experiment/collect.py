@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob, answer_key
@@ -126,7 +127,8 @@ def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob | A
     cells = publication.cells
     return frame.assign(
         method=np.array([cell.method for cell in cells], dtype=object)[place],
-        epsilon_255=np.array([cell.epsilon_255 for cell in cells])[place],
+        variant=np.array([cell.variant for cell in cells], dtype=object)[place],
+        epsilon_255=np.array([cell.budget.number for cell in cells])[place],
         surrogate=np.array([cell.surrogate for cell in cells], dtype=object)[place],
         judge=job.judge.name,
         condition=job.conditions[0].label,
@@ -156,13 +158,13 @@ def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFram
     rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos
     rates = rates.loc[rates["metric"] == rates["metric"].min()]
     planned = {
-        (cell.method, str(cell.epsilon_255), cell.surrogate): status.lost(units)
+        (cell.method, cell.variant, cell.budget, cell.surrogate): status.lost(units)
         for cell, units in zip(probes.cells, probes.units, strict=True)
     }
     lost: dict[str, int] = {}
-    columns = (rates[name] for name in ("method", "epsilon_255", "surrogate", "judge", "n_failed"))
-    for method, epsilon_255, surrogate, judge, failed in zip(*columns, strict=True):
-        by_judge = int(failed) - planned[method, str(float(epsilon_255)), surrogate]
+    columns = (rates[name] for name in ("method", "variant", "epsilon_255", "surrogate", "judge", "n_failed"))
+    for method, variant, epsilon_255, surrogate, judge, failed in zip(*columns, strict=True):
+        by_judge = int(failed) - planned[method, variant, BudgetSize.of(epsilon_255), surrogate]
         lost[judge] = max(lost.get(judge, 0), by_judge)
     for judge, count in lost.items():
         if count:
@@ -212,11 +214,13 @@ def _sizes(experiment: Experiment) -> dict[str, Any]:
 
 
 def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
-    """What the class attributes of every method say, one row a key."""
-    of_key = {cell.method: cell for cell in cells}
+    """What the class attributes of every method and variant say, one row each."""
+    of_key = {(cell.method, cell.variant): cell for cell in cells}
     rows = [
         {
             "key": key,
+            "variant": variant,
+            "varied": cell.varied,
             "title": cell.title,
             "name": protector.name,
             "scope": protector.scope,
@@ -231,7 +235,7 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "deviations": protector.deviations,
             "notes": "; ".join(protector.notes()),
         }
-        for key, cell in of_key.items()
+        for (key, variant), cell in of_key.items()
         for protector in (cell.protector,)
     ]
     return pd.DataFrame(rows)
@@ -275,12 +279,12 @@ def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
 
 
 def _shown_cells(cells: Sequence[Cell]) -> list[int]:
-    """One cell per method: the largest budget, the first surrogate."""
+    """One cell per method and variant: the largest budget, the first surrogate."""
     best: dict[str, int] = {}
     for number, cell in enumerate(cells):
-        known = best.get(cell.method)
-        if known is None or np.nan_to_num(cell.epsilon_255) > np.nan_to_num(cells[known].epsilon_255):
-            best[cell.method] = number
+        known = best.get(cell.row)
+        if known is None or cells[known].budget < cell.budget:
+            best[cell.row] = number
     return list(best.values())
 
 

@@ -164,7 +164,11 @@ class Experiment:
         """Digest of everything that decides the numbers: config, data, weights, code."""
         settings = OmegaConf.to_container(self.config, resolve=True)
         assert isinstance(settings, dict)
-        settings = {name: value for name, value in settings.items() if name not in _NOT_RESULTS}
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if name not in _NOT_RESULTS and (value or name != "variants")
+        }
         for group in ("surrogates", "targets", "surrogate", "target"):
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to

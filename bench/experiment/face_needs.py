@@ -106,8 +106,8 @@ def check_given_faces(
 
 
 def _needs(cells: Sequence[Cell]) -> dict[str, frozenset[Need]]:
-    """What each method needs, by key."""
-    return {cell.method: cell.protector.needs for cell in cells}
+    """What each method and each variant needs, by the name of its rows."""
+    return {cell.row: cell.protector.needs for cell in cells}
 
 
 def _lacking(config: DictConfig, dataset: Dataset, method: str, need: Need) -> ConfigError:

@@ -24,7 +24,8 @@ class RunLogger(Protocol):
         """Called once, before any work, with the run folder and the resolved config."""
 
     def unit(self, values: Mapping[str, Any]) -> None:
-        """Called for every finished unit of work: method, surrogate, epsilon_255, chunk, seconds, photos, failed."""
+        """Called for every finished unit of work: method, variant, epsilon_255, surrogate; chunk; seconds, photos,
+        failed."""
 
     def finish(self, measurements: pd.DataFrame) -> None:
         """Called once with the tidy frame of measurements."""

@@ -159,8 +159,8 @@ def _remarks(probes: Publication | None, faces: Mapping[str, FaceSet]) -> tuple[
         return ()
     known = {image_id for some in faces.values() for image_id in some.image_id}
     lines = []
-    for method in dict.fromkeys(cell.method for cell in probes.cells):
-        places = [place for place, cell in enumerate(probes.cells) if cell.method == method]
+    for method in dict.fromkeys(cell.row for cell in probes.cells):
+        places = [place for place, cell in enumerate(probes.cells) if cell.row == method]
         protector = probes.cells[places[0]].protector
         if isinstance(protector, ReviewsFiles):
             rows = sorted({row for place in places for one in probes.units[place] for row in one.unit.chunk.probes})

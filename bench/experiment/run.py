@@ -206,9 +206,7 @@ def _log_unit(loggers: Sequence[RunLogger], unit: Unit, report: Report) -> None:
     for logger in loggers:
         logger.unit(
             {
-                "method": unit.cell.method,
-                "epsilon_255": unit.cell.epsilon_255,
-                "surrogate": unit.cell.surrogate,
+                **unit.cell.axes,
                 "chunk": unit.chunk.number,
                 "seconds": round(report.seconds, 4),
                 "photos": report.photos,

@@ -32,9 +32,6 @@ class Limit:
 def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -> dict[str, Limit]:
     """``plan.limits`` of the methods of a publication, by method.
 
-    What a preset says of methods that were not chosen, or were taken out, does not apply; nor what it says of those of
-    another block.
-
     Args:
         config: the experiment.
         methods: the methods of the publication.
@@ -48,12 +45,7 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
         plain: Any = OmegaConf.to_container(given, resolve=True)
         if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
-        if method not in {*methods, *config.controls}:
-            elsewhere = any(method in block for block in _method_lists(config))
-            taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", place))
-            left_out = config.method is not None or taken_out or elsewhere
-            if not elsewhere and (is_given(config, f"plan.limits.{method}") or not left_out):
-                raise ConfigError(f"plan.limits names {method}, which this experiment does not have")
+        if not is_meant(config, "plan.limits", str(method), {*methods, *map(str, config.controls)}, place):
             continue
         surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
         if strangers := [key for keys in surrogates.values() for key in keys if key not in config.surrogates]:
@@ -64,6 +56,33 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
         budgets = tuple(plain.get("epsilons_255") or ())
         limits[str(method)] = Limit(plain.get("people"), plain.get("photos"), budgets, surrogates)
     return limits
+
+
+def is_meant(config: DictConfig, setting: str, method: str, methods: Collection[str], place: str = "") -> bool:
+    """Whether what a setting says of a method is meant for a publication.
+
+    What a preset says of methods that were not chosen, or were taken out, does not apply; nor what it says of those of
+    another block.
+
+    Args:
+        config: the experiment.
+        setting: a mapping from methods, such as ``plan.limits``.
+        method: one of them.
+        methods: those of the publication of which it may speak.
+        place: the block they stand in, with a dot at its end; empty for the experiment's own.
+
+    Raises:
+        ConfigError: the experiment does not have the method.
+    """
+    if method in methods:
+        return True
+    lists = _method_lists(config)
+    elsewhere = any(method in block for block in lists)
+    taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", place))
+    if elsewhere or ((config.method is not None or taken_out) and not is_given(config, f"{setting}.{method}")):
+        return False
+    known = ", ".join(sorted({*methods, *(str(key) for block in lists for key in block)}))
+    raise ConfigError(f"{setting} names {method}, which this experiment does not have; it has: {known}")
 
 
 def _method_lists(config: DictConfig) -> list[Collection[str]]:

@@ -6,7 +6,6 @@ A *cell* is a method at a budget on a surrogate; a *unit* is a cell applied to o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.config.build import build
+from cloakbench.bench.core.axes import BudgetSize, row_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.limits import Limit, read_limits
+from cloakbench.bench.plan.variants import Variant, read_grids, variants_of
 from cloakbench.methods.base import TITLE, Protector, without_title
 from cloakbench.methods.context import Need
 
@@ -32,20 +33,23 @@ class Cell:
     Attributes:
         method: key of the method in the experiment.
         config: resolved method config with the budget in place.
-        epsilon_255: the budget in grey levels, NaN for methods without one.
+        budget: how far it may go.
         surrogate: label of the surrogate or ensemble, empty for methods that use none.
         surrogates: keys of the models behind the label.
         where: place of the method on the command line, for errors.
         title: how reports print the method; decides nothing and is in no key.
+        variant, varied: `Variant.text` and `Variant.varied`; they are in no key, since the config says the same.
     """
 
     method: str
     config: Mapping[str, Any]
-    epsilon_255: float
+    budget: BudgetSize
     surrogate: str
     surrogates: tuple[str, ...]
     where: str = ""
     title: str = ""
+    variant: str = ""
+    varied: str = ""
 
     @cached_property
     def protector(self) -> Protector:
@@ -67,9 +71,14 @@ class Cell:
         return {name: value for name, value in vars(self).items() if name != "protector"}
 
     @property
+    def row(self) -> str:
+        """Method and variant, as tables name it."""
+        return row_name(self.method, self.variant)
+
+    @property
     def method_label(self) -> str:
-        """Method and budget, as figures print them: ``pgd 8/255``."""
-        return self.method + ("" if math.isnan(self.epsilon_255) else f" {self.epsilon_255:g}/255")
+        """Method and budget, as figures print them: ``pgd 8/255``, ``pgd (steps=2) 8/255``."""
+        return self.row + f" {self.budget.title}" * bool(self.budget)
 
     @property
     def label(self) -> str:
@@ -79,7 +88,12 @@ class Cell:
     @property
     def axes(self) -> dict[str, Any]:
         """Its place in a frame."""
-        return {"method": self.method, "epsilon_255": self.epsilon_255, "surrogate": self.surrogate}
+        return {
+            "method": self.method,
+            "variant": self.variant,
+            "epsilon_255": self.budget.number,
+            "surrogate": self.surrogate,
+        }
 
 
 @dataclass(frozen=True)
@@ -93,10 +107,10 @@ class Unit:
 
 
 def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
-    """Every cell of a publication: controls and methods, at each budget, on each surrogate.
+    """Every cell of a publication: controls, methods and their variants, at each budget, on each surrogate.
 
     At which budgets a method runs, `budgets_of` says. Controls run at every budget that some method runs at.
-    ``plan.limits`` keeps a costly method to some budgets and surrogates.
+    ``plan.limits`` keeps a costly method and its variants to some budgets and surrogates.
 
     Args:
         config: the experiment.
@@ -104,7 +118,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
 
     Raises:
         ConfigError: no method was asked for, a method needs a surrogate and there is none, a setting of a method is
-            wrong, a limit fits nothing, or a budget on the command line has no effect.
+            wrong, a limit or a variant fits nothing, or a budget on the command line has no effect.
     """
     block = OmegaConf.select(config, place.rstrip(".")) if place else config
     chosen = is_chosen(config, place)
@@ -117,7 +131,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
         raise ConfigError(f"{place}more_epsilons_255 names {missing[0]}, which is not among {place}methods")
 
     cells: list[Cell] = []
-    limits = read_limits(config, methods, place)
+    limits, grids = read_limits(config, methods, place), read_grids(config, methods, place)
     without, at_list = [], False
     for key, method in methods.items():
         limit = limits.get(key, Limit())
@@ -126,17 +140,24 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
             axis = axis or [method.epsilon_255]
             axis += [value for value in more[key] if value not in axis]
         where = "method" if chosen else f"{place}methods.{key}"
-        own = list(_cells_of(key, method, axis, limit.surrogates or labels, where))
-        without += [key] * math.isnan(own[0].epsilon_255)
-        at_list |= axis == list(block.get("epsilons_255") or ()) and not math.isnan(own[0].epsilon_255)
+        variants = variants_of(key, method, grids.get(key, {}), where)
+        own = list(_cells_of(key, variants, _title(key, method), axis, limit.surrogates or labels))
+        without += [] if own[0].budget else [key]
+        at_list |= axis == list(block.get("epsilons_255") or ()) and bool(own[0].budget)
         cells += own
     refuse_idle_budgets(config, without, place, at_list=at_list, chosen=chosen)
-    budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
+    budgets = sorted({cell.budget.number for cell in cells if cell.budget})
     controls = [
         cell
         for key, method in config.controls.items()
         if key not in methods
-        for cell in _cells_of(str(key), method, budgets or None, labels, f"controls.{key}")
+        for cell in _cells_of(
+            str(key),
+            variants_of(str(key), method, {}, f"controls.{key}"),
+            _title(str(key), method),
+            budgets or None,
+            labels,
+        )
     ]
     return controls + cells
 
@@ -175,16 +196,22 @@ def _labels_of(config: DictConfig, block: DictConfig, place: str) -> dict[str, t
     return {key: labels[key] for key in wanted}
 
 
+def _title(key: str, method: DictConfig) -> str:
+    return str(method.get(TITLE) or key)
+
+
 def _cells_of(
-    key: str, method: DictConfig, axis: Sequence[float] | None, labels: Mapping[str, tuple[str, ...]], where: str
+    key: str,
+    variants: Sequence[Variant],
+    title: str,
+    axis: Sequence[float] | None,
+    labels: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Cell]:
     """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
-    plain: dict[str, Any] = OmegaConf.to_container(method, resolve=True)  # type: ignore[assignment]
-    title = str(plain.pop(TITLE, None) or key)
-    has_budget = plain.get("epsilon_255") is not None  # null: a method that runs without one
-    for epsilon_255 in axis if axis and has_budget else [plain["epsilon_255"] if has_budget else math.nan]:
-        at_budget = plain | ({"epsilon_255": epsilon_255} if has_budget else {})
-        first = Cell(key, at_budget, float(epsilon_255), NO_SURROGATE, (), where, title)
+    for variant, epsilon_255 in ((one, size) for one in variants for size in _sizes(one, axis)):
+        at_budget = {**variant.config, **({"epsilon_255": epsilon_255} if epsilon_255 is not None else {})}
+        told = (variant.where, title, variant.text, variant.varied)
+        first = Cell(key, at_budget, BudgetSize.of(epsilon_255), NO_SURROGATE, (), *told)
         if Need.SURROGATES not in first.protector.needs:
             yield first
             continue
@@ -192,6 +219,12 @@ def _cells_of(
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
             yield first.on(label, keys)
+
+
+def _sizes(variant: Variant, axis: Sequence[float] | None) -> Sequence[float | None]:
+    """Budgets of a method; None for one that runs without, whatever the others run at."""
+    own = variant.config.get("epsilon_255")
+    return [own] if own is None or not axis else axis
 
 
 def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:

@@ -38,6 +38,8 @@ _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
 _FRAMES = ("measurements", "models", "methods", "costs", "thresholds", *_NEWER)
 _RECORDS = "records_"
+_WITH_VARIANT = {"measurements": "method", "costs": "method", "methods": "key"}
+"""Frames with columns of variants, empty in runs of older versions, and the column before them."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -90,11 +92,15 @@ def load_results(folder: Path) -> Results:
             raise _damaged(folder, name, "damaged")
         return io.BytesIO(found)
 
-    frames: dict[str, Any] = {
+    frames: dict[str, pd.DataFrame] = {
         name: pd.read_parquet(content(f"{name}.parquet")).rename(columns=_RENAMED)
         for name in _FRAMES
         if name not in _NEWER or f"{name}.parquet" in digests
     }
+    for name, before in _WITH_VARIANT.items():
+        for column in ("varied", "variant") if name == "methods" else ("variant",):
+            if column not in frames[name]:
+                frames[name].insert(list(frames[name]).index(before) + 1, column, "")
     photos: dict[str, dict[str, torch.Tensor]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
@@ -105,7 +111,8 @@ def load_results(folder: Path) -> Results:
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
     records = Records(here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED))
-    results = Results(examples=examples, records=records, **about, **frames)
+    told: dict[str, Any] = {**about, **frames}
+    results = Results(examples=examples, records=records, **told)
     return results if "means.parquet" in digests or not records else _decided(results)
 
 

@@ -9,6 +9,8 @@ from cloakbench.bench.report.reported.lookup import ResultLookup
 from cloakbench.bench.report.reported.tables import reported_tables
 from cloakbench.bench.report.reporters import also_measured
 from cloakbench.bench.report.section import Reporter, Section
+from cloakbench.bench.report.sweeps.parts import Sweep
+from cloakbench.bench.report.sweeps.section import variants_section
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import failures_table, gaps_table, models_table, passes_table
 from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
@@ -35,6 +37,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             (*_known(methods_table(measured)), *survey_tables(measured, reporters)),
             linked=_known(settings_table(measured)),
         ),
+        variants_section(Sweep.of(results)),
         *of_protocols,
         Section(
             "Reported beside measured",

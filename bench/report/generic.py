@@ -11,7 +11,6 @@ import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
 from cloakbench.bench.report.index import Measured, Place, Run
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
@@ -62,7 +61,7 @@ class _Line:
 def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], lines: list[dict[str, Any]]) -> Table:
     cells: dict[tuple[_Line, str, str], Estimate] = {}
     for line in lines:
-        run = Run(line["method"], index.budget_of(line))
+        run = Run.of(line)
         where = _Line(run, text(line["surrogate"]), text(line["condition"]))
         cells[where, text(line["judge"]), line["metric"]] = estimate_of(line)
     judges = index.in_order(judge for _, judge, _ in cells)
@@ -91,7 +90,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
             Row(
                 index.title(where.run.method),
                 (
-                    "–" if where.run.epsilon_255 is None else budget_name(where.run.epsilon_255).removesuffix("/255"),
+                    where.run.budget.text,
                     *([where.surrogate] if with_surrogate else []),
                     _n([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
                     *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
@@ -111,15 +110,14 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
 
 def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:
     """Condition by condition in the order of the experiment, controls first."""
-    methods = index.methods_in_order(where.run.method for where in found)
+    runs = index.ordered(where.run for where in found)
     known = list(dict.fromkeys(index.results.conditions["label"]))
     return sorted(
         found,
         key=lambda where: (
             known.index(where.condition) if where.condition in known else len(known),
             where.condition,
-            methods.index(where.run.method),
-            where.run.epsilon_255 or 0.0,
+            runs.index(where.run),
             where.surrogate,
         ),
     )

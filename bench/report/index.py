@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, budget_name, method_order
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, method_order
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.statistics.small_samples import is_small
 
@@ -39,10 +40,21 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A method at a budget, the unit of a table row. ``epsilon_255`` is None for methods without a budget."""
+    """A method at a budget, the unit of a table row; ``method`` is what the row is called, a variant its own method."""
 
     method: str
-    epsilon_255: float | None
+    budget: BudgetSize = NO_BUDGET
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], side: str = "") -> Run:
+        """That of a row of a frame; ``side`` ends the names of its columns."""
+        name = row_name(row[f"method{side}"], text(row.get(f"variant{side}")))
+        return cls(name, BudgetSize.of(row[f"epsilon_255{side}"]))
+
+    def columns(self) -> dict[str, Any]:
+        """As a row of a frame has it."""
+        method, variant = split_row_name(self.method)
+        return {"method": method, "variant": variant, "epsilon_255": self.budget.number}
 
 
 class DuplicateMeasurementError(ValueError):
@@ -59,6 +71,7 @@ class Measured:
         results: what was indexed.
         surrogates: surrogate keys in the order of the model cards; ``("",)`` when no method uses one.
         runs: every (method, budget), controls first.
+        methods: name of a method's rows to what its class and config say of it (`Results.methods`), in order.
         metrics: names of metrics of protocols about the probes.
     """
 
@@ -74,35 +87,30 @@ class Measured:
             self._places[place] = None
             if self._protocol_of.get(place.metric) != place.protocol:
                 continue
-            key = (place.metric, row["method"], self.budget_of(row))
-            key += (text(row["surrogate"]), text(row["judge"]), row["condition"])
+            key = (place.metric, Run.of(row), text(row["surrogate"]), text(row["judge"]), row["condition"])
             if key in self._cells:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
-            judges.setdefault(place.protocol, {})[key[4]] = None
-        self._titles = {str(line["key"]): text(line.get("title")) for line in records(results.methods)}
-        for key, title in list(self._titles.items()):  # what variants are variants of, for a sweep's tables
-            self._titles.setdefault(key.partition(VARIANT)[0], title)
+            judges.setdefault(place.protocol, {})[key[3]] = None
+        lines = {row_name(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
+        self.methods: Mapping[str, Mapping[str, Any]] = {row: lines[row] for row in method_order(lines, lines)}
+        self._titles = {split_row_name(row)[0]: text(line.get("title")) for row, line in lines.items()}
         self._order = list(results.models["name"]) if len(results.models) else []
         self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
-        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[3] for key in self._cells)) or ("",)
+        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[2] for key in self._cells)) or ("",)
         self.metrics: frozenset[str] = frozenset(self._protocol_of)
-        runs = {Run(key[1], key[2]) for key in self._cells}
-        methods = self.methods_in_order(run.method for run in runs)
-        self.runs: tuple[Run, ...] = tuple(
-            sorted(runs, key=lambda run: (methods.index(run.method), run.epsilon_255 or 0.0))
-        )
+        self.runs: tuple[Run, ...] = tuple(self.ordered(key[1] for key in self._cells))
         used: dict[Run, set[str]] = {}
         for key in self._cells:
-            if key[3]:
-                used.setdefault(Run(key[1], key[2]), set()).add(key[3])
+            if key[2]:
+                used.setdefault(key[1], set()).add(key[2])
         self._surrogates_of = {
             run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
         self._joint = JointMeans(results.means)
-        self._small: dict[tuple[str, float | None, str], frozenset[Run]] = {}
-        self._white_box = {(key[3], key[4]) for key, cell in self._cells.items() if cell.white_box}
+        self._small: dict[tuple[str, BudgetSize, str], frozenset[Run]] = {}
+        self._white_box = {(key[2], key[3]) for key, cell in self._cells.items() if cell.white_box}
 
     def _owners(self) -> dict[str, str]:
         """Metric to the protocol about the probes that it is of; the first of the experiment, where several have it."""
@@ -148,11 +156,6 @@ class Measured:
         """Where a row of the measurements stands."""
         return Place(str(row["protocol"]), str(row["metric"]), text(row["condition"]))
 
-    @staticmethod
-    def budget_of(row: Mapping[str, Any]) -> float | None:
-        """Budget of a row of the measurements; None for methods without one."""
-        return None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
-
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """Unique non-empty keys of networks and judges, those of the model cards first."""
         present = {key for key in keys if key}
@@ -163,26 +166,29 @@ class Measured:
         return self._judges.get(self._protocol_of.get(metric, ""), ())
 
     @property
-    def budgets(self) -> tuple[float, ...]:
+    def budgets(self) -> tuple[BudgetSize, ...]:
         """Budgets that occur, ascending; empty when no method has one."""
-        return tuple(sorted({run.epsilon_255 for run in self.runs if run.epsilon_255 is not None}))
+        return tuple(sorted({run.budget for run in self.runs if run.budget}))
 
     def title(self, method: str) -> str:
         """Printed name of a method: the one of its config, or its key, with the settings that make a variant of it."""
-        key, comma, settings = method.partition(VARIANT)
-        return (self._titles.get(method) or self._titles.get(key) or key) + comma + settings
+        key, variant = split_row_name(method)
+        return row_name(self._titles.get(key) or key, variant)
 
     def name(self, run: Run) -> str:
-        """Printed name of a method at its budget: ``PGD at 8/255``."""
-        return self.title(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
+        """Printed name of a method at its budget: ``PGD (steps=2) at 8/255``."""
+        return self.title(run.method) + f" at {run.budget.title}" * bool(run.budget)
 
-    def methods_in_order(self, keys: Iterable[str]) -> list[str]:
-        """Unique keys of methods: controls first, then as the experiment names them."""
-        return method_order(keys, self._titles)
+    def ordered(self, runs: Iterable[Run]) -> list[Run]:
+        """Unique rows in the order of tables: controls first, then method by method as the experiment names them,
+        budgets ascending."""
+        unique = set(runs)
+        methods = method_order((run.method for run in unique), self.methods)
+        return sorted(unique, key=lambda run: (methods.index(run.method), run.budget))
 
-    def runs_at(self, epsilon_255: float | None) -> list[Run]:
+    def runs_at(self, budget: BudgetSize) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""
-        return [run for run in self.runs if run.epsilon_255 in (epsilon_255, None)]
+        return [run for run in self.runs if run.budget in (budget, NO_BUDGET)]
 
     def uses_surrogate(self, method: str) -> bool:
         """Whether any measurement of the method names a surrogate."""
@@ -200,18 +206,18 @@ class Measured:
     def cell(self, metric: str, run: Run, surrogate: str, target: str, transform: str = UNTRANSFORMED) -> Estimate:
         """One cell; for a method that uses no surrogate, its only row whatever ``surrogate`` is asked for."""
         source = surrogate if self.uses_surrogate(run.method) else ""
-        key = (metric, run.method, run.epsilon_255, source, target, transform)
+        key = (metric, run, source, target, transform)
         return self._cells.get(key, Estimate())
 
     def absent(self) -> dict[tuple[Run, str, str], list[str]]:
         """(run, surrogate, target) to the metrics by target that the measurements do not even mention."""
-        by_target = sorted({key[0] for key in self._cells if key[4] and key[5] == UNTRANSFORMED})
-        targets = self.in_order(key[4] for key in self._cells)
+        by_target = sorted({key[0] for key in self._cells if key[3] and key[4] == UNTRANSFORMED})
+        targets = self.in_order(key[3] for key in self._cells)
         absent: dict[tuple[Run, str, str], list[str]] = {}
         for run in self.runs:
             for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
                 for target, metric in itertools.product(targets, by_target):
-                    key = (metric, run.method, run.epsilon_255, surrogate, target, UNTRANSFORMED)
+                    key = (metric, run, surrogate, target, UNTRANSFORMED)
                     if key not in self._cells and target in self.judges(metric):
                         absent.setdefault((run, surrogate, target), []).append(metric)
         return absent
@@ -255,9 +261,9 @@ class Measured:
 
     def is_small(self, metric: str, run: Run, surrogate: str = ALL) -> bool:
         """Whether the mean of a run stands on too few photos or people to be ranked beside those of its budget."""
-        key = (metric, run.epsilon_255, surrogate)
+        key = (metric, run.budget, surrogate)
         if key not in self._small:
-            runs = self.runs_at(run.epsilon_255)
+            runs = self.runs_at(run.budget)
             if surrogate == ALL:
                 means = [self.black_box_overall(metric, one) for one in runs]
             else:
@@ -280,7 +286,7 @@ class JointMeans:
         self._ends = {
             (
                 Place(line["protocol"], line["metric"], line["condition"]),
-                Run(line["method"], Measured.budget_of(line)),
+                Run.of(line),
                 line["surrogate"],
                 bool(line["white_box"]),
             ): (line["low"], line["high"])

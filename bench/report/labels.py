@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from cloakbench.bench.core.axes import in_order, split_row_name
 
 CLEAN = "identity"
 RANDOM_SIGN = "random_sign"
 CONTROLS = (CLEAN, RANDOM_SIGN)
 UNTRANSFORMED = "none"
-VARIANT = ", "
-"""Between a method's key and the settings that make a variant of it: ``pgd, steps 2``."""
 
 
-def method_order(keys: Iterable[str], known: Iterable[str]) -> list[str]:
+def method_order(rows: Iterable[str], known: Iterable[str]) -> list[str]:
     """Unique method keys: controls, then the others in the order of the experiment, then by name; variants by numbers.
 
     Args:
-        keys: of methods and variants.
-        known: every key of the run, in the order of the experiment.
+        rows: of methods and variants.
+        known: every row of the run, in the order of the experiment.
     """
-    bases = (key.partition(VARIANT)[0] for key in (*CONTROLS, *known))
+    bases = (split_row_name(row)[0] for row in (*CONTROLS, *known))
     rank = {base: position for position, base in enumerate(dict.fromkeys(bases))}
+    parts = {row: split_row_name(row) for row in rows}
+    variants = in_order(variant for _, variant in parts.values())
 
-    def place(key: str) -> tuple[int, str, list[tuple[float, str]], str]:
-        method, _, settings = key.partition(VARIANT)
-        numbers = re.split(r"(-?\d+(?:\.\d+)?)", settings)
-        parts = [(float(part), "") if position % 2 else (0.0, part) for position, part in enumerate(numbers)]
-        return rank.get(method, len(rank)), method, parts, key
+    def place(row: str) -> tuple[int, str, int]:
+        method, variant = parts[row]
+        return rank.get(method, len(rank)), method, variants.index(variant)
 
-    return sorted(set(keys), key=place)
-
-
-def budget_name(epsilon_255: float | None) -> str:
-    """``8/255``, or ``no budget``."""
-    return "no budget" if epsilon_255 is None else f"{epsilon_255:g}/255"
+    return sorted(parts, key=place)

@@ -21,9 +21,10 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
 
 TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""
@@ -88,11 +89,11 @@ class Styles:
         """Colour and marker."""
         return self._looks[method]
 
-    def fill(self, epsilon_255: float | None, colour: str) -> str:
+    def fill(self, budget: BudgetSize, colour: str) -> str:
         """Filled at the largest budget, open at the smallest, paler in between."""
-        if epsilon_255 is None or len(self.budgets) < 2 or epsilon_255 == self.budgets[-1]:
+        if not budget or len(self.budgets) < 2 or budget == self.budgets[-1]:
             return colour
-        share = self.budgets.index(epsilon_255) / (len(self.budgets) - 1)
+        share = self.budgets.index(budget) / (len(self.budgets) - 1)
         red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
         return to_hex((red, green, blue))
 
@@ -106,7 +107,7 @@ class Styles:
             yerr=arms(rate, 100),
             color=colour,
             marker=marker,
-            markerfacecolor=self.fill(run.epsilon_255, colour),
+            markerfacecolor=self.fill(run.budget, colour),
             markeredgewidth=0.8,
             markersize=4.2,
             elinewidth=0.6,
@@ -116,7 +117,7 @@ class Styles:
 
     def budget_handles(self, runs: Sequence[Run]) -> list[Line2D]:
         """Legend entries of the budgets, when there is more than one."""
-        shown = sorted({run.epsilon_255 for run in runs if run.epsilon_255 is not None})
+        shown = sorted({run.budget for run in runs if run.budget})
         if len(shown) < 2:
             return []
         return [
@@ -125,11 +126,11 @@ class Styles:
                 [],
                 color="0.3",
                 marker="o",
-                markerfacecolor=self.fill(epsilon, "0.3"),
+                markerfacecolor=self.fill(budget, "0.3"),
                 linestyle="none",
-                label=budget_name(epsilon),
+                label=budget.title,
             )
-            for epsilon in shown
+            for budget in shown
         ]
 
 

@@ -16,6 +16,7 @@ MEASUREMENT_COLUMNS = {
     "protocol": "who asked: a label of ``Results.protocols``",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
     "method": "method key of the experiment, e.g. pgd, opom_convex_hull, identity",
+    "variant": "settings that make a variant of it, e.g. decay=0.5, steps=2; empty for the method as composed",
     "epsilon_255": "budget in grey levels; NaN for methods without one",
     "surrogate": "surrogate key; empty for methods that use none",
     "judge": "who was asked: the key of a target, or of a protocol's own judge; empty where nobody was",
@@ -71,6 +72,7 @@ MEAN_COLUMNS = {
     "metric": "as in the measurements",
     "condition": "under what",
     "method": "method key",
+    "variant": "as in the measurements",
     "epsilon_255": "budget in grey levels; NaN for methods without one",
     "surrogate": "in whose block of a table the mean stands; 'all' for a mean over surrogates",
     "white_box": "over judges who are the surrogate; otherwise over all others",
@@ -82,6 +84,8 @@ MEAN_COLUMNS = {
 }
 """The columns of ``Results.means`` and what they hold."""
 
+_RUN = ("method", "variant", "epsilon_255")
+
 _RANKING = {
     "protocol": "label of the protocol",
     "metric": "as in the measurements",
@@ -92,6 +96,7 @@ _RANKING = {
 
 RANKING_COLUMNS = _RANKING | {
     "method": "method key",
+    "variant": "as in the measurements",
     "epsilon_255": "its budget",
     "surrogate": "its own surrogate; empty for methods that use none",
     "rank": "from 1, best first; missing for small rows",
@@ -106,7 +111,11 @@ RANKING_COLUMNS = _RANKING | {
 """The columns of ``Results.rankings``, best first within a ranking."""
 
 PAIR_COLUMNS = _RANKING | {
-    **{f"{name}_{side}": f"of the row {side}" for side in "ab" for name in ("method", "epsilon_255", "surrogate")},
+    **{
+        f"{name}_{side}": f"of the row {side}"
+        for side in "ab"
+        for name in ("method", "variant", "epsilon_255", "surrogate")
+    },
     "neighbours": "b follows a in the ranking",
     "difference": "a minus b on the photos of both, in the unit of the metric",
     "low": "lower end of its 95 % interval over people, not corrected",
@@ -121,8 +130,8 @@ PAIR_COLUMNS = _RANKING | {
 
 IDENTICAL_COLUMNS = {
     "protocol": "label of the protocol",
-    "method": "method key",
-    "same_as": "key of the method whose every record it repeats",
+    "method": "method, or a variant of it",
+    "same_as": "the one whose every record it repeats",
     "n": "records",
 }
 """The columns of ``Results.identical``."""
@@ -185,15 +194,17 @@ class Results:
         measurements: tidy frame with `MEASUREMENT_COLUMNS`.
         models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust,
             clean_top1.
-        costs: one row per method, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
+        costs: one row per method, variant, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
             backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
             peak_memory_mib (what protecting added to the process, or of the device; NaN where it was not measured),
             status, note (why a method raised), publication (empty for the probes), converged (whether a search met its
             stop error: yes, no or nothing).
             Times are the only numbers that differ between equal runs.
-        methods: one row per method: key, title (how it is printed), name, scope, goal, needs, targeted, trained,
-            person_specific, norm, paper, official_settings and deviations (of its class: what the paper set, and where
-            the class departs from that), notes (how the configuration departs from what its name promises).
+        methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
+            in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
+            goal, needs, targeted, trained, person_specific, norm, paper, official_settings and deviations (of its
+            class: what the paper set, and where the class departs from that), notes (how the configuration departs from
+            what its name promises).
         thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
 from cloakbench.bench.report.estimate import records, text
-from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table
@@ -104,9 +103,9 @@ def _cost_table(
         failed = line["status"] != OK
         rows.append(
             Row(
-                measured.title(line["method"]),
+                measured.title(Run.of(line).method),
                 (
-                    _budget(line["epsilon_255"]),
+                    Run.of(line).budget.text,
                     surrogate,
                     ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     _count(line["images"]),
@@ -173,9 +172,9 @@ def failures_table(measured: Measured) -> Table | None:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for line in records(measured.results.measurements):
         if status := _failure(line):
-            where = (text(line["surrogate"]), text(line["judge"]))
-            method = measured.title(line["method"])
-            key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
+            run = Run.of(line)
+            where = (run.budget.text, text(line["surrogate"]), text(line["judge"]))
+            key = (status, measured.title(run.method), *where, text(line["note"]), _count(line["n_failed"]))
             groups.setdefault((line["protocol"], *key), []).append(line)
     rows = []
     for (protocol, status, method, budget, surrogate, target, note, n_failed), lines in sorted(groups.items()):
@@ -187,13 +186,14 @@ def failures_table(measured: Measured) -> Table | None:
     for (run, surrogate, target), metrics in measured.absent().items():
         what = ", ".join(metrics) if len(metrics) <= 2 else f"{len(metrics)} metrics"
         count = str(len(metrics))
-        cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
+        cells = (run.budget.text, surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
         rows.append(Row(measured.title(run.method), cells))
     for line in records(measured.results.costs):
         if line["status"] != OK:
-            where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
+            run = Run.of(line)
+            where = (run.budget.text, text(line["surrogate"]), "", "cost", "", "1")
             why = (line["status"], "", text(line.get("note")))
-            rows.append(Row(measured.title(line["method"]), where + why))
+            rows.append(Row(measured.title(run.method), where + why))
     if not rows:
         return None
     return Table(
@@ -228,10 +228,6 @@ def _failure(line: dict[str, Any]) -> str:
     if pd.isna(line["value"]):
         return "no value"
     return "some photos failed" if line["n_failed"] > 0 else ""
-
-
-def _budget(epsilon_255: float | None) -> str:
-    return "–" if epsilon_255 is None or math.isnan(epsilon_255) else f"{epsilon_255:g}"
 
 
 def _count(value: float) -> str:

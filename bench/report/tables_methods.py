@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
@@ -32,16 +32,14 @@ _NOT_MEASURED = "not measured"
 
 def methods_table(measured: Measured) -> Table | None:
     """Every method of the run and what its class says of it."""
-    lines = {line["key"]: line for line in records(measured.results.methods)}
-    if not lines:
-        return None
     rows = []
-    for key in measured.methods_in_order(lines):
-        line = lines[key]
+    for key, line in measured.methods.items():
         needs = str(line["needs"]) or "nothing"
         goal = "none: a control" if key in CONTROLS else str(line["goal"])
         facts = (goal, str(line["scope"]), needs, _yes(line["targeted"]), _yes(line["trained"]))
         rows.append(Row(measured.title(key), (*facts, str(line["paper"]))))
+    if not rows:
+        return None
     return Table(
         name="methods",
         title="Methods",
@@ -61,10 +59,9 @@ def methods_table(measured: Measured) -> Table | None:
 
 def settings_table(measured: Measured) -> Table | None:
     """What papers or official code set, and where this project departs from it: one row for methods that share both."""
-    lines = {line["key"]: line for line in records(measured.results.methods)}
     sharing: dict[tuple[str, str], list[str]] = {}
-    for key in measured.methods_in_order(lines):
-        said = (text(lines[key].get("official_settings")), text(lines[key].get("deviations")))
+    for key, line in measured.methods.items():
+        said = (text(line.get("official_settings")), text(line.get("deviations")))
         sharing.setdefault(said, []).append(measured.title(key))
     rows = [Row(", ".join(titles), said) for said, titles in sharing.items() if any(said)]
     if not rows:
@@ -85,19 +82,15 @@ def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Tab
     if not ours.keys() & set(SURVEY_ROWS.values()):
         return []
     found = {
-        str(line["key"]): {
-            column: words
-            for reporter in reporters
-            for column, words in reporter.evidence(measured, str(line["key"])).items()
-        }
-        for lines in ours.values()
-        for line in lines
+        key: {column: words for reporter in reporters for column, words in reporter.evidence(measured, key).items()}
+        for keys in ours.values()
+        for key in keys
     }
-    return [_survey_table(measured, number, found, ours) for number in (1, 2)]
+    return [_survey_table(number, measured, found, ours) for number in (1, 2)]
 
 
 def _survey_table(
-    measured: Measured, number: int, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[dict[str, Any]]]
+    number: int, measured: Measured, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[str]]
 ) -> Table:
     columns, lines = load_survey_table(number)
     rows = []
@@ -108,9 +101,9 @@ def _survey_table(
         if not variants:
             words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
             rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
-        for variant in variants:
-            cells = tuple(_evidence(column, variant, found[str(variant["key"])]) for column in columns[1:])
-            rows.append(Row(f"here: {measured.title(str(variant['key']))}", cells, printed))
+        for key in variants:
+            cells = tuple(_evidence(column, measured.methods[key], found[key]) for column in columns[1:])
+            rows.append(Row(f"here: {measured.title(key)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
         name=f"survey_table{number}",
@@ -130,23 +123,22 @@ def _survey_table(
     )
 
 
-def _evidence(column: str, variant: Mapping[str, Any], found: Mapping[str, str]) -> str:
+def _evidence(column: str, method: Mapping[str, Any], found: Mapping[str, str]) -> str:
     """Our answer to a question of the survey about one method: of its class, or of a protocol."""
     if column == "Auxiliary data requirement":
-        return _yes("auxiliary" in str(variant["needs"]).split(", ")).upper()
+        return _yes("auxiliary" in str(method["needs"]).split(", ")).upper()
     if column == "Target-identity":
-        return _yes(variant["targeted"]).upper()
+        return _yes(method["targeted"]).upper()
     if column == "Person-specific":
-        return _yes(variant["person_specific"]).upper()
+        return _yes(method["person_specific"]).upper()
     return found.get(column, _NOT_MEASURED)
 
 
-def _by_class(measured: Measured) -> dict[str, list[dict[str, Any]]]:
-    """Class name to the methods of this run that are variants of it, in printed order."""
-    lines = {line["key"]: line for line in records(measured.results.methods)}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for key in measured.methods_in_order(lines):
-        found.setdefault(str(lines[key]["name"]), []).append(lines[key])
+def _by_class(measured: Measured) -> dict[str, list[str]]:
+    """Class name to the methods of this run that are made by it, in printed order."""
+    found: dict[str, list[str]] = {}
+    for key, line in measured.methods.items():
+        found.setdefault(str(line["name"]), []).append(key)
     return found
 
 

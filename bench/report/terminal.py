@@ -10,7 +10,6 @@ from rich.table import Table
 from cloakbench.bench.core.screen import Fitted, plain
 from cloakbench.bench.report.contents import self_checks
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
@@ -51,7 +50,7 @@ def _headline_on_screen(measured: Measured, headline: Headline) -> Fitted:
             first = row.values[headline.quantities[0]]
             table.add_row(
                 plain(row.label(measured)),
-                "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
+                row.run.budget.title * bool(row.run.budget),
                 str(first.n) if first.ok else GAP,
                 *(_estimate(quantity, row) for quantity in quantities),
                 end_section=is_control(row.run) and following is not None and not is_control(following.run),

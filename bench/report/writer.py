@@ -18,8 +18,8 @@ from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
-from cloakbench.bench.report.estimate import text
-from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.opening.findings import findings
 from cloakbench.bench.report.opening.leads import Lead, leads
 from cloakbench.bench.report.opening.ranking_table import ranking_table
@@ -42,36 +42,20 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) -> ReportFiles:
-    """Write everything under ``folder``, replacing an older report file by file.
-
-    Args:
-        results: what the report shows.
-        folder: where it goes.
-        opening: lines of Markdown that stand before the first table.
-    """
+def write_report(results: Results, folder: Path) -> ReportFiles:
+    """Write everything under ``folder``, replacing an older report file by file."""
     measured, asked = Measured(results), reporters(results)
-    sections, leading = contents(measured, asked), leads(measured, asked)
+    leading = leads(measured, asked)
     ranking = ranking_table(measured, leading)
-    table_files = [
-        path
-        for table in (
-            *([ranking] if ranking else []),
-            *(table for section in sections for table in (*section.tables, *section.linked)),
-        )
-        for path in write_table(table, folder / "tables")
-    ]
+    sections, table_files, figure_files = write_sections(contents(measured, asked), folder)
+    table_files += write_table(ranking, folder / "tables") if ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
     cost = cost_table(measured)
     timing = write_table(cost, folder / "tables") if cost else []
-    figure_files, skipped = _write_figures(sections, folder / "figures")
     warnings = _warnings(measured, asked)
     ranked = ["## Ranking", "", to_markdown(ranking), links(ranking), ""] if ranking else []
-    body = [*opening, *_setup(results), "", "## Warnings", "", *(warnings or [_NOTHING_FOUND]), "", *ranked]
-    for section in sections:
-        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
-            body += _section(section, skipped)
+    body = [*_setup(results), "", "## Warnings", "", *(warnings or [_NOTHING_FOUND]), "", *ranked, *sections]
     body += _caveats(leading)
     failures = failures_table(measured)
     found = findings(measured, leading, len(failures.rows) if failures else 0, len(warnings))
@@ -80,6 +64,26 @@ def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) ->
     report = folder / "report.md"
     write_text(report, "\n".join(lines))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+
+
+def write_sections(sections: Sequence[Section], folder: Path) -> tuple[list[str], list[Path], list[Path]]:
+    """Write tables and figures of sections under ``folder``.
+
+    Returns:
+        The lines of the report that hold or name them, their tables' files, and their figures' files.
+    """
+    tables = [
+        path
+        for section in sections
+        for table in (*section.tables, *section.linked)
+        for path in write_table(table, folder / "tables")
+    ]
+    figures, skipped = _write_figures(sections, folder / "figures")
+    lines = []
+    for section in sections:
+        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
+            lines += _section(section, skipped)
+    return lines, tables, figures
 
 
 _NOTHING_FOUND = "None of the self-checks found anything."
@@ -131,10 +135,10 @@ def _setup(results: Results) -> list[str]:
 def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
     results = measured.results
-    frame = results.measurements[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
-    of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
-    of_cells = zip(frame["method"], frame["note"], strict=True)
-    notes = {f"{measured.title(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
+    frame = results.measurements.loc[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
+    of_methods = ((row, line["notes"]) for row, line in measured.methods.items())
+    of_cells = ((Run.of(line).method, line["note"]) for line in records(frame))
+    notes = {f"{measured.title(row)}: {text(note)}" for row, note in (*of_methods, *of_cells) if text(note)}
     return [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
 
 
@@ -148,11 +152,11 @@ def links(table: Table) -> str:
     return f"[Markdown](tables/{table.name}.md), [CSV](tables/{table.name}.csv), [LaTeX](tables/{table.name}.tex)"
 
 
-def measurements_csv(measurements: pd.DataFrame, settings: Sequence[str] = ()) -> str:
-    """All rows in a fixed order, whatever order the store gave them in; ``settings`` are further columns."""
-    frame = measurements.loc[:, [*MEASUREMENT_COLUMNS, *settings]]
-    cell = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
-    return frame_csv(frame.sort_values([*cell, *settings]))
+def measurements_csv(measurements: pd.DataFrame) -> str:
+    """All rows in a fixed order, whatever order the store gave them in."""
+    frame = measurements.loc[:, list(MEASUREMENT_COLUMNS)]
+    cell = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
+    return frame_csv(frame.sort_values(cell))
 
 
 def frame_csv(frame: pd.DataFrame) -> str:

@@ -15,17 +15,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.statistics.intervals import Floats
 
 
 class Cell(NamedTuple):
-    """Who was asked about whose photos; ``epsilon_255`` is None without a budget, ``surrogate`` and ``judge`` may be
-    empty."""
+    """Who was asked about whose photos; ``method`` is what a row is called, a variant its own; ``surrogate`` and
+    ``judge`` may be empty."""
 
     method: str
-    epsilon_255: float | None
+    budget: BudgetSize
     surrogate: str
     judge: str
+
+
+_AXES = ["method", "epsilon_255", "surrogate", "judge"]
+"""Columns of records that say which cell a record is of."""
 
 
 class EventsAndTrials(Protocol):
@@ -77,12 +82,12 @@ def photo_trials(
         numbers: events and trials of every metric, an entry per record.
         metrics: the wanted ones; those that are not in ``numbers`` are left out.
     """
-    axes = records[list(Cell._fields)].fillna({"surrogate": "", "judge": ""})
-    grouped = axes.groupby(list(Cell._fields), dropna=False, sort=False)
+    axes = records[_AXES].fillna({"surrogate": "", "judge": ""})
+    grouped = axes.groupby(_AXES, dropna=False, sort=False)
     column = grouped.ngroup().to_numpy()
     first = axes.loc[~pd.Series(column, index=axes.index).duplicated()]
     cells = {
-        Cell(str(method), None if pd.isna(epsilon) else float(epsilon), str(surrogate), str(judge)): number
+        Cell(str(method), BudgetSize.of(epsilon), str(surrogate), str(judge)): number
         for number, (method, epsilon, surrogate, judge) in enumerate(first.itertuples(index=False))
     }
     photo, names = pd.factorize(records["image_id"])

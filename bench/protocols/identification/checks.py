@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import flat_notes
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
 
 WHITE_BOX_FLOOR = 0.9
 """White-box protection below this is suspicious: the method sees the very network it is tested on."""
@@ -29,7 +30,7 @@ def rate_checks(measured: Measured, ranks: Ranks) -> list[str]:
 
 def _unchanged(measured: Measured, metric: str) -> list[str]:
     """Methods without a known distance that have the clean row's rates: they may return their input."""
-    clean = Run(CLEAN, None)
+    clean = Run(CLEAN)
     flags = []
     for run in measured.runs:
         if run.method == CLEAN or measured.quality(_DISTANCE, run).ok:
@@ -47,7 +48,7 @@ def _unchanged(measured: Measured, metric: str) -> list[str]:
 
 def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
     """Targets that miss more than a tenth of the clean photos: most often a wrong pixel scale."""
-    clean = Run(CLEAN, None)
+    clean = Run(CLEAN)
     rates = {target: measured.cell(metric, clean, measured.surrogates[0], target) for target in measured.judges(metric)}
     return [
         f"{target} misses {100 * rate.value:.1f} % of the clean photos: check its mean, std, channel order and crop"
@@ -59,7 +60,7 @@ def _poor_recognisers(measured: Measured, metric: str) -> list[str]:
 def _weak_white_box(measured: Measured, ranks: Ranks) -> list[str]:
     """At the largest budget: below it, a weak attack may miss even its own surrogate."""
     flags = []
-    for run in measured.runs_at(max(measured.budgets, default=None)):
+    for run in measured.runs_at(max(measured.budgets, default=NO_BUDGET)):
         if is_control(run):
             continue
         for surrogate in measured.surrogates:
@@ -81,7 +82,7 @@ def _control_above_clean(measured: Measured, ranks: Ranks) -> list[str]:
             continue
         for target in measured.judges(metric):
             control = measured.cell(metric, run, measured.surrogates[0], target)
-            clean = measured.cell(metric, Run(CLEAN, None), measured.surrogates[0], target)
+            clean = measured.cell(metric, Run(CLEAN), measured.surrogates[0], target)
             if control.ok and clean.ok and control.value > clean.value and control.low > clean.value:
                 flags.append(
                     f"{measured.name(run)} protects from {target}: PSR Top-{ranks.ks[0]} {100 * control.value:.1f} % "
@@ -94,13 +95,13 @@ def _saturated_columns(measured: Measured, ranks: Ranks) -> list[str]:
     """Targets on which all methods score 0 or all score 100, white-box cells apart: such a column ranks nothing."""
     flags = []
     for k, metric in ranks.pair.items():
-        for epsilon in measured.budgets:
-            runs = [run for run in measured.runs if run.epsilon_255 == epsilon and not is_control(run)]
+        for budget in measured.budgets:
+            runs = [run for run in measured.runs if run.budget == budget and not is_control(run)]
             for target in measured.judges(metric):
                 cells = [measured.cell(metric, run, s, target) for run in runs for s in measured.surrogates]
                 values = {cell.value for cell in cells if cell.ok and not cell.white_box}
                 if len(runs) > 1 and values in ({0.0}, {1.0}):
                     flags.append(
-                        f"every method at {budget_name(epsilon)} has PSR Top-{k} {100 * values.pop():.0f} % on {target}"
+                        f"every method at {budget.title} has PSR Top-{k} {100 * values.pop():.0f} % on {target}"
                     )
     return flags

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
@@ -17,7 +18,7 @@ from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED, budget_name
+from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
@@ -103,8 +104,8 @@ def psr_dots(measured: Measured, ranks: Ranks) -> Drawing:
     ]
     if all(is_control(run) for run in runs):
         return Skipped("no method has both a complete black-box mean and an SSIM")
-    budgets = list(dict.fromkeys(sorted((run.epsilon_255 for run in runs), key=lambda e: (e is None, e or 0.0))))
-    levels = [budget_name(epsilon) for epsilon in budgets] if len(budgets) > 1 else [""]
+    budgets = sorted({run.budget for run in runs}, key=lambda budget: (not budget, budget))
+    levels = [budget.title for budget in budgets] if len(budgets) > 1 else [""]
     white = [measured.white_box_overall(metric, run) for run in runs]
     asked = [(f"Black-box PSR {ranks.label}, %", 100, lambda run: measured.black_box_overall(metric, run))]
     if any(rate.ok for rate in white):
@@ -112,7 +113,7 @@ def psr_dots(measured: Measured, ranks: Ranks) -> Drawing:
     asked.append(("SSIM to the original", 1, lambda run: measured.quality(SSIM, run)))
     methods = list(dict.fromkeys(run.method for run in runs))
     of = {
-        method: [Run(method, epsilon) if Run(method, epsilon) in runs else None for epsilon in budgets]
+        method: [Run(method, budget) if Run(method, budget) in runs else None for budget in budgets]
         for method in methods
     }
     panels = [
@@ -132,7 +133,7 @@ def robustness_dots(measured: Measured, ranks: Ranks) -> Drawing:
         return Skipped("the run has no transforms")
     if metric not in measured.metrics:
         return Skipped("no identification rates after transforms")
-    runs = measured.runs_at(max(measured.budgets, default=None))
+    runs = measured.runs_at(max(measured.budgets, default=NO_BUDGET))
     rows = [_row(measured, run.method, [measured.black_box_overall(metric, run).n]) for run in runs]
     panels = [
         DotPanel(
@@ -154,13 +155,13 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         return Skipped(f"the run has fewer than {_FEWEST_BUDGETS} budgets")
     if metric not in measured.metrics:
         return Skipped("identification rates were not measured")
-    methods = list(dict.fromkeys(run.method for run in measured.runs if run.epsilon_255 is not None))
+    methods = list(dict.fromkeys(run.method for run in measured.runs if run.budget))
     lines = -(-len(methods) // _CURVES_PER_LINE)
     left, gap, above, body, below, key = 0.5, 0.12, 0.44, 0.85, 0.4, 0.28
     wide = (TWO_COLUMNS - left) / _CURVES_PER_LINE - gap
     high = key + lines * (above + body) + below
     figure = Figure(figsize=(TWO_COLUMNS, high))
-    clean = measured.black_box_overall(metric, Run(CLEAN, None))
+    clean = measured.black_box_overall(metric, Run(CLEAN))
     ends = [100 * clean.value]
     panels: list[Axes] = []
     for number, method in enumerate(methods):
@@ -168,7 +169,7 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         bottom = high - key - (line + 1) * (above + body)
         bounds = ((left + place * (wide + gap)) / TWO_COLUMNS, bottom / high, wide / TWO_COLUMNS, body / high)
         panel = figure.add_axes(bounds)
-        runs = [Run(method, epsilon) for epsilon in budgets]
+        runs = [Run(method, budget) for budget in budgets]
         black = [measured.black_box_overall(metric, run) for run in runs]
         ends += _curve(panel, budgets, black, "-", "#0072B2")
         ends += _curve(panel, budgets, [measured.white_box_overall(metric, run) for run in runs], "--", "#D55E00")
@@ -182,7 +183,9 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         panel.set_title(words, fontsize=6.5, pad=2, linespacing=LINE_SPACING * 0.85)
         last = number + _CURVES_PER_LINE >= len(methods)
         shown = budgets if len(budgets) <= 5 else budgets[:: -(-len(budgets) // 5)]
-        panel.set_xticks(shown, [f"{epsilon:g}" for epsilon in shown] if last else [], fontsize=6.5)
+        panel.set_xticks(
+            [budget.number for budget in shown], [budget.text for budget in shown] if last else [], fontsize=6.5
+        )
         panel.tick_params(labelsize=6.5, labelleft=place == 0)
         panels.append(panel)
     for panel in panels:
@@ -196,12 +199,20 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     return figure
 
 
-def _curve(axis: Axes, budgets: tuple[float, ...], rates: list[Estimate], style: str, colour: str) -> list[float]:
+def _curve(axis: Axes, budgets: tuple[BudgetSize, ...], rates: list[Estimate], style: str, colour: str) -> list[float]:
     """A line through the rates that exist, broken at gaps; returns the ends of its intervals."""
     values = np.array([100 * rate.value for rate in rates])
     spans = np.array([arms(rate, 100).ravel() for rate in rates]).T
     axis.errorbar(
-        budgets, values, yerr=spans, color=colour, linestyle=style, marker="o", markersize=2.5, elinewidth=0.6, lw=0.9
+        [b.number for b in budgets],
+        values,
+        yerr=spans,
+        color=colour,
+        linestyle=style,
+        marker="o",
+        markersize=2.5,
+        elinewidth=0.6,
+        lw=0.9,
     )
     return [*(values - spans[0]), *(values + spans[1])]
 
@@ -210,4 +221,4 @@ def _row(measured: Measured, method: str, counts: list[int]) -> DotRow:
     """A method and its n: one number, or the smallest and the largest."""
     known = sorted({count for count in counts if count})
     words = "–".join(str(count) for count in (known[:1] + known[1:][-1:])) or "–"
-    return DotRow(measured.title(method), words, is_control(Run(method, None)))
+    return DotRow(measured.title(method), words, is_control(Run(method)))

@@ -11,11 +11,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.report.drawing.words import shortened, width_inches
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 
 _NO_VALUE = "0.88"
@@ -34,8 +34,8 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
     of the rows. Sizes are in inches, so that a row is as high in every panel.
     """
     metric = ranks.first
-    epsilon = max(measured.budgets, default=None)
-    runs = measured.runs_at(epsilon)
+    budget = max(measured.budgets, default=NO_BUDGET)
+    runs = measured.runs_at(budget)
     if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
         return Skipped("no method with a surrogate has identification rates")
     targets = [shortened(target, 1.4, _NAME_PT) for target in measured.judges(metric)]
@@ -65,7 +65,7 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
             if place == len(line) - 1:
                 _counts(panel, cells)
         top -= height
-    _key(figure, image, f"PSR {ranks.label}, {budget_name(epsilon)}, %", heights[0] - below - _TITLE_INCHES)
+    _key(figure, image, f"PSR {ranks.label}, {budget.title}, %", heights[0] - below - _TITLE_INCHES)
     return figure
 
 

@@ -126,7 +126,7 @@ def identification_evidence(measured: Measured, ks: Sequence[int], method: str) 
     runs = [run for run in measured.runs if run.method == method and not is_control(run)]
     if not runs:
         return {}
-    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.epsilon_255 or 0))
+    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
     if not rate.ok:
         return {}
     words = with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import (
@@ -13,7 +14,7 @@ from cloakbench.bench.protocols.recognition.rate_tables import (
     suffix,
 )
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.table import SMALL, Column, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
@@ -51,22 +52,22 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         return []
     columns = [Column(f"{target}_percent", target, interval="csv") for target in measured.judges(metric)]
     tables = []
-    for epsilon in measured.budgets or (None,):
+    for budget in measured.budgets or (NO_BUDGET,):
         rows = [
             Row(
                 surrogate,
                 tuple(rate_number(measured, metric, run, surrogate, t) for t in measured.judges(metric)),
                 measured.title(run.method),
             )
-            for run in measured.runs_at(epsilon)
+            for run in measured.runs_at(budget)
             if measured.uses_surrogate(run.method)
             for surrogate in measured.surrogates_of(run)
         ]
         if rows:
             tables.append(
                 Table(
-                    name=f"surrogate_target{suffix(epsilon)}",
-                    title=f"Surrogate by target, {budget_name(epsilon)}",
+                    name=f"surrogate_target{suffix(budget)}",
+                    title=f"Surrogate by target, {budget.title}",
                     caption=f"PSR {ranks.label}, per cent. Rows: the network the method saw.",
                     stub="Surrogate",
                     columns=tuple(columns),
@@ -104,7 +105,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         keys += [(key, tick, family.title) for key, tick in family.members if key != UNTRANSFORMED]
     columns = tuple(Column(f"{key}_percent", label, group, "csv") for key, label, group in keys)
     tables = []
-    for epsilon in measured.budgets or (None,):
+    for budget in measured.budgets or (NO_BUDGET,):
         rows = [
             Row(
                 measured.title(run.method),
@@ -113,12 +114,12 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                     for key, _, _ in keys
                 ),
             )
-            for run in measured.runs_at(epsilon)
+            for run in measured.runs_at(budget)
         ]
         tables.append(
             Table(
-                name=f"robustness{suffix(epsilon)}",
-                title=f"PSR after a transform, {budget_name(epsilon)}",
+                name=f"robustness{suffix(budget)}",
+                title=f"PSR after a transform, {budget.title}",
                 caption=(
                     f"{ranks.label}, per cent, black-box mean over targets and surrogates. "
                     "Read each column against its clean row."

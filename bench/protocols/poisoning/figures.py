@@ -8,7 +8,7 @@ from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.labels import CLEAN, budget_name
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.plotting import Drawing, Skipped, styled
 
 _SSIM = "ssim"
@@ -46,6 +46,6 @@ def poisoning_figure(measured: Measured) -> Drawing:
 
 def _row(poisoned: Poisoned, row: ProtectedRow) -> DotRow:
     name = poisoned.label(row)
-    if row.run.epsilon_255 is not None and row.run.method != CLEAN:
-        name += f", {budget_name(row.run.epsilon_255)}"
+    if row.run.budget and row.run.method != CLEAN:
+        name += f", {row.run.budget.title}"
     return DotRow(name, str(poisoned.headline(PSR, row).n), is_control(row.run))

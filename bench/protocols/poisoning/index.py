@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
 from cloakbench.bench.report.index import JointMeans, Measured, Place, Run
@@ -39,16 +37,15 @@ class Poisoned:
         self._joint = JointMeans(results.means.loc[results.means["protocol"] == NAME])
         found, attackers, scenarios = set(), [], []
         for line in records(results.measurements.loc[results.measurements["protocol"] == NAME]):
-            epsilon = None if pd.isna(line["epsilon_255"]) else float(line["epsilon_255"])
-            row = ProtectedRow(Run(line["method"], epsilon), text(line["surrogate"]))
+            row = ProtectedRow(Run.of(line), text(line["surrogate"]))
             found.add(row)
             attacker, scenario = text(line["judge"]), text(line["condition"])
             if attacker:
                 attackers.append(attacker)
                 scenarios.append(scenario)
             self._cells[line["metric"], row, attacker, scenario if attacker else ""] = estimate_of(line)
-        order = measured.methods_in_order(row.run.method for row in found)
-        self.rows = sorted(found, key=lambda r: (order.index(r.run.method), r.run.epsilon_255 or 0.0, r.surrogate))
+        order = measured.ordered(row.run for row in found)
+        self.rows = sorted(found, key=lambda row: (order.index(row.run), row.surrogate))
         self.attackers = sorted(set(attackers))
         self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
 

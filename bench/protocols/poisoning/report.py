@@ -5,7 +5,6 @@ The first scenario of a run, its first regime without unprotected photos, is the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, paired_tab
 from cloakbench.bench.report.estimate import Estimate, records, text
 from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.interval_text import p_text, with_interval
-from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
@@ -123,7 +122,7 @@ def poisoning_table(measured: Measured) -> Table | None:
             Row(
                 poisoned.label(row),
                 (
-                    "–" if row.run.epsilon_255 is None else f"{row.run.epsilon_255:g}",
+                    row.run.budget.text,
                     *(_percent(cell) for cell in cells),
                     _percent(mean),
                     *([ties(ranking, row.run, row.surrogate)] if ranking else []),
@@ -181,8 +180,7 @@ def poisoning_checks(measured: Measured) -> list[str]:
                 )
     flags += _not_above_control(measured.results, poisoned)
     flags += [
-        f"{poisoned.label(row)} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop "
-        "error"
+        f"{poisoned.label(row)} at {row.run.budget.title}: the search for the noise did not reach its stop error"
         for row, converged in _converged(measured.results).items()
         if converged == "no"
     ]
@@ -194,7 +192,7 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
     ranking, flags = _ranking(results, poisoned), []
     by_run = {row.run: row for row in poisoned.rows if is_control(row.run)}
     for row in poisoned.rows:
-        control = by_run.get(Run(RANDOM_SIGN, row.run.epsilon_255), by_run.get(Run(CLEAN, None)))
+        control = by_run.get(Run(RANDOM_SIGN, row.run.budget), by_run.get(Run(CLEAN)))
         if is_control(row.run) or control is None:
             continue
         own, beside = poisoned.headline(PSR, row), poisoned.headline(PSR, control)
@@ -202,7 +200,7 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
         above = own.value > beside.value and (compared is None or compared.decided)
         if own.ok and beside.ok and not above:
             flags.append(
-                f"{poisoned.label(row)} at {budget_name(row.run.epsilon_255)} does not poison: PSR "
+                f"{poisoned.label(row)} at {row.run.budget.title} does not poison: PSR "
                 f"{100 * own.value:.1f} % is not above {100 * beside.value:.1f} % of its control, "
                 f"{poisoned.label(control)}" + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
             )
@@ -225,10 +223,7 @@ def _converged(results: Results) -> dict[ProtectedRow, str]:
     if "converged" not in results.costs:
         return {}
     return {
-        ProtectedRow(
-            Run(line["method"], None if math.isnan(line["epsilon_255"]) else line["epsilon_255"]),
-            text(line["surrogate"]),
-        ): text(line["converged"])
+        ProtectedRow(Run.of(line), text(line["surrogate"])): text(line["converged"])
         for line in records(results.costs)
         if text(line.get("publication")) == NAME
     }

@@ -42,7 +42,7 @@ def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None
         estimates = [measured.quality(metric.name, run) for metric in metrics]
         numbers = [_number(metric, e) for metric, e in zip(metrics, estimates, strict=True)]
         n = max((e.n for e in estimates if e.ok), default=0)
-        rows.append(Row(measured.title(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
+        rows.append(Row(measured.title(run.method), (run.budget.text, str(n) if n else "–", *numbers)))
     return Table(
         name="quality",
         title="Picture quality",
@@ -66,7 +66,7 @@ def quality_checks(measured: Measured) -> list[str]:
         distance = measured.quality(_LINF, run)
         if run.method != CLEAN and distance.ok and distance.value == 0:
             unchanged.append(f"{measured.name(run)} returns its input: no pixel differs")
-        if run.epsilon_255 is not None and distance.ok and distance.value > run.epsilon_255 + _ROUNDING_255:
+        if run.budget and distance.ok and distance.value > run.budget.number + _ROUNDING_255:
             over.append(f"{measured.name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
     return [*unchanged, *over]
 
@@ -76,7 +76,3 @@ def _number(metric: Metric, estimate: Estimate) -> Number:
         return Number()
     value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
     return Number(value, low, high, metric.decimals, SOME_FAILED * (estimate.n_failed > 0))
-
-
-def _budget(epsilon_255: float | None) -> str:
-    return "–" if epsilon_255 is None else f"{epsilon_255:g}"

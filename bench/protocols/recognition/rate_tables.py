@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, rankings_of
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, ties
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.table import SAME_FAMILY, SMALL, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
@@ -40,14 +40,14 @@ class Spread:
 def by_budget(measured: Measured, spreads: Iterable[Spread]) -> list[Table]:
     """A table for each budget and spread of which anything was measured."""
     return [
-        _rate_table(measured, spread, epsilon)
+        _rate_table(measured, spread, budget)
         for spread in spreads
         if measured.metrics.intersection(spread.metrics)
-        for epsilon in measured.budgets or (None,)
+        for budget in measured.budgets or (NO_BUDGET,)
     ]
 
 
-def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Table:
+def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table:
     """One block of rows per surrogate: clean, control, methods; one group of columns per target, then the mean."""
     pairs = zip(spread.metrics, spread.labels, strict=True)
     known = [(metric, label) for metric, label in pairs if metric in measured.metrics]
@@ -59,11 +59,11 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
     columns += [
         Column(f"black_box_mean_{metric}_percent", label, "Black-box mean", "always") for metric, label in known
     ]
-    led_by, rankings = _rankings(measured, known, epsilon)
+    led_by, rankings = _rankings(measured, known, budget)
     columns += [TIES] * bool(rankings)
     rows = []
     for surrogate in measured.surrogates:
-        for run in measured.runs_at(epsilon):
+        for run in measured.runs_at(budget):
             if surrogate not in measured.surrogates_of(run):
                 continue
             numbers = [rate_number(measured, m, run, surrogate, t) for t in targets for m in metrics]
@@ -74,8 +74,8 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
             section = f"Surrogate: {surrogate}" if surrogate else ""
             rows.append(Row(measured.title(run.method), (_n(estimates), *numbers, *means, *letters), section))
     return Table(
-        name=f"{spread.name}{suffix(epsilon)}",
-        title=f"{spread.title}, {budget_name(epsilon)}",
+        name=f"{spread.name}{suffix(budget)}",
+        title=f"{spread.title}, {budget.title}",
         caption=spread.caption,
         stub="Method",
         columns=tuple(columns),
@@ -92,11 +92,11 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
 
 
 def _rankings(
-    measured: Measured, known: Sequence[tuple[str, str]], epsilon: float | None
+    measured: Measured, known: Sequence[tuple[str, str]], budget: BudgetSize
 ) -> tuple[str, dict[str, Ranking]]:
     """Label of the first metric of a table that methods were ranked by, and its ranking for each surrogate."""
     for metric, label in known:
-        found = {one.surrogate: one for one in rankings_of(measured.results, metric) if one.epsilon_255 == epsilon}
+        found = {one.surrogate: one for one in rankings_of(measured.results, metric) if one.budget == budget}
         if any(ranking.comparisons for ranking in found.values()):
             return label, found
     return "", {}
@@ -142,6 +142,6 @@ def _has_shared_controls(measured: Measured) -> bool:
     return any(is_control(run) and not measured.uses_surrogate(run.method) for run in measured.runs)
 
 
-def suffix(epsilon: float | None) -> str:
+def suffix(budget: BudgetSize) -> str:
     """Of the name of a budget's table."""
-    return "" if epsilon is None else f"_eps{epsilon:g}"
+    return f"_eps{budget.text}" * bool(budget)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.core.axes import row_name
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
 from cloakbench.bench.report.index import Measured, Place
@@ -38,6 +39,8 @@ def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
     for reporter in reporters:
         if reporter.name in results.records:
             records = results.records[reporter.name]
+            names = [row_name(*key) for key in zip(records["method"], records["variant"], strict=True)]
+            records = records.assign(method=names)
             _decide(found, measured, reporter, records, sampling)
             found["identical"] += _identical(reporter.name, records)
     columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)

@@ -61,8 +61,7 @@ def mean_lines(
             "protocol": place.protocol,
             "metric": place.metric,
             "condition": place.condition,
-            "method": mean.run.method,
-            "epsilon_255": mean.run.epsilon_255,
+            **mean.run.columns(),
             "surrogate": mean.surrogate,
             "white_box": mean.white_box,
             "value": interval.value,
@@ -94,7 +93,7 @@ def _of_probes(measured: Measured, place: Place) -> Iterator[MeanOf]:
         if not measured.judges(metric):
             judges = [] if white_box else [""]
         ok = all(measured.cell(metric, run, surrogate, judge, condition).ok for judge in judges)
-        return [Cell(run.method, run.epsilon_255, source, judge) for judge in judges] if ok else []
+        return [Cell(run.method, run.budget, source, judge) for judge in judges] if ok else []
 
     for run in measured.runs:
         for white_box in (False, True)[: 1 + measured.uses_surrogate(run.method)]:
@@ -115,10 +114,10 @@ def _of_others(measured: Measured, place: Place) -> Iterator[MeanOf]:
     rows: dict[tuple[Run, str], dict[str, bool]] = {}
     for line in records(measured.results.measurements):
         if measured.place_of(line) == place and text(line["judge"]):
-            row = (Run(line["method"], measured.budget_of(line)), text(line["surrogate"]))
+            row = (Run.of(line), text(line["surrogate"]))
             rows.setdefault(row, {})[text(line["judge"])] = estimate_of(line).ok
     judges = {judge for asked in rows.values() for judge in asked}
     for (run, surrogate), asked in rows.items():
         if set(asked) == judges and all(asked.values()):
-            cells = tuple(Cell(run.method, run.epsilon_255, surrogate, judge) for judge in sorted(asked))
+            cells = tuple(Cell(run.method, run.budget, surrogate, judge) for judge in sorted(asked))
             yield MeanOf(run, surrogate, False, cells, (1.0,) * len(cells))

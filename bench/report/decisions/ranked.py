@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.means import MeanOf, intervals_of, over_surrogates, photos_in
 from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
@@ -29,7 +30,7 @@ from cloakbench.bench.statistics.photo_trials import PhotoTrials
 from cloakbench.bench.statistics.small_samples import is_small
 from cloakbench.bench.statistics.tie_groups import tie_groups
 
-Contest = tuple[float | None, str, list[MeanOf]]
+Contest = tuple[BudgetSize, str, list[MeanOf]]
 """Budget and surrogate of a ranking, and who competes in it."""
 
 
@@ -44,19 +45,19 @@ class Sampling:
 def contests(measured: Measured, place: Place, means: Sequence[MeanOf]) -> Iterator[Contest]:
     """The rankings of a metric; ``means`` are its black-box ones."""
     if measured.is_foreign(place.protocol):
-        yield None, "", list(means)
+        yield NO_BUDGET, "", list(means)
         return
     used = Counter(measured.surrogates_of(run) for run in measured.runs if measured.uses_surrogate(run.method))
     shared = max(used, key=lambda names: (used[names], len(names), names), default=())
     blocks = {(mean.run, mean.surrogate): mean for mean in means}
-    for epsilon in measured.budgets or (None,):
-        runs = measured.runs_at(epsilon)
+    for budget in measured.budgets or (NO_BUDGET,):
+        runs = measured.runs_at(budget)
         for surrogate in measured.surrogates:
-            yield epsilon, surrogate, [blocks[run, surrogate] for run in runs if (run, surrogate) in blocks]
+            yield budget, surrogate, [blocks[run, surrogate] for run in runs if (run, surrogate) in blocks]
         if len(shared) > 1:
             competing = [run for run in runs if _is_on(measured, run, shared)]
             rows = [[blocks.get((run, surrogate)) for surrogate in shared] for run in competing]
-            yield epsilon, ALL, [over_surrogates([m for m in row if m], ALL) for row in rows if all(row)]
+            yield budget, ALL, [over_surrogates([m for m in row if m], ALL) for row in rows if all(row)]
 
 
 def _is_on(measured: Measured, run: Run, surrogates: tuple[str, ...]) -> bool:
@@ -72,7 +73,7 @@ def rank(
     sampling: Sampling,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of ``Results.rankings`` and ``Results.pairs`` of one contest."""
-    epsilon, surrogate, means = contest
+    budget, surrogate, means = contest
     found = intervals_of(means, photos, metric, sampling.resamples, sampling.seed)
     intervals = dict(zip(means, found, strict=True))
     sign = -1 if metric.higher_protects else 1
@@ -81,7 +82,7 @@ def rank(
     small = is_small(counted, [intervals[mean].n_identities for mean in contenders]).tolist()
     ranked = [mean for mean, few in zip(contenders, small, strict=True) if not few]
     axes = dict(zip(("protocol", "metric", "condition"), place, strict=True))
-    axes |= {"ranking_epsilon_255": epsilon, "ranking_surrogate": surrogate}
+    axes |= {"ranking_epsilon_255": budget.number, "ranking_surrogate": surrogate}
     pairs = [axes | pair for pair in _pairs(ranked, photos, metric, sampling)]
     letters, ranks = iter(_letters(pairs, len(ranked))), itertools.count(1)
     rows = [
@@ -97,11 +98,7 @@ def rank(
 
 def _name(mean: MeanOf) -> dict[str, Any]:
     own = {cell.surrogate for cell in mean.cells}
-    return {
-        "method": mean.run.method,
-        "epsilon_255": mean.run.epsilon_255,
-        "surrogate": own.pop() if len(own) == 1 else ALL,
-    }
+    return {**mean.run.columns(), "surrogate": own.pop() if len(own) == 1 else ALL}
 
 
 def _pairs(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.estimate import OK, Estimate, records, text
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
@@ -59,13 +60,13 @@ class Ranking:
     """Methods best first.
 
     Attributes:
-        epsilon_255: budget whose methods compete; None where one ranking has all.
+        budget: whose methods compete; none where one ranking has all.
         surrogate: whose block is ranked, or `ALL`; empty where no method uses one.
         rows: best first, small ones in their places.
         comparisons: all pairs of rows that are not small.
     """
 
-    epsilon_255: float | None
+    budget: BudgetSize
     surrogate: str
     rows: tuple[RankedRun, ...]
     comparisons: tuple[Comparison, ...]
@@ -101,17 +102,17 @@ def rankings_of(results: Results, metric: str, condition: str = UNTRANSFORMED) -
     for key, some in frame.groupby(axes, dropna=False, sort=False):
         rows = tuple(_rows(some))
         of_name = {(row.run, row.surrogate): row for row in rows}
-        epsilon, surrogate = _key(key)
-        mine = compared.get((epsilon, surrogate), pairs.iloc[:0])
-        found.append(Ranking(epsilon, surrogate, rows, tuple(_comparisons(mine, of_name))))
+        budget, surrogate = _key(key)
+        mine = compared.get((budget, surrogate), pairs.iloc[:0])
+        found.append(Ranking(budget, surrogate, rows, tuple(_comparisons(mine, of_name))))
     return found
 
 
 def ranking_of(
-    results: Results, metric: str, epsilon_255: float | None, surrogate: str = ALL, condition: str = UNTRANSFORMED
+    results: Results, metric: str, budget: BudgetSize, surrogate: str = ALL, condition: str = UNTRANSFORMED
 ) -> Ranking | None:
     """One ranking. For `ALL` surrogates of a run with a single one it is that one's; None where there is none."""
-    found = [one for one in rankings_of(results, metric, condition) if one.epsilon_255 == epsilon_255]
+    found = [one for one in rankings_of(results, metric, condition) if one.budget == budget]
     alone = next((one for one in found if one.surrogate == surrogate), None)
     return found[0] if alone is None and surrogate == ALL and len(found) == 1 else alone
 
@@ -125,14 +126,13 @@ def identical_notes(measured: Measured, protocol: str) -> tuple[str, ...]:
     )
 
 
-def _key(key: Any) -> tuple[float | None, str]:
-    epsilon, surrogate = key
-    return Measured.budget_of({"epsilon_255": epsilon}), text(surrogate)
+def _key(key: Any) -> tuple[BudgetSize, str]:
+    epsilon_255, surrogate = key
+    return BudgetSize.of(epsilon_255), text(surrogate)
 
 
 def _run(line: Mapping[str, Any], side: str = "") -> tuple[Run, str]:
-    run = Run(line[f"method{side}"], Measured.budget_of({"epsilon_255": line[f"epsilon_255{side}"]}))
-    return run, text(line[f"surrogate{side}"])
+    return Run.of(line, side), text(line[f"surrogate{side}"])
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[RankedRun]:

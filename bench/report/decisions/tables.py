@@ -8,7 +8,7 @@ from cloakbench.bench.report.decisions.ranking import Comparison, RankedRun, Ran
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.interval_text import p_text
-from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.table import Cell, Column, Number, Row, Table
 
@@ -47,10 +47,10 @@ def paired_tables(
     """
     rankings = [one for one in rankings_of(measured.results, metric.name, condition) if one.comparisons]
     printed, linked = [], []
-    for epsilon in dict.fromkeys(one.epsilon_255 for one in rankings):
-        at_budget = [one for one in rankings if one.epsilon_255 == epsilon]
+    for budget in dict.fromkeys(one.budget for one in rankings):
+        at_budget = [one for one in rankings if one.budget == budget]
         overall = [one for one in at_budget if one.surrogate == ALL]
-        suffix = "" if epsilon is None else f"_eps{epsilon:g}"
+        suffix = f"_eps{budget.text}" * bool(budget)
         printed.append(_paired(measured, metric, f"{name}{suffix}", overall or at_budget))
         if overall and len(at_budget) > 1:
             single = [one for one in at_budget if one.surrogate != ALL]
@@ -63,12 +63,12 @@ def _paired(measured: Measured, metric: Metric, name: str, rankings: Iterable[Ra
     pairs = sorted({len(one.comparisons) for one in rankings})
     counted = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
     unit = "percentage points" if metric.kind == "rate" else metric.unit or "its own unit"
-    epsilon = rankings[0].epsilon_255
+    budget = rankings[0].budget
     over = ", mean over surrogates" if rankings[0].surrogate == ALL else ""
     same = {frozenset((line["method"], line["same_as"])) for line in records(measured.results.identical)}
     return Table(
         name=name,
-        title=f"Neighbours compared: {metric.title}{over}" + ("" if epsilon is None else f", {budget_name(epsilon)}"),
+        title=f"Neighbours compared: {metric.title}{over}" + f", {budget.title}" * bool(budget),
         caption=_COMPARED.format(unit=unit, pairs=counted),
         stub="Better",
         columns=(
@@ -110,7 +110,7 @@ def _numbers(one: Comparison, metric: Metric, identical: bool) -> tuple[Cell, ..
 def _name(measured: Measured, row: RankedRun, ranking: Ranking) -> str:
     """Method, with what a ranking does not say of it: its budget and surrogate where one ranking has several."""
     name = measured.title(row.run.method)
-    if ranking.epsilon_255 is not None or ranking.surrogate:
+    if ranking.budget or ranking.surrogate:
         return name
-    budget = "" if row.run.epsilon_255 is None else f" {budget_name(row.run.epsilon_255)}"
+    budget = f" {row.run.budget.title}" * bool(row.run.budget)
     return name + budget + (f" ({row.surrogate})" if row.surrogate else "")

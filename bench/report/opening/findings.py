@@ -9,7 +9,6 @@ from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.interval_text import interval_text, number_text
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, is_method, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 
@@ -36,8 +35,8 @@ def findings(measured: Measured, leads: Iterable[Lead], failures: int, warnings:
 
 
 def _sentences(measured: Measured, lead: Lead) -> list[str]:
-    epsilon = budget_of_interest(lead)
-    ranking, rows = lead.ranking(measured, epsilon), lead.rows(epsilon)
+    budget = budget_of_interest(lead)
+    ranking, rows = lead.ranking(measured, budget), lead.rows(budget)
     methods = [row for row in rows if is_method(row)]
     small = [row for row in methods if lead.is_small(measured, ranking, row)]
     ranked = [row for row in methods if row not in small]
@@ -47,7 +46,7 @@ def _sentences(measured: Measured, lead: Lead) -> list[str]:
         best = ranked[0]
         verb = "protects most" if lead.metric and lead.metric.higher_protects is not None else "comes first"
         value = _with_n(lead.quantity, lead.estimate(best))
-        where = "" if lead.is_foreign or epsilon is None else f" at {budget_name(epsilon)}"
+        where = f" at {budget.title}" * bool(budget and not lead.is_foreign)
         found.append(f"{_name(measured, lead, best)} {verb}{where}: {lead.quantity.label} {value}.")
         found += _compared(measured, lead, ranking, ranked)
         found += [sentence for quantity in lead.headline.quantities for sentence in _quality(quantity, ranked)]
@@ -99,8 +98,7 @@ def _quality(quantity: Quantity, ranked: Sequence[HeadlineRow]) -> list[str]:
 
 def _name(measured: Measured, lead: Lead, row: HeadlineRow) -> str:
     """With its budget where methods at several compete."""
-    epsilon = row.run.epsilon_255 if lead.is_foreign else None
-    return row.label(measured) + ("" if epsilon is None else f" at {budget_name(epsilon)}")
+    return row.label(measured) + f" at {row.run.budget.title}" * bool(lead.is_foreign and row.run.budget)
 
 
 def _with_n(quantity: Quantity, estimate: Estimate) -> str:

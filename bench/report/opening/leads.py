@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import RankedRun, Ranking, ranking_of
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL, Measured, Run, is_control
@@ -34,17 +35,17 @@ class Lead:
         """The quantity of a row."""
         return row.values[self.quantity]
 
-    def rows(self, epsilon_255: float | None) -> list[HeadlineRow]:
+    def rows(self, budget: BudgetSize) -> list[HeadlineRow]:
         """Rows with a value that compete at a budget, best first."""
-        rows = [row for row in self.headline.rows if self.is_foreign or row.run.epsilon_255 in (epsilon_255, None)]
+        rows = [row for row in self.headline.rows if self.is_foreign or row.run.budget in (budget, NO_BUDGET)]
         sign = -1 if self.metric is None or self.metric.higher_protects is not False else 1
         return sorted((row for row in rows if self.estimate(row).ok), key=lambda row: sign * self.estimate(row).value)
 
-    def ranking(self, measured: Measured, epsilon_255: float | None) -> Ranking | None:
+    def ranking(self, measured: Measured, budget: BudgetSize) -> Ranking | None:
         """What was decided among them; None where nothing was."""
         if self.metric is None:
             return None
-        place = (None, "") if self.is_foreign else (epsilon_255, ALL)
+        place = (NO_BUDGET, "") if self.is_foreign else (budget, ALL)
         return ranking_of(measured.results, self.metric.name, *place, condition=self.headline.condition)
 
     def is_small(self, measured: Measured, ranking: Ranking | None, row: HeadlineRow) -> bool:
@@ -73,11 +74,11 @@ def leads(measured: Measured, reporters: Iterable[Reporter]) -> list[Lead]:
     return found
 
 
-def budget_of_interest(lead: Lead) -> float | None:
-    """The largest budget of a headline; None where no method has one."""
-    return max((row.run.epsilon_255 for row in lead.headline.rows if row.run.epsilon_255 is not None), default=None)
+def budget_of_interest(lead: Lead) -> BudgetSize:
+    """The largest budget of a headline; none where no method has one."""
+    return max((row.run.budget for row in lead.headline.rows), default=NO_BUDGET)
 
 
 def is_method(row: HeadlineRow) -> bool:
     """Whether a row is no control."""
-    return not is_control(Run(row.run.method, None))
+    return not is_control(Run(row.run.method))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking
 from cloakbench.bench.report.estimate import Estimate, records
 from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 from cloakbench.bench.report.table import SMALL, Cell, Column, Number, Row, Table
@@ -21,17 +21,16 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
 
     The order is that of the first protocol, then that of the next for methods that the first did not ask about.
     """
-    epsilons = {row.run.epsilon_255 for lead in leads for row in lead.headline.rows}
-    home = budget_of_interest(leads[0]) if leads else None
-    blocks = sorted(epsilons - {None, home}, key=lambda epsilon: -(epsilon or 0.0))
-    blocks = [home, *blocks] if epsilons else []
+    budgets = {row.run.budget for lead in leads for row in lead.headline.rows}
+    home = budget_of_interest(leads[0]) if leads else NO_BUDGET
+    blocks = [home, *sorted(budgets - {NO_BUDGET, home}, reverse=True)] if budgets else []
     qualities = list(dict.fromkeys(q for lead in leads for q in lead.headline.quantities if not q.is_rate))
     qualities = [quantity for quantity in qualities if quantity not in {lead.quantity for lead in leads}]
     passes = _passes(measured)
     rows = []
-    for epsilon in blocks:
-        of_lead = [_by_run(lead, {epsilon, None} if epsilon == home else {epsilon}) for lead in leads]
-        rankings = [lead.ranking(measured, epsilon) for lead in leads]
+    for budget in blocks:
+        of_lead = [_by_run(lead, {budget, NO_BUDGET} if budget == home else {budget}) for lead in leads]
+        rankings = [lead.ranking(measured, budget) for lead in leads]
         for key in dict.fromkeys(key for found in of_lead for key in found):
             cells = [
                 cell
@@ -41,7 +40,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
             line = [found[key] for found in of_lead if key in found]
             cells += [_quality(quantity, line) for quantity in qualities]
             spent = Number(passes[key[0]]) if key[0] in passes else ""
-            rows.append(Row(line[0].label(measured), (*cells, spent), _block(epsilon)))
+            rows.append(Row(line[0].label(measured), (*cells, spent), budget.title * bool(budget)))
     if not rows:
         return None
     return Table(
@@ -62,10 +61,9 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
     )
 
 
-def _by_run(lead: Lead, epsilons_255: set[float | None]) -> dict[_KEYS, HeadlineRow]:
+def _by_run(lead: Lead, budgets: set[BudgetSize]) -> dict[_KEYS, HeadlineRow]:
     """Rows of a block, best first; a surrogate is part of the key where a run has several rows."""
-    rows = lead.rows(max((e for e in epsilons_255 if e is not None), default=None))
-    rows = [row for row in rows if row.run.epsilon_255 in epsilons_255]
+    rows = [row for row in lead.rows(max(budgets)) if row.run.budget in budgets]
     runs = [row.run for row in rows]
     return {(row.run, row.surrogate if runs.count(row.run) > 1 else ""): row for row in rows}
 
@@ -100,12 +98,8 @@ def _passes(measured: Measured) -> dict[Run, float]:
     """Forward and backward passes per photo of each run, mean over surrogates; of the probes where it has some."""
     costs: dict[Run, dict[bool, list[float]]] = {}
     for line in records(measured.results.costs):
-        run = Run(line["method"], measured.budget_of(line))
+        run = Run.of(line)
         spent = float(line["forward_per_image"]) + float(line["backward_per_image"])
         costs.setdefault(run, {}).setdefault(bool(line.get("publication")), []).append(spent)
     first = {run: by_place.get(False) or by_place[True] for run, by_place in costs.items()}
     return {run: math.fsum(spent) / len(spent) for run, spent in first.items()}
-
-
-def _block(epsilon_255: float | None) -> str:
-    return "" if epsilon_255 is None else budget_name(epsilon_255)

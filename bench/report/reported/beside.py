@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairings
@@ -79,7 +78,7 @@ def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> lis
 
 
 def _budget(side: Side) -> str:
-    return budget_name(side.pairs[0].row.paired.epsilon_255)
+    return side.pairs[0].row.paired.budget.title
 
 
 def _paired(side: Side) -> Table:

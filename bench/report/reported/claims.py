@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloakbench.bench.core.axes import BudgetSize, read_variant
 from cloakbench.bench.report.reported.cards import CardMatch, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_prose, load_yaml
 
@@ -36,8 +37,7 @@ class Term:
 
     Attributes:
         protocol, metric, method, variant, condition: keys, as in the measurements.
-        epsilon_255: budget in grey levels, or None for a method without one.
-        any_budget: no budget is asked for; 8/255 if measured, else the only one.
+        budget: at which it ran; None where none is asked for: 8/255 if there are several, else the only one.
         surrogate: which surrogates count; None for all.
         judge: who judged; None for the mean over all that are not the surrogate.
         targeted: whether the method must aim at another person.
@@ -47,8 +47,7 @@ class Term:
     protocol: str
     metric: str
     method: str
-    epsilon_255: float | None = None
-    any_budget: bool = False
+    budget: BudgetSize | None = None
     variant: str = ""
     surrogate: CardMatch | None = None
     judge: CardMatch | None = None
@@ -192,13 +191,14 @@ def _term(name: str, given: Any) -> Term:
     budget = values.get("epsilon_255")
     if budget is not None and not _is_number(budget):
         raise ReportedSchemaError(f"{where}: epsilon_255 is {budget!r}; write grey levels, or null for no budget")
-    values["epsilon_255"] = None if budget is None else float(budget)
+    values["budget"] = BudgetSize.of(values.pop("epsilon_255")) if "epsilon_255" in given else None
     try:
+        values["variant"] = read_variant(values.get("variant", ""))
         for role in {"surrogate", "judge"} & set(values):
             values[role] = read_match(values[role])
     except ValueError as problem:
         raise ReportedSchemaError(f"{where}: {problem}") from problem
-    return Term(**values, any_budget="epsilon_255" not in given)
+    return Term(**values)
 
 
 def _rule(where: str, given: Any, terms: Mapping[str, Term], used: set[str]) -> Rule:

@@ -150,15 +150,15 @@ def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
     axis = parts["axis"]
     values = []
     for method in lookup.measured(term.protocol):
-        at = method.epsilon_255 if axis == "budget" else method.settings.get(axis)
-        wanted = axis != "budget" and not term.any_budget and method.epsilon_255 != term.epsilon_255
-        if method.method == term.method and at is not None and not wanted and at <= parts.get("up_to", at):
+        at = method.budget.epsilon_255 if axis == "budget" else method.settings.get(axis)
+        other = axis != "budget" and term.budget not in (None, method.budget)
+        if method.method == term.method and at is not None and not other and at <= parts.get("up_to", at):
             values.append((at, method))
     if len({at for at, _ in values}) < 2:
         raise NotComparableError(f"{term.method} is not measured at two values of {axis}")
     readings = []
     for _, method in sorted(values, key=lambda pair: pair[0]):
-        one = replace(term, epsilon_255=method.epsilon_255, any_budget=False, variant=method.variant)
+        one = replace(term, budget=method.budget, variant=method.variant)
         readings += read_all(lookup, [one]).values()
     return readings, [_above(later.estimate, earlier.estimate) for earlier, later in itertools.pairwise(readings)]
 

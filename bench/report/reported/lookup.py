@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, row_name, variant_settings
+from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
 from cloakbench.bench.report.index import JointMeans, Place, Run
-from cloakbench.bench.report.labels import UNTRANSFORMED, VARIANT
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
 
 
@@ -20,7 +22,7 @@ class WantedCell:
 
     Attributes:
         protocol, metric, method: keys.
-        epsilon_255: budget in grey levels; None for methods without one.
+        budget: at which it ran.
         surrogate: surrogate key; empty for methods that use none.
         judge: who judged; empty for metrics without a judge.
         condition: what happened to the photos after publication.
@@ -30,7 +32,7 @@ class WantedCell:
     protocol: str
     metric: str
     method: str
-    epsilon_255: float | None = None
+    budget: BudgetSize = NO_BUDGET
     surrogate: str = ""
     judge: str = ""
     condition: str = UNTRANSFORMED
@@ -42,14 +44,14 @@ class MeasuredMethod:
     """A method as one protocol measured it.
 
     Attributes:
-        method, variant, epsilon_255: as in `WantedCell`.
+        method, variant, budget: as in `WantedCell`.
         surrogates: the surrogates it was measured on; ``("",)`` when it uses none.
-        settings: the variant as setting to number, for claims about a rise with a setting.
+        settings: what sets the variants of the method apart, setting to number, for claims about a rise with one.
     """
 
     method: str
     variant: str
-    epsilon_255: float | None
+    budget: BudgetSize
     surrogates: tuple[str, ...]
     settings: Mapping[str, float] = field(default_factory=dict)
 
@@ -98,25 +100,30 @@ class ResultLookup:
     def __init__(self, results: Results) -> None:
         self.dataset: str = results.dataset
         self.models: pd.DataFrame = results.models
-        self._targeted = {_variant(str(line["key"])) for line in records(results.methods) if line["targeted"]}
+        methods = {(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
+        self._targeted = {method for method, line in methods.items() if line["targeted"]}
         self._cells: dict[WantedCell, Estimate] = {}
         self._joint = JointMeans(results.means)
         self._judges: dict[tuple[str, str], dict[str, None]] = {}
         self._white_box: set[tuple[str, str]] = set()
-        measured: dict[tuple[str, str, str, float | None], dict[str, None]] = {}
+        measured: dict[tuple[str, str, str, BudgetSize], dict[str, None]] = {}
         for row in records(results.measurements):
             asked = _asked(row)
             cell = estimate_of(row)
             self._cells[asked] = cell
             self._judges.setdefault((asked.protocol, asked.metric), {})[asked.judge] = None
-            key = (asked.protocol, asked.method, asked.variant, asked.epsilon_255)
+            key = (asked.protocol, asked.method, asked.variant, asked.budget)
             measured.setdefault(key, {})[asked.surrogate] = None
             if cell.white_box:
                 self._white_box.add((asked.surrogate, asked.judge))
         order = [str(name) for name in self.models["name"]] if len(self.models) else []
         self._measured = {
-            key: MeasuredMethod(*key[1:], _in_order(surrogates, order), _settings(key[2]))
-            for key, surrogates in sorted(measured.items(), key=lambda entry: (*entry[0][:3], entry[0][3] or 0.0))
+            key: MeasuredMethod(
+                *key[1:],
+                _in_order(surrogates, order),
+                _numbers(text(methods.get(key[1:3], {}).get("varied")) or key[2]),
+            )
+            for key, surrogates in sorted(measured.items(), key=lambda entry: entry[0])
         }
 
     def measured(self, protocol: str) -> tuple[MeasuredMethod, ...]:
@@ -133,36 +140,29 @@ class ResultLookup:
         others = [judge for judge in judges if (asked.surrogate, judge) not in self._white_box]
         mean = mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
         place = Place(asked.protocol, asked.metric, asked.condition)
-        method = VARIANT.join(part for part in (asked.method, asked.variant) if part)
-        return self._joint.of(mean, place, Run(method, asked.epsilon_255), asked.surrogate)
+        return self._joint.of(mean, place, Run(row_name(asked.method, asked.variant), asked.budget), asked.surrogate)
 
     def is_targeted(self, method: MeasuredMethod) -> bool:
         return (method.method, method.variant) in self._targeted
 
 
 def _asked(row: dict[str, Any]) -> WantedCell:
-    method, variant = _variant(str(row["method"]))
-    budget = None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
-    surrogate, judge = text(row["surrogate"]), text(row["judge"])
-    return WantedCell(row["protocol"], row["metric"], method, budget, surrogate, judge, row["condition"], variant)
+    return WantedCell(
+        row["protocol"],
+        row["metric"],
+        row["method"],
+        BudgetSize.of(row["epsilon_255"]),
+        text(row["surrogate"]),
+        text(row["judge"]),
+        row["condition"],
+        text(row.get("variant")),
+    )
 
 
-def _variant(key: str) -> tuple[str, str]:
-    """``pgd, steps 2`` as method and variant."""
-    method, _, variant = key.partition(VARIANT)
-    return method, variant
-
-
-def _settings(variant: str) -> dict[str, float]:
-    """``steps 2, decay 0.5`` as numbers by name; settings that are no numbers are left out."""
-    settings = {}
-    for part in variant.split(VARIANT):
-        name, _, value = part.rpartition(" ")
-        try:
-            settings[name] = float(value)
-        except ValueError:
-            continue
-    return settings
+def _numbers(variant: str) -> dict[str, float]:
+    """The settings of a variant that are numbers."""
+    settings = variant_settings(variant).items()
+    return {name: float(value) for name, value in settings if is_number(value)}
 
 
 def _in_order(keys: Mapping[str, None], order: list[str]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.cards import assign
 from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
 from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, PairedMethod, Pairing
@@ -87,11 +86,11 @@ def _find(lookup: Lookup, pairing: Pairing, paired: PairedMethod) -> tuple[Measu
     same = [found for found in measured if (found.method, found.variant) == (paired.method, paired.variant)]
     if not same:
         return None, "not in this run"
-    budgets = [found.epsilon_255 for found in same]
-    if paired.epsilon_255 not in budgets:
-        here = ", ".join(map(budget_name, budgets))
-        return None, f"measured at {here}, not at {budget_name(paired.epsilon_255)}"
-    found = same[budgets.index(paired.epsilon_255)]
+    budgets = [found.budget for found in same]
+    if paired.budget not in budgets:
+        here = ", ".join(budget.title for budget in budgets)
+        return None, f"measured at {here}, not at {paired.budget.title}"
+    found = same[budgets.index(paired.budget)]
     if pairing.targeted and not lookup.is_targeted(found):
         return None, "not aimed at another person in this run"
     return found, ""
@@ -114,7 +113,7 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
         pairing.protocol,
         pairing.metrics[metric],
         row.paired.method,
-        row.paired.epsilon_255,
+        row.paired.budget,
         row.surrogate,
         condition=pairing.condition,
         variant=row.paired.variant,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cloakbench.bench.core.axes import BudgetSize, read_variant
 from cloakbench.bench.report.reported.cards import Networks, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
 
@@ -37,10 +38,10 @@ _TABLE = {
 
 @dataclass(frozen=True)
 class PairedMethod:
-    """The measured method beside a printed one; ``variant`` as the measurements spell it."""
+    """The measured method beside a printed one: the variant of that text, or the method as composed."""
 
     method: str
-    epsilon_255: float | None
+    budget: BudgetSize
     variant: str = ""
 
 
@@ -205,8 +206,11 @@ def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> Pair
         raise ReportedSchemaError(
             f"{where}: {key} names no measured method; write a key or {{method, epsilon_255, variant}}"
         )
-    budget = given.get("epsilon_255", epsilon_255)
-    return PairedMethod(given["method"], None if budget is None else float(budget), given.get("variant", ""))
+    budget = BudgetSize.of(given.get("epsilon_255", epsilon_255))
+    try:
+        return PairedMethod(given["method"], budget, read_variant(given.get("variant", "")))
+    except ValueError as problem:
+        raise ReportedSchemaError(f"{where}: {key}: {problem}") from problem
 
 
 def _check_types(where: str, given: Any) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cloakbench.bench.core.axes import BudgetSize, row_name
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.claims import Term
 from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
 
-USUAL_BUDGET_255 = 8.0
+USUAL_BUDGET = BudgetSize(8.0)
 
 
 class NotComparableError(Exception):
@@ -63,13 +63,13 @@ def find_method(lookup: Lookup, term: Term) -> MeasuredMethod:
     same = [one for one in measured if (one.method, one.variant) == (term.method, term.variant)]
     if not same:
         raise NotComparableError(f"{term.method} is not in this run")
-    budgets = [one.epsilon_255 for one in same]
-    wanted = term.epsilon_255
-    if term.any_budget:
-        wanted = USUAL_BUDGET_255 if len(same) > 1 else budgets[0]
+    budgets = [one.budget for one in same]
+    wanted = term.budget
+    if wanted is None:
+        wanted = USUAL_BUDGET if len(same) > 1 else budgets[0]
     if wanted not in budgets:
-        here = ", ".join(map(budget_name, budgets))
-        raise NotComparableError(f"{term.method} is measured at {here}, not at {budget_name(wanted)}")
+        here = ", ".join(budget.title for budget in budgets)
+        raise NotComparableError(f"{term.method} is measured at {here}, not at {wanted.title}")
     found = same[budgets.index(wanted)]
     if term.targeted and not lookup.is_targeted(found):
         raise NotComparableError(f"{term.method} is not aimed at another person in this run")
@@ -88,17 +88,16 @@ def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequenc
             term.protocol,
             term.metric,
             method.method,
-            method.epsilon_255,
+            method.budget,
             surrogate,
             condition=term.condition,
             variant=method.variant,
         )
         cells.append(_cell(lookup, term, asked))
-    budget = "" if method.epsilon_255 is None else f" {budget_name(method.epsilon_255)}"
-    variant = f", {method.variant}" if method.variant else ""
+    row = row_name(method.method, method.variant) + f" {method.budget.title}" * bool(method.budget)
     where = f" on {surrogates[0]}" if len(surrogates) == 1 and surrogates[0] else ""
     condition = "" if term.condition == "none" else f", {term.condition}"
-    name = f"{method.method}{variant}{budget}{where}, {term.metric}{condition}"
+    name = f"{row}{where}, {term.metric}{condition}"
     return Reading(name, mean_estimate(cells), term.unit)
 
 

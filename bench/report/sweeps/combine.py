@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from cloakbench.bench.core.axes import BudgetSize, row_name, variant_settings, variant_text
 from cloakbench.bench.report.results import Records, Results, undecided
 
-CELL = ["protocol", "metric", "method", "epsilon_255", "surrogate", "judge", "condition"]
+CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
 _CELL_OF_RECORDS = [name for name in CELL if name not in ("protocol", "metric")]
-_COST = ["method", "epsilon_255", "surrogate", "scope"]
+_COST = ["method", "variant", "epsilon_255", "surrogate", "scope"]
 
 
 class MixedResultsError(ValueError):
@@ -42,7 +43,7 @@ def combine(runs: Sequence[Results]) -> Results:
         name=" + ".join(names),
         measurements=_measurements(runs),
         models=_models(runs),
-        methods=_first(pd.concat([run.methods for run in runs], ignore_index=True), ["key"]),
+        methods=_methods(runs),
         costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
         thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["judge", "far"]),
         examples=_examples(runs),
@@ -77,10 +78,11 @@ def _measurements(runs: Sequence[Results]) -> pd.DataFrame:
     frame = pd.concat([run.measurements for run in runs], ignore_index=True).drop_duplicates(ignore_index=True)
     twice = frame.duplicated(CELL)
     if twice.any():
-        cell = frame.loc[twice, ["method", "epsilon_255", "metric"]].iloc[0]
+        cell = frame.loc[twice].iloc[0]
+        row, budget = row_name(cell["method"], cell["variant"]), BudgetSize.of(cell["epsilon_255"])
         raise MixedResultsError(
-            f"{cell['method']} at budget {cell['epsilon_255']:g} has two values of {cell['metric']}: the runs differ "
-            "in a setting; sweep it with -m, or give the variants method keys of their own (+method@methods.KEY=NAME)"
+            f"{row} at {budget.title} has two values of {cell['metric']}: the runs differ in a setting; sweep it with "
+            "-m, or give the methods keys of their own (+method@methods.KEY=NAME)"
         )
     return frame
 
@@ -99,6 +101,16 @@ def _records(runs: Sequence[Results]) -> Records:
         return pd.concat(frames, ignore_index=True)
 
     return Records([label for label in runs[0].records if all(label in run.records for run in runs)], read)
+
+
+def _methods(runs: Sequence[Results]) -> pd.DataFrame:
+    """One row a method and variant, with what is varied of it in any run."""
+    frame = pd.concat([run.methods for run in runs], ignore_index=True)
+    varied: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, variant, text in zip(frame["key"], frame["variant"], frame["varied"], strict=True):
+        varied.setdefault((key, variant), {}).update(variant_settings(text))
+    first = _first(frame, ["key", "variant"])
+    return first.assign(varied=[variant_text(varied[row]) for row in zip(first["key"], first["variant"], strict=True)])
 
 
 def _models(runs: Sequence[Results]) -> pd.DataFrame:

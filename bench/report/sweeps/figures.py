@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
 from cloakbench.bench.report.drawing.words import wrapped
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
@@ -26,16 +27,17 @@ from cloakbench.bench.report.plotting import (
     paper_style,
 )
 from cloakbench.bench.report.section import Quantity
+from cloakbench.bench.report.sweeps.parts import Sweep
 from cloakbench.bench.report.sweeps.tables import (
     Entry,
     Swept,
     by_all_but,
     context_name,
+    heading,
     is_seed,
     shown_quantities,
     swept_headlines,
 )
-from cloakbench.bench.report.sweeps.variants import Sweep
 
 _LINES_MOST = 9
 """More lines than these are split into rows of panels."""
@@ -51,18 +53,16 @@ def sweep_figures(sweep: Sweep) -> dict[str, tuple[Figure, str]]:
         for setting in sweep.names:
             points = [] if is_seed(setting) else _numeric(swept.entries, setting)
             if points and any(quantity.curve and quantity.is_rate for quantity in shown_quantities(points)):
-                stem = f"sweep{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
+                stem = f"variants{swept.suffix}_{setting}".replace("/", "_").replace("@", "_")
                 with paper_style():
                     figures[stem] = _curves(sweep, swept, points, setting)
     return figures
 
 
 def _numeric(entries: Sequence[Entry], setting: str) -> list[Entry]:
-    """The rows that depend on a setting, if it is a number in all of them and has several values."""
-    points = [entry for entry in entries if setting in entry.settings]
-    values = [entry.settings[setting] for entry in points if not is_control(entry.run)]
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return points if numeric and len(set(values)) > 1 else []
+    """The rows for which a setting is a number, if it has several values."""
+    points = [entry for entry in entries if is_number(entry.settings.get(setting))]
+    return points if len({entry.settings[setting] for entry in points if not is_control(entry.run)}) > 1 else []
 
 
 def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -> tuple[Figure, str]:
@@ -70,7 +70,7 @@ def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -
     seeds = [key for key in sweep.names if is_seed(key)]
     others = [key for key in sweep.names if key != setting and key not in seeds]
     lines = by_all_but([entry for entry in points if not is_control(entry.run)], [setting, *seeds])
-    split = _split(sweep, lines, others)
+    split = _split(lines, others)
     rows = list(itertools.islice(split.items(), _PANELS_MOST))
     values = sorted({entry.settings[setting] for line in lines for entry in line})
     heights = [max(2.2, PITCH_INCHES * len(named) + 0.6) for _, named in rows]
@@ -95,12 +95,12 @@ def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -
         axes[0].set_ylabel(swept.axis)
         axes[-1].set_axis_off()
     for axis in panels[-1][:-1]:
-        _label_axis(axis, sweep.names[setting].capitalize(), values)
+        _label_axis(axis, heading(setting), values)
     handle = Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label="clean photo")
     figure.legend(handles=[handle], loc="outside upper left")
     for (_, named), axes in zip(rows, panels, strict=True):
         side_labels(figure, axes[-2], axes[-1], _marks(named, setting, quantities[-1], looks))
-    caption = f"Protection over {sweep.names[setting]}, with 95 % intervals."
+    caption = f"Protection over {setting}, with 95 % intervals."
     caption += " Mean over the seeds." * bool(seeds)
     left_out = len(split) - len(rows)
     caption += f" {left_out} more combinations of settings are in the table only." * bool(left_out)
@@ -120,11 +120,11 @@ def _marks(
     return marks
 
 
-def _split(sweep: Sweep, lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
+def _split(lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
     """Title to named lines of each row of panels: one row, unless there are too many lines for it."""
-    several_budgets = len({line[0].run.epsilon_255 for line in lines}) > 1
+    several_budgets = len({line[0].run.budget for line in lines}) > 1
     several_methods = len({line[0].label for line in lines}) > 1
-    contexts = [context_name(sweep, line[0], others, budget=several_budgets) for line in lines]
+    contexts = [context_name(line[0], others, budget=several_budgets) for line in lines]
     if len(lines) <= _LINES_MOST:
         names = [
             ", ".join(word for word in (line[0].label if several_methods or not context else "", context) if word)

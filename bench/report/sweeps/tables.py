@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.core.axes import split_row_name, value_text, variant_settings, variant_text
+from cloakbench.bench.report.estimate import Estimate, text
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
-from cloakbench.bench.report.sweeps.variants import Part, Sweep, value_text
+from cloakbench.bench.report.sweeps.parts import Part, Sweep
 from cloakbench.bench.report.table import Column, Number, Row, Table
 
 
@@ -22,7 +22,7 @@ class Entry:
     """A row: a method at a budget, under the settings of its variant and part.
 
     Attributes:
-        run: method (not variant) and budget.
+        run: method without its variant, and budget.
         title: printed name of the method.
         surrogate: the surrogate it used, where rows are told apart by it; else empty.
         settings: settings of the multirun that the row depends on.
@@ -68,7 +68,7 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
     for part in sweep.parts:
         measured = Measured(part.results)
         for name, headline in headlines(measured, reporters(part.results)).items():
-            entries = [_entry(measured, part, row) for row in headline.rows]
+            entries = [_entry(part, measured, row) for row in headline.rows]
             found.setdefault(name, []).append((headline, entries, measured.is_foreign(name)))
     first = next((name for name, parts in found.items() if not parts[0][2]), None)
     return [
@@ -76,25 +76,27 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
             "" if name == first else f"_{name}",
             parts[0][0].about,
             parts[0][0].axis,
-            tuple(entry for _, entries, _ in parts for entry in entries),
+            tuple(entry for _, entries, _ in parts for entry in entries if entry.settings or is_control(entry.run)),
         )
         for name, parts in found.items()
     ]
 
 
-def _entry(measured: Measured, part: Part, row: HeadlineRow) -> Entry:
-    variant = part.variants[row.run.method]
-    run = Run(variant.method, row.run.epsilon_255)
-    return Entry(run, measured.title(run.method), row.surrogate, {**part.settings, **variant.settings}, row.values)
+def _entry(part: Part, measured: Measured, row: HeadlineRow) -> Entry:
+    """The row of a method as composed has the values that it is set to where variants have others."""
+    method, variant = split_row_name(row.run.method)
+    varied = text(measured.methods.get(row.run.method, {}).get("varied")) or variant
+    settings = {**part.settings, **variant_settings(varied)}
+    return Entry(Run(method, row.run.budget), measured.title(method), row.surrogate, settings, row.values)
 
 
 def sweep_tables(sweep: Sweep) -> list[Table]:
-    """One line per variant and part, and mean and spread over seeds where the multirun has several."""
-    tables = []
+    """One line per variant and part, and mean and spread over seeds where there are several; none without variants."""
+    tables: list[Table] = []
     seeds = [key for key in sweep.names if is_seed(key)]
-    for swept in swept_headlines(sweep):
-        tables.append(_rows_table(sweep, swept.entries, f"sweep{swept.suffix}", swept.about))
-        if seeds and (spread := _seeds_table(sweep, swept.entries, seeds, f"sweep{swept.suffix}_seeds")):
+    for swept in swept_headlines(sweep) if sweep.names else ():
+        tables.append(_rows_table(sweep, swept.entries, f"variants{swept.suffix}", swept.about))
+        if seeds and (spread := _seeds_table(sweep, swept.entries, seeds, f"variants{swept.suffix}_seeds")):
             tables.append(spread)
     return tables
 
@@ -108,19 +110,18 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
     for entry in ordered:
         known = next((estimate for estimate in entry.values.values() if estimate.ok), Estimate())
         settings = [value_text(entry.settings[key]) if key in entry.settings else "" for key in sweep.names]
-        budget = "" if entry.run.epsilon_255 is None else f"{entry.run.epsilon_255:g}"
         numbers = [
             "" if is_control(entry.run) and quantity.needs_surrogate else quantity.number(entry.values[quantity])
             for quantity in quantities
         ]
-        rows.append(Row(entry.label, (*settings, budget, str(known.n) if known.ok else "–", *numbers)))
+        rows.append(Row(entry.label, (*settings, entry.run.budget.text, str(known.n) if known.ok else "–", *numbers)))
     return Table(
         name=name,
-        title="Sweep",
-        caption=f"Everything the multirun set, per cent: {about}; n is that of the first rate.",
+        title="Variants",
+        caption=f"Settings that were varied, per cent: {about}; n is that of the first rate.",
         stub="Method",
         columns=(
-            *(Column(key, label.capitalize()) for key, label in sweep.names.items()),
+            *(Column(name, heading(name)) for name in sweep.names),
             Column("epsilon_255", "ε (grey levels)"),
             Column("n", "n"),
             *(Column(q.column, q.label, interval="always" if q.is_rate else "csv") for q in quantities),
@@ -141,8 +142,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             continue
         first = members[0]
         settings = [value_text(first.settings[key]) if key in first.settings else "" for key in rest]
-        cells: list[Number | str] = [*settings, "" if first.run.epsilon_255 is None else f"{first.run.epsilon_255:g}"]
-        cells.append(str(len(members)))
+        cells: list[Number | str] = [*settings, first.run.budget.text, str(len(members))]
         for quantity in quantities:
             numbers = [quantity.number(entry.values.get(quantity, Estimate())) for entry in members]
             values = [number.value for number in numbers]
@@ -162,7 +162,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
         caption="Per cent; SD is the standard deviation over the seeds, whose number stands in each row.",
         stub="Method",
         columns=(
-            *(Column(key, sweep.names[key].capitalize()) for key in rest),
+            *(Column(name, heading(name)) for name in rest),
             Column("epsilon_255", "ε (grey levels)"),
             Column("seeds", "Seeds"),
             *(
@@ -191,8 +191,12 @@ def by_all_but(entries: Sequence[Entry], left_out: Sequence[str]) -> list[list[E
     return list(groups.values())
 
 
-def context_name(sweep: Sweep, entry: Entry, keys: Sequence[str], *, budget: bool) -> str:
-    """Budget and settings of a row in words: ``8/255, decay 0.5``."""
-    words = [budget_name(entry.run.epsilon_255)] if budget and entry.run.epsilon_255 is not None else []
-    told = sweep.describe({key: entry.settings[key] for key in keys if key in entry.settings})
-    return ", ".join([*words, *([told] if told else [])])
+def heading(setting: str) -> str:
+    """A setting as it heads a column or names an axis."""
+    return setting.replace("_", " ").capitalize()
+
+
+def context_name(entry: Entry, keys: Sequence[str], *, budget: bool) -> str:
+    """Budget and settings of a row: ``8/255, decay=0.5``."""
+    told = variant_text({key: entry.settings[key] for key in keys if key in entry.settings})
+    return ", ".join(word for word in (entry.run.budget.title * (budget and bool(entry.run.budget)), told) if word)

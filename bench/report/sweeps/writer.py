@@ -12,20 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cloakbench.bench.core.axes import row_name, variant_text
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.report.sweeps.figures import sweep_figures
+from cloakbench.bench.report.sweeps.parts import Part, Sweep, all_measurements
+from cloakbench.bench.report.sweeps.section import variants_section
 from cloakbench.bench.report.sweeps.tables import sweep_tables
-from cloakbench.bench.report.sweeps.variants import Part, Sweep, all_measurements
-from cloakbench.bench.report.table import Table, to_markdown
+from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.terminal import summary, table_on_screen
-from cloakbench.bench.report.writer import (
-    links,
-    measurements_csv,
-    write_figure,
-    write_report,
-    write_table,
-    write_text,
-)
+from cloakbench.bench.report.writer import measurements_csv, write_report, write_sections, write_text
 
 
 def write_sweep(sweep: Sweep, runs: Sequence[Path], folder: Path) -> list[Table]:
@@ -39,17 +33,15 @@ def write_sweep(sweep: Sweep, runs: Sequence[Path], folder: Path) -> list[Table]
     Returns:
         The tables over the whole multirun; none where methods and budgets are all that differs.
     """
-    tables = sweep_tables(sweep) if sweep.names else []
-    own = _own_lines(sweep, tables, folder)
     if len(sweep.parts) == 1:
-        write_report(sweep.parts[0].results, folder, own)
-    else:
-        listed = [_part_line(sweep, part, number, runs, folder) for number, part in enumerate(sweep.parts)]
-        write_text(folder / "report.md", "\n".join(_frame(sweep, own, listed)))
-    if sweep.names:
-        extra = ["variant", *sweep.names]
-        write_text(folder / "tables" / "measurements.csv", measurements_csv(all_measurements(sweep), extra))
-    return tables
+        write_report(sweep.parts[0].results, folder)
+        return sweep_tables(sweep)
+    section = variants_section(sweep)
+    own, _, _ = write_sections([section], folder)
+    listed = [_part_line(part, number, runs, folder) for number, part in enumerate(sweep.parts)]
+    write_text(folder / "report.md", "\n".join(_frame(sweep, own, listed)))
+    write_text(folder / "tables" / "measurements.csv", measurements_csv(all_measurements(sweep)))
+    return list(section.tables)
 
 
 def show_sweep(sweep: Sweep, tables: Sequence[Table], screen: Screen) -> None:
@@ -61,34 +53,18 @@ def show_sweep(sweep: Sweep, tables: Sequence[Table], screen: Screen) -> None:
             screen.print(table_on_screen(table))
 
 
-def _part_name(sweep: Sweep, part: Part) -> str:
-    """The experiment's name and what sets the part apart: ``smoke, seed 0``."""
-    told = sweep.describe(part.settings)
-    return f"{part.results.name}, {told}" if told else part.results.name
+def _part_name(part: Part) -> str:
+    """The experiment's name and what sets the part apart: ``smoke (seed=0)``."""
+    return row_name(part.results.name, variant_text(part.settings))
 
 
-def _own_lines(sweep: Sweep, tables: Sequence[Table], folder: Path) -> list[str]:
-    """The section that a multirun's report has and a run's has not."""
-    if not tables:
-        return []
-    lines = ["## Sweep", ""]
-    for stem, (figure, caption) in sweep_figures(sweep).items():
-        for suffix in (".png", ".pdf"):
-            write_figure(figure, folder / "figures" / f"{stem}{suffix}")
-        lines += [f"![{stem}](figures/{stem}.png)\n\n{caption} [PDF](figures/{stem}.pdf)", ""]
-    for table in tables:
-        write_table(table, folder / "tables")
-        lines += [to_markdown(table), links(table), ""]
-    return lines
-
-
-def _part_line(sweep: Sweep, part: Part, number: int, runs: Sequence[Path], folder: Path) -> str:
+def _part_line(part: Part, number: int, runs: Sequence[Path], folder: Path) -> str:
     """Where the tables of a part are: in the report of its run, or in one over its runs, which is written."""
-    name = _part_name(sweep, part)
+    name = _part_name(part)
     if len(part.jobs) == 1:
         place = Path(os.path.relpath(runs[part.jobs[0]], folder))
     else:
-        told = re.sub(r"[^\w.+-]+", "_", sweep.describe(part.settings)).strip("_")[:60]
+        told = re.sub(r"[^\w.+-]+", "_", variant_text(part.settings)).strip("_")[:60]
         place = Path(f"part{number}" + (f"_{told}" if told else ""))
         write_report(replace(part.results, name=name), folder / place)
     setup = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.results.setup.items() if value != "")

@@ -131,20 +131,20 @@ def test_steps_are_one_table_and_one_curve(
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
     shown = run_tiny([*tiny_overrides, "method=pgd", "method.steps=1,2", *ONLY_SSIM], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
-    assert (folder / "figures" / "sweep_method.steps.pdf").exists()
+    assert (folder / "figures" / "variants_steps.pdf").exists()
     measured = pd.read_csv(folder / "tables" / "measurements.csv")
-    assert set(measured.loc[measured["method"] == "pgd", "method.steps"]) == {1, 2}
-    assert measured.loc[measured["method"] == "random_sign", "method.steps"].isna().all()
-    assert "PGD, steps 2" in shown
+    assert set(measured.loc[measured["method"] == "pgd", "variant"]) == {"steps=1", "steps=2"}
+    assert measured.loc[measured["method"] == "random_sign", "variant"].isna().all()
+    assert "PGD (steps=2)" in shown
     reports = [line for line in shown.splitlines() if line.startswith("Job ")]
     assert len(reports) == 2
     assert all(Path(line.rpartition(": ")[2]).exists() for line in reports)
     assert "Job 1 (method.steps=2): " in reports[1]
     runs = [Path(line.rpartition(": ")[2]).parent for line in reports]
     assert main(["report", *map(str, runs)]) == 0
-    assert "PGD, steps 2" in capsys.readouterr().out, "runs are joined as a sweep is"
+    assert "PGD (steps=2)" in capsys.readouterr().out, "runs are joined as a sweep is"
     [joined] = runs[0].parent.glob("*+*/tables/measurements.csv")
-    assert set(pd.read_csv(joined)["method.steps"].dropna()) == {1, 2}
+    assert set(pd.read_csv(joined)["variant"].dropna()) == {"steps=1", "steps=2"}
     for run in runs:
         (run / "config.yaml").unlink()
     assert main(["report", *map(str, runs)]) == 1
@@ -157,9 +157,9 @@ def test_seeds_are_rows_with_mean_and_spread(
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
     shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", *ONLY_SSIM], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
-    spread = pd.read_csv(folder / "tables" / "sweep_seeds.csv")
+    spread = pd.read_csv(folder / "tables" / "variants_seeds.csv")
     assert set(spread["seeds"]) == {2}
-    rows = pd.read_csv(folder / "tables" / "sweep.csv")
+    rows = pd.read_csv(folder / "tables" / "variants.csv")
     fgsm = rows[rows["method"] == "FGSM"]
     assert sorted(fgsm["seed"]) == [0, 1]
     mean = spread.loc[spread["method"] == "FGSM", "black_box_top1_percent_mean"].iloc[0]

@@ -184,7 +184,7 @@ def test_another_surrogate_lifts_the_limits_that_name_the_old_one(tiny_overrides
         "pgd 6/255 on tiny2"
     ]
     unlimited = prepare(compose(tiny_overrides, limit, "plan.limits=null"))
-    assert [cell.epsilon_255 for cell in unlimited.publications["probes"].cells if cell.method == "pgd"] == [4, 8]
+    assert [cell.budget.number for cell in unlimited.publications["probes"].cells if cell.method == "pgd"] == [4, 8]
 
 
 def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(tiny_overrides: list[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.setting_checks import check_settings
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.chunks import build_chunks, measured_aim_rows
 from cloakbench.bench.plan.plan import Cell, build_cells, make_protector
@@ -54,12 +53,12 @@ def test_a_method_without_a_budget_runs_once_whatever_the_axis() -> None:
     config = compose_config(["experiment=smoke", "+method@methods.lowkey=lowkey", "epsilons_255=[4,8]"])
     cells = [cell for cell in build_cells(config) if cell.method in ("lowkey", "pgd")]
     assert [cell.method_label for cell in cells] == ["pgd 4/255", "pgd 8/255", "lowkey"]
-    assert math.isnan(cells[-1].epsilon_255) and cells[-1].config["epsilon_255"] is None
+    assert cells[-1].budget == NO_BUDGET and cells[-1].config["epsilon_255"] is None
 
 
 def test_a_budget_given_to_a_method_without_one_is_kept() -> None:
     config = compose_config(["experiment=smoke", "method=lowkey", "method.epsilon_255=8"])
-    assert [cell.epsilon_255 for cell in build_cells(config) if cell.method == "lowkey"] == [8.0]
+    assert [cell.budget.number for cell in build_cells(config) if cell.method == "lowkey"] == [8.0]
 
 
 def test_a_title_is_for_reports_alone_and_a_method_without_one_goes_by_its_key() -> None:

@@ -207,6 +207,8 @@ def title_of(key: str) -> str:
 def _methods(keys: set[str]) -> pd.DataFrame:
     columns = [
         "key",
+        "variant",
+        "varied",
         "title",
         "name",
         "scope",
@@ -222,7 +224,22 @@ def _methods(keys: set[str]) -> pd.DataFrame:
     goal = "evade recognition"
     scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys, key=[*METHODS, *keys].index)}
     rows = [
-        (key, title_of(key), key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
+        (
+            key,
+            "",
+            "",
+            title_of(key),
+            key.partition("_")[0],
+            scope,
+            goal,
+            "",
+            False,
+            False,
+            scope == "identity",
+            "",
+            "",
+            "",
+        )
         for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -235,6 +252,7 @@ def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.D
         rows.append(
             {
                 "method": method,
+                "variant": "",
                 "epsilon_255": epsilon,
                 "surrogate": surrogate[0] if surrogate else "",
                 "scope": scope,

@@ -25,7 +25,7 @@ from cloakbench.bench.report.plotting import COLOURS, Skipped, figure_bytes, loo
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.report.sweeps.figures import sweep_figures
-from cloakbench.bench.report.sweeps.variants import Job, arrange
+from cloakbench.bench.report.sweeps.parts import SweepJob, arrange
 
 METHODS, TARGETS = 25, 12
 TITLES = sorted(
@@ -175,7 +175,7 @@ def drawn(make_results: Callable[..., Results]) -> dict[str, Figure]:
     for steps in (2, 5, 10):
         results = crowd(make_results, (8.0,))
         frame = results.measurements[results.measurements["condition"].isin(["none", "standard"])]
-        jobs.append(Job(replace(results, measurements=frame), {"method.steps": steps}))
+        jobs.append(SweepJob(replace(results, measurements=frame), {"method.steps": steps}))
     found |= {stem: figure for stem, (figure, _) in sweep_figures(arrange(jobs)).items()}
     return found
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.index import DuplicateMeasurementError, Measured, Run
 
-PGD = Run("pgd", 8.0)
-CLEAN = Run("identity", None)
+PGD = Run("pgd", BudgetSize(8.0))
+CLEAN = Run("identity")
 
 
 def edited(results, mask, **values):
@@ -73,8 +74,8 @@ def test_interval_of_a_mean_has_the_means_of_the_ends(results):
 
 def test_absent_cells_are_named(results):
     absent = Measured(results).absent()
-    assert list(absent) == [(Run("fgsm", 4.0), "cosface", "sface")]
-    assert "psr_p2_top1" in absent[Run("fgsm", 4.0), "cosface", "sface"]
+    assert list(absent) == [(Run("fgsm", BudgetSize(4.0)), "cosface", "sface")]
+    assert "psr_p2_top1" in absent[Run("fgsm", BudgetSize(4.0)), "cosface", "sface"]
 
 
 def test_cell_measured_twice_is_refused(small):

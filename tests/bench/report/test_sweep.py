@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.protocols.identification.figures import budget_curves
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.report.index import Measured
@@ -25,7 +26,7 @@ def runs(make_results):
 def test_budgets_become_one_curve(runs):
     combined = combine(runs)
     measured = Measured(combined)
-    assert measured.budgets == (2.0, 4.0, 8.0)
+    assert measured.budgets == (BudgetSize(2), BudgetSize(4), BudgetSize(8))
     assert isinstance(budget_curves(measured, Ranks("p2", (1, 5))), Figure)
     assert len(combined.models) == len(runs[0].models)
     assert len(combined.thresholds) == len(runs[0].thresholds)
@@ -64,7 +65,7 @@ def test_mixed_setups_are_refused(runs):
 def test_two_values_of_one_cell_are_refused(runs):
     frame = runs[0].measurements
     changed = replace(runs[0], measurements=frame.assign(value=frame["value"].where(frame.method != "pgd", 0.5)))
-    with pytest.raises(MixedResultsError, match=r"pgd at budget 2 has two values of"):
+    with pytest.raises(MixedResultsError, match=r"pgd at 2/255 has two values of"):
         combine([runs[0], changed])
 
 

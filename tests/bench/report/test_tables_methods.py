@@ -86,8 +86,8 @@ def test_a_title_of_the_run_is_printed_and_a_run_that_kept_none_has_the_usual_na
 
 
 def test_a_variant_has_the_title_of_its_method_and_its_settings(measured: Measured) -> None:
-    methods = pd.DataFrame({"key": ["pgd, steps 2"], "title": ["Ours"]})
-    assert Measured(replace(measured.results, methods=methods)).title("pgd, steps 2") == "Ours, steps 2"
+    methods = pd.DataFrame({"key": ["pgd"], "variant": ["steps=2"], "title": ["Ours"]})
+    assert Measured(replace(measured.results, methods=methods)).title("pgd (steps=2)") == "Ours (steps=2)"
 
 
 def test_settings_of_papers_and_departures_from_them_are_printed_once_for_methods_that_share_them(

@@ -106,7 +106,7 @@ def test_nan_is_never_printed_as_a_number(folder):
 def test_measurements_carry_their_interval_and_status(folder, run):
     lines = (folder / "tables" / "measurements.csv").read_text().splitlines()
     assert len(lines) == len(run.measurements) + 1
-    assert lines[0].startswith("protocol,metric,method,epsilon_255,surrogate,judge,condition,value,low,high,n,")
+    assert lines[0].startswith("protocol,metric,method,variant,epsilon_255,surrogate,judge,condition,value,low,high,n,")
 
 
 def test_failed_write_keeps_the_old_file_and_no_rest(small, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from cloakbench.bench.report.reported.lookup import ResultLookup
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 
 CARDS = ("name", "roles", "family", "backbone", "head", "stands_for", "robust")
+METHODS = ("key", "variant", "varied", "targeted")
 SURROGATE = ("source", "surrogate, target", "ir", "IResNet", "CosFace", "IR-50", False)
 TARGETS = (
     ("mobile", "target", "mobilenet", "MobileNet", "CosFace", "MobileNet v1", False),
@@ -44,8 +45,8 @@ def planted(
     targeted: tuple[str, ...] = (),
 ) -> ResultLookup:
     """A lookup over the rows."""
-    keys = sorted({row["method"] for row in rows})
-    methods = pd.DataFrame({"key": keys, "targeted": [key in targeted for key in keys]})
+    keys = sorted({(row["method"], row["variant"]) for row in rows})
+    methods = pd.DataFrame([(*key, "", key[0] in targeted) for key in keys], columns=list(METHODS))
     results = Results(
         name="planted",
         dataset=dataset,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.reported.claims import PARTS, RULES, Claim, Term, load_claims, read_claims, terms_of
 from cloakbench.bench.report.reported.claims_table import claims_table
@@ -139,11 +140,11 @@ def test_a_rise_with_the_budget_is_followed_from_step_to_step():
 
 def test_a_rise_with_a_setting_reads_the_variants_at_one_budget():
     claim = claim_of({"rises_with": {"of": "pgd", "axis": "steps"}}, "pgd")
-    rows = [row for n in (2, 4, 10) for row in identification(f"pgd, steps {n}", {"mobile": n / 20})]
-    other = identification("pgd, steps 20", {"mobile": 0.01}, epsilon_255=16.0)
+    rows = [row for n in (2, 4, 10) for row in identification("pgd", {"mobile": n / 20}, variant=f"steps={n}")]
+    other = identification("pgd", {"mobile": 0.01}, epsilon_255=16.0, variant="steps=20")
     found = judge(planted(rows + other), claim)
     assert found.verdict == HELD
-    assert found.measured.startswith("pgd, steps 2 8/255")
+    assert found.measured.startswith("pgd (steps=2) 8/255")
 
 
 def test_a_rate_keeps_under_conditions_or_does_not():
@@ -198,12 +199,12 @@ def test_methods_are_compared_on_the_surrogates_that_they_share():
 
 
 def test_a_budget_that_is_not_asked_for_is_the_usual_or_the_only_one():
-    term = Term("identification", "psr_p1_top1", "a", any_budget=True)
+    term = Term("identification", "psr_p1_top1", "a")
     both = identification("a", {"mobile": 0.5}) + identification("a", {"mobile": 0.5}, epsilon_255=4.0)
-    assert find_method(planted(both), term).epsilon_255 == 8.0
-    assert find_method(planted(both[1:]), term).epsilon_255 == 4.0
+    assert find_method(planted(both), term).budget == BudgetSize(8.0)
+    assert find_method(planted(both[1:]), term).budget == BudgetSize(4.0)
     none = identification("a", {"mobile": 0.5}, epsilon_255=float("nan"))
-    assert find_method(planted(none), term).epsilon_255 is None
+    assert find_method(planted(none), term).budget == NO_BUDGET
 
 
 def test_the_survey_s_claims_are_judged_on_the_reference_run():
@@ -257,6 +258,7 @@ def test_poisoning_claims_read_attackers_who_train():
         (lambda c: c["unchecked"][0].update(seed="002"), "line 1 belongs to seed 000, not '002'"),
         (lambda c: c["terms"].update(spare=c["terms"]["em_psr"]), "terms: no rule uses 'spare'"),
         (lambda c: c["terms"]["em_psr"].update(colour=1), "terms.em_psr: unknown part 'colour'"),
+        (lambda c: c["terms"]["em_psr"].update(variant="steps 2"), "terms.em_psr: variant is 'steps 2'"),
         (lambda c: c["terms"]["em_psr"].update(epsilon_255="8"), "terms.em_psr: epsilon_255 is '8'"),
         (lambda c: c["terms"]["em_psr"].update(judge={"x": "y"}), "a model card has no column 'x'"),
         (lambda c: c["terms"]["em_psr"].pop("metric"), "a term has at least protocol, metric and method"),

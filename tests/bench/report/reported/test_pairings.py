@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.poisoning.rates import METRICS as POISONING
 from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
@@ -96,7 +97,7 @@ def test_no_measured_number_of_the_reference_run_is_of_another_box(reference):
                             & (frame["metric"] == pairing.metrics[metric])
                             & (frame["surrogate"] == row.surrogate)
                             & (frame["judge"] == placed.targets[target])
-                            & (frame["epsilon_255"] == row.paired.epsilon_255)
+                            & (frame["epsilon_255"] == row.paired.budget.number)
                         ]
                         assert list(same["white_box"]) == [False]
                         assert list(same["value"]) == [number.value]
@@ -195,6 +196,29 @@ def test_untargeted_methods_do_not_stand_beside_printed_impersonation():
     assert placed.targets["mobileface"] == "arc"
 
 
+def test_a_pairing_that_names_a_variant_is_for_its_rows_and_others_are_for_the_method_as_composed(content):
+    rows = identification("fi_uap", EVERYWHERE)
+    varied = identification("fi_uap", dict.fromkeys(EVERYWHERE, 0.25), variant="decay=0.5, steps=2")
+    content["tables"]["facecloak_1"]["methods"]["fi_uap"] = {"method": "fi_uap", "variant": "steps=2, decay=0.50"}
+
+    def rate(tables, *some):
+        lookup = planted([row for one in some for row in one])
+        placed = place(tables["facecloak_1"], lookup.models)
+        found, why_not = rows_beside(lookup, placed, "fi_uap", "cosface")
+        return why_not or measured_cell(lookup, placed, found[0], "mobilenet", "psr_top1").estimate.value
+
+    named = read_pairings(content, LINES).tables
+    assert rate(named, rows, varied) == 0.25
+    assert rate(PAIRINGS.tables, rows, varied) == EVERYWHERE["mobile"]
+    assert rate(named, rows) == rate(PAIRINGS.tables, varied) == "not in this run"
+
+
+def test_a_variant_that_is_no_setting_is_refused_in_one_line(content):
+    content["tables"]["facecloak_1"]["methods"]["fi_uap"] = {"method": "fi_uap", "variant": "steps 2"}
+    with pytest.raises(ReportedSchemaError, match=r"fi_uap: variant is 'steps 2': write settings as in decay=0.5"):
+        read_pairings(content, LINES)
+
+
 def test_coverage_counts_every_printed_row(reference):
     lines = texts(coverage_table(reference, PAIRINGS, LINES))
     assert sum(int(line[2]) for line in lines) == 216
@@ -206,7 +230,7 @@ def test_coverage_counts_every_printed_row(reference):
 
 def test_the_mean_leaves_the_surrogate_out_and_a_missing_cell_is_missing():
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    asked = WantedCell("identification", "psr_p1_top1", "fi_uap", 8.0, "source")
+    asked = WantedCell("identification", "psr_p1_top1", "fi_uap", BudgetSize(8.0), "source")
     assert lookup.black_box(asked).value == pytest.approx((0.5 + 0.6 + 0.7 + 0.3 + 0.8) / 5)
     assert not lookup.rate(asked).ok
 
