@@ -14,18 +14,17 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from cloakbench.bench.core.status import OK
+
 Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "test"]
 """What a photo is used for.
 
 ``reference``: photos a person gives to build a mask. ``probe``: photos that are protected, published and attacked.
-``distractor``: other people in the attacker's gallery. ``auxiliary``: public faces for anchors, targets and training.
+``distractor``: other people in the attacker's gallery. ``auxiliary``: public faces for anchors, aims and training.
 ``impostor``: people whose pairs calibrate verification thresholds. ``train``/``test``: poisoning and attributes.
 """
 
 ROLES: tuple[Role, ...] = get_args(Role)
-
-OK = "ok"
-"""The status of an image that went through; every other status names what went wrong."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Dataset(ABC):
     def roles(self) -> tuple[Role, ...]:
         """The roles this data set offers."""
 
-    def targets(self) -> Mapping[str, str]:
+    def aims(self) -> Mapping[str, str]:
         """Person to the auxiliary person they are to be mistaken for, where the data set's protocol fixes that."""
         return {}
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.regular_file import NotRegularError, open_regular, read_regular
 from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.datasets.alignment import (
     ARCFACE_TEMPLATE,
@@ -34,7 +35,6 @@ from cloakbench.datasets.alignment import (
     transform_points,
     warp,
 )
-from cloakbench.datasets.base import OK
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.given_points import sound_points
 from cloakbench.datasets.listing import Place, Segment

@@ -45,7 +45,7 @@ class Listing:
         landmarks: float32 ``[N, 5, 2]``, published points in pixels of the upright photo (eyes, nose tip, mouth
             corners, left to right); NaN where unknown, None when there are none at all.
         attributes: labels, int16 ``[N]`` each; ``UNKNOWN`` where a photo has none.
-        targets: person to the person they are to be mistaken for, where a protocol fixes it; the latter's photos have
+        aims: person to the person they are to be mistaken for, where a protocol fixes it; the latter's photos have
             the role ``auxiliary``.
         rejected: files that are listed but cannot be used, with the reason.
         ignored: how many other files were passed over.
@@ -60,7 +60,7 @@ class Listing:
     role: Sequence[Role | None] = ()
     landmarks: np.ndarray | None = None
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
-    targets: Mapping[str, str] = field(default_factory=dict)
+    aims: Mapping[str, str] = field(default_factory=dict)
     rejected: tuple[ManifestEntry, ...] = ()
     ignored: int = 0
 

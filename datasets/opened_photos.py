@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.base import OK, FaceSet, ManifestEntry, Role
+from cloakbench.bench.core.status import OK
+from cloakbench.datasets.base import FaceSet, ManifestEntry, Role
 from cloakbench.datasets.crop_buffer import Spool
 from cloakbench.datasets.crop_reader import CropReader
 from cloakbench.datasets.photo_index import Catalogue

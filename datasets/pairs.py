@@ -35,7 +35,7 @@ _MOST = 10**9  # folds, photo numbers and pairs: far above any list, far below w
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairList:
     """Pairs of photos, each of one person or of two.
 
     Attributes:
@@ -69,7 +69,7 @@ class LeftOut:
     why: str
 
 
-def sound_pairs(pairs: Pairs) -> tuple[Pairs, tuple[LeftOut, ...]]:
+def sound_pairs(pairs: PairList) -> tuple[PairList, tuple[LeftOut, ...]]:
     """The pairs that can be judged, in the list's order, and the others with the reason.
 
     A pair is the same in either order. Of a repeated one the first stays; of a contradictory one nothing does, because
@@ -104,10 +104,10 @@ def sound_pairs(pairs: Pairs) -> tuple[Pairs, tuple[LeftOut, ...]]:
             f"{one.why}: correct the list"
         )
     left, right = (tuple(names[row] for row in kept) for names in (pairs.left, pairs.right))
-    return Pairs(left, right, pairs.same[kept], pairs.fold[kept]), tuple(left_out)
+    return PairList(left, right, pairs.same[kept], pairs.fold[kept]), tuple(left_out)
 
 
-def read_pairs(file: Path, root: Path, where: Mapping[str, str] | None = None) -> Pairs:
+def read_pairs(file: Path, root: Path, where: Mapping[str, str] | None = None) -> PairList:
     """The pairs of a list, in its order; nothing is checked about the photos themselves.
 
     Args:
@@ -139,7 +139,7 @@ def read_pairs(file: Path, root: Path, where: Mapping[str, str] | None = None) -
         chosen = "".join(f" with {column}={value}" for column, value in (where or {}).items())
         raise DatasetError(f"{file} holds no pair{chosen}")
     left, right, same, fold = zip(*rows, strict=True)
-    return Pairs(left, right, np.array(same, dtype=bool), np.array(fold, dtype=np.int64))
+    return PairList(left, right, np.array(same, dtype=bool), np.array(fold, dtype=np.int64))
 
 
 _Row = tuple[str, str, bool, int]

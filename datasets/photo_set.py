@@ -57,7 +57,7 @@ class _Index:
     faces: dict[Role, FaceSet]
     accepted: tuple[ManifestEntry, ...]
     rejected: tuple[ManifestEntry, ...]
-    targets: dict[str, str]
+    aims: dict[str, str]
     photos: Callable[[str], Photo]
 
 
@@ -154,9 +154,9 @@ class PhotoSet(Dataset):
     def faces(self, role: Role) -> FaceSet:
         return self._index.faces[role]
 
-    def targets(self) -> Mapping[str, str]:
+    def aims(self) -> Mapping[str, str]:
         """Where the layout fixes them: for each subject the auxiliary person, if that person has a usable photo."""
-        return self._index.targets
+        return self._index.aims
 
     def rejected(self) -> Iterable[ManifestEntry]:
         """Photos without a role, each with status and note; their digest is that of the file, if it could be read."""
@@ -198,8 +198,8 @@ class PhotoSet(Dataset):
         self._report(rows, rejected, len(catalogue) - len(photos))
         rows_by_name = {name: row for row, name in enumerate(catalogue.image_id)}
         photo = self._photo(catalogue)
-        targets = self._targets(catalogue, faces)
-        return _Index(faces, accepted, rejected, targets, lambda name: photo(rows_by_name[name]))
+        aims = self._aims(catalogue, faces)
+        return _Index(faces, accepted, rejected, aims, lambda name: photo(rows_by_name[name]))
 
     def _photo(self, catalogue: Catalogue) -> Callable[[int], Photo]:
         """Where the photo of a row lies, and its points where they are known."""
@@ -229,8 +229,8 @@ class PhotoSet(Dataset):
                 ) from error
         return folder
 
-    def _targets(self, catalogue: Catalogue, faces: Mapping[Role, FaceSet]) -> dict[str, str]:
-        wanted = catalogue.main.targets
+    def _aims(self, catalogue: Catalogue, faces: Mapping[Role, FaceSet]) -> dict[str, str]:
+        wanted = catalogue.main.aims
         if not wanted:
             return {}
         known = set(faces["auxiliary"].identity) if "auxiliary" in faces else set()

@@ -41,7 +41,7 @@ class Person:
     fixed: Mapping[Role, Sequence[int]] = field(default_factory=dict)
 
 
-class Photos(Protocol):
+class PhotoSource(Protocol):
     """Photos that are opened when somebody asks."""
 
     def expect(self, rows: Iterable[int]) -> None:
@@ -53,7 +53,9 @@ class Photos(Protocol):
         ...
 
 
-def assign_roles(people: Sequence[Person], names: Sequence[str], rule: SplitRule, photos: Photos) -> dict[int, Role]:
+def assign_roles(
+    people: Sequence[Person], names: Sequence[str], rule: SplitRule, photos: PhotoSource
+) -> dict[int, Role]:
     """The role of each row that has one.
 
     Args:
@@ -152,7 +154,7 @@ def _draw(
     limit: int | None,
     wishes_of: Callable[[Person], list[_Wish]],
     rule: SplitRule,
-    photos: Photos,
+    photos: PhotoSource,
     by_photo: bool = False,
 ) -> dict[str, list[list[int]]]:
     """The first ``limit`` people in hash order, or people with ``limit`` photos, whose wishes can be fulfilled.
@@ -230,7 +232,7 @@ def _test_part(names: Sequence[str], rule: SplitRule) -> list[str]:
     return sorted(names, key=lambda name: stream_seed(rule.seed, "folder", "test", name))[:count]
 
 
-def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: Photos) -> str:
+def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: PhotoSource) -> str:
     """Why there is no subject. Everyone who looked able was looked at; for the others the list says enough."""
     opened = {person.name for person in able}
     counts = [

@@ -16,13 +16,12 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from cloakbench.datasets.base import OK
+from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.methods.context import Cost, MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
 Scope = Literal["image", "identity", "universal", "dataset"]
 Goal = Literal["evade recognition", "poison training", "hide attributes", "hide from humans"]
-METHOD_FAILED = "method_failed"
 TITLE = "title"
 """The setting of a method's file that says how reports print its name; no constructor sees it, and no key."""
 
@@ -46,6 +45,7 @@ class Protected:
         cost: time, passes and memory of the call.
         warnings: what the user should know, e.g. that the output equals the input.
         facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
+        private: tensors by name that only the owners of the photos may have, on the CPU.
     """
 
     images: Tensor
@@ -55,6 +55,7 @@ class Protected:
     cost: Cost
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    private: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ class Protector(ABC):
             cost=cost(),
             warnings=(*self.notes(), *self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255))),
             facts=context.facts,
+            private={name: tensor.detach().cpu() for name, tensor in context.private.items()},
         )
 
     def _check_input(self, batch: PhotoBatch, context: ProtectContext) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
 from cloakbench.bench.core.random_streams import uniform_per_item
-from cloakbench.datasets.base import OK
+from cloakbench.bench.core.status import OK
 from cloakbench.methods.base import Protected, Protector, without_title
 from cloakbench.methods.context import Kept, MemoryCheckpoint, MissingNeedError, Need
 from cloakbench.methods.parts.shortened import in_short

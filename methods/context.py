@@ -187,6 +187,8 @@ class ProtectContext:
         checkpoint: where a training stage keeps what it has reached; see `resume` and `keep`.
         progress: told how many of how many steps of a stage are done.
         facts: takes what a method has to report of its own search.
+        private: takes tensors by name that only the owners of the photos may have, such as the key of a veil. They are
+            stored apart from everything that is shown or handed on, for nobody else to read.
         spent: what was counted so far.
     """
 
@@ -198,6 +200,7 @@ class ProtectContext:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     progress: Callable[[int, int], None] = _silent
     facts: dict[str, Any] = field(default_factory=dict, init=False)
+    private: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     spent: Spent = field(default_factory=Spent, init=False)
     _counted: Mapping[NetworkKind, tuple[CountedNetwork, ...]] = field(default_factory=dict, init=False, repr=False)
 

@@ -15,7 +15,7 @@ from typing import IO
 _CHUNK_BYTES = 1 << 20
 
 
-class ArchiveError(ValueError):
+class MemberError(ValueError):
     """There is no such file in the archive, or the archive is damaged."""
 
 
@@ -28,19 +28,19 @@ def extract_member(archive: Path, member: str, target: Path) -> None:
         target: replaced when it exists.
 
     Raises:
-        ArchiveError: neither zip nor tar, damaged, encrypted, without such a member, or the member is no regular file.
+        MemberError: neither zip nor tar, damaged, encrypted, without such a member, or the member is no regular file.
     """
     try:
         with _opened(archive, member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ArchiveError(f"a damaged archive ({error})") from error
+        raise MemberError(f"a damaged archive ({error})") from error
     except OSError as error:
         if error.errno is not None:  # the disk, not the archive: gzip and bz2 raise their own without a number
             raise
-        raise ArchiveError(f"a damaged archive ({error})") from error
+        raise MemberError(f"a damaged archive ({error})") from error
     except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, or an unknown compression
-        raise ArchiveError(f"an archive that cannot be read ({error})") from error
+        raise MemberError(f"an archive that cannot be read ({error})") from error
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
             while packed.fileobj is not None and packed.fileobj.read(_CHUNK_BYTES):
                 pass  # gzip and xz compare their checksums at the end
     else:
-        raise ArchiveError("neither a zip nor a tar archive")
+        raise MemberError("neither a zip nor a tar archive")
 
 
 def _matching(member: str, names: list[str]) -> str:
@@ -71,4 +71,4 @@ def _matching(member: str, names: list[str]) -> str:
         if PurePosixPath(name) == wanted:
             return name
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    raise ArchiveError(f"no file {member!r} in the archive (there are: {listed or 'none'})")
+    raise MemberError(f"no file {member!r} in the archive (there are: {listed or 'none'})")

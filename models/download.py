@@ -16,9 +16,9 @@ from pathlib import Path
 from cloakbench.bench.core.file_lock import exclusive
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.core.regular_file import open_regular
-from cloakbench.models.archive_member import ArchiveError, extract_member
+from cloakbench.models.archive_member import MemberError, extract_member
 from cloakbench.models.file_format import page_or_pointer
-from cloakbench.models.transfer import DiskError, DownloadError, Part, fetch
+from cloakbench.models.transfer import DiskError, DownloadError, PartialFile, fetch
 
 __all__ = ["DiskError", "DownloadError", "OfflineError", "download", "file_sha256", "offline_switch"]
 
@@ -91,7 +91,7 @@ def _from_first_that_works(addresses: Sequence[str], target: Path, sha256: str |
 
 
 def _from_one(url: str, target: Path, sha256: str | None, member: str | None) -> None:
-    part = Part(target.with_name(f"{target.name}.part"))
+    part = PartialFile(target.with_name(f"{target.name}.part"))
     joined = fetch(url, part, digest_known=sha256 is not None)
     try:
         _publish(url, part, target, sha256, member)
@@ -103,14 +103,14 @@ def _from_one(url: str, target: Path, sha256: str | None, member: str | None) ->
         _publish(url, part, target, sha256, member)
 
 
-def _publish(url: str, part: Part, target: Path, sha256: str | None, member: str | None) -> None:
+def _publish(url: str, part: PartialFile, target: Path, sha256: str | None, member: str | None) -> None:
     """Moves what was fetched, or its member, to ``target`` if it is what it should be; otherwise removes it."""
     unpacked = part.path if member is None else target.with_name(f"{target.name}.unpacked")
     try:
         if member is not None:
             extract_member(part.path, member, unpacked)
         _check(unpacked, sha256)
-    except (ArchiveError, _WrongBytesError) as error:
+    except (MemberError, _WrongBytesError) as error:
         part.discard()
         raise DownloadError(f"{bare_address(url)}: {error}") from error
     else:

@@ -81,7 +81,7 @@ class Origin:
     total_bytes: int | None
 
 
-class Part:
+class PartialFile:
     """What has arrived of a file so far.
 
     Attributes:
@@ -114,7 +114,7 @@ class Part:
         self._note.unlink(missing_ok=True)
 
 
-def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
+def fetch(url: str, part: PartialFile, *, digest_known: bool) -> bool:
     """Completes ``part`` from ``url``.
 
     Args:
@@ -148,7 +148,7 @@ def fetch(url: str, part: Part, *, digest_known: bool) -> bool:
             time.sleep(pause)
 
 
-def _fetch_once(url: str, part: Part, digest_known: bool) -> bool:
+def _fetch_once(url: str, part: PartialFile, digest_known: bool) -> bool:
     """One connection; returns whether it went on from bytes that were there."""
     origin = part.origin()
     if origin is None or origin.url != bare_address(url) or not (origin.validator or digest_known):
@@ -230,7 +230,7 @@ def _cleaned(text: str, url: str) -> str:
     return " ".join(without_secrets(text).split())
 
 
-def _receive(reply: http.client.HTTPResponse, shown: str, part: Part, digest_known: bool) -> bool:
+def _receive(reply: http.client.HTTPResponse, shown: str, part: PartialFile, digest_known: bool) -> bool:
     """Appends a reply's body to ``part``, or begins it anew with a reply that is the whole file.
 
     ``shown`` is the address without its secrets.
@@ -254,7 +254,7 @@ def _receive(reply: http.client.HTTPResponse, shown: str, part: Part, digest_kno
     return continued
 
 
-def _checked_total(reply: http.client.HTTPResponse, part: Part) -> int | None:
+def _checked_total(reply: http.client.HTTPResponse, part: PartialFile) -> int | None:
     """Size of the whole file, from a reply that must start where ``part`` ends."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", ""))
     origin = part.origin()
@@ -271,7 +271,7 @@ def _validator(reply: http.client.HTTPResponse) -> str:
     return etag if etag and not etag.startswith("W/") else reply.headers.get("Last-Modified", "")
 
 
-def _judged(error: HTTPError, url: str, part: Part) -> Exception:
+def _judged(error: HTTPError, url: str, part: PartialFile) -> Exception:
     """What an HTTP error means: final, or worth another try."""
     shown, reason = bare_address(url), f"HTTP {error.code} {_cleaned(str(error.reason), url)}".strip()
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

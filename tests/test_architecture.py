@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cloakbench.bench.core import status
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "datasets", "methods", "models")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -126,6 +128,27 @@ def test_no_module_draws_from_global_random_state(path: Path) -> None:
 
 
 _DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "random", "shuffle", "choice"}
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_each_status_is_defined_once() -> None:
+    """In the ground floor: a constant elsewhere that says the same would drift away from it."""
+    values = {value for name, value in vars(status).items() if name.isupper()}
+    again = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value in values
+    ]
+    assert len(values) == len(again) and {place.partition(":")[0] for place in again} == {"bench/core/status.py"}
 
 
 def test_every_method_has_a_config_and_every_config_a_method() -> None:

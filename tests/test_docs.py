@@ -97,6 +97,10 @@ def test_every_example_is_measured(place: Path, dataset: str) -> None:
     assert similar["identity", "none"] == pytest.approx(1)
     assert similar["smoothed_steps", "none"] < similar["random_sign", "none"] < 1
     assert ("smoothed_steps", "posterise_8") in similar.index
+    unlike = found[found["metric"] == "unlike_own"].set_index(["method", "condition"])["value"]
+    assert unlike["identity", "none"] == 0 <= unlike.min() and unlike.max() <= 1
+    mean = found[found["metric"] == "mean_255"].set_index("method")["value"]
+    assert mean["identity"] == 0 < mean["smoothed_steps"] <= 8 and 7 < mean["random_sign"] <= 8
 
 
 def test_an_attacker_of_ones_own_is_asked(place: Path) -> None:
@@ -112,7 +116,10 @@ def test_every_file_of_the_examples_is_used_and_every_kind_of_part_has_one() -> 
     for name in shown:
         assert re.search(rf"\b{Path(name).stem}\b", text.replace(name, "")), f"{name} is never used"
     groups = {Path(name).parent.name for name in shown if name.startswith("my_conf/")}
-    assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker"}
+    assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker"} | {
+        "metric",
+        "image_metric",
+    }
 
 
 @pytest.mark.parametrize("document", TEXT)

@@ -11,10 +11,10 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import tensor_digest
+from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.protocols.verification.thresholds import KIND, Calibration, stored_thresholds
 from cloakbench.bench.recognisers.session import compose_one_model, faces_of
 from cloakbench.bench.report.estimate import records
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
         calibration,
         lambda: stored_embeddings(one.store, one.model, one.fingerprint, faces.images, config.plan.embed_batch, device),
     )
-    console = wide_console()
+    console = Screen()
     console.print(_show(one.name, f"{dataset.name} {dataset.version}", len(faces), table))
     if card.legacy_thresholds is None:
         console.print("The card of this network names no legacy thresholds.", highlight=False)

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
@@ -41,7 +40,7 @@ def main(words: Sequence[str]) -> int:
         table.add_column(title)
     for result in results:
         table.add_row(result.name, _verdict(result.passed, result.skipped), result.detail)
-    wide_console().print(table)
+    Screen().print(table)
     return 0 if all(result.passed for result in results) else 1
 
 
@@ -64,7 +63,7 @@ def _check_method(config: DictConfig) -> list[CheckResult]:
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
     import torch
 
-    from cloakbench.bench.recognisers.face_checks import Faces, Judge, check_on_faces
+    from cloakbench.bench.recognisers.face_checks import CheckSettings, Faces, check_on_faces
     from cloakbench.bench.recognisers.session import compose_one_model, faces_of
     from cloakbench.datasets.base import FaceSet
     from cloakbench.models.conformance import check_recogniser, smooth_images
@@ -83,7 +82,9 @@ def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
             tuple(name for some in known for name in some.identity),
         )
         faces = Faces(joined, dataset.faces("distractor") if "distractor" in dataset.roles() else None)
-    judge = Judge(one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed)
+    judge = CheckSettings(
+        one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed
+    )
     return one.name, results + check_on_faces(one.model, faces, one.no_faces, judge)
 
 
@@ -104,7 +105,7 @@ class _Verdict:
 
 def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
     """Every method and every embedded recogniser, each after the other whatever came out; a line each, as it ends."""
-    console = wide_console()
+    console = Screen()
     verdicts = []
     for group in groups:
         suite = {"method": _method_verdict, "model": _model_verdict}[group]

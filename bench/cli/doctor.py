@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.table import Table
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
-from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts
-from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, protocols_of
+from cloakbench.bench.experiment.parts import about_probes
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     if unknown := [word for word in rest if word not in _TIME]:
         raise ValueError(f"doctor does not know {unknown[0]!r}; it takes time=false and --config-dir DIR")
     measured = all(_TIME[word] for word in rest)
-    console = wide_console()
+    console = Screen()
     _print_machine(console)
     _print_diagnoses(console, diagnose(config_dirs, measured=measured))
     return 0
@@ -98,32 +96,29 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
         seconds = _seconds(config, estimator)
         if seconds is not None:
             return replace(one, seconds=seconds)
-        if _own_photos(config) is None:
-            return replace(one, unknown="photos")
-        return replace(one, seconds=estimator.seconds_per_photo(config), per_photo=True)
+        seconds = _seconds(config, estimator, per_photo=True)
+        return replace(one, unknown="judges") if seconds is None else replace(one, seconds=seconds, per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
         return replace(one, unknown="failed")
 
 
-def _protocols(config: DictConfig) -> dict[str, Protocol]:
-    return {str(key): instantiate(value) for key, value in config.protocols.items()}
-
-
 def _own_photos(config: DictConfig) -> int | None:
     """Photos of a cell of the protocols that bring their own; None where only the photos themselves can tell."""
-    counts = [one.photos(config, f"protocols.{key}.") for key, one in _protocols(config).items()]
+    counts = [one.photos(config, f"protocols.{key}.") for key, one in protocols_of(config).items()]
     return None if None in counts else max((count for count in counts if count is not None), default=0)
 
 
 def _photos(config: DictConfig) -> int | None:
-    """Photos of a cell of the experiment; of its protocols where it has no targets."""
-    return probe_photos(config) if config.targets else _own_photos(config)
+    """Photos of a cell of the experiment; of its protocols where nobody asks about the probes."""
+    return probe_photos(config) if about_probes(protocols_of(config)) else _own_photos(config)
 
 
-def _seconds(config: DictConfig, estimator: Estimator) -> float | None:
-    parts = [estimator.seconds(config)]
-    parts += [one.seconds(config, f"protocols.{key}.", estimator) for key, one in _protocols(config).items()]
+def _seconds(config: DictConfig, estimator: Estimator, *, per_photo: bool = False) -> float | None:
+    protocols = protocols_of(config)
+    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in protocols.items()]
+    if about_probes(protocols):
+        parts.append(estimator.seconds_per_photo(config) if per_photo else estimator.seconds(config))
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
@@ -143,20 +138,21 @@ def _print_machine(console: Screen) -> None:
 
 
 def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for title in ("experiment", "state", "photos", "disk", "time"):
         table.add_column(title, no_wrap=True, justify="right" if title in ("photos", "disk", "time") else "left")
-    table.add_column("what is missing, and how to get it", overflow="fold")
     for one in diagnoses:
-        blocking = "\n".join(str(part) for part in one.missing if part.blocking)
         state = plain("ready", "green") if one.ready else plain("not yet", "yellow")
         photos = "?" if one.photos is None else str(one.photos)
-        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one), blocking)
+        table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one))
     console.print(table)
+    for lack in dict.fromkeys(part for one in diagnoses for part in one.missing if part.blocking):
+        names = ", ".join(one.name for one in diagnoses if lack in one.missing)
+        console.print(f"missing for {names}: {lack}", overflow="ignore")  # an address stays whole
     for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
         names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
-        console.print(f"a gap in {where}: {gap}", style="dim")
+        console.print(f"a gap in {where}: {gap}", style="dim", overflow="ignore")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
         "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "

@@ -14,8 +14,8 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, missing_settings, split_config_dirs
+from cloakbench.bench.core.screen import Screen
 from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
 from cloakbench.models.download import DownloadError, download, file_sha256
@@ -156,6 +156,6 @@ def _weight_files(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _print(lines: Sequence[str]) -> None:
-    console = wide_console()
+    console = Screen()
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -10,16 +10,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, split_config_dirs
 from cloakbench.bench.config.flags import nearest
 from cloakbench.bench.config.plug_ins import project, shadowed, sources
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.redaction import without_secrets
+from cloakbench.bench.core.screen import Screen
 
 _NOTE = "note"
 """Column that is printed below the table instead of in it."""
-_WIDE = ("paper", "what")
 
 Describe = Callable[..., dict[str, str]]
 """Columns of a config by its name, its group and the folders of ``--config-dir``."""
@@ -45,10 +44,10 @@ def main(words: Sequence[str]) -> int:
         found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
         describe = partial(describe, found)
     table, notes = _table(_plural(group), {name: _columns(describe, name, group, config_dirs) for name in names})
-    console = wide_console()
+    console = Screen()
     console.print(table)
     for note in [*notes, *shadowed(config_dirs)]:
-        console.print(note, style="dim", soft_wrap=True)
+        console.print(note, style="dim", overflow="ignore")  # an address stays whole
     return 0
 
 
@@ -57,14 +56,14 @@ def _plural(group: str) -> str:
 
 
 def _list_groups(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("group", style="bold", no_wrap=True)
     table.add_column("how many", justify="right")
     table.add_column("names", overflow="fold")
     for group in groups:
         names = group_options(group, config_dirs)
         table.add_row(_plural(group), str(len(names)), ", ".join(names))
-    console = wide_console()
+    console = Screen()
     console.print(table)
     console.print("cloakbench list GROUP says more of each", style="dim")
     return 0
@@ -82,10 +81,10 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
     """A table with a row for each name, and the notes below it."""
     titles = list(dict.fromkeys(title for columns in rows.values() for title in columns if title != _NOTE))
     notes = [f"{name}: {columns[_NOTE]}" for name, columns in rows.items() if _NOTE in columns]
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column(title, style="bold", no_wrap=True)
     for column in titles:
-        table.add_column(column, overflow="fold", no_wrap=column not in _WIDE)
+        table.add_column(column, overflow="fold")
     for name, columns in rows.items():
         table.add_row(name, *(columns.get(column, "") for column in titles))
     return table, notes

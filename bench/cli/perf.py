@@ -23,11 +23,11 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
@@ -300,7 +300,7 @@ def main(words: Sequence[str] | None = None) -> int:
         ratio = "-" if row.ratio is None else f"{row.ratio:.3f}"
         missed = row.ratio is not None and row.bar is not None and row.ratio > row.bar
         table.add_row(row.name, *numbers, ratio, f"<= {row.bar}", "MISSED " * missed + row.note)
-    wide_console().print(table)
+    Screen().print(table)
     return int(any(row.ratio is not None and row.bar is not None and row.ratio > row.bar for row in rows))
 
 

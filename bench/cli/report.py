@@ -81,13 +81,13 @@ def _report_several(folders: Sequence[Path], runs: Path, screen: Screen) -> str:
     """
     from cloakbench.bench.report.archive import load_results
     from cloakbench.bench.report.sweeps.combine import combine
-    from cloakbench.bench.report.sweeps.variants import Job, arrange
+    from cloakbench.bench.report.sweeps.variants import SweepJob, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     configs = [_config_of(folder) for folder in folders]
     typed = dict.fromkeys(key for config in configs for key in config.get("given", ()))
     jobs = [
-        Job(load_results(folder), _settings(config, typed), config.get("method_key"))
+        SweepJob(load_results(folder), _settings(config, typed), config.get("method_key"))
         for folder, config in zip(folders, configs, strict=True)
     ]
     sweep = arrange(jobs)

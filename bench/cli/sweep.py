@@ -172,21 +172,21 @@ def combine_sweep(folder: Path, count: int) -> int:
         folder: of the sweep; its jobs have folders in it, named by their numbers.
         count: of jobs.
     """
-    from cloakbench.bench.cli.console import wide_console
-    from cloakbench.bench.report.sweeps.variants import Job, arrange
+    from cloakbench.bench.core.screen import Screen
+    from cloakbench.bench.report.sweeps.variants import SweepJob, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 
     notes = dict(read_notes(folder, count))
-    screen = wide_console()
+    screen = Screen()
     common = set.intersection(*(set(note.overrides) for note in notes.values()))
-    runs: dict[Path, Job] = {}
+    runs: dict[Path, SweepJob] = {}
     for number, note in notes.items():
         if note.run is not None:
             run = Path(note.run)
             own = ", ".join(word for word in note.overrides if word not in common)
             line = f"Job {number}{f' ({own})' if own else ''}: {run / 'report.md'}"
             screen.path(line)
-            runs.setdefault(run, Job(load_results(run), settings_of(note.overrides), note.method))
+            runs.setdefault(run, SweepJob(load_results(run), settings_of(note.overrides), note.method))
     if runs:
         sweep = arrange(list(runs.values()))
         tables = write_sweep(sweep, list(runs), folder)

@@ -17,13 +17,14 @@ from omegaconf import OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.cli.console import wide_console
 from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key, tensor_digest
+from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.processes.pool import available_cores
 from cloakbench.bench.processes.progress import track
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs
@@ -32,7 +33,6 @@ from cloakbench.bench.recognisers.session import OneModel, compose_one_model, fa
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.writer import frame_csv, write_text
 from cloakbench.bench.store.embeddings import embedding_inputs, stored_embeddings
-from cloakbench.datasets.base import OK
 
 KIND = "verification"
 DRAWN = "drawn"
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     rates, scores = _judge(one, pairs)
     folder = _write(one, pairs, rates, scores)
     failed = Counter(status for status in pairs.status if status != OK)
-    console = wide_console()
+    console = Screen()
     console.print(_show(one, pairs, rates))
     for line in _left_out(pairs):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -123,7 +123,7 @@ def _listed(config: Any, dataset_name: str) -> LabelledPairs:
             for row, name in enumerate(names):
                 crop = reader.crop(row)
                 faces[name] = (crop.status, crop.note, crop.image)
-                tracker.advance(1, name)
+                tracker.advance(name)
     finally:
         reader.close()
     how = file.name + "".join(f", {column} {value}" for column, value in where.items())

@@ -102,7 +102,7 @@ NAMES = list_of(TEXT, "a list of names such as [one,two], each once", once=True)
 SOME_NAMES = list_of(TEXT, "a list of at least one name such as [one,two], each once", once=True, some=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
-_GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "logger")
+_GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "metrics", "logger")
 
 KINDS: Mapping[str, Kind] = {
     "name": NAME,

@@ -13,7 +13,17 @@ from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.schema import KINDS, check_kinds
 from cloakbench.bench.core.errors import ConfigError
 
-_MAY_BE_EMPTY = ("methods", "surrogates", "targets", "transforms", "controls", "protocols", "logger", "ensembles")
+_MAY_BE_EMPTY = (
+    "methods",
+    "surrogates",
+    "targets",
+    "transforms",
+    "controls",
+    "protocols",
+    "metrics",
+    "logger",
+    "ensembles",
+)
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
 _BLOCKS = ("plan", "statistics", "report", "runtime")
@@ -47,6 +57,7 @@ _PARTS = (
     "targets.*",
     "transforms.*",
     "protocols.*",
+    "metrics.*",
     "logger.*",
 )
 

@@ -32,7 +32,7 @@ LONGEST_NAME = 200
 _OVERRIDE = re.compile(r"(\+{0,2})([^+~=@][^=@]*)(@[^=]*)?=(.*)", re.DOTALL)
 _SWEEP = re.compile(r"(choice|range|glob|interval|shuffle|sort)\(.*\)", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{[^{}]+\}")
-_PATHS = frozenset({"root", "folder", "path", "cache", "file", "lpips_alex_path", "landmarks_file"})
+_PATHS = frozenset({"root", "folder", "path", "cache", "file", "landmarks_file"})
 _PATH_ENDINGS = ("_root", "_folder", "_path", "_file", "_dir")
 _PATHS_OF_A_COMMAND = frozenset({"input", "output", "references", "auxiliary", "pairs", "checkpoints"})
 """Settings on the first level; deeper down ``references`` is a count."""
@@ -61,7 +61,7 @@ _BLOCKS = (
 _NEEDED = frozenset({"paths", "dataset"})
 
 
-class Kind(Enum):
+class ValueKind(Enum):
     """What a value stands for, where it is not what Hydra's grammar makes of it."""
 
     PATH = "path"
@@ -70,16 +70,16 @@ class Kind(Enum):
     CHOICE = "choice"
 
 
-def kind_of(key: str) -> Kind | None:
+def kind_of(key: str) -> ValueKind | None:
     """What the value of a dotted key stands for; None: whatever Hydra reads."""
     first, _, last = key.partition(".")[0], *key.rpartition(".")[1:]
     if first == "paths" and "." in key:
-        return Kind.PATH
+        return ValueKind.PATH
     if last in _PATHS or last.endswith(_PATH_ENDINGS) or key in _PATHS_OF_A_COMMAND or key.endswith(".layout.photos"):
-        return Kind.PATH
+        return ValueKind.PATH
     if last in _TEXTS:
-        return Kind.NAME if last == "name" else Kind.TEXT
-    return Kind.CHOICE if key in _groups() else None
+        return ValueKind.NAME if last == "name" else ValueKind.TEXT
+    return ValueKind.CHOICE if key in _groups() else None
 
 
 @cache
@@ -90,7 +90,7 @@ def _groups() -> frozenset[str]:
 def is_choice(word: str) -> bool:
     """Whether an override chooses a config by its name."""
     match = _OVERRIDE.fullmatch(word)
-    return match is not None and (match[3] is not None or kind_of(match[2]) is Kind.CHOICE)
+    return match is not None and (match[3] is not None or kind_of(match[2]) is ValueKind.CHOICE)
 
 
 def as_typed(word: str, *, sweeping: bool = False) -> str:
@@ -99,7 +99,7 @@ def as_typed(word: str, *, sweeping: bool = False) -> str:
     if match is None:
         return word
     plus, key, package, value = match.groups()
-    kind = Kind.CHOICE if package else kind_of(key)
+    kind = ValueKind.CHOICE if package else kind_of(key)
     if kind is None or not value or value.lower() == "null":
         return word
     if sweeping and _SWEEP.fullmatch(value) and not _exists(value):
@@ -108,24 +108,24 @@ def as_typed(word: str, *, sweeping: bool = False) -> str:
     return word if None in parts else f"{plus}{key}{package or ''}={','.join(str(part) for part in parts)}"
 
 
-def _parts(kind: Kind, key: str, value: str, *, sweeping: bool) -> list[str]:
+def _parts(kind: ValueKind, key: str, value: str, *, sweeping: bool) -> list[str]:
     """The values of a sweep, or the one value."""
-    if not sweeping or key.startswith("paths.") or (kind is Kind.PATH and _exists(value)):
+    if not sweeping or key.startswith("paths.") or (kind is ValueKind.PATH and _exists(value)):
         return [value]
     return [part.strip() for part in pieces(value)]
 
 
-def _value(kind: Kind, value: str) -> str | None:
+def _value(kind: ValueKind, value: str) -> str | None:
     """One value in quotes; None where Hydra is to read it as it is."""
     if not value:
         return None
     parsed = _parsed(value)
-    if kind is Kind.CHOICE:
+    if kind is ValueKind.CHOICE:
         return quoted(value) if isinstance(parsed, bool | int | float) else value
-    if kind is Kind.TEXT and value.startswith(("[", "{")):
+    if kind is ValueKind.TEXT and value.startswith(("[", "{")):
         return None
     text = parsed.text if isinstance(parsed, QuotedString) else value
-    return quoted(_place(text) if kind is Kind.PATH else text)
+    return quoted(_place(text) if kind is ValueKind.PATH else text)
 
 
 def _parsed(value: str) -> Any:
@@ -183,9 +183,9 @@ def check_values(config: DictConfig, words: Mapping[str, str]) -> None:
             raise ConfigError(f"{key} is {block}: it holds settings of its own, such as {key}.KEY=VALUE")
     for key, value in _leaves(settings, ""):
         kind = kind_of(key)
-        if kind is Kind.PATH:
+        if kind is ValueKind.PATH:
             _check_path(key, value, words)
-        elif kind is Kind.NAME:
+        elif kind is ValueKind.NAME:
             _check_name(key, value)
 
 

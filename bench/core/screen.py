@@ -9,9 +9,12 @@ import codecs
 import io
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from cloakbench.bench.core.escape import code_point, terminal
@@ -39,6 +42,32 @@ class Screen(Console):
     def path(self, line: str) -> None:
         """Print a line that holds a path, unbroken, so that it can be copied."""
         self.print(line, soft_wrap=True)
+
+
+class Fitted:
+    """A table for any screen: where there is no room for all of it, columns are left out and the caption says so.
+
+    Args:
+        make: number of columns beside the first to the table.
+        columns: how many there are.
+        least: so many are always shown; where even they are too wide, rich wraps them.
+        rest: where the other columns are.
+    """
+
+    def __init__(self, make: Callable[[int], Table], columns: int, least: int, rest: str) -> None:
+        self._make, self._columns, self._least, self._rest = make, columns, min(least, columns), rest
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        endless = options.update(width=10_000)
+        shown, table = self._columns, self._make(self._columns)
+        while shown > self._least and Measurement.get(console, endless, table).maximum > options.max_width:
+            shown -= 1
+            table = self._make(shown)
+        if shown < self._columns:
+            left_out = self._columns - shown
+            told = f"{left_out} more column{'s' * (left_out > 1)} in {self._rest}"
+            table.caption = Text("\n").join(part for part in (table.caption, plain(told)) if isinstance(part, Text))
+        yield table
 
 
 class ScreenFormatter(logging.Formatter):

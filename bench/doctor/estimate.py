@@ -13,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.doctor.passes import NETWORK, expected_passes
 from cloakbench.bench.engine.estimates import Speed, workers_of
 from cloakbench.bench.plan.limits import Limit, read_limits
+from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
 
 PHOTO_BYTES = 112 * 112 * 3
@@ -75,8 +75,6 @@ class Estimator:
         Raises:
             ValueError: a model or method cannot be built.
         """
-        if not config.targets:
-            return 0.0
         if probe_photos(config) is None:
             return None
         return self._total(config, lambda cell: cell_photos(cell, config))

@@ -20,6 +20,8 @@ from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
+from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.experiment.parts import about_probes, asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
@@ -112,11 +114,9 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
 
 
 def _cells(config: DictConfig) -> tuple[list[Cell], str]:
-    """The cells of an experiment, or why it has none; without targets they are those of protocols, who check them."""
-    if not config.targets:
-        return [], ""
+    """The cells of an experiment, or why it has none; where nobody asks about the probes, protocols check theirs."""
     try:
-        return build_cells(config), ""
+        return (build_cells(config) if about_probes(protocols_of(config)) else []), ""
     except ConfigError as problem:
         return [], str(problem)
 
@@ -223,10 +223,21 @@ def free_bytes(config: DictConfig) -> int:
     return shutil.disk_usage(folder).free
 
 
+def protocols_of(config: DictConfig) -> dict[str, Protocol]:
+    """The protocols that are asked; none while their settings are not complete, which is told by itself.
+
+    Raises:
+        ConfigError: one cannot be built.
+    """
+    return {} if missing_settings(config.protocols) else asked_protocols(config)
+
+
 def _protocol_lacks(config: DictConfig) -> Iterator[Missing]:
-    for value in config.protocols.values():
-        if not missing_settings(value):
-            yield from (Missing(what, remedy, blocking=False) for what, remedy in instantiate(value).missing(config))
+    for protocol in protocols_of(config).values():
+        yield from (Missing(what, remedy, blocking=False) for what, remedy in protocol.missing(config))
+    for value in config.metrics.values():
+        if not missing_settings(value) and (metric := instantiate(value)).missing:
+            yield Missing(metric.described.title, metric.remedy or metric.missing, blocking=False)
 
 
 def _package_lacks(config: Any) -> Iterator[Missing]:

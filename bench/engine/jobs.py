@@ -6,7 +6,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key
@@ -14,7 +14,7 @@ from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 from cloakbench.bench.engine.protecting import protected_state
 from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
-from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
+from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit
@@ -29,13 +29,17 @@ class Report:
     seconds: float = 0.0
     photos: int = 0
     failed: int = 0
+    elapsed_seconds: float = 0.0
+    """Time that the job took its worker in all."""
 
 
 class Job(ABC):
     """One piece of work."""
 
-    lane: str = ""
-    """Jobs of one lane are done one at a time, by whatever process; those without one, side by side."""
+    @property
+    def lane(self) -> str:
+        """Jobs of one lane are done one at a time, by whatever process; those without one, side by side."""
+        return ""
 
     @property
     @abstractmethod
@@ -46,6 +50,16 @@ class Job(ABC):
     @abstractmethod
     def label(self) -> str:
         """What progress and logs call it."""
+
+    @property
+    def kind(self) -> Hashable:
+        """Jobs of one kind take about as long for each photo."""
+        return type(self).__name__
+
+    @property
+    def photos_due(self) -> int:
+        """How many photos it is about; 1 for work of another sort."""
+        return 1
 
     @abstractmethod
     def run(self, worker: Worker) -> Report | Busy:
@@ -75,12 +89,24 @@ class CleanJob(Job):
     photos: ChunkPhotos
 
     @property
+    def lane(self) -> str:
+        return self.question.judge.lane
+
+    @property
     def name(self) -> Hashable:
         return ("clean", self.question.judge.name, self.photos.publication, self.photos.rows)
 
     @property
     def label(self) -> str:
         return f"clean {self.photos.publication} by {self.question.judge.name}"
+
+    @property
+    def kind(self) -> Hashable:
+        return ("clean", self.question.judge.name)
+
+    @property
+    def photos_due(self) -> int:
+        return len(self.photos.rows)
 
     def run(self, worker: Worker) -> Report:
         answer(worker, self.question, self.photos)
@@ -89,18 +115,32 @@ class CleanJob(Job):
 
 @dataclass(frozen=True)
 class ProtectJob(Job):
-    """Protect a unit, and ask every judge who takes chunks about what was saved."""
+    """Protect a unit, and ask every judge of one lane who takes chunks about what was saved."""
 
     planned: PlannedUnit
     questions: tuple[Question, ...]
 
     @property
+    def lane(self) -> str:
+        return self.questions[0].judge.lane if self.questions else ""
+
+    @property
     def name(self) -> Hashable:
-        return self.planned.unit.key
+        return (self.planned.unit.key, self.lane) if self.lane else self.planned.unit.key
 
     @property
     def label(self) -> str:
         return self.planned.unit.cell.label
+
+    @property
+    def kind(self) -> Hashable:
+        """A budget more or less is no more work."""
+        cell = self.planned.unit.cell
+        return ("protect", cell.method, cell.surrogate)
+
+    @property
+    def photos_due(self) -> int:
+        return len(self.planned.unit.chunk.probes)
 
     def run(self, worker: Worker) -> Report | Busy:
         state = protected_state(worker, self.planned)
@@ -118,7 +158,7 @@ class ProtectJob(Job):
                 if isinstance(problem, StoreError) or machine_trouble(problem):
                     raise
                 refusal = problem
-                refusal.add_note(f"target {question.judge.name}")
+                refusal.add_note(f"target {question.judge.name or question.protocol}")
         if refusal is not None:
             raise refusal
         return Report(state.about["cost"]["seconds"], count, sum(status != OK for status in photos.status))
@@ -138,6 +178,10 @@ class CellJob(Job):
     units: tuple[PlannedUnit, ...]
 
     @property
+    def lane(self) -> str:
+        return self.question.judge.lane
+
+    @property
     def name(self) -> Hashable:
         condition = self.question.condition
         return (self.question.protocol, self.question.judge.name, condition.label, condition.draw, self.cell)
@@ -148,10 +192,18 @@ class CellJob(Job):
         draw = "" if condition.draw is None else f", seed {condition.draw}"
         return f"{self.question.judge.name}, {condition.label}{draw}: {self.units[0].unit.cell.label}"
 
+    @property
+    def kind(self) -> Hashable:
+        return (self.question.protocol, self.question.judge.name, self.question.condition.label)
+
+    @property
+    def photos_due(self) -> int:
+        return sum(len(planned.unit.chunk.probes) for planned in self.units)
+
     def run(self, worker: Worker) -> Report | Busy:
         states = []
         for planned in self.units:
-            state = unit_state(worker.store, planned.unit.key)
+            state = worker.state(planned.unit.key)
             found = state if state.is_settled else protected_state(worker, planned)
             if isinstance(found, Busy):
                 return found
@@ -185,10 +237,13 @@ class CellJob(Job):
 
 def do(worker: Worker, job: Job) -> Report | Busy:
     """Do a job; one with a lane waits for the others of its lane."""
+    begun = time.perf_counter()
     if not job.lane:
-        return job.run(worker)
-    with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
-        return job.run(worker) if mine else Busy.after_a_pause()
+        done = job.run(worker)
+    else:
+        with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
+            done = job.run(worker) if mine else Busy.after_a_pause()
+    return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
 
 
 def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
@@ -199,7 +254,7 @@ def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: Wor
 def answer(worker: Worker, question: Question, photos: Photos) -> Answer:
     """What a judge says about photos, from the store or asked now."""
     protocol, judge, condition = worker.protocol(question.protocol), question.judge, question.condition
-    inputs = protocol.inputs(judge, condition, photos, worker.spec)
+    inputs = protocol.answer_inputs(judge, condition, photos, worker.spec)
     key = content_key(protocol.kind, inputs)
     stored = worker.store.read_tensors(protocol.kind, key)
     if stored is not None:

@@ -7,10 +7,13 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from cloakbench.bench.engine.jobs import Job, Report, do
+from cloakbench.bench.engine.jobs import Job, ProtectJob, Report, do
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.passes import passes_of
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.processes.pool import Failure, answers
 from cloakbench.bench.processes.progress import track
+from cloakbench.bench.processes.time_left import TimeLeft
 from cloakbench.bench.store.errors import EntryGoneError
 
 log = logging.getLogger(__name__)
@@ -51,7 +54,8 @@ def work(
     """
     found = Worked()
     gone = None
-    with track(title, len(jobs)) as tracker:
+    left = _time_left(jobs, workers)
+    with track(title, len(jobs), left) as tracker:
         for answer in answers(jobs, functools.partial(_handler, spec), workers):
             report, job = answer.value, answer.job
             if isinstance(report, Failure):
@@ -61,13 +65,26 @@ def work(
                     log.debug("%s", report.details)
                     found.problems.append(f"{job.label}: {report.reason}")
                     found.unfinished.add(job.name)
-                tracker.advance(0, job.label)
+                left.done(job.kind, job.photos_due, None)
+                tracker.advance(job.label)
                 continue
-            tracker.advance(report.photos, job.label)
+            left.done(job.kind, job.photos_due, report.elapsed_seconds)
+            tracker.advance(job.label)
             on_report(job, report)
     if gone is not None:
         raise gone
     return found
+
+
+def _time_left(jobs: Sequence[Job], workers: int) -> TimeLeft:
+    """Of jobs by their kinds; what is protected by its network passes until it has a pace of its own."""
+    amounts: dict[Hashable, float] = {}
+    cells: dict[Hashable, Cell] = {}
+    for job in jobs:
+        amounts[job.kind] = amounts.get(job.kind, 0.0) + job.photos_due
+        if isinstance(job, ProtectJob):
+            cells.setdefault(job.kind, job.planned.unit.cell)
+    return TimeLeft(amounts, workers, lambda kind: passes_of(cells[kind]) if kind in cells else None)
 
 
 def _handler(spec: WorkerSpec) -> Callable[[Job], object]:

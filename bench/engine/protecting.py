@@ -18,12 +18,12 @@ from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.training import train_stages
-from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
 from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
+from cloakbench.bench.store.store import PRIVATE
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
@@ -35,7 +35,7 @@ def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
     with worker.store.claim(unit.key, wait=False) as mine:
         if not mine:
             return Busy.after_a_pause()
-        state = unit_state(worker.store, unit.key)
+        state = worker.state(unit.key)
         if state.about:
             return state
         try:
@@ -47,7 +47,7 @@ def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
             failure = {"status": METHOD_FAILED, "reason": reason_of(problem), "details": traceback.format_exc()}
             worker.store.write_json("failures", unit.key, failure)
             return UnitState(failure=failure)
-        state = unit_state(worker.store, unit.key)
+        state = worker.state(unit.key)
         if not state.about:
             raise StoreError(f"{unit.cell.label}: the photos just saved cannot be read back; check the disk")
         return state
@@ -76,6 +76,8 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     peak = added_peak_mib(mark) if worker.device.type == "cpu" else protected.cost.peak_memory_mib
     faces = worker.faces(worker.spec.publications[unit.publication].photos)
     names = [faces.image_id[row] for row in unit.chunk.probes]
+    if protected.private:  # first: photos without what lifts their protection would count as done
+        worker.store.write_tensors(PRIVATE, unit.key, protected.private, {})
     about = _about(protected, inputs, peak) | training
     worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
@@ -128,4 +130,5 @@ def _about(protected: Protected, inputs: Inputs, peak_mib: float | None) -> dict
         "warnings": list(protected.warnings),
         "facts": dict(protected.facts),
         "pixels": tensor_digest(protected.images),
+        **({"private": sorted(protected.private)} if protected.private else {}),
     }

@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 from torch import Tensor
 
+from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import Inputs, content_key
 from cloakbench.bench.core.status import NOT_PLANNED
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
@@ -51,6 +53,7 @@ class Judge:
         family: of its architecture; a method that saw a network of this family is marked.
         networks: keys of the experiment's networks with its very weights: a method that saw one is white-box.
         options: what a protocol must know of it beside that, plain values.
+        lane: questions of one lane are asked one at a time, by whatever process, as a remote service may want it.
     """
 
     name: str = ""
@@ -58,6 +61,7 @@ class Judge:
     family: str = ""
     networks: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    lane: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class Protocol(ABC):
     whole_cells: ClassVar[bool] = False
     """Whether a judge sees all photos of a cell at once. One photo that its method failed on then fails the cell, and a
     judge who raised is not asked again until ``runtime.retry_failed``."""
+    asks_targets: ClassVar[bool] = False
+    """Whether its judges are the targets of the experiment, so that it is not asked where there are none."""
+    answer_modules: ClassVar[tuple[str, ...]]
+    """Where the code that answers stands, if not where `respond` does: see `answer_code`."""
     every_publication: ClassVar[bool] = False
     """Whether it is about the photos of every publication of the experiment."""
     frame_names: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +113,12 @@ class Protocol(ABC):
 
     def is_asked(self, config: DictConfig) -> bool:
         """Whether an experiment has somebody to ask; a protocol that is not asked leaves no trace."""
-        return bool(config.targets)
+        return bool(config.targets) or not self.asks_targets
+
+    @property
+    def is_about_probes(self) -> bool:
+        """Whether it asks about the probes as the experiment's own methods protect them: it brings no publication."""
+        return not self.every_publication and type(self).publication is Protocol.publication
 
     def check(self, config: DictConfig, place: str) -> None:  # noqa: B027  (a hook)
         """Look at what the experiment sets, before any photo is opened.
@@ -134,6 +147,10 @@ class Protocol(ABC):
     def judges(self, planning: Planning) -> Sequence[Judge]:
         """Who is asked."""
 
+    def asks_about(self, judge: Judge, publication: Publication) -> bool:
+        """Whether a judge is asked about a publication, for protocols about every one. Default: always."""
+        return True
+
     def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
         """Under what. Conditions of one label are repetitions and make one rate. Default: as published."""
         return (AS_PUBLISHED,)
@@ -151,11 +168,27 @@ class Protocol(ABC):
 
     @abstractmethod
     def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
-        """What decides an answer, as plain values, the code that answers included: its key in the store."""
+        """What decides an answer beside the code that answers, as plain values: its key in the store."""
+
+    @cached_property
+    def answer_code(self) -> str:
+        """Digest of the code that answers: of the module of the class that defines `respond` and all it imports.
+
+        A class that defines `respond` may name other modules in ``answer_modules``, where that is too much; none where
+        `inputs` says which code it is.
+        """
+        owner = next(kind for kind in type(self).__mro__ if "respond" in vars(kind))
+        modules = vars(owner).get("answer_modules", (owner.__module__,))
+        return code_digest(*modules, without=self.printing) if modules else ""
+
+    def answer_inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
+        """Everything that decides an answer."""
+        inputs = self.inputs(judge, condition, photos, spec)
+        return {**inputs, "answered_by": self.answer_code} if self.answer_code else inputs
 
     def answer_key(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> str:
         """Where an answer is stored."""
-        return content_key(self.kind, self.inputs(judge, condition, photos, spec))
+        return content_key(self.kind, self.answer_inputs(judge, condition, photos, spec))
 
     @abstractmethod
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
@@ -164,6 +197,10 @@ class Protocol(ABC):
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         """What stands for the answer of a judge who raised, about so many photos of a chunk: NaN of the right shape."""
         raise NotImplementedError(f"{self.name} has no no_answer(), which says what stands for a judge who raised")
+
+    def score_settings(self, settings: Mapping[str, Any], judge: Judge) -> Mapping[str, Any]:
+        """The part of its resolved settings that decides the scores of a judge. Default: all of them."""
+        return settings
 
     @abstractmethod
     def records(self, responses: Any) -> pd.DataFrame:
@@ -211,8 +248,10 @@ class Protocol(ABC):
         photos themselves can tell."""
         return 0
 
-    def seconds(self, config: DictConfig, place: str, timer: Timer) -> float | None:
+    def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:
         """Time that its own publication and judges take, beside what the probes do; None where it cannot be told.
+
+        With ``per_photo`` the same for each photo, where only the photos themselves can tell how many there are.
 
         Raises:
             ValueError: a model or method cannot be built.
@@ -236,7 +275,7 @@ class Protocol(ABC):
         """Its parts of a report (:class:`~cloakbench.bench.report.section.Reporter`). Default: one table of all."""
         from cloakbench.bench.report.generic import default_section
 
-        return [default_section(index, self.name, self.title, self.metrics)]
+        return [default_section(index, self.name, self.title)]
 
     def checks(self, index: Measured) -> Iterable[str]:
         """What in its numbers looks wrong, a sentence each."""

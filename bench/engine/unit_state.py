@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit, UnitState
-from cloakbench.bench.store.store import Store
+from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.base import FaceSet
 
 
 def unit_state(store: Store, key: str) -> UnitState:
-    """What is stored of a unit."""
+    """What is stored of a unit; nothing where its photos are there and what only their owners have is not."""
     about = store.read_about("protected", key)
-    if about is not None:
+    if about is not None and (not about.get("private") or store.has_tensors(PRIVATE, key)):
         return UnitState(about=about)
     return UnitState(failure=store.read_json("failures", key) or {})
 

@@ -12,12 +12,13 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.plan.plan import Cell
-from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.bench.plan.publication import ChunkPhotos, UnitState
 from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.bench.store.faces import read_faces
-from cloakbench.bench.store.store import Store
+from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
@@ -30,11 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PublishedAs:
-    """Where a worker finds the photos of a publication: names of stored faces, and which image metrics are taken."""
+    """Where a worker finds the photos of a publication: names of stored faces."""
 
     photos: str
     references: str
-    image_metrics: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class WorkerSpec:
         fingerprints: model key to content digest.
         embedding_sizes: model key to length of its embeddings.
         protocols: protocol key to resolved config.
+        metrics: key of an added metric to resolved config.
         publications: name to where its photos are.
         seed: run seed.
         embed_batch: photos per forward pass of an embedding; part of the plan.
@@ -60,6 +61,7 @@ class WorkerSpec:
     fingerprints: Mapping[str, str]
     embedding_sizes: Mapping[str, int]
     protocols: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Mapping[str, Any]]
     publications: Mapping[str, PublishedAs]
     seed: int
     embed_batch: int
@@ -80,6 +82,7 @@ class Worker:
         self._protocols: dict[str, Protocol] = {}
         self._protectors: dict[tuple[str, str, str], Protector] = {}
         self._made: dict[str, Any] = {}
+        self._states: dict[str, UnitState] = {}
         self._stack: tuple[str, Tensor] | None = None
 
     def faces(self, name: str) -> FaceSet:
@@ -113,6 +116,30 @@ class Worker:
         if key not in self._made:
             self._made[key] = instantiate(dict(settings))
         return self._made[key]
+
+    def state(self, unit: str) -> UnitState:
+        """What is stored of a unit; read once where its photos are there."""
+        if unit not in self._states:
+            state = unit_state(self.store, unit)
+            if not state.about:
+                return state
+            self._states[unit] = state
+        return self._states[unit]
+
+    def private(self, chunk: ChunkPhotos) -> dict[str, Tensor]:
+        """What only the owners of a chunk's photos have, such as keys of veils; nothing where their method gave none.
+
+        An answer or a record must not hold it.
+
+        Raises:
+            EntryGoneError: it is gone from the store.
+        """
+        if not chunk.unit or not self.state(chunk.unit).about.get("private"):
+            return {}
+        stored = self.store.read_tensors(PRIVATE, chunk.unit)
+        if stored is None:
+            raise EntryGoneError(f"{PRIVATE} of {chunk.unit} are gone from {self.store.root}")
+        return stored[0]
 
     def photos(self, chunk: ChunkPhotos) -> Tensor:
         """The photos of a chunk as they were published, uint8 ``[N, 3, H, W]``; clean ones where it has no unit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pandas as pd
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob, answer_key
+from cloakbench.bench.experiment.added_scores import AddedScoreJob
 from cloakbench.bench.experiment.costs import cost_rows
 from cloakbench.bench.experiment.decided import decided
-from cloakbench.bench.experiment.described import condition_frame, protocol_frame
+from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
 from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
@@ -22,9 +24,12 @@ from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Records, Results
 from cloakbench.bench.store.errors import EntryGoneError
+from cloakbench.models.base import ModelCard
 
 
-def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob]) -> tuple[Results, list[str]]:
+def collect(
+    experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob | AddedScoreJob]
+) -> tuple[Results, list[str]]:
     """Results of an experiment from the store alone, and what its judges failed at, a line each.
 
     Raises:
@@ -56,6 +61,7 @@ def collect(experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob])
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
         records=_records(experiment, jobs),
+        metrics=metric_frame(experiment),
     )
     results = decided(experiment, results, [job.key for job in jobs])
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
@@ -87,7 +93,7 @@ def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> Records:
     return Records(of_label, read)
 
 
-def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob) -> pd.DataFrame:
+def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
     """The measurements of a score with the axes of the experiment."""
     publication, judge = asked.publication, job.judge
     rates = _name_cells(publication, _read(experiment, "measurements", job.key), job).assign(protocol=asked.label)
@@ -114,7 +120,7 @@ def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
     return rates.assign(note=notes)
 
 
-def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) -> pd.DataFrame:
+def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
     """Add the axes of the experiment to rows that know only their cell's number."""
     place = frame["cell"].to_numpy()
     cells = publication.cells
@@ -127,7 +133,7 @@ def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) ->
     )
 
 
-def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
+def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob | AddedScoreJob], name: str) -> pd.DataFrame:
     """A further frame of protocols, from every judge's clean answers."""
     frames = [
         _read(experiment, name, job.key).assign(judge=job.judge.name)
@@ -140,7 +146,11 @@ def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) ->
 def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
     """One line per judge that did not answer for photos that their method had finished."""
     probes = experiment.publications.get(PROBES)
-    labels = [one.label for one in experiment.asked if one.publication is probes and one.judges[0][0].name]
+    labels = [
+        one.label
+        for one in experiment.asked
+        if one.publication is probes and any(judge.name for judge, _ in one.judges)
+    ]
     if probes is None or not labels:
         return
     rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos
@@ -232,7 +242,7 @@ def _models(experiment: Experiment) -> pd.DataFrame:
     for key, card in experiment.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
         rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*(item.name for item in fields(ModelCard)), "roles"])
 
 
 def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 from cloakbench.bench.core.redaction import without_secret_settings
 from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.plan.publication import PROBES
-from cloakbench.bench.report.results import CONDITION_COLUMNS, PROTOCOL_COLUMNS
+from cloakbench.bench.report.results import CONDITION_COLUMNS, METRIC_COLUMNS, PROTOCOL_COLUMNS
 
 
 def protocol_frame(experiment: Experiment) -> pd.DataFrame:
@@ -44,6 +44,19 @@ def condition_frame(experiment: Experiment) -> pd.DataFrame:
         for condition in conditions
     }
     return pd.DataFrame(list(found.values()), columns=list(CONDITION_COLUMNS)).astype({"strength": "float64"})
+
+
+def metric_frame(experiment: Experiment) -> pd.DataFrame:
+    """What protocols measure, and what is added to it, with the columns `METRIC_COLUMNS`."""
+    rows = [
+        {"protocol": one.label, **vars(metric)}
+        for one in _in_order(experiment)
+        for metric in (
+            *one.protocol.metrics,
+            *(added.described for added in experiment.metrics.values() if added.protocol == one.protocol.name),
+        )
+    ]
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS)).astype({"higher_protects": object})
 
 
 def _in_order(experiment: Experiment) -> list[Asked]:

@@ -15,6 +15,7 @@ from cloakbench.bench.config.titles import without_titles
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
+from cloakbench.bench.engine.added_metric import AddedMetric
 from cloakbench.bench.engine.jobs import Question
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
@@ -77,6 +78,7 @@ class Experiment:
         spec: what the workers must know.
         publications: name to the photos that are protected.
         asked: who asks what about them, in the order of the config.
+        metrics: key to a metric that is added to those of a protocol.
         same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
             them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         planning: what the plans were made with.
@@ -93,6 +95,7 @@ class Experiment:
     spec: WorkerSpec
     publications: Mapping[str, Publication]
     asked: tuple[Asked, ...]
+    metrics: Mapping[str, AddedMetric]
     same_weights: Mapping[str, frozenset[str]]
     planning: Planning
     rejected: tuple[str, ...] = ()
@@ -120,14 +123,14 @@ class Experiment:
 
     def questions(self, publication: Publication, *, whole_cells: bool) -> tuple[Question, ...]:
         """What is asked about each chunk, or each cell, of a publication; protocols that ask the same ask once."""
-        seen: set[tuple[str, str, str, int | None]] = set()
+        seen: set[tuple[str, Judge, str, int | None]] = set()
         found = []
         for asked in self.asked:
             if asked.publication.name != publication.name or asked.protocol.whole_cells != whole_cells:
                 continue
             for judge, conditions in asked.judges:
                 for condition in conditions:
-                    place = (asked.protocol.kind, judge.name, condition.label, condition.draw)
+                    place = (asked.protocol.kind, judge, condition.label, condition.draw)
                     if place not in seen:
                         seen.add(place)
                         found.append(Question(asked.key, judge, condition))

@@ -11,11 +11,12 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.plan import Cell
-from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Role
 from cloakbench.methods.context import Need
 
 log = logging.getLogger(__name__)
 
+_EVERY_ROLE = f"roles are {', '.join(ROLES)}"
 _WAYS_OUT: Mapping[str, Mapping[str, str]] = {
     "probe": {
         "probes_per_identity": "dataset.probes_per_identity=N takes N photos of each person",
@@ -59,6 +60,8 @@ def check_roles(config: DictConfig, dataset: Dataset, protocols: Iterable[Protoc
             f"data set {dataset.name} has no probe faces, so there is nobody to protect{_out(config, 'probe')}"
         )
     for protocol in protocols:
+        if unknown := sorted((protocol.needs | protocol.gaps_without) - set(ROLES)):
+            raise ConfigError(f"protocol {protocol.name} needs {unknown[0]} faces, which is no role: {_EVERY_ROLE}")
         for role in sorted(protocol.needs - set(roles)):
             raise ConfigError(
                 f"data set {dataset.name} has no {role} faces, which {protocol.name} needs"

@@ -12,6 +12,7 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
+from cloakbench.bench.engine.added_metric import AddedMetric
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.loggers import RunLogger
@@ -28,8 +29,9 @@ class Parts:
 
     Attributes:
         dataset: the data set, nothing of which has been read or rendered.
-        cells: methods of the experiment at budgets on surrogates, controls first; none without targets.
+        cells: methods of the experiment at budgets on surrogates, controls first; none where nobody asks about them.
         protocols: those that somebody is asked by, by key.
+        metrics: those that are added to the protocols' own, by key.
         transforms: label to resolved config, that of no transform included.
         loggers: what follows the run.
     """
@@ -37,6 +39,7 @@ class Parts:
     dataset: Dataset
     cells: list[Cell]
     protocols: Mapping[str, Protocol]
+    metrics: Mapping[str, AddedMetric]
     transforms: Mapping[str, Mapping[str, Any]]
     loggers: tuple[RunLogger, ...]
 
@@ -50,8 +53,7 @@ def build_parts(config: DictConfig) -> Parts:
     check_settings(config)
     single_choices(config)
     checked_device(config.runtime.device)
-    built = {str(key): _built(value, f"protocols.{key}", Protocol) for key, value in config.protocols.items()}
-    protocols = {key: protocol for key, protocol in built.items() if protocol.is_asked(config)}
+    protocols = asked_protocols(config)
     if all(protocol.every_publication for protocol in protocols.values()):
         if not config.targets:
             raise ConfigError(
@@ -67,8 +69,52 @@ def build_parts(config: DictConfig) -> Parts:
     loggers = tuple(build(plain(value), f"logger.{key}") for key, value in config.logger.items())
     for key, protocol in protocols.items():
         protocol.check(config, f"protocols.{key}.")
-    cells = build_cells(config) if config.targets else []
-    return Parts(build_dataset(config), cells, protocols, transforms, loggers)
+    metrics = {str(key): _built(value, f"metrics.{key}", AddedMetric) for key, value in config.metrics.items()}
+    check_metrics(protocols, metrics)
+    cells = build_cells(config) if about_probes(protocols) else []
+    return Parts(build_dataset(config), cells, protocols, metrics, transforms, loggers)
+
+
+def asked_protocols(config: DictConfig) -> dict[str, Protocol]:
+    """The protocols that somebody is asked by, by key.
+
+    Raises:
+        ConfigError: one cannot be built.
+    """
+    built = {str(key): _built(value, f"protocols.{key}", Protocol) for key, value in config.protocols.items()}
+    return {key: protocol for key, protocol in built.items() if protocol.is_asked(config)}
+
+
+def about_probes(protocols: Mapping[str, Protocol]) -> bool:
+    """Whether the methods of the experiment protect the probes, since somebody asks about them."""
+    return any(one.is_about_probes for one in protocols.values())
+
+
+def check_metrics(protocols: Mapping[str, Protocol], metrics: Mapping[str, AddedMetric]) -> None:
+    """Refuse a metric that is declared twice, and one whose protocol is not there to be read.
+
+    Args:
+        protocols: those that are asked, by key.
+        metrics: those that are added, by key.
+
+    Raises:
+        ConfigError: there is one; the message names the settings.
+    """
+    declared = [(one.name, metric, f"protocols.{key}") for key, one in protocols.items() for metric in one.metrics]
+    declared += [(one.protocol, one.described, f"metrics.{key}") for key, one in metrics.items()]
+    places: dict[tuple[str, str], str] = {}
+    for protocol, metric, place in declared:
+        if first := places.get((protocol, metric.name)):
+            remedy = f"leave out {first} or {place}" if first != place else f"give it another name in {place}"
+            raise ConfigError(f"metric {metric.name} of {protocol} is declared twice: {remedy}")
+        places[protocol, metric.name] = place
+    names = {one.name for one in protocols.values()}
+    for key, one in metrics.items():
+        if one.protocol not in names:
+            raise ConfigError(
+                f"metrics.{key} reads records of {one.protocol}, which this experiment does not ask; it asks: "
+                f"{', '.join(sorted(names))}"
+            )
 
 
 def single_choices(config: DictConfig) -> None:

@@ -9,17 +9,18 @@ from typing import Any, Protocol, runtime_checkable
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
 from cloakbench.bench.experiment.experiment import HARMLESS, Asked, Experiment
 from cloakbench.bench.experiment.face_needs import check_given_faces, check_roles
-from cloakbench.bench.experiment.parts import Parts, build_parts, plain
+from cloakbench.bench.experiment.parts import Parts, about_probes, build_parts, plain
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.store.store import Store
-from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Role
 from cloakbench.models.base import Recogniser
 from cloakbench.models.same_weights import same_weights
 
@@ -38,6 +39,9 @@ def prepare(config: DictConfig) -> Experiment:
     built = {key: build_recogniser(model, key) for key, model in models.items()}
     planning = _planning(config, parts, models, built)
     asked = tuple(_asked(parts, planning))
+    for one in asked:
+        for role in one.protocol.clean_roles(planning):
+            planning.named_faces(role, one.protocol.name)
     publications = {one.publication.name: one.publication for one in asked}
     if PROBES in publications:
         probes = publications[PROBES]
@@ -51,23 +55,22 @@ def prepare(config: DictConfig) -> Experiment:
         fingerprints=planning.fingerprints,
         embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
         protocols={key: plain(config.protocols[key]) for key in parts.protocols},
-        publications={
-            name: PublishedAs(one.photos, one.references, one.image_metrics) for name, one in publications.items()
-        },
+        metrics={key: plain(config.metrics[key]) for key in parts.metrics},
+        publications={name: PublishedAs(one.photos, one.references) for name, one in publications.items()},
         seed=config.seed,
         embed_batch=config.plan.embed_batch,
         device=config.runtime.device,
     )
-    manifest = parts.dataset.manifest()
     return Experiment(
         config,
         planning.store,
-        manifest,
+        planning.manifest,
         planning.faces,
         planning.cards,
         spec,
         publications,
         asked,
+        parts.metrics,
         planning.same_weights,
         planning,
         _rejected(parts.dataset),
@@ -81,7 +84,7 @@ def _planning(
 ) -> Planning:
     """The faces of the experiment, stored for the workers, and what its networks are."""
     dataset = parts.dataset
-    if config.targets:
+    if about_probes(parts.protocols):
         check_roles(config, dataset, parts.protocols.values(), parts.cells)
     planning = Planning(
         config,
@@ -94,9 +97,10 @@ def _planning(
         cells=parts.cells,
         transforms=parts.transforms,
     )
-    wanted = _ROLES if config.targets else ("auxiliary",)
-    for role in wanted:
-        if role in dataset.roles():
+    named = {role for one in parts.protocols.values() for role in one.needs | one.gaps_without}
+    wanted = {*_ROLES, *named} if about_probes(parts.protocols) else {"auxiliary"}
+    for role in ROLES:
+        if role in wanted and role in dataset.roles():
             planning.add_faces(role, dataset.faces(role))
     return planning
 
@@ -108,15 +112,24 @@ def _asked(parts: Parts, planning: Planning) -> Iterator[Asked]:
     for key, protocol in own.items():
         publication = protocol.publication(planning, f"protocols.{key}.")
         publication = publications.setdefault(publication.name, publication)
-        yield Asked(key, protocol, publication, _judges(protocol, planning))
+        yield Asked(key, protocol, publication, _judges(protocol, planning, publication))
     for key, protocol in parts.protocols.items():
         if protocol.every_publication:
             for publication in publications.values():
-                yield Asked(key, protocol, publication, _judges(protocol, planning))
+                yield Asked(key, protocol, publication, _judges(protocol, planning, publication))
 
 
-def _judges(protocol: AskedProtocol, planning: Planning) -> tuple[tuple[Judge, tuple[Condition, ...]], ...]:
-    return tuple((judge, tuple(protocol.conditions(judge, planning))) for judge in protocol.judges(planning))
+def _judges(
+    protocol: AskedProtocol, planning: Planning, publication: Publication
+) -> tuple[tuple[Judge, tuple[Condition, ...]], ...]:
+    judges = tuple(protocol.judges(planning))
+    if strange := [judge for judge in judges if not isinstance(judge, Judge)]:
+        raise ConfigError(f"protocol {protocol.name} asks a {type(strange[0]).__name__}: its judges() must give Judges")
+    return tuple(
+        (judge, tuple(protocol.conditions(judge, planning)))
+        for judge in judges
+        if protocol.asks_about(judge, publication)
+    )
 
 
 def _rejected(dataset: Dataset) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.loop import work
+from cloakbench.bench.experiment.added_scores import AddedScoreJob, added_score_jobs
 from cloakbench.bench.experiment.collect import collect
 from cloakbench.bench.experiment.environment import describe
 from cloakbench.bench.experiment.experiment import Experiment
@@ -28,7 +29,7 @@ from cloakbench.bench.experiment.log_file import LogFileFormatter
 from cloakbench.bench.experiment.loggers import RunLogger
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
-from cloakbench.bench.experiment.scoring import score_jobs
+from cloakbench.bench.experiment.scoring import ScoreJob, score_jobs
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.processes.pool import available_cores
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
@@ -118,11 +119,10 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
         log.debug("%s", details)
     problems += [*status.problems(), *experiment.rejected]
     jobs = list(score_jobs(experiment, status))
-    due = [job for job in jobs if not job.is_done(experiment.store)]
-    scored = work("measuring", due, experiment.spec, workers)
-    if scored.problems:
-        raise RuntimeError(f"measuring {scored.problems[0]}")
-    results, more = collect(experiment, status, jobs)
+    _measure(experiment, jobs, workers)
+    added = list(added_score_jobs(experiment, jobs))
+    _measure(experiment, added, workers)
+    results, more = collect(experiment, status, [*jobs, *added])
     problems += more
 
     reused = is_current(results, folder) and not config.runtime.force_report
@@ -132,6 +132,12 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     for logger in loggers:
         logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
+
+
+def _measure(experiment: Experiment, jobs: Sequence[ScoreJob | AddedScoreJob], workers: int) -> None:
+    due = [job for job in jobs if not job.is_done(experiment.store)]
+    if due and (problems := work("measuring", due, experiment.spec, workers).problems):
+        raise RuntimeError(f"measuring {problems[0]}")
 
 
 def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) -> tuple[RunStatus, list[str]]:
@@ -149,7 +155,7 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
         log.info("%s: %d of %d pieces of work to do", experiment.config.name, len(jobs), count_jobs(experiment))
 
     def on_report(job: Job, report: Report) -> None:
-        if isinstance(job, ProtectJob):
+        if isinstance(job, ProtectJob) and not job.lane:
             with explained(experiment.folder, "paths.runs"):
                 _log_unit(loggers, job.planned.unit, report)
 

@@ -90,18 +90,13 @@ def look_up(experiment: Experiment) -> RunStatus:
 
 
 def look_again(status: RunStatus, jobs: Collection[Job], unfinished: Collection[Hashable]) -> RunStatus:
-    """The status after work: units that were worked on are looked up again.
+    """The status after work: units that had no photos are looked up again.
 
     Raises:
         EntryGoneError: nothing is stored of a unit, or of an answer, whose job went through.
     """
     experiment = status.experiment
-    touched = {job.name for job in jobs if isinstance(job, ProtectJob)}
-    touched |= {one.unit.key for job in jobs if isinstance(job, CellJob) for one in job.units}
-    states = {
-        key: unit_state(experiment.store, key) if key in touched or not state.is_settled else state
-        for key, state in status.states.items()
-    }
+    states = {key: state if state.about else unit_state(experiment.store, key) for key, state in status.states.items()}
     for planned in experiment.units:
         if not states[planned.unit.key].is_settled and planned.unit.key not in unfinished:
             raise EntryGoneError(f"protected photos of {planned.unit.cell.label} are gone from {experiment.store.root}")
@@ -117,7 +112,11 @@ def count_jobs(experiment: Experiment) -> int:
         len(publication.cells) * len(experiment.questions(publication, whole_cells=True))
         for publication in experiment.publications.values()
     )
-    return sum(1 for _ in experiment.units) + sum(1 for _ in _clean_jobs(experiment)) + cells
+    units = sum(
+        len(_lanes(experiment.questions(publication, whole_cells=False))) * sum(map(len, publication.units))
+        for publication in experiment.publications.values()
+    )
+    return units + sum(1 for _ in _clean_jobs(experiment)) + cells
 
 
 def due_jobs(status: RunStatus) -> list[Job]:
@@ -129,13 +128,16 @@ def due_jobs(status: RunStatus) -> list[Job]:
     due: list[Job] = [job for job in _clean_jobs(experiment) if not _has(experiment, job.question, job.photos)]
     for publication in experiment.publications.values():
         questions = experiment.questions(publication, whole_cells=False)
+        lanes = _lanes(questions)
         for units in publication.units:
             for planned in units:
                 state = status.states[planned.unit.key]
                 photos = chunk_photos(planned, state, publication.faces)
-                answered = state.about and all(_has(experiment, one, photos) for one in questions)
-                if not (state.failure or answered):
-                    due.append(ProtectJob(planned, questions))
+                for lane in lanes:
+                    asked = tuple(one for one in questions if one.judge.lane == lane)
+                    answered = state.about and all(_has(experiment, one, photos) for one in asked)
+                    if not (state.failure or answered):
+                        due.append(ProtectJob(planned, asked))
     for publication in experiment.publications.values():
         cells = status.cells(publication.name)
         for question in experiment.questions(publication, whole_cells=True):
@@ -146,6 +148,11 @@ def due_jobs(status: RunStatus) -> list[Job]:
                 if not (failed or (settled and _has(experiment, question, cells[number]))):
                     due.append(job)
     return due
+
+
+def _lanes(questions: Sequence[Question]) -> tuple[str, ...]:
+    """Lanes of questions about the units of a publication; those without one go with the protecting."""
+    return tuple(dict.fromkeys(["", *(one.judge.lane for one in questions)]))
 
 
 def forget_failures(experiment: Experiment) -> None:

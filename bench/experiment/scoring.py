@@ -84,8 +84,9 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
         for judge, conditions in asked.questions():
             missing = sorted(_missing(experiment, asked, judge, conditions, cells))
             clean = experiment.clean_photos(asked)
+            settings = asked.protocol.score_settings(experiment.spec.protocols[asked.key], judge)
             inputs: dict[str, Any] = {
-                "protocol": node_settings(experiment.spec.protocols[asked.key], asked.protocol.printing),
+                "protocol": node_settings(settings, asked.protocol.printing),
                 "publication": asked.publication.name,
                 "photos": experiment.spec.faces[asked.publication.photos],
                 "judge": [judge.name if not judge.inputs else "", dict(judge.inputs), dict(judge.options)],
@@ -99,11 +100,7 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "seed": experiment.spec.seed,
                 "batch": experiment.spec.embed_batch,
                 "missing": missing,
-                "code": node_code(
-                    experiment.spec.protocols[asked.key],
-                    base=("cloakbench.bench.engine.answers",),
-                    without=asked.protocol.printing,
-                ),
+                "code": node_code(settings, base=("cloakbench.bench.engine.answers",), without=asked.protocol.printing),
             }
             yield ScoreJob(
                 asked.key,

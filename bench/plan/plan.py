@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,12 @@ class Cell:
             ConfigError: a setting is unknown or wrong, in the user's spelling.
         """
         return make_protector(self.config, self.method, self.where)
+
+    def on(self, surrogate: str, surrogates: tuple[str, ...]) -> Cell:
+        """The same on a surrogate; the method, in which no surrogate is a setting, is not built again."""
+        cell = replace(self, surrogate=surrogate, surrogates=surrogates)
+        vars(cell)["protector"] = self.protector
+        return cell
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker: it builds the method for itself."""
@@ -122,7 +128,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
         where = "method" if chosen else f"{place}methods.{key}"
         own = list(_cells_of(key, method, axis, limit.surrogates or labels, where))
         without += [key] * math.isnan(own[0].epsilon_255)
-        at_list |= axis == list(block.epsilons_255 or ()) and not math.isnan(own[0].epsilon_255)
+        at_list |= axis == list(block.get("epsilons_255") or ()) and not math.isnan(own[0].epsilon_255)
         cells += own
     refuse_idle_budgets(config, without, place, at_list=at_list, chosen=chosen)
     budgets = sorted({cell.epsilon_255 for cell in cells if not math.isnan(cell.epsilon_255)})
@@ -185,7 +191,7 @@ def _cells_of(
         if not labels:
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
-            yield Cell(key, at_budget, float(epsilon_255), label, keys, where, title)
+            yield first.on(label, keys)
 
 
 def make_protector(config: Mapping[str, Any], key: str, where: str = "") -> Protector:

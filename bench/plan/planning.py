@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.plan.chunks import Chunk, build_chunks, narrow
 from cloakbench.bench.plan.limits import read_limits
@@ -37,6 +38,7 @@ class Planning:
     Attributes:
         faces: name to faces that workers can read: the roles of the data set, and what protocols add.
         keys: the same to the keys of the stored faces.
+        manifest: as given.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Planning:
         self.transforms = transforms or {}
         self.faces: dict[str, FaceSet] = {}
         self.keys: dict[str, str] = {}
+        self.manifest = manifest
         self._manifest_digest = manifest.digest()
         self._sha256 = {entry.image_id: entry.sha256 for entry in manifest.entries}
         self._cells = tuple(cells)
@@ -66,6 +69,19 @@ class Planning:
         """Store faces for the workers under a name; ``label`` tells them from others of the data set in their key."""
         self.faces[name] = faces
         self.keys[name] = write_faces(self.store, self._manifest_digest, label or name, faces)
+
+    def named_faces(self, name: str, protocol: str) -> FaceSet:
+        """Faces that a protocol asks for by name.
+
+        Raises:
+            ConfigError: there are none of that name.
+        """
+        if name not in self.faces:
+            raise ConfigError(
+                f"protocol {protocol} asks for {name} faces, and data set {self.dataset.name} gives none; there are: "
+                f"{', '.join(self.faces) or 'none'}"
+            )
+        return self.faces[name]
 
     def probes(self) -> Publication:
         """The probes, protected by the methods of the experiment."""
@@ -79,7 +95,7 @@ class Planning:
             self.faces.get("auxiliary"),
             people=self.config.plan.chunk_identities,
             seed=self.config.seed,
-            aims=self.dataset.targets(),
+            aims=self.dataset.aims(),
         )
         cells = self._cells or tuple(build_cells(self.config))
         return self.publish(PROBES, "probe", "reference", cells, lambda _: chunks)
@@ -105,7 +121,7 @@ class Planning:
             place: the block of the config that its methods stand in, with a dot at its end.
             image_metrics: see `Publication`.
         """
-        faces = self.faces[photos]
+        faces = self.named_faces(photos, name)
         digests = UnitDigests(
             photos=self._digests(photos),
             references=self._digests(references),

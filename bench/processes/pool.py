@@ -75,7 +75,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[Job]):
+class Finished(Generic[Job]):
     """A job and what its handler returned, or the failure."""
 
     job: Job
@@ -87,7 +87,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Answer[Job]]:
+def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Finished[Job]]:
     """Answers in the order they finish. ``workers=0`` works inside this process, for debugging and for a GPU.
 
     Args:
@@ -113,7 +113,7 @@ def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: i
     yield from _parallel(queue, make_handler, min(workers, len(queue)))
 
 
-def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Answer[Job]]:
+def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Finished[Job]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cloakbench.bench.engine.worker"])
     processes: dict[Connection, Any] = {}
@@ -223,11 +223,11 @@ def _died(process: Any, starting: bool) -> WorkerDiedError:
     )
 
 
-def _answer(job: Job, value: Any) -> Answer[Job]:
+def _answer(job: Job, value: Any) -> Finished[Job]:
     """An answer, unless the machine failed. An entry that is gone does not end the rest of the round."""
     if isinstance(value, Failure) and value.fatal is not None and not isinstance(value.fatal, EntryGoneError):
         raise value.fatal
-    return Answer(job, value)
+    return Finished(job, value)
 
 
 def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:

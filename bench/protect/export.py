@@ -23,9 +23,10 @@ from torch import Tensor
 
 from cloakbench.bench.core import escape
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, obstacle, write_whole
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
-from cloakbench.datasets.base import OK, Dataset
+from cloakbench.datasets.base import Dataset
 from cloakbench.datasets.detection import LANDMARK_COLUMNS
 from cloakbench.datasets.originals import HasOriginals, Original
 from cloakbench.datasets.photos import PhotoError

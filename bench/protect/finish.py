@@ -23,7 +23,7 @@ from cloakbench.models.same_weights import same_weights
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProtectOutcome:
     """What a run did.
 
     Attributes:
@@ -51,7 +51,7 @@ def finish(
     reused: int,
     *,
     own_references: bool,
-) -> Outcome:
+) -> ProtectOutcome:
     """Judge the table of all photos and write the reports over it."""
     thresholds = find_thresholds(settings) if any("cosines" in row for row in table) else {}
     table = [_with_verdict(row, thresholds) for row in table]
@@ -75,7 +75,7 @@ def finish(
     )
     protected = len({row["file"] for row in table if row["status"] == OK})
     report = settings.output / "report.md"
-    return Outcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
+    return ProtectOutcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
 
 
 def _with_verdict(row: Row, thresholds: Mapping[str, Threshold]) -> Row:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core import escape
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.protect.discover import Left, Photo, PhotoFolder
 from cloakbench.bench.protect.evaluate import VIEWS, Verdict
 from cloakbench.bench.protect.faces import Face
-from cloakbench.datasets.base import OK
 
 Row = dict[str, Any]
 """A face of a photo, or a photo that was not protected; plain JSON values."""

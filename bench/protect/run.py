@@ -15,11 +15,12 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import MachineError, machine_trouble
+from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.processes.progress import track
 from cloakbench.bench.protect.discover import REPORTS, Photo, PhotoFolder, check_folders, clashing, collect
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
-from cloakbench.bench.protect.finish import Outcome, finish
+from cloakbench.bench.protect.finish import ProtectOutcome, finish
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
 from cloakbench.bench.protect.report import (
     PhotoChange,
@@ -30,12 +31,11 @@ from cloakbench.bench.protect.report import (
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
 from cloakbench.bench.protect.state import FinishedCopies, open_copies
-from cloakbench.datasets.base import OK
 from cloakbench.datasets.encoding import encode, keeps_alpha
 from cloakbench.datasets.metadata import ON_WHITE, read_metadata
 from cloakbench.datasets.paste import paste
 from cloakbench.datasets.photos import PhotoError
-from cloakbench.methods.base import METHOD_FAILED, MissingNeedError
+from cloakbench.methods.base import MissingNeedError
 
 _NAMED = 10  # of what was left alone, named on the screen
 
@@ -51,7 +51,7 @@ class _Task:
     judged: str
 
 
-def run_protect(settings: Settings) -> Outcome:
+def run_protect(settings: Settings) -> ProtectOutcome:
     """Protect every photo that has no finished copy and write the report over all of them.
 
     Raises:
@@ -72,7 +72,7 @@ def run_protect(settings: Settings) -> Outcome:
             for batch in _batches(settings, due):
                 for task, found in _work(settings, copies, given, batch):
                     rows[task.photo.name] = found
-                    tracker.advance(1, task.photo.name)
+                    tracker.advance(task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
         return finish(settings, copies, photo_folder, table, reused, own_references=given.references is not None)
 

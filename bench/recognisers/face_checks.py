@@ -55,7 +55,7 @@ class Faces:
 
 
 @dataclass(frozen=True)
-class Judge:
+class CheckSettings:
     """How faces are embedded and intervals drawn; see the keys of ``conf/recogniser.yaml``."""
 
     batch: int = 100
@@ -78,7 +78,7 @@ class Judge:
 
 
 def check_on_faces(
-    model: Recogniser, faces: Faces | None, reason: str = "", judge: Judge | None = None
+    model: Recogniser, faces: Faces | None, reason: str = "", judge: CheckSettings | None = None
 ) -> list[CheckResult]:
     """Colour order, input scale and range, and clean Top-1.
 
@@ -88,7 +88,7 @@ def check_on_faces(
         reason: why there are no faces.
         judge: how; the defaults otherwise.
     """
-    judge = judge or Judge()
+    judge = judge or CheckSettings()
     trial = _Trial(model, faces, reason, judge)
     checks: dict[str, Callable[[], str]] = {
         name: lambda wrong=wrong: trial.compare(wrong) for name, wrong in wrong_inputs(model.inputs).items()
@@ -191,7 +191,7 @@ def leave_one_out_hits(embeddings: Tensor, person: Tensor, others: Tensor) -> Te
 class _Trial:
     """One recogniser on one set of faces; what every check needs is computed once."""
 
-    def __init__(self, model: Recogniser, faces: Faces | None, reason: str, judge: Judge) -> None:
+    def __init__(self, model: Recogniser, faces: Faces | None, reason: str, judge: CheckSettings) -> None:
         self.model, self.faces, self.reason, self.judge = model, faces, reason, judge
         self._configured: tuple[Tensor, Separation] | None = None
 

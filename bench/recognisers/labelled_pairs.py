@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.recognisers.pair_rates import FOLDS, ScoredPairs, folds_by_order, people_of_pairs
-from cloakbench.datasets.base import OK, FaceSet
+from cloakbench.datasets.base import FaceSet
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

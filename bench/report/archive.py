@@ -32,7 +32,7 @@ from cloakbench.bench.store.errors import explained
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "means", "rankings", "pairs", "identical")
+_NEWER = ("protocols", "conditions", "metrics", "means", "rankings", "pairs", "identical")
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""

@@ -41,7 +41,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             tuple(table for table in reported if table.name not in _FOR_COMPUTING),
             linked=tuple(table for table in reported if table.name in _FOR_COMPUTING),
         ),
-        Section("Cost", _known(passes_table(results)), closing="" if results.costs.empty else costs),
+        Section("Cost", _known(passes_table(measured)), closing="" if results.costs.empty else costs),
         Section(
             "Failures and gaps",
             (*_known(failures), *_known(gaps)),

@@ -11,30 +11,29 @@ import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
 from cloakbench.bench.report.index import Measured, Place, Run
-from cloakbench.bench.report.labels import budget_name, method_name, method_order
+from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
 from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 
-def default_section(index: Measured, name: str, title: str, metrics: Iterable[Metric]) -> Section:
+def default_section(index: Measured, name: str, title: str) -> Section:
     """The section of a protocol that says nothing of how to print its numbers: all of them, by method and judge."""
     places = index.places(name)
-    return Section(title, tuple(generic_tables(index, {name: metrics}, places, {name: title})), shows=places)
+    return Section(title, tuple(generic_tables(index, places, {name: title})), shows=places)
 
 
 def generic_tables(
     index: Measured,
-    declared: Mapping[str, Iterable[Metric]],
     places: Collection[Place],
     titles: Mapping[str, str],
     prefix: str = "",
 ) -> list[Table]:
-    """A table for each protocol of ``places``.
+    """A table for each protocol of ``places``; a metric that the run did not declare is printed under its name, as a
+    mean.
 
     Args:
         index: the run.
-        declared: protocol to the metrics that may occur in it; others are printed under their names, as means.
         places: what to print.
         titles: protocol to printed name.
         prefix: of the tables' names, before the protocol's.
@@ -44,7 +43,7 @@ def generic_tables(
         wanted = {place for place in places if place.protocol == protocol}
         lines = [line for line in records(index.results.measurements) if index.place_of(line) in wanted]
         if lines:
-            known = {metric.name: metric for metric in declared.get(protocol, ())}
+            known = {metric.name: metric for metric in index.results.declared(protocol)}
             strange = sorted({line["metric"] for line in lines} - known.keys())
             known |= {name: Metric(name, name, "", "mean", decimals=3, higher_protects=None) for name in strange}
             tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, lines))
@@ -90,7 +89,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
         columns=tuple(columns),
         rows=tuple(
             Row(
-                method_name(where.run.method),
+                index.title(where.run.method),
                 (
                     "–" if where.run.epsilon_255 is None else budget_name(where.run.epsilon_255).removesuffix("/255"),
                     *([where.surrogate] if with_surrogate else []),
@@ -112,7 +111,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
 
 def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:
     """Condition by condition in the order of the experiment, controls first."""
-    methods = method_order(where.run.method for where in found)
+    methods = index.methods_in_order(where.run.method for where in found)
     known = list(dict.fromkeys(index.results.conditions["label"]))
     return sorted(
         found,

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, method_name, method_order
+from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED, VARIANT, budget_name, method_order
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.statistics.small_samples import is_small
 
@@ -80,13 +80,15 @@ class Measured:
                 raise DuplicateMeasurementError(f"measured twice: {key}")
             self._cells[key] = estimate_of(row)
             judges.setdefault(place.protocol, {})[key[4]] = None
-        self._titles = {line["key"]: text(line.get("title")) for line in records(results.methods)}
+        self._titles = {str(line["key"]): text(line.get("title")) for line in records(results.methods)}
+        for key, title in list(self._titles.items()):  # what variants are variants of, for a sweep's tables
+            self._titles.setdefault(key.partition(VARIANT)[0], title)
         self._order = list(results.models["name"]) if len(results.models) else []
         self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
         self.surrogates: tuple[str, ...] = tuple(self.in_order(key[3] for key in self._cells)) or ("",)
         self.metrics: frozenset[str] = frozenset(self._protocol_of)
         runs = {Run(key[1], key[2]) for key in self._cells}
-        methods = method_order(run.method for run in runs)
+        methods = self.methods_in_order(run.method for run in runs)
         self.runs: tuple[Run, ...] = tuple(
             sorted(runs, key=lambda run: (methods.index(run.method), run.epsilon_255 or 0.0))
         )
@@ -166,10 +168,17 @@ class Measured:
         return tuple(sorted({run.epsilon_255 for run in self.runs if run.epsilon_255 is not None}))
 
     def title(self, method: str) -> str:
-        """Printed name of a method: the one of its config, with the settings that make a variant of it."""
-        _, comma, settings = method.partition(VARIANT)
-        title = self._titles.get(method)
-        return title + comma + settings if title else method_name(method)
+        """Printed name of a method: the one of its config, or its key, with the settings that make a variant of it."""
+        key, comma, settings = method.partition(VARIANT)
+        return (self._titles.get(method) or self._titles.get(key) or key) + comma + settings
+
+    def name(self, run: Run) -> str:
+        """Printed name of a method at its budget: ``PGD at 8/255``."""
+        return self.title(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
+
+    def methods_in_order(self, keys: Iterable[str]) -> list[str]:
+        """Unique keys of methods: controls first, then as the experiment names them."""
+        return method_order(keys, self._titles)
 
     def runs_at(self, epsilon_255: float | None) -> list[Run]:
         """Rows of one budget's table: methods at that budget and methods without a budget."""

@@ -1,4 +1,4 @@
-"""Labels: printed names and order of methods. Keys that are not listed print as they are."""
+"""Labels: keys that mean the same in every run, the order of methods, and budgets as printed."""
 
 from __future__ import annotations
 
@@ -12,51 +12,16 @@ UNTRANSFORMED = "none"
 VARIANT = ", "
 """Between a method's key and the settings that make a variant of it: ``pgd, steps 2``."""
 
-METHODS = {
-    CLEAN: "Clean photo",
-    RANDOM_SIGN: "Random sign (control)",
-    "em_max": "Error-maximising (control)",
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "mi_fgsm": "MI-FGSM",
-    "ti_dim": "TI-DIM",
-    "vmi_fgsm": "VMI-FGSM",
-    "fi_uap": "FI-UAP",
-    "fi_uap_plus": "FI-UAP+",
-    "opom_affine_hull": "OPOM-AffineHull",
-    "opom_class_center": "OPOM-ClassCenter",
-    "opom_convex_hull": "OPOM-ConvexHull",
-    "opom_convex_hull_dfanet_m": "DFANet-M-OPOM-ConvexHull",
-    "apf": "APF",
-    "fawkes_paper": "Fawkes (paper)",
-    "fawkes_v1_low": "Fawkes v1 (low)",
-    "fawkes_v1_mid": "Fawkes v1 (mid)",
-    "fawkes_v1_high": "Fawkes v1 (high)",
-    "tip_im": "TIP-IM",
-    "tip_im_8": "TIP-IM (at 8/255)",
-    "tip_im_linf": "TIP-IM (sign steps)",
-    "tip_im_mmd": "TIP-IM (with MMD)",
-    "lowkey": "LowKey (no LPIPS)",
-    "lowkey_matched": "LowKey (no LPIPS), bounded",
-    "lowkey_lpips": "LowKey",
-    "em_class": "EM class-wise",
-    "em_sample": "EM sample-wise",
-    "rem": "REM (reduced)",
-    "rem_full": "REM",
-    "precomputed": "Precomputed",
-}
-"""Method key to the name its paper prints, in the order of the tables: controls first, weak before strong."""
 
+def method_order(keys: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Unique method keys: controls, then the others in the order of the experiment, then by name; variants by numbers.
 
-def method_name(key: str) -> str:
-    """Printed name of a method, and of a variant of one: ``pgd, steps 2`` to ``PGD, steps 2``."""
-    method, comma, settings = key.partition(VARIANT)
-    return METHODS.get(method, method) + comma + settings
-
-
-def method_order(keys: Iterable[str]) -> list[str]:
-    """Unique method keys: listed ones in the order of `METHODS`, then the others by name; variants by their numbers."""
-    rank = {key: position for position, key in enumerate(METHODS)}
+    Args:
+        keys: of methods and variants.
+        known: every key of the run, in the order of the experiment.
+    """
+    bases = (key.partition(VARIANT)[0] for key in (*CONTROLS, *known))
+    rank = {base: position for position, base in enumerate(dict.fromkeys(bases))}
 
     def place(key: str) -> tuple[int, str, list[tuple[float, str]], str]:
         method, _, settings = key.partition(VARIANT)

@@ -1,7 +1,7 @@
 """Plotting shared by all figures: the paper style, one look per method, intervals, and files with equal bytes.
 
-Lines and points are told apart by marker and grey value as well as by colour (palette of Okabe and Ito, 2008), so that
-they survive a black-and-white printer.
+Lines and points are told apart by marker as well as by colour, so that they survive a black-and-white printer and every
+kind of colour vision.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cloakbench.bench.core.escape import figure
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name, method_order
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
 
 TWO_COLUMNS = 7.16
 """Width in inches of a figure across both columns of a paper."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F5539", "#6A3D9A")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Palette of Okabe and Ito (2008) without its yellow, which white paper swallows."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">", "p")
+"""Their number and that of the colours have no common divisor: 77 looks before one comes again."""
 CONTROL_COLOUR = "0.45"
 _CONTROL_MARKERS = {CLEAN: "+", RANDOM_SIGN: "x"}
 
@@ -69,17 +70,23 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
+def look_of(number: int) -> tuple[str, str]:
+    """Colour and marker of the series of a number: another one for each of 77, neighbours differ in both."""
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
 class Styles:
     """One colour and marker per method, equal in every figure of a report; open markers for smaller budgets."""
 
     def __init__(self, measured: Measured) -> None:
         self.budgets = measured.budgets
-        methods = method_order(run.method for run in measured.runs)
-        protectors = [method for method in methods if method not in _CONTROL_MARKERS]
-        self._looks = {
-            method: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(protectors)
-        }
+        methods = dict.fromkeys(run.method for run in measured.runs if run.method not in _CONTROL_MARKERS)
+        self._looks = {method: look_of(number) for number, method in enumerate(methods)}
         self._looks |= {method: (CONTROL_COLOUR, marker) for method, marker in _CONTROL_MARKERS.items()}
+
+    def look(self, method: str) -> tuple[str, str]:
+        """Colour and marker."""
+        return self._looks[method]
 
     def fill(self, epsilon_255: float | None, colour: str) -> str:
         """Filled at the largest budget, open at the smallest, paler in between."""
@@ -107,37 +114,6 @@ class Styles:
             zorder=3,
         )
 
-    def line(self, axis: Axes, method: str, x: np.ndarray, rates: Sequence[Estimate]) -> None:
-        """A line through the rates that exist, broken at gaps; controls are dashed."""
-        colour, marker = self._looks[method]
-        y = np.array([100 * rate.value for rate in rates])
-        spans = np.array([arms(rate, 100).ravel() for rate in rates]).T
-        axis.errorbar(
-            x,
-            y,
-            yerr=spans,
-            color=colour,
-            marker=marker,
-            markersize=3.8,
-            elinewidth=0.6,
-            linestyle="--" if method in _CONTROL_MARKERS else "-",
-            linewidth=0.9,
-        )
-
-    def method_handles(self, methods: Iterable[str]) -> list[Line2D]:
-        """Legend entries of the methods that are drawn."""
-        return [
-            Line2D(
-                [],
-                [],
-                color=self._looks[m][0],
-                marker=self._looks[m][1],
-                linestyle="none",
-                label=figure(method_name(m)),
-            )
-            for m in method_order(methods)
-        ]
-
     def budget_handles(self, runs: Sequence[Run]) -> list[Line2D]:
         """Legend entries of the budgets, when there is more than one."""
         shown = sorted({run.epsilon_255 for run in runs if run.epsilon_255 is not None})
@@ -155,13 +131,6 @@ class Styles:
             )
             for epsilon in shown
         ]
-
-
-def colours_of(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method, controls in grey."""
-    protectors = [method for method in method_order(methods) if method not in _CONTROL_MARKERS]
-    colours = {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(protectors)}
-    return colours | dict.fromkeys(_CONTROL_MARKERS, CONTROL_COLOUR)
 
 
 @contextmanager
@@ -183,6 +152,11 @@ def dodge(position: int, count: int, step: float) -> float:
     return 0.26 * step * (position / (count - 1) - 0.5) if count > 1 else 0.0
 
 
-def percent_axis(axis: Axes) -> None:
-    axis.set_ylim(-3, 103)
-    axis.set_yticks(range(0, 101, 20))
+def near(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]:
+    """Ends of an axis a little outside the data."""
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return 0.0, 1.0
+    low, high = min(known), max(known)
+    pad = margin * (high - low) if high > low else max(0.05 * abs(low), 0.01)
+    return low - pad, high + pad

@@ -14,7 +14,6 @@ from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.generic import default_section, generic_tables
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, Reporter, Section
 from cloakbench.bench.statistics.photo_trials import EventsAndTrials
@@ -54,21 +53,19 @@ def also_measured(index: Measured, reporters: Iterable[Reporter], sections: Iter
     left = [place for place in index.all_places if place not in shown]
     if not left:
         return None
-    declared: dict[str, list[Metric]] = {}
     labels = {reporter.name: [reporter.name] for reporter in reporters}
     titles: dict[str, str] = {}
     for line in records(index.results.protocols):
         labels.setdefault(line["name"], []).append(line["label"])
     for reporter in reporters:
         for label in labels[reporter.name]:
-            declared.setdefault(label, []).extend(reporter.metrics)
             titles.setdefault(label, f"{reporter.title}: also measured")
     plain = [place for place in left if place.condition == UNTRANSFORMED]
     others = [place for place in left if place.condition != UNTRANSFORMED]
     return Section(
         "Also measured",
-        tuple(generic_tables(index, declared, plain, titles, "also_")),
-        linked=tuple(generic_tables(index, declared, others, titles, "also_by_condition_")),
+        tuple(generic_tables(index, plain, titles, "also_")),
+        linked=tuple(generic_tables(index, others, titles, "also_by_condition_")),
     )
 
 
@@ -79,14 +76,13 @@ class Plain:
     name: str
     title: str
     why: str
-    metrics: tuple[Metric, ...] = ()
     rank_by: tuple[str, ...] = ()
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
         return {}
 
     def sections(self, index: Measured) -> Iterable[Section]:
-        return [default_section(index, self.name, self.title, self.metrics)]
+        return [default_section(index, self.name, self.title)]
 
     def checks(self, index: Measured) -> Iterable[str]:
         return [self.why] if self.why else []

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from cloakbench.bench.report.metric import Metric
+
 MEASUREMENT_COLUMNS = {
     "protocol": "who asked: a label of ``Results.protocols``",
     "metric": "e.g. psr_p1_top1, psr_p2_top5_given_clean, dodging_far_1e-2, ssim",
@@ -50,6 +52,18 @@ CONDITION_COLUMNS = {
     "order": "up, down or two_sided: which end of the axis is strong",
 }
 """The columns of ``Results.conditions`` and what they hold."""
+
+METRIC_COLUMNS = {
+    "protocol": "label of the protocol",
+    "name": "as in the ``metric`` column of the measurements",
+    "title": "as a table heads it",
+    "denominator": "what it is a share of, or what its mean is taken over",
+    "kind": "rate or mean",
+    "unit": "of a mean",
+    "decimals": "printed",
+    "higher_protects": "whether more of it is better for the person protected; null where it says nothing about that",
+}
+"""The columns of ``Results.metrics`` and what they hold: a `cloakbench.bench.report.metric.Metric` each."""
 
 
 MEAN_COLUMNS = {
@@ -190,6 +204,7 @@ class Results:
         rankings: methods best first with tie groups, `RANKING_COLUMNS`.
         pairs: paired comparisons within rankings, `PAIR_COLUMNS`.
         identical: methods that do what another one does, `IDENTICAL_COLUMNS`.
+        metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
     """
@@ -211,6 +226,7 @@ class Results:
     rankings: pd.DataFrame = field(default_factory=lambda: _empty(RANKING_COLUMNS))
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))
     identical: pd.DataFrame = field(default_factory=lambda: _empty(IDENTICAL_COLUMNS))
+    metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None
 
@@ -237,3 +253,10 @@ class Results:
     def _labels(self, column: str) -> str:
         """The labels in a column of the measurements that are not empty, in order of appearance."""
         return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)
+
+    def declared(self, protocol: str) -> tuple[Metric, ...]:
+        """The metrics of a protocol in the order of tables; none of a run that was kept without them."""
+        own = self.metrics.loc[self.metrics["protocol"] == protocol].drop(columns="protocol")
+        lines = own.to_dict("records")  # frames that were joined spell a gap in their own way
+        known = [None if pd.isna(line["higher_protects"]) else bool(line["higher_protects"]) for line in lines]
+        return tuple(Metric(**{**line, "higher_protects": one}) for line, one in zip(lines, known, strict=True))

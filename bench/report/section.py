@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Place, Run
-from cloakbench.bench.report.labels import method_name
-from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.table import Number, Table
 
 if TYPE_CHECKING:
@@ -98,10 +97,9 @@ class HeadlineRow:
     surrogate: str
     values: Mapping[Quantity, Estimate]
 
-    @property
-    def label(self) -> str:
+    def label(self, index: Measured) -> str:
         """As printed: the method, and its surrogate in brackets."""
-        return method_name(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
+        return index.title(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,10 @@ class Headline:
         about: the same in the words of a sweep's caption.
         rows: controls first.
         axis: label of the axis of rates.
-        stands_back: it is left out where another protocol about the same photos has one.
+        stands_back: it is left out of a screen where another protocol about the same photos has one.
+        metric: name of the metric that its first quantity is a mean of; findings read what was decided of it.
+        condition: under which.
+        caveats: what a reader must know of its numbers, a sentence each.
     """
 
     title: str
@@ -123,6 +124,9 @@ class Headline:
     rows: tuple[HeadlineRow, ...]
     axis: str = "Rate, %"
     stands_back: bool = False
+    metric: str = ""
+    condition: str = UNTRANSFORMED
+    caveats: tuple[str, ...] = ()
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -141,11 +145,6 @@ class Reporter(Protocol):
     @property
     def title(self) -> str:
         """Heads its section."""
-        ...
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """Everything it measures, in the order of tables."""
         ...
 
     @property

@@ -10,7 +10,7 @@ import pandas as pd
 from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import UNTRANSFORMED, method_name
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import Column, Number, Row, Table
 
@@ -54,10 +54,10 @@ def models_table(results: Results) -> Table | None:
     )
 
 
-def passes_table(results: Results) -> Table | None:
+def passes_table(measured: Measured) -> Table | None:
     """Network passes per photo: the part of the cost that is equal on every machine."""
     return _cost_table(
-        results,
+        measured,
         "passes",
         "Network passes",
         "Images through the surrogate per protected photo; learning a mask is spread over the photos it protects.",
@@ -69,10 +69,10 @@ def passes_table(results: Results) -> Table | None:
     )
 
 
-def cost_table(results: Results) -> Table | None:
+def cost_table(measured: Measured) -> Table | None:
     """Passes, seconds and memory. Times differ between equal runs, so this table is not part of the report's text."""
     return _cost_table(
-        results,
+        measured,
         "cost",
         "Cost",
         "Per protected photo, on the machine of this run. Peak memory: what protecting the first photos of a cell "
@@ -92,20 +92,19 @@ _TRAINING = ("training_seconds", "training_passes")
 
 
 def _cost_table(
-    results: Results, name: str, title: str, caption: str, numbers: dict[str, tuple[str, int]]
+    measured: Measured, name: str, title: str, caption: str, numbers: dict[str, tuple[str, int]]
 ) -> Table | None:
-    if results.costs.empty:
+    costs = measured.results.costs
+    if costs.empty:
         return None
-    numbers = {
-        key: value for key, value in numbers.items() if key not in _TRAINING or bool((results.costs[key] > 0).any())
-    }
+    numbers = {key: value for key, value in numbers.items() if key not in _TRAINING or bool((costs[key] > 0).any())}
     rows = []
-    for line in records(results.costs):
+    for line in records(costs):
         surrogate = text(line["surrogate"])
-        failed = line["status"] != "ok"
+        failed = line["status"] != OK
         rows.append(
             Row(
-                method_name(line["method"]),
+                measured.title(line["method"]),
                 (
                     _budget(line["epsilon_255"]),
                     surrogate,
@@ -175,7 +174,7 @@ def failures_table(measured: Measured) -> Table | None:
     for line in records(measured.results.measurements):
         if status := _failure(line):
             where = (text(line["surrogate"]), text(line["judge"]))
-            method = method_name(line["method"])
+            method = measured.title(line["method"])
             key = (status, method, _budget(line["epsilon_255"]), *where, text(line["note"]), _count(line["n_failed"]))
             groups.setdefault((line["protocol"], *key), []).append(line)
     rows = []
@@ -189,12 +188,12 @@ def failures_table(measured: Measured) -> Table | None:
         what = ", ".join(metrics) if len(metrics) <= 2 else f"{len(metrics)} metrics"
         count = str(len(metrics))
         cells = (_budget(run.epsilon_255), surrogate, target, what, UNTRANSFORMED, count, "not measured", "", "")
-        rows.append(Row(method_name(run.method), cells))
+        rows.append(Row(measured.title(run.method), cells))
     for line in records(measured.results.costs):
-        if line["status"] != "ok":
+        if line["status"] != OK:
             where = (_budget(line["epsilon_255"]), text(line["surrogate"]), "", "cost", "", "1")
             why = (line["status"], "", text(line.get("note")))
-            rows.append(Row(method_name(line["method"]), where + why))
+            rows.append(Row(measured.title(line["method"]), where + why))
     if not rows:
         return None
     return Table(

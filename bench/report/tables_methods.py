@@ -11,7 +11,7 @@ from typing import Any
 
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import CONTROLS, method_name, method_order
+from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.report.table import Column, Row, Table
@@ -36,7 +36,7 @@ def methods_table(measured: Measured) -> Table | None:
     if not lines:
         return None
     rows = []
-    for key in method_order(lines):
+    for key in measured.methods_in_order(lines):
         line = lines[key]
         needs = str(line["needs"]) or "nothing"
         goal = "none: a control" if key in CONTROLS else str(line["goal"])
@@ -63,7 +63,7 @@ def settings_table(measured: Measured) -> Table | None:
     """What papers or official code set, and where this project departs from it: one row for methods that share both."""
     lines = {line["key"]: line for line in records(measured.results.methods)}
     sharing: dict[tuple[str, str], list[str]] = {}
-    for key in method_order(lines):
+    for key in measured.methods_in_order(lines):
         said = (text(lines[key].get("official_settings")), text(lines[key].get("deviations")))
         sharing.setdefault(said, []).append(measured.title(key))
     rows = [Row(", ".join(titles), said) for said, titles in sharing.items() if any(said)]
@@ -93,11 +93,11 @@ def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Tab
         for lines in ours.values()
         for line in lines
     }
-    return [_survey_table(1, found, ours), _survey_table(2, found, ours)]
+    return [_survey_table(measured, number, found, ours) for number in (1, 2)]
 
 
 def _survey_table(
-    number: int, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[dict[str, Any]]]
+    measured: Measured, number: int, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[dict[str, Any]]]
 ) -> Table:
     columns, lines = load_survey_table(number)
     rows = []
@@ -110,7 +110,7 @@ def _survey_table(
             rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
         for variant in variants:
             cells = tuple(_evidence(column, variant, found[str(variant["key"])]) for column in columns[1:])
-            rows.append(Row(f"here: {_title(variant)}", cells, printed))
+            rows.append(Row(f"here: {measured.title(str(variant['key']))}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
         name=f"survey_table{number}",
@@ -130,11 +130,6 @@ def _survey_table(
     )
 
 
-def _title(line: Mapping[str, Any]) -> str:
-    """Printed name of a method, from its config."""
-    return text(line.get("title")) or method_name(str(line["key"]))
-
-
 def _evidence(column: str, variant: Mapping[str, Any], found: Mapping[str, str]) -> str:
     """Our answer to a question of the survey about one method: of its class, or of a protocol."""
     if column == "Auxiliary data requirement":
@@ -150,7 +145,7 @@ def _by_class(measured: Measured) -> dict[str, list[dict[str, Any]]]:
     """Class name to the methods of this run that are variants of it, in printed order."""
     lines = {line["key"]: line for line in records(measured.results.methods)}
     found: dict[str, list[dict[str, Any]]] = {}
-    for key in method_order(lines):
+    for key in measured.methods_in_order(lines):
         found.setdefault(str(lines[key]["name"]), []).append(lines[key])
     return found
 

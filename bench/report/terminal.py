@@ -7,7 +7,7 @@ from itertools import zip_longest
 from rich.console import Group
 from rich.table import Table
 
-from cloakbench.bench.core.screen import plain
+from cloakbench.bench.core.screen import Fitted, plain
 from cloakbench.bench.report.contents import self_checks
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import budget_name
@@ -27,51 +27,62 @@ def summary(results: Results) -> Group:
     if failures:
         warnings.append(plain(f"{len(failures.rows)} entries under Failures and gaps in report.md", "yellow"))
     return Group(
-        *(_headline_on_screen(results, headline) for headline in headlines(measured, asked).values()), *warnings
+        *(_headline_on_screen(measured, headline) for headline in headlines(measured, asked).values()), *warnings
     )
 
 
-def _headline_on_screen(results: Results, headline: Headline) -> Table:
+def _headline_on_screen(measured: Measured, headline: Headline) -> Fitted:
     """One row per method and budget, controls first; n is that of the first quantity."""
-    table = Table(
-        title=plain(f"{results.name} on {results.dataset}: {headline.title}", "table.title"),
-        caption=plain(headline.caption, "table.caption"),
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("Method", no_wrap=True)
-    table.add_column("Budget", no_wrap=True)
-    for quantity in headline.quantities:
-        table.add_column(plain(quantity.label), justify="right")
-    table.add_column("n", justify="right")
-    for row, following in zip_longest(headline.rows, headline.rows[1:]):
-        estimates = [row.values[quantity] for quantity in headline.quantities]
-        table.add_row(
-            plain(row.label),
-            "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
-            *(_estimate(quantity, row) for quantity in headline.quantities),
-            str(estimates[0].n) if estimates[0].ok else GAP,
-            end_section=is_control(row.run) and following is not None and not is_control(following.run),
+
+    def table_of(count: int) -> Table:
+        quantities = headline.quantities[:count]
+        table = Table(
+            title=plain(f"{measured.results.name} on {measured.results.dataset}: {headline.title}", "table.title"),
+            caption=plain(headline.caption, "table.caption"),
+            title_justify="left",
+            caption_justify="left",
         )
-    return table
+        table.add_column("Method", overflow="fold")
+        table.add_column("Budget", no_wrap=True)
+        table.add_column("n", justify="right")
+        for quantity in quantities:
+            table.add_column(plain(quantity.label), justify="right", overflow="fold")
+        for row, following in zip_longest(headline.rows, headline.rows[1:]):
+            first = row.values[headline.quantities[0]]
+            table.add_row(
+                plain(row.label(measured)),
+                "" if row.run.epsilon_255 is None else budget_name(row.run.epsilon_255),
+                str(first.n) if first.ok else GAP,
+                *(_estimate(quantity, row) for quantity in quantities),
+                end_section=is_control(row.run) and following is not None and not is_control(following.run),
+            )
+        return table
+
+    return Fitted(table_of, len(headline.quantities), 1, "report.md")
 
 
-def table_on_screen(source: ReportTable) -> Table:
+def table_on_screen(source: ReportTable) -> Fitted:
     """A table of the report as a rich renderable; intervals stand where the report prints them."""
-    table = Table(
-        title=plain(source.title), caption=plain(source.caption), title_justify="left", caption_justify="left"
-    )
-    table.add_column(source.stub, no_wrap=True)
     groups = column_groups(source.columns)
-    for group in groups:
-        labels = " / ".join(column.label for column in group)
-        table.add_column(plain(f"{group[0].group} {labels}".strip()), justify="right")
+    rows = []
     for row in source.rows:
-        cells = [_cell(column, cell) for column, cell in zip(source.columns, row.cells, strict=True)]
-        place = iter(cells)
-        joined = [" / ".join(part for _, part in zip(group, place, strict=False) if part) for group in groups]
-        table.add_row(plain(row.label), *map(plain, joined))
-    return table
+        cells = iter([_cell(column, cell) for column, cell in zip(source.columns, row.cells, strict=True)])
+        joined = [" / ".join(part for _, part in zip(group, cells, strict=False) if part) for group in groups]
+        rows.append([plain(row.label), *map(plain, joined)])
+
+    def table_of(count: int) -> Table:
+        table = Table(
+            title=plain(source.title), caption=plain(source.caption), title_justify="left", caption_justify="left"
+        )
+        table.add_column(source.stub, overflow="fold")
+        for group in groups[:count]:
+            labels = " / ".join(column.label for column in group)
+            table.add_column(plain(f"{group[0].group} {labels}".strip()), justify="right", overflow="fold")
+        for row in rows:
+            table.add_row(*row[: count + 1])
+        return table
+
+    return Fitted(table_of, len(groups), 3, f"report.md and tables/{source.name}.md")
 
 
 def _cell(column: Column, cell: Number | str) -> str:

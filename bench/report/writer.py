@@ -6,6 +6,7 @@ table and nowhere else. Files are written under a temporary name and renamed, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +15,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
 from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import method_name
+from cloakbench.bench.report.opening.findings import findings
+from cloakbench.bench.report.opening.leads import Lead, leads
+from cloakbench.bench.report.opening.ranking_table import ranking_table
 from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
 from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
-from cloakbench.bench.report.tables_facts import cost_table
+from cloakbench.bench.report.tables_facts import cost_table, failures_table
 from cloakbench.bench.store.errors import explained
-
-_CAVEATS = (
-    "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
-    "clean row, or use the tables over probes recognised clean.",
-    "White-box rates say that the optimiser works. The black-box means say what protection may be expected.",
-    "The networks of one run may share training data and renderer, which makes transfer look easier than it is.",
-    "Rates hold for these faces, this gallery size and these networks, not for a commercial service.",
-)
 
 
 @dataclass(frozen=True)
@@ -55,48 +51,59 @@ def write_report(results: Results, folder: Path, opening: Sequence[str] = ()) ->
         opening: lines of Markdown that stand before the first table.
     """
     measured, asked = Measured(results), reporters(results)
-    sections = contents(measured, asked)
+    sections, leading = contents(measured, asked), leads(measured, asked)
+    ranking = ranking_table(measured, leading)
     table_files = [
         path
-        for section in sections
-        for table in (*section.tables, *section.linked)
+        for table in (
+            *([ranking] if ranking else []),
+            *(table for section in sections for table in (*section.tables, *section.linked)),
+        )
         for path in write_table(table, folder / "tables")
     ]
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
-    cost = cost_table(results)
+    cost = cost_table(measured)
     timing = write_table(cost, folder / "tables") if cost else []
     figure_files, skipped = _write_figures(sections, folder / "figures")
+    warnings = _warnings(measured, asked)
+    ranked = ["## Ranking", "", to_markdown(ranking), links(ranking), ""] if ranking else []
+    body = [*opening, *_setup(results), "", "## Warnings", "", *(warnings or [_NOTHING_FOUND]), "", *ranked]
+    for section in sections:
+        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
+            body += _section(section, skipped)
+    body += _caveats(leading)
+    failures = failures_table(measured)
+    found = findings(measured, leading, len(failures.rows) if failures else 0, len(warnings))
+    lines = [f"# {markdown(results.name)}", "", "## Findings", "", *found, "", *_table_of_contents(body), *body]
+    lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
     report = folder / "report.md"
-    write_text(report, _report(measured, asked, sections, skipped, opening))
+    write_text(report, "\n".join(lines))
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
-def _report(
-    measured: Measured,
-    asked: Sequence[Reporter],
-    sections: Sequence[Section],
-    skipped: dict[str, str],
-    opening: Sequence[str],
-) -> str:
-    results = measured.results
-    lines = [
-        f"# {markdown(results.name)}",
-        "",
-        *_setup(results),
-        "",
-        "## Warnings",
-        "",
-        *_warnings(measured, asked),
-        "",
-        *opening,
-    ]
-    for section in sections:
-        if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
-            lines += _section(section, skipped)
-    lines += ["## What the numbers do and do not mean", "", *(f"- {caveat}" for caveat in _CAVEATS), ""]
-    lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
-    return "\n".join(lines)
+_NOTHING_FOUND = "None of the self-checks found anything."
+
+
+def _table_of_contents(body: Sequence[str]) -> list[str]:
+    """Links to the sections, as GitHub names their places."""
+    headings = [line.removeprefix("## ") for line in body if line.startswith("## ")]
+    seen: dict[str, int] = {}
+    lines = []
+    for heading in headings:
+        place = re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+        again = seen.setdefault(place, 0)
+        seen[place] += 1
+        lines.append(f"- [{heading}](#{place}{f'-{again}' if again else ''})")
+    return ["## Contents", "", *lines, ""]
+
+
+def _caveats(leading: Sequence[Lead]) -> list[str]:
+    """What protocols say of their numbers, each sentence once."""
+    told = dict.fromkeys(caveat for lead in leading for caveat in lead.headline.caveats)
+    if not told:
+        return []
+    return ["## What the numbers do and do not mean", "", *(f"- {markdown(caveat)}" for caveat in told), ""]
 
 
 def _section(section: Section, skipped: dict[str, str]) -> list[str]:
@@ -124,12 +131,11 @@ def _setup(results: Results) -> list[str]:
 def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
     results = measured.results
-    frame = results.measurements[(results.measurements["status"] == "ok") & results.measurements["value"].notna()]
+    frame = results.measurements[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
     of_methods = zip(results.methods["key"], results.methods["notes"], strict=True)
     of_cells = zip(frame["method"], frame["note"], strict=True)
-    notes = {f"{method_name(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
-    lines = [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
-    return lines or ["None of the self-checks found anything."]
+    notes = {f"{measured.title(m)}: {text(note)}" for m, note in (*of_methods, *of_cells) if text(note)}
+    return [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
 
 
 def _figure(figure: FigureSpec) -> str:

@@ -34,6 +34,8 @@ from cloakbench.bench.store.errors import StoreError, explained, unreadable
 log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
+PRIVATE = "keys"
+"""Kind of entries that nobody but the owner of the store may read: mode 0600, in folders of mode 0700."""
 
 
 class Store:
@@ -189,8 +191,12 @@ class Store:
         temporary = path.parent / f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         with explained(self.root, "paths.store"):
             try:
+                private = path.parent.parent.name == PRIVATE
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with temporary.open("wb") as handle:
+                for folder in (path.parent.parent, path.parent) if private else ():
+                    folder.chmod(0o700)
+                mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                with os.fdopen(os.open(temporary, mode, 0o600 if private else 0o666), "wb") as handle:
                     fcntl.flock(handle, fcntl.LOCK_EX)  # tells those who remove leftovers that the writer lives
                     handle.writelines(parts)
                     handle.flush()

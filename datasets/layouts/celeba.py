@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from cloakbench.datasets.layouts.impersonation import Impersonation
-from cloakbench.datasets.layouts.reading import Table, absent, files_in, read_table, rejection
+from cloakbench.datasets.layouts.reading import LabelTable, absent, files_in, read_table, rejection
 from cloakbench.datasets.listing import UNKNOWN, Layout, Listing
 from cloakbench.datasets.photos import DatasetError
 
@@ -95,24 +95,24 @@ class CelebA(Layout):
         return listing if self.impersonation is None else self.impersonation.applied(listing, self.root)
 
 
-def read_attributes(layout: Layout, path: Path) -> Table:
+def read_attributes(layout: Layout, path: Path) -> LabelTable:
     """The 40 attributes, -1 or 1."""
     return read_table(layout, path, columns=ATTRIBUTES, titled=True, dtype=np.int16, allowed=(-1, 1))
 
 
-def read_identities(layout: Layout) -> Table:
+def read_identities(layout: Layout) -> LabelTable:
     """Number of the person in each photo."""
     return read_table(layout, layout.root / "identity_CelebA.txt", columns=1)
 
 
-def people_of(identities: Table, names: tuple[str, ...]) -> dict[str, str]:
+def people_of(identities: LabelTable, names: tuple[str, ...]) -> dict[str, str]:
     """Photo to person, for the photos whose person is known."""
     numbers = identities.aligned_to(names)[:, 0].tolist()
     return {name: str(number) for name, number in zip(names, numbers, strict=True) if number != UNKNOWN}
 
 
 def place_photos(
-    layout: Layout, folder: Path, names: tuple[str, ...], people: dict[str, str], attributes: Table
+    layout: Layout, folder: Path, names: tuple[str, ...], people: dict[str, str], attributes: LabelTable
 ) -> Listing:
     """The photos ``names`` that are in ``folder`` and have a person, with their attributes as 0 and 1.
 

@@ -74,7 +74,7 @@ class Impersonation:
             )
 
     def applied(self, listing: Listing, root: Path) -> Listing:
-        """``listing`` with the roles ``probe``, ``auxiliary``, ``impostor`` and ``distractor`` and with ``targets``.
+        """``listing`` with the roles ``probe``, ``auxiliary``, ``impostor`` and ``distractor`` and with ``aims``.
 
         The other photos of people who are on the list are left out and counted as ignored: in a gallery of strangers
         they would be mates.
@@ -109,7 +109,7 @@ class Impersonation:
             role=column,
             landmarks=None if listing.landmarks is None else listing.landmarks[kept],
             attributes={name: values[kept] for name, values in listing.attributes.items()},
-            targets={row.identity: group_target[row.group] for row in rows if row.role == "probe"},
+            aims={row.identity: group_target[row.group] for row in rows if row.role == "probe"},
             ignored=listing.ignored + len(listing) - len(kept),
         )
 

@@ -79,7 +79,7 @@ def read_label_file(layout: Layout, path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """A label file: one row of numbers per name.
 
     Attributes:
@@ -112,7 +112,7 @@ def read_table(
     titled: bool = False,
     dtype: DTypeLike = np.int32,
     allowed: Collection[int] | None = None,
-) -> Table:
+) -> LabelTable:
     """A label file of rows ``name number number ...``.
 
     Args:
@@ -154,7 +154,7 @@ def read_table(
         odd = np.flatnonzero(~np.isin(values, list(allowed)).all(axis=1))
         if len(odd):
             raise DatasetError(f"{path}, line {odd[0] + first}: values must be among {sorted(allowed)}")
-    return Table(tuple(names), values, titles)
+    return LabelTable(tuple(names), values, titles)
 
 
 def read_numbers(path: Path, lines: list[str], columns: range, dtype: DTypeLike, first: int = 1) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import bump, upsample
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 
 SIZE = 112
 HALF = SIZE // 2
@@ -50,8 +50,8 @@ class Pane(NamedTuple):
     u, v: ``[B, 1, h, W]``. edge: the width of a soft one-pixel edge in head units ``[B, 1, 1, 1]``.
     """
 
-    face: Table
-    shot: Table
+    face: Traits
+    shot: Traits
     u: Tensor
     v: Tensor
     edge: Tensor
@@ -70,7 +70,7 @@ class Pane(NamedTuple):
 class Turn:
     """Rotation of heads by yaw and pitch; roll is taken out by the alignment."""
 
-    def __init__(self, shot: Table) -> None:
+    def __init__(self, shot: Traits) -> None:
         self.sin_yaw, self.cos_yaw = shot.yaw.sin(), shot.yaw.cos()
         self.sin_pitch, self.cos_pitch = shot.pitch.sin(), shot.pitch.cos()
 
@@ -93,7 +93,7 @@ class Turn:
         return (z * self.cos_yaw - u * self.sin_yaw) * self.cos_pitch - v * self.sin_pitch
 
 
-def view(face: Table, shot: Table) -> View:
+def view(face: Traits, shot: Traits) -> View:
     """Aligns the turned heads to the template and maps the pixels back onto them."""
     turn = Turn(shot)
     a, b, landmarks = _align(face, shot, turn)
@@ -112,7 +112,7 @@ def view(face: Table, shot: Table) -> View:
     return View(full[:, :1].contiguous(), full[:, 1:].contiguous(), half[:, :1], half[:, 1:], scale, landmarks)
 
 
-def _align(face: Table, shot: Table, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
+def _align(face: Traits, shot: Traits, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
     """The similarity ``pixel = a * head + b`` (complex numbers ``[B]``) and the landmarks in pixels."""
     smile, width = shot.smile, face.mouth_width * mouth_stretch(shot)
     zero = torch.zeros_like(width)
@@ -132,22 +132,22 @@ def _align(face: Table, shot: Table, turn: Turn) -> tuple[Tensor, Tensor, Tensor
     return a, b, torch.stack([pixels.real, pixels.imag], -1)
 
 
-def mouth_stretch(shot: Table) -> Tensor:
+def mouth_stretch(shot: Traits) -> Tensor:
     """How much wider than at rest the mouth is."""
     return 1 + 0.16 * shot.smile.clamp(min=0) - 0.12 * (shot.mouth_open > 0.1)
 
 
-def _smooth_depth(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _smooth_depth(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     """Ellipsoid with a blunt nose: enough for the parallax."""
     nose = 0.30 * bump(u / 0.2, (v - 0.5) / 0.28) * (face.nose_height / 0.36)
     return _skull(face, u, v) + nose
 
 
-def _skull(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _skull(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     return 0.95 * (1 - 0.9 * ((u / (face.face_width * 1.12)) ** 2 + ((v - 0.25) / 1.9) ** 2))
 
 
-def depth(face: Table, shot: Table, u: Tensor, v: Tensor) -> Tensor:
+def depth(face: Traits, shot: Traits, u: Tensor, v: Tensor) -> Tensor:
     """Height of the face with all its features, including the folds of the expression."""
     side = u.abs()
     along = v / face.nose_length

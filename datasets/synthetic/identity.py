@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cloakbench.datasets.synthetic import palette
 from cloakbench.datasets.synthetic.hairstyles import sample_hair
-from cloakbench.datasets.synthetic.table import Draws, Table
+from cloakbench.datasets.synthetic.table import Draws, Traits
 
 AGE_BUCKETS = ("child", "youth", "adult", "middle-aged", "senior")
 COMPLEXIONS = 5  # "complexion group", from lightest to darkest; not a race
@@ -22,7 +22,7 @@ MOLES = 4
 LABELS = ("gender", "age", "complexion", "hair_color")
 
 
-def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0) -> Table:
+def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0) -> Traits:
     """The people called ``names``; each depends on ``(*stream, name)`` and ``scale`` only.
 
     Args:
@@ -149,7 +149,7 @@ def sample_identities(names: Sequence[str], *stream: object, scale: float = 1.0)
     columns["hair_style"], hair = sample_hair(
         draws, masculine=masculine, child=child, old=old, tight_curls=woolly, spread=scale
     )
-    return Table(columns | hair)
+    return Traits(columns | hair)
 
 
 def vary_colour(draws: Draws, deviation: float) -> Tensor:

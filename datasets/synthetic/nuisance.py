@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from cloakbench.datasets.synthetic import palette
-from cloakbench.datasets.synthetic.table import Draws, Table
+from cloakbench.datasets.synthetic.table import Draws, Traits
 
 EXPRESSIONS = ("neutral", "smile", "surprise", "frown")
 LABELS = ("glasses", "expression")
 
 
-def sample_nuisances(photos: Sequence[str], people: Table, *stream: object, scale: float = 1.0) -> Table:
+def sample_nuisances(photos: Sequence[str], people: Traits, *stream: object, scale: float = 1.0) -> Traits:
     """The circumstances of the photos called ``photos``, of the ``people`` in the same order.
 
     Each photo depends on ``(*stream, photo)``, its person and ``scale`` only. ``scale`` multiplies pose, light,
@@ -102,4 +102,4 @@ def sample_nuisances(photos: Sequence[str], people: Table, *stream: object, scal
         "zoom": 1 + vary(0.022),
         "turn": vary(0.025),
     }
-    return Table(columns)
+    return Traits(columns)

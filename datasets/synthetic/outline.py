@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import bump, ramp
 from cloakbench.datasets.synthetic.geometry import View
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 
 CROWN = 1.85  # height of the skull above the eyes
 SKULL_MIDDLE = 0.15
@@ -30,7 +30,7 @@ class Outline(NamedTuple):
     mane: Tensor
 
 
-def outlines(face: Table, shot: Table, seen: View) -> Outline:
+def outlines(face: Traits, shot: Traits, seen: View) -> Outline:
     """All outlines of the turned heads."""
     u, v = seen.u_half, seen.v_half
     side = u.abs()
@@ -49,7 +49,7 @@ def outlines(face: Table, shot: Table, seen: View) -> Outline:
     return Outline(head, ear, neck, cloth, _front_hair(face, shot, u, v, mane), mane)
 
 
-def _mane(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _mane(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     """The outer edge of the hair: a superellipse that long hair continues downwards."""
     long = ramp(face.hair_length - 0.7, 0.4)
     sway = face.hair_wave * torch.sin(face.hair_wave_rate * v + face.hair_phase + (u > 0) * 1.3) * ramp(v, 1.0)
@@ -62,7 +62,7 @@ def _mane(face: Table, u: Tensor, v: Tensor) -> Tensor:
     return width * (1 - above - round_end).clamp(min=1e-4).sqrt() - side
 
 
-def _front_hair(face: Table, shot: Table, u: Tensor, v: Tensor, mane: Tensor) -> Tensor:
+def _front_hair(face: Traits, shot: Traits, u: Tensor, v: Tensor, mane: Tensor) -> Tensor:
     """Hair in front of the head: above the hairline or beside the face, and inside the mane."""
     side = u.abs()
     from_part = u - face.hair_part

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import upsample
 from cloakbench.datasets.synthetic.geometry import HALF, SIZE
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 
 NOISE_SHAPES = ((1, SIZE, SIZE), (3, HALF, HALF))  # sensor noise of one image: brightness, colour
 BLOCK = 8
@@ -25,7 +25,7 @@ LUMA_STEPS = (
 )  # fmt: skip
 
 
-def develop(scene: Tensor, face: Table, shot: Table) -> Tensor:
+def develop(scene: Tensor, face: Traits, shot: Traits) -> Tensor:
     """Linear light ``[B, 3, H, W]`` to display values: colour cast, exposure, soft highlights, gamma, saturation.
 
     The camera meters the face: it opens up for dark skin and stops down for light skin, part of the way.
@@ -37,7 +37,7 @@ def develop(scene: Tensor, face: Table, shot: Table) -> Tensor:
     return torch.lerp(display.mean(1, keepdim=True), display, shot.saturation)
 
 
-def degrade(display: Tensor, shot: Table, luma_noise: Tensor, colour_noise: Tensor) -> Tensor:
+def degrade(display: Tensor, shot: Traits, luma_noise: Tensor, colour_noise: Tensor) -> Tensor:
     """What lens, sensor and file format do. Noise: unit normals ``[B, 1, 112, 112]`` and ``[B, 3, 56, 56]``."""
     blurred = shot.column("blur").nonzero()[:, 0]
     if len(blurred):

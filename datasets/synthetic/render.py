@@ -17,14 +17,14 @@ from cloakbench.datasets.synthetic.fields import look_up, mix, ramp, upsample
 from cloakbench.datasets.synthetic.geometry import HALF, SIZE, Pane, View, view
 from cloakbench.datasets.synthetic.outline import Outline, outlines
 from cloakbench.datasets.synthetic.shading import Light, light_on
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 from cloakbench.datasets.synthetic.textures import atlases
 
 REDNESS = torch.tensor([0.10, -0.16, -0.12]).view(1, 3, 1, 1)  # what blood in the skin adds to its colour
 EDGE_PX = 1.3  # outlines are blurred over this many pixels
 
 
-class Photos(NamedTuple):
+class RenderedPhotos(NamedTuple):
     """images: uint8 ``[B, 3, 112, 112]`` RGB. landmarks: float ``[B, 5, 2]`` pixels ``(x, y)``."""
 
     images: Tensor
@@ -32,7 +32,7 @@ class Photos(NamedTuple):
 
 
 @torch.inference_mode()
-def render(face: Table, shot: Table, luma_noise: Tensor, colour_noise: Tensor) -> Photos:
+def render(face: Traits, shot: Traits, luma_noise: Tensor, colour_noise: Tensor) -> RenderedPhotos:
     """Photos of the people ``face`` under the circumstances ``shot`` (rows pair up).
 
     Args:
@@ -44,10 +44,10 @@ def render(face: Table, shot: Table, luma_noise: Tensor, colour_noise: Tensor) -
     scene = _scene(face, shot, seen)
     display = photograph.develop(scene, face, shot)
     display = photograph.degrade(display, shot, luma_noise, colour_noise)
-    return Photos(photograph.to_8_bit(display), seen.landmarks)
+    return RenderedPhotos(photograph.to_8_bit(display), seen.landmarks)
 
 
-def _scene(face: Table, shot: Table, seen: View) -> Tensor:
+def _scene(face: Traits, shot: Traits, seen: View) -> Tensor:
     """Everything in front of the lens in linear light ``[B, 3, 112, 112]``."""
     pane = Pane(face, shot, seen.u, seen.v, EDGE_PX / seen.scale)
     light = light_on(face, shot, seen)
@@ -113,7 +113,7 @@ def _moles(pane: Pane) -> Tensor:
     return moles
 
 
-def _setting(shot: Table) -> Tensor:
+def _setting(shot: Traits) -> Tensor:
     """A background out of focus: two colours that run into each other."""
     centres = (torch.arange(HALF) + 0.5) / HALF * 2 - 1
     y, x = torch.meshgrid(centres, centres, indexing="ij")

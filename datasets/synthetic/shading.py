@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cloakbench.datasets.synthetic.fields import bump, ramp
 from cloakbench.datasets.synthetic.geometry import Turn, View, depth
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 
 WRAP = 0.16  # how far light reaches around a face: skin is translucent
 STEEPEST = 1.7  # slopes are bent towards this: under the nose it is dim, not black
@@ -27,13 +27,13 @@ class Light(NamedTuple):
     beard: Tensor
 
 
-def light_direction(shot: Table) -> tuple[Tensor, Tensor, Tensor]:
+def light_direction(shot: Traits) -> tuple[Tensor, Tensor, Tensor]:
     """Unit vector towards the lamp: right, down, towards the camera; each ``[B, 1, 1, 1]``."""
     norm = torch.rsqrt(shot.light_x.square() + shot.light_y.square() + 0.64)
     return shot.light_x * norm, shot.light_y * norm, 0.8 * norm
 
 
-def light_on(face: Table, shot: Table, seen: View) -> Light:
+def light_on(face: Traits, shot: Traits, seen: View) -> Light:
     """One lamp and a soft surrounding on the relief of the face."""
     u, v = seen.u_half, seen.v_half
     nx, ny, nz = _normals(Turn(shot).towards_camera(u, v, depth(face, shot, u, v)) * (seen.scale * 0.5))
@@ -61,7 +61,7 @@ def _normals(height: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return -dx * norm, -dy * norm, norm
 
 
-def _hollows(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _hollows(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     """Places that little light reaches: beside the nose root, under nose and lower lip."""
     side = u.abs()
     sockets = 0.24 * bump((side - face.eye_x + 0.10) / 0.20, (v + 0.11) / 0.07)
@@ -70,7 +70,7 @@ def _hollows(face: Table, u: Tensor, v: Tensor) -> Tensor:
     return (1 - sockets) * (1 - nose) * (1 - lip)
 
 
-def _folds(face: Table, shot: Table, u: Tensor, v: Tensor) -> Tensor:
+def _folds(face: Traits, shot: Traits, u: Tensor, v: Tensor) -> Tensor:
     """Nasolabial folds, folds below the mouth corners, bags under the eyes."""
     side = u.abs()
     below = v - face.nose_length
@@ -85,7 +85,7 @@ def _folds(face: Table, shot: Table, u: Tensor, v: Tensor) -> Tensor:
     return (1 - naso) * (1 - marionette) * (1 - bags)
 
 
-def _wrinkles(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _wrinkles(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     """Lines across the forehead, crow's feet, frown lines."""
     side = u.abs()
     forehead = ramp(-0.44 - v, 0.2) * ramp(v + 1.0, 0.2) * (1 - side * side).clamp(min=0)
@@ -97,12 +97,12 @@ def _wrinkles(face: Table, u: Tensor, v: Tensor) -> Tensor:
     return (1 - lines) * (1 - feet) * (1 - frown)
 
 
-def _flush(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _flush(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     cheeks = face.blush * bump((u.abs() - 0.62) / 0.27, (v - 0.58) / 0.22)
     return cheeks + 0.6 * face.nose_red * bump(u / 0.15, (v - face.nose_length) / 0.13)
 
 
-def _beard(face: Table, u: Tensor, v: Tensor) -> Tensor:
+def _beard(face: Traits, u: Tensor, v: Tensor) -> Tensor:
     side = u.abs()
     cheek_edge = 0.62 + 0.55 * (1 - side / face.face_width).clamp(0, 1) ** 0.8 * (0.9 + 0.3 * face.beard_height)
     jaw = ramp(v - cheek_edge, 0.24) * ramp(v - face.mouth_y + 0.45, 0.3)

@@ -12,7 +12,7 @@ from cloakbench.bench.core.random_streams import generator
 DRAW_LIMIT = 2.2  # normals are clamped to this many standard deviations: no monsters
 
 
-class Table:
+class Traits:
     """Named columns with one row per face: ``[N]`` for scalars, ``[N, K]`` for colours and lists.
 
     An attribute, ``face.chin`` or ``face.skin``, is the column shaped ``[N, K, 1, 1]`` so that it combines with fields
@@ -38,9 +38,9 @@ class Table:
         """The column ``[N]`` or ``[N, K]``."""
         return self._columns[name]
 
-    def select(self, rows: Tensor) -> Table:
+    def select(self, rows: Tensor) -> Traits:
         """The faces at ``rows``, in that order."""
-        return Table({name: column[rows] for name, column in self._columns.items()})
+        return Traits({name: column[rows] for name, column in self._columns.items()})
 
 
 class Draws:

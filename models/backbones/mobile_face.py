@@ -20,7 +20,7 @@ INNER = (128, 256, 256)
 """Inner channels of the residual bottlenecks."""
 
 
-class Bottleneck(nn.Module):
+class NarrowUnit(nn.Module):
     """Inverted bottleneck: widen, depthwise, narrow; residual unless it changes the size."""
 
     def __init__(self, inputs: int, outputs: int, inner: int, stride: int) -> None:
@@ -35,12 +35,12 @@ class Bottleneck(nn.Module):
         return x + out if self.residual else out
 
 
-class Residual(nn.Module):
+class ResidualStage(nn.Module):
     """Bottlenecks one after another, named ``model.0``, ``model.1``, ..."""
 
     def __init__(self, channels: int, inner: int, count: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(*(Bottleneck(channels, channels, inner, 1) for _ in range(count)))
+        self.model = nn.Sequential(*(NarrowUnit(channels, channels, inner, 1) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
@@ -62,8 +62,8 @@ class MobileFace(nn.Module):
         self.steps = ["conv1", "conv2_dw"]
         for number, ((outputs, inner, count), within) in enumerate(zip(STAGES, INNER, strict=True), start=3):
             for name, module in (
-                (f"conv_{number - 1}{number}", Bottleneck(channels, outputs, inner, 2)),
-                (f"conv_{number}", Residual(outputs, within, count)),
+                (f"conv_{number - 1}{number}", NarrowUnit(channels, outputs, inner, 2)),
+                (f"conv_{number}", ResidualStage(outputs, within, count)),
             ):
                 self.add_module(name, module)
                 self.steps.append(name)

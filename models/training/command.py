@@ -30,7 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cloakbench.models.training.member import Job, train_member
+from cloakbench.models.training.member import MemberJob, train_member
 from cloakbench.models.weight_file import WeightError
 from cloakbench.models.zoo import WEIGHTS, read_card
 
@@ -44,7 +44,7 @@ class ZooError(RuntimeError):
     """Some members could not be trained; the message names them and why."""
 
 
-def jobs_of(config: DictConfig) -> list[Job]:
+def jobs_of(config: DictConfig) -> list[MemberJob]:
     """The members asked for, in the order of the config.
 
     Raises:
@@ -58,7 +58,7 @@ def jobs_of(config: DictConfig) -> list[Job]:
         raise ZooError(f"no such zoo member: {', '.join(unknown)}; there are {', '.join(members)}")
     output = WEIGHTS if config.output is None else Path(config.output)
     return [
-        Job(name, members[name], evaluation, output, Path(config.checkpoints), config.device, config.threads)
+        MemberJob(name, members[name], evaluation, output, Path(config.checkpoints), config.device, config.threads)
         for name in wanted
     ]
 
@@ -67,7 +67,7 @@ def _send(channel: Any, name: str, step: int, steps: int, loss: float) -> None:
     channel.put((name, step, steps, loss))
 
 
-def _train(job: Job, channel: Any) -> dict[str, Any]:
+def _train(job: MemberJob, channel: Any) -> dict[str, Any]:
     """Runs in the worker process."""
     return train_member(job, partial(_send, channel, job.name))
 
@@ -81,7 +81,7 @@ def _drain(channel: Any) -> Iterator[tuple[str, int, int, float]]:
 
 
 def _train_all(
-    jobs: list[Job], workers: int, show: Callable[[str, int, int, float], None]
+    jobs: list[MemberJob], workers: int, show: Callable[[str, int, int, float], None]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Cards of the members that were trained and the reasons of those that were not, both by name."""
     cards: dict[str, dict[str, Any]] = {}
@@ -92,7 +92,7 @@ def _train_all(
         ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool,
     ):
         channel = manager.Queue()
-        running: dict[Future[dict[str, Any]], Job] = {pool.submit(_train, job, channel): job for job in jobs}
+        running: dict[Future[dict[str, Any]], MemberJob] = {pool.submit(_train, job, channel): job for job in jobs}
         try:
             while running:
                 finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -118,7 +118,7 @@ def _train_all(
     return cards, failures
 
 
-def _render(jobs: list[Job], progress: Progress) -> None:
+def _render(jobs: list[MemberJob], progress: Progress) -> None:
     """Has the faces of all jobs in the cache before training starts, so that two processes never render the same."""
     wanted = {json.dumps(job.settings["faces"], sort_keys=True): job.settings["faces"] for job in jobs}
     for place, node in enumerate(wanted.values(), start=1):

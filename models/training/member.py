@@ -30,7 +30,7 @@ def without_runtime(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Job:
+class MemberJob:
     """What a training process needs; plain values, so that it can be sent to one.
 
     Attributes:
@@ -104,7 +104,7 @@ def describe(node: Mapping[str, Any]) -> str:
     return f"{short_target(node)}({options})"
 
 
-def train_member(job: Job, report: Report) -> dict[str, Any]:
+def train_member(job: MemberJob, report: Report) -> dict[str, Any]:
     """Trains (or continues) one member, writes ``<name>.safetensors`` and ``<name>.json``, returns the card.
 
     Initial weights come from a stream of the seed, inside a fork of the global random state: the caller's state is

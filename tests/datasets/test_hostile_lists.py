@@ -19,7 +19,7 @@ from cloakbench.datasets.layouts.reading import read_table
 from cloakbench.datasets.layouts.recordio import read_records
 from cloakbench.datasets.layouts.vggface2 import VggFace2
 from cloakbench.datasets.listing import Listing
-from cloakbench.datasets.pairs import Pairs, read_pairs, sound_pairs
+from cloakbench.datasets.pairs import PairList, read_pairs, sound_pairs
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.text_lists import csv_rows, split_lines, whole_number
 
@@ -110,7 +110,7 @@ def test_pairs_that_cannot_be_judged_are_left_out_with_the_reason() -> None:
         ("d", "c", 0),
     ]
     left, right, same = zip(*listed, strict=True)
-    pairs = Pairs(left, right, np.array(same, dtype=bool), np.arange(8))
+    pairs = PairList(left, right, np.array(same, dtype=bool), np.arange(8))
     kept, left_out = sound_pairs(pairs)
     assert (kept.left, kept.right, kept.same.tolist(), kept.fold.tolist()) == (
         ("a", "a"),
@@ -127,7 +127,7 @@ def test_pairs_that_cannot_be_judged_are_left_out_with_the_reason() -> None:
         ("d", "c", "contradictory"),
     ]
     with pytest.raises(DatasetError, match="none of the 1 pairs of the list can be used: e and e: with_itself"):
-        sound_pairs(Pairs(("e",), ("e",), np.array([True]), np.array([0])))
+        sound_pairs(PairList(("e",), ("e",), np.array([True]), np.array([0])))
 
 
 CSV_HEAD = "file,identity,role,age"

@@ -1,4 +1,4 @@
-"""What a layout publishes goes through to the faces: points, labels, roles, targets."""
+"""What a layout publishes goes through to the faces: points, labels, roles, aims."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -83,17 +83,17 @@ def test_published_roles_are_kept(tmp_path: Path):
     assert "distractor" not in data.roles()  # cid gave no references, and a published probe is nothing else
 
 
-def test_targets_are_those_of_the_layout_whose_photos_can_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_aims_are_those_of_the_layout_whose_photos_can_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     class Aimed(Labelled):
         def listing(self) -> Listing:
             found = super().listing()
             roles: list[Role | None] = ["auxiliary" if name in ("eve", "fay") else None for name in found.identity]
-            return replace(found, role=roles, targets={"ann": "eve", "bob": "fay", "cid": "eve"})
+            return replace(found, role=roles, aims={"ann": "eve", "bob": "fay", "cid": "eve"})
 
     root = labelled_photos(tmp_path, ann=4, bob=4, cid=1, eve=2, fay=1)
     (root / "fay_0.png").write_text("a letter")
     data = PhotoSet(root, Aimed, detector=StubDetector())
-    assert data.targets() == {"ann": "eve"}
+    assert data.aims() == {"ann": "eve"}
     assert data.faces("auxiliary").identity == ("eve", "eve")
     assert "no usable photo of fay" in caplog.text
 

@@ -12,7 +12,7 @@ from cloakbench.datasets.synthetic.geometry import TEMPLATE
 from cloakbench.datasets.synthetic.identity import sample_identities
 from cloakbench.datasets.synthetic.nuisance import sample_nuisances
 from cloakbench.datasets.synthetic.palette import HAIR_NAMES
-from cloakbench.datasets.synthetic.table import Table
+from cloakbench.datasets.synthetic.table import Traits
 
 
 def make_album(people: int, photos: int, nuisance_scale: float = 1.0) -> FaceBatch:
@@ -125,14 +125,14 @@ def test_nuisance_scale_zero_is_a_photo_booth() -> None:
 
 
 @pytest.fixture(scope="module")
-def crowd() -> tuple[Table, Table]:
+def crowd() -> tuple[Traits, Traits]:
     names = [f"crowd/{person}" for person in range(2000)]
     people = sample_identities(names)
     return people, sample_nuisances(names, people)
 
 
 @pytest.mark.parametrize("label", ["gender", "age", "complexion", "expression"])
-def test_attributes_are_balanced(crowd: tuple[Table, Table], label: str) -> None:
+def test_attributes_are_balanced(crowd: tuple[Traits, Traits], label: str) -> None:
     table = crowd[1] if label == "expression" else crowd[0]
     counts = table.column(label).bincount(minlength=len(ATTRIBUTES[label]))
     assert len(counts) == len(ATTRIBUTES[label])
@@ -140,13 +140,13 @@ def test_attributes_are_balanced(crowd: tuple[Table, Table], label: str) -> None
 
 
 @pytest.mark.parametrize(("label", "least"), [("hair_color", 0.03), ("glasses", 0.12)])
-def test_rarer_attributes_are_not_rare(crowd: tuple[Table, Table], label: str, least: float) -> None:
+def test_rarer_attributes_are_not_rare(crowd: tuple[Traits, Traits], label: str, least: float) -> None:
     table = crowd[1] if label == "glasses" else crowd[0]
     shares = table.column(label).bincount(minlength=len(ATTRIBUTES[label])) / 2000
     assert shares.min() > least
 
 
-def test_age_shows(crowd: tuple[Table, Table]) -> None:
+def test_age_shows(crowd: tuple[Traits, Traits]) -> None:
     people, _ = crowd
     bucket, grey = people.column("age"), people.column("hair_color") == HAIR_NAMES.index("grey")
     assert grey[bucket == 4].float().mean() > 0.95
@@ -156,7 +156,7 @@ def test_age_shows(crowd: tuple[Table, Table]) -> None:
         assert sign * (senior - child) > 0, name
 
 
-def test_hairstyles_vary(crowd: tuple[Table, Table]) -> None:
+def test_hairstyles_vary(crowd: tuple[Traits, Traits]) -> None:
     shares = crowd[0].column("hair_style").bincount(minlength=13) / 2000
     assert (shares > 0.005).all()
     assert shares.max() < 0.3

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cloakbench.methods.base import METHOD_FAILED
+from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.methods.controls import Identity, RandomSign
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.precomputed import Precomputed

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cloakbench.methods.base import METHOD_FAILED, Protected
+from cloakbench.bench.core.status import METHOD_FAILED
+from cloakbench.methods.base import Protected
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.methods.precomputed import FAILED, Precomputed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloakbench.models.archive_member import ArchiveError, extract_member
+from cloakbench.models.archive_member import MemberError, extract_member
 
 FILES = {"README": b"words", "models/net.pth": bytes(range(256)) * 64}
 
@@ -44,7 +44,7 @@ def test_a_leading_dot_in_the_archive_does_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 def test_what_there_is_is_named_when_the_member_is_missing(tmp_path: Path, name: str) -> None:
     archive = _pack(tmp_path / name, FILES)
-    with pytest.raises(ArchiveError, match=r"no file 'net\.pth' in the archive \(there are: README, models/net\.pth\)"):
+    with pytest.raises(MemberError, match=r"no file 'net\.pth' in the archive \(there are: README, models/net\.pth\)"):
         extract_member(archive, "net.pth", tmp_path / "net.pth")
     assert not (tmp_path / "net.pth").exists()
 
@@ -66,7 +66,7 @@ def test_only_regular_files_are_members(tmp_path: Path, kind: bytes) -> None:
     entry.type, entry.linkname = kind, str(tmp_path / "secret")
     with tarfile.open(tmp_path / "a.tar", "w") as packed:
         packed.addfile(entry)
-    with pytest.raises(ArchiveError, match="no file"):
+    with pytest.raises(MemberError, match="no file"):
         extract_member(tmp_path / "a.tar", "net.pth", tmp_path / "net.pth")
 
 
@@ -80,7 +80,7 @@ def test_damage_is_one_kind_of_error(tmp_path: Path, name: str, damage: str) -> 
     archive.write_bytes(content[:middle] if damage == "cut" else garbled)
     if name == "a.tar" and damage == "garbled":
         pytest.skip("a plain tar file has no checksum of its contents; the member's digest finds it")
-    with pytest.raises(ArchiveError):
+    with pytest.raises(MemberError):
         extract_member(archive, "net.pth", tmp_path / "net.pth")
 
 
@@ -90,11 +90,11 @@ def test_an_encrypted_archive_is_named(tmp_path: Path) -> None:
     content[6] |= 1  # the flag in the local header
     content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the central directory
     archive.write_bytes(content)
-    with pytest.raises(ArchiveError, match="encrypted"):
+    with pytest.raises(MemberError, match="encrypted"):
         extract_member(archive, "net.pth", tmp_path / "net.pth")
 
 
 def test_something_else_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("<html>")
-    with pytest.raises(ArchiveError, match="neither a zip nor a tar"):
+    with pytest.raises(MemberError, match="neither a zip nor a tar"):
         extract_member(tmp_path / "a", "net.pth", tmp_path / "net.pth")

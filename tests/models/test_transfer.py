@@ -18,7 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from cloakbench.models import transfer
-from cloakbench.models.transfer import DiskError, DownloadError, Part, fetch
+from cloakbench.models.transfer import DiskError, DownloadError, PartialFile, fetch
 
 CONTENT = bytes(range(256)) * 4096
 OTHER = CONTENT[::-1]
@@ -73,11 +73,11 @@ def url(httpserver: HTTPServer) -> str:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
-    return Part(tmp_path / "net.onnx.part")
+def part(tmp_path: Path) -> PartialFile:
+    return PartialFile(tmp_path / "net.onnx.part")
 
 
-def _interrupted(server: _Server, url: str, part: Part, *, digest_known: bool = False) -> None:
+def _interrupted(server: _Server, url: str, part: PartialFile, *, digest_known: bool = False) -> None:
     """Leaves a part of 1000 bytes, as a call does that gave up."""
     server.cut = [1000, 0]
     with pytest.raises(DownloadError, match=f"after 1000 of {len(CONTENT)} bytes"):
@@ -85,20 +85,20 @@ def _interrupted(server: _Server, url: str, part: Part, *, digest_known: bool = 
     server.cut, server.asked = [len(CONTENT)], []
 
 
-def test_a_whole_file_is_one_connection(server: _Server, url: str, part: Part) -> None:
+def test_a_whole_file_is_one_connection(server: _Server, url: str, part: PartialFile) -> None:
     assert fetch(url, part, digest_known=False) is False
     assert part.path.read_bytes() == CONTENT
     assert server.asked == [(None, None)]
 
 
-def test_broken_connection_is_taken_up_where_it_stopped(server: _Server, url: str, part: Part) -> None:
+def test_broken_connection_is_taken_up_where_it_stopped(server: _Server, url: str, part: PartialFile) -> None:
     server.cut = [1000, 2000, len(CONTENT)]
     assert fetch(url, part, digest_known=False) is True
     assert server.asked == [(None, None), ("bytes=1000-", ETAG), ("bytes=3000-", ETAG)]
     assert part.path.read_bytes() == CONTENT
 
 
-def test_progress_gives_a_broken_connection_new_tries(server: _Server, url: str, part: Part) -> None:
+def test_progress_gives_a_broken_connection_new_tries(server: _Server, url: str, part: PartialFile) -> None:
     server.cut = [len(CONTENT) // 10]
     fetch(url, part, digest_known=False)
     assert len(server.asked) > 2 * transfer.ATTEMPTS
@@ -107,16 +107,16 @@ def test_progress_gives_a_broken_connection_new_tries(server: _Server, url: str,
 
 @pytest.mark.parametrize("headers", [{"ETag": ETAG}, {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}])
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(
-    server: _Server, url: str, part: Part, headers: dict[str, str]
+    server: _Server, url: str, part: PartialFile, headers: dict[str, str]
 ) -> None:
     server.headers = headers
     _interrupted(server, url, part)
-    fetch(url, Part(part.path), digest_known=False)
+    fetch(url, PartialFile(part.path), digest_known=False)
     assert server.asked == [("bytes=1000-", *headers.values())]
     assert part.path.read_bytes() == CONTENT
 
 
-def test_a_changed_file_is_never_joined_to_the_old_one(server: _Server, url: str, part: Part) -> None:
+def test_a_changed_file_is_never_joined_to_the_old_one(server: _Server, url: str, part: PartialFile) -> None:
     _interrupted(server, url, part)
     server.content, server.headers = OTHER, {"ETag": '"second"'}
     assert fetch(url, part, digest_known=False) is False
@@ -126,7 +126,7 @@ def test_a_changed_file_is_never_joined_to_the_old_one(server: _Server, url: str
 
 @pytest.mark.parametrize(("digest_known", "asked"), [(True, ("bytes=1000-", None)), (False, (None, None))])
 def test_without_a_validator_only_a_file_with_a_digest_is_continued(
-    server: _Server, url: str, part: Part, digest_known: bool, asked: tuple[str | None, None]
+    server: _Server, url: str, part: PartialFile, digest_known: bool, asked: tuple[str | None, None]
 ) -> None:
     server.headers = {"ETag": f"W/{ETAG}"}  # weak: equal meaning, not equal bytes
     _interrupted(server, url, part, digest_known=True)
@@ -135,20 +135,20 @@ def test_without_a_validator_only_a_file_with_a_digest_is_continued(
     assert part.path.read_bytes() == CONTENT
 
 
-def test_a_part_of_another_address_is_not_continued(server: _Server, httpserver: HTTPServer, part: Part) -> None:
+def test_a_part_of_another_address_is_not_continued(server: _Server, httpserver: HTTPServer, part: PartialFile) -> None:
     _interrupted(server, httpserver.url_for("/net.onnx"), part)
     httpserver.expect_request("/mirror.onnx").respond_with_handler(server)
     fetch(httpserver.url_for("/mirror.onnx"), part, digest_known=True)
     assert server.asked == [(None, None)]
 
 
-def test_a_part_without_its_note_is_not_continued(server: _Server, url: str, part: Part) -> None:
+def test_a_part_without_its_note_is_not_continued(server: _Server, url: str, part: PartialFile) -> None:
     part.path.write_bytes(b"of unknown origin")
     fetch(url, part, digest_known=True)
     assert part.path.read_bytes() == CONTENT
 
 
-def test_a_part_that_is_complete_needs_no_connection(server: _Server, url: str, part: Part) -> None:
+def test_a_part_that_is_complete_needs_no_connection(server: _Server, url: str, part: PartialFile) -> None:
     fetch(url, part, digest_known=False)
     server.asked.clear()
     fetch(url, part, digest_known=False)
@@ -156,7 +156,9 @@ def test_a_part_that_is_complete_needs_no_connection(server: _Server, url: str, 
 
 
 @pytest.mark.parametrize("answer", [Response(CONTENT[5:], 206), Response("", 416)], ids=["no range named", "416"])
-def test_a_range_that_cannot_be_trusted_starts_over(httpserver: HTTPServer, part: Part, answer: Response) -> None:
+def test_a_range_that_cannot_be_trusted_starts_over(
+    httpserver: HTTPServer, part: PartialFile, answer: Response
+) -> None:
     replies: list[Response] = [answer, Response(CONTENT)]
     httpserver.expect_request("/net.onnx").respond_with_handler(lambda _: replies.pop(0))
     url = httpserver.url_for("/net.onnx")
@@ -166,7 +168,7 @@ def test_a_range_that_cannot_be_trusted_starts_over(httpserver: HTTPServer, part
     assert part.path.read_bytes() == CONTENT
 
 
-def test_body_that_always_ends_early_is_given_up(server: _Server, url: str, part: Part) -> None:
+def test_body_that_always_ends_early_is_given_up(server: _Server, url: str, part: PartialFile) -> None:
     server.headers, server.cut = {}, [1000]
     with pytest.raises(DownloadError, match=rf"after 1000 of {len(CONTENT)} bytes \({transfer.ATTEMPTS} attempts\)"):
         fetch(url, part, digest_known=False)
@@ -174,7 +176,7 @@ def test_body_that_always_ends_early_is_given_up(server: _Server, url: str, part
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refusal_is_final(httpserver: HTTPServer, part: Part, status: int) -> None:
+def test_a_refusal_is_final(httpserver: HTTPServer, part: PartialFile, status: int) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data("no", status=status)
     with pytest.raises(DownloadError, match=f"/net.onnx: HTTP {status} "):
         fetch(httpserver.url_for("/net.onnx"), part, digest_known=True)
@@ -182,14 +184,14 @@ def test_a_refusal_is_final(httpserver: HTTPServer, part: Part, status: int) -> 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(httpserver: HTTPServer, part: Part, status: int) -> None:
+def test_a_busy_server_is_asked_again(httpserver: HTTPServer, part: PartialFile, status: int) -> None:
     httpserver.expect_ordered_request("/net.onnx").respond_with_data("busy", status=status)
     httpserver.expect_ordered_request("/net.onnx").respond_with_data(CONTENT)
     fetch(httpserver.url_for("/net.onnx"), part, digest_known=True)
     assert part.path.read_bytes() == CONTENT
 
 
-def test_a_server_that_stays_busy_is_given_up(httpserver: HTTPServer, part: Part) -> None:
+def test_a_server_that_stays_busy_is_given_up(httpserver: HTTPServer, part: PartialFile) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data("busy", status=500)
     with pytest.raises(DownloadError, match=rf"HTTP 500 .* \({transfer.ATTEMPTS} attempts\)"):
         fetch(httpserver.url_for("/net.onnx"), part, digest_known=True)
@@ -197,7 +199,7 @@ def test_a_server_that_stays_busy_is_given_up(httpserver: HTTPServer, part: Part
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_the_wait_a_server_asks_for_is_kept(
-    httpserver: HTTPServer, part: Part, monkeypatch: pytest.MonkeyPatch, form: str
+    httpserver: HTTPServer, part: PartialFile, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(transfer.time, "sleep", waits.append)
@@ -208,7 +210,7 @@ def test_the_wait_a_server_asks_for_is_kept(
     assert waits == [pytest.approx(7, abs=1.5)]
 
 
-def test_a_wait_that_is_too_long_is_said_and_not_kept(httpserver: HTTPServer, part: Part) -> None:
+def test_a_wait_that_is_too_long_is_said_and_not_kept(httpserver: HTTPServer, part: PartialFile) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data("", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(DownloadError, match=r"HTTP 429 .*asks to wait 3600 s"):
         fetch(httpserver.url_for("/net.onnx"), part, digest_known=True)
@@ -238,7 +240,7 @@ def raw_server() -> Iterator[Callable[..., str]]:
 
 
 def test_a_stalled_body_times_out_and_is_resumed(
-    raw_server: Callable[..., str], part: Part, monkeypatch: pytest.MonkeyPatch
+    raw_server: Callable[..., str], part: PartialFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.2)
     size = 4000
@@ -254,21 +256,23 @@ def test_a_stalled_body_times_out_and_is_resumed(
     assert time.monotonic() - begun < 5
 
 
-def test_a_silent_server_times_out(raw_server: Callable[..., str], part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(
+    raw_server: Callable[..., str], part: PartialFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(transfer, "ATTEMPTS", 1)
     with pytest.raises(DownloadError, match="timed out"):
         fetch(raw_server(lambda _: None), part, digest_known=True)
 
 
-def test_a_server_that_is_not_there_is_named(part: Part) -> None:
+def test_a_server_that_is_not_there_is_named(part: PartialFile) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:{port}/net\.onnx: .*refused"):
         fetch(f"http://127.0.0.1:{port}/net.onnx", part, digest_known=True)
 
 
-def test_a_web_page_is_refused_when_no_digest_is_known(httpserver: HTTPServer, part: Part) -> None:
+def test_a_web_page_is_refused_when_no_digest_is_known(httpserver: HTTPServer, part: PartialFile) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data("Log in first", content_type="text/html; charset=utf-8")
     with pytest.raises(DownloadError, match="web page"):
         fetch(httpserver.url_for("/net.onnx"), part, digest_known=False)
@@ -276,7 +280,7 @@ def test_a_web_page_is_refused_when_no_digest_is_known(httpserver: HTTPServer, p
 
 
 def test_a_file_larger_than_the_disk_is_refused_before_it_comes(
-    server: _Server, url: str, part: Part, monkeypatch: pytest.MonkeyPatch
+    server: _Server, url: str, part: PartialFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = shutil.disk_usage(part.path.parent)._replace(free=1000)
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: free)
@@ -286,7 +290,7 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_comes(
 
 
 def test_a_disk_that_fills_up_is_final_and_keeps_what_came(
-    server: _Server, url: str, part: Part, monkeypatch: pytest.MonkeyPatch
+    server: _Server, url: str, part: PartialFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _interrupted(server, url, part)
 
@@ -300,13 +304,13 @@ def test_a_disk_that_fills_up_is_final_and_keeps_what_came(
     assert part.size() == 1000
 
 
-def test_only_http_is_fetched(part: Part) -> None:
+def test_only_http_is_fetched(part: PartialFile) -> None:
     with pytest.raises(DownloadError, match="only http"):
         fetch("file:///etc/hostname", part, digest_known=True)
 
 
 def test_large_files_show_a_bar_on_a_terminal(
-    server: _Server, url: str, part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: _Server, url: str, part: PartialFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(transfer, "PROGRESS_BYTES", len(CONTENT) - 1)
     monkeypatch.setattr(transfer.sys.stderr, "isatty", lambda: True)

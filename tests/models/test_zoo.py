@@ -24,7 +24,7 @@ from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import CosFace
 from cloakbench.models.training import checkpoint, trainer
 from cloakbench.models.training.command import ZooError, jobs_of, run_zoo
-from cloakbench.models.training.member import Job, half_state, train_member
+from cloakbench.models.training.member import MemberJob, half_state, train_member
 from cloakbench.models.training.trainer import one_step_adversaries
 from cloakbench.models.weight_file import WeightError
 from cloakbench.models.zoo import load_embedded
@@ -72,10 +72,10 @@ class Killed(BaseException):
     """Stands for a kill: nothing may catch it."""
 
 
-def job(folder: Path, **changes: Any) -> Job:
+def job(folder: Path, **changes: Any) -> MemberJob:
     settings = copy.deepcopy(SETTINGS)
     settings.update(changes)
-    return Job("toy", settings, EVALUATION, folder / "weights", folder / "checkpoints", "cpu", 1)
+    return MemberJob("toy", settings, EVALUATION, folder / "weights", folder / "checkpoints", "cpu", 1)
 
 
 def quiet(step: int, steps: int, loss: float) -> None:
@@ -292,7 +292,7 @@ def test_a_killed_process_continues(trained: Path, tmp_path: Path) -> None:
         "trainer.CHECKPOINT_SECONDS = 0.0\n"
         "folder = pathlib.Path(sys.argv[2])\n"
         "settings, evaluation = json.loads(sys.argv[3])\n"
-        "job = member.Job('toy', settings, evaluation, folder / 'weights', folder / 'checkpoints', 'cpu', 1)\n"
+        "job = member.MemberJob('toy', settings, evaluation, folder / 'weights', folder / 'checkpoints', 'cpu', 1)\n"
         "member.train_member(job, lambda step, steps, loss: print(step, flush=True))\n"
     )
     command = [sys.executable, "-c", code, str(TESTS), str(tmp_path), json.dumps([SETTINGS, EVALUATION])]

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.protect.run import Outcome, run_protect
+from cloakbench.bench.protect.run import ProtectOutcome, run_protect
 from cloakbench.bench.protect.settings import read_settings
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.detection import Detection
@@ -69,7 +69,7 @@ class NoFace:
         return [Detection(torch.zeros(0, 4), torch.zeros(0, 5, 2), torch.zeros(0)) for _ in images]
 
 
-def protect(album: Path, output: str = "out", *more: str, detector: Any = None) -> Outcome:
+def protect(album: Path, output: str = "out", *more: str, detector: Any = None) -> ProtectOutcome:
     config = compose_config(words(album, output, *more), config_name="protect", config_dirs=[CONFIG_DIR])
     return run_protect(replace(read_settings(config), detector=detector or NoFace()))
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cloakbench.methods.base import Budget, Protector, Scope, Stage
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.base import Budget, Goal, Protector, Scope, Stage
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import Attacker, InputSpec, ModelCard, Recogniser
@@ -104,6 +105,20 @@ class AddsPattern(Protector):
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         return batch.images + context.trained["pattern"]["pattern"] * self.epsilon_255 / 255
+
+
+class KeepsKey(Protector):
+    """Inverts photos, and gives their owners a key that nobody else may see."""
+
+    name: ClassVar[str] = "keeps_key"
+    scope: ClassVar[Scope] = "image"
+    goal: ClassVar[Goal] = "hide from humans"
+    paper: ClassVar[str] = "none; a test"
+
+    def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
+        draws = [generator(context.seed, "key", name) for name in batch.image_id]
+        context.private["key"] = torch.stack([torch.randint(0, 256, (64,), generator=one) for one in draws]).byte()
+        return 1 - batch.images
 
 
 class Raises(Protector):

@@ -102,7 +102,7 @@ class Glance(Protocol):
     def sections(self, index: Measured) -> Iterable[Section]:
         """A table and a figure of one of the two metrics; the other is nobody's."""
         shows = index.places(self.name, {SEEN.name})
-        tables = generic_tables(index, {self.name: self.metrics}, shows, {self.name: self.title})
+        tables = generic_tables(index, shows, {self.name: self.title})
         figure = FigureSpec("glance", partial(light_bars, index, self.gains), "Light in the eyes of observers.")
         return [Section(self.title, tuple(tables), (figure,), shows=shows)]
 

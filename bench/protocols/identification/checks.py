@@ -5,7 +5,7 @@ from __future__ import annotations
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import flat_notes
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name, method_name
+from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN, budget_name
 
 WHITE_BOX_FLOOR = 0.9
 """White-box protection below this is suspicious: the method sees the very network it is tested on."""
@@ -27,10 +27,6 @@ def rate_checks(measured: Measured, ranks: Ranks) -> list[str]:
     ]
 
 
-def _name(run: Run) -> str:
-    return method_name(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
-
-
 def _unchanged(measured: Measured, metric: str) -> list[str]:
     """Methods without a known distance that have the clean row's rates: they may return their input."""
     clean = Run(CLEAN, None)
@@ -45,7 +41,7 @@ def _unchanged(measured: Measured, metric: str) -> list[str]:
         ]
         known = [(ours, theirs) for ours, theirs in pairs if ours.ok and theirs.ok]
         if known and all(ours.value == theirs.value for ours, theirs in known):
-            flags.append(f"{_name(run)} scores exactly like the clean photo on every target")
+            flags.append(f"{measured.name(run)} scores exactly like the clean photo on every target")
     return flags
 
 
@@ -70,7 +66,8 @@ def _weak_white_box(measured: Measured, ranks: Ranks) -> list[str]:
             rate = measured.white_box(ranks.first, run, surrogate)
             if rate.ok and rate.value < WHITE_BOX_FLOOR:
                 flags.append(
-                    f"{_name(run)}: white-box PSR Top-{ranks.ks[0]} on {surrogate} is only {100 * rate.value:.1f} %"
+                    f"{measured.name(run)}: white-box PSR Top-{ranks.ks[0]} on {surrogate} is only "
+                    f"{100 * rate.value:.1f} %"
                 )
     return flags
 
@@ -87,7 +84,7 @@ def _control_above_clean(measured: Measured, ranks: Ranks) -> list[str]:
             clean = measured.cell(metric, Run(CLEAN, None), measured.surrogates[0], target)
             if control.ok and clean.ok and control.value > clean.value and control.low > clean.value:
                 flags.append(
-                    f"{_name(run)} protects from {target}: PSR Top-{ranks.ks[0]} {100 * control.value:.1f} % "
+                    f"{measured.name(run)} protects from {target}: PSR Top-{ranks.ks[0]} {100 * control.value:.1f} % "
                     f"against {100 * clean.value:.1f} % for the clean photo"
                 )
     return flags

@@ -1,31 +1,23 @@
-"""Figures of identification. Each function returns a matplotlib figure, or `Skipped` with the reason.
+"""Figures of identification, but for the heat map. Each function returns a figure, or `Skipped` with the reason.
 
 Rates are in per cent with 95 % intervals.
 """
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
 
-from cloakbench.bench.core import escape
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
+from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import (
-    CLEAN,
-    UNTRANSFORMED,
-    budget_name,
-    method_name,
-    method_order,
-)
+from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED, budget_name
 from cloakbench.bench.report.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
@@ -33,233 +25,189 @@ from cloakbench.bench.report.plotting import (
     Skipped,
     Styles,
     arms,
-    dodge,
-    percent_axis,
+    near,
     styled,
 )
 from cloakbench.bench.statistics.small_samples import pareto_front
 
 SSIM = "ssim"
 """The image metric that rates are held against."""
-_NO_VALUE = "0.88"
+_CURVES_PER_LINE = 5
+_FEWEST_BUDGETS = 3
+"""For a curve; two budgets are two dots of `psr_dots`."""
 
 
 @styled
 def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
-    """Black-box PSR over SSIM, a point per method and budget; points on the dashed front are beaten by no other.
+    """Black-box PSR at the first depth over SSIM, a point per method and budget, methods named beside the panel.
 
-    Rows on too few photos to be ranked are drawn and are no part of the front.
+    Points on the dashed front are beaten by no other; rows of few photos and controls form none.
     """
-    metrics = [metric for metric in ranks.pair.values() if metric in measured.metrics]
-    if not metrics or SSIM not in measured.metrics:
+    metric = ranks.first
+    if metric not in measured.metrics or SSIM not in measured.metrics:
         return Skipped("identification rates or SSIM were not measured")
     points = {
-        metric: [
-            (run, measured.quality(SSIM, run), rate)
-            for run in measured.runs
-            if (rate := measured.black_box_overall(metric, run)).ok and measured.quality(SSIM, run).ok
-        ]
-        for metric in metrics
-    }
-    if not any(not is_control(run) for series in points.values() for run, _, _ in series):
-        return Skipped("no method has both a complete black-box mean and an SSIM")
-    figure = Figure(figsize=(TWO_COLUMNS, 3.3), layout="constrained")
-    axes = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
-    styles = Styles(measured)
-    for axis, metric in zip(axes, metrics, strict=True):
-        for run, ssim, rate in points[metric]:
-            styles.point(axis, run, ssim, rate)
-        series = points[metric]
-        ranked = [not measured.is_small(metric, run) for run, _, _ in series]
-        front = pareto_front([ssim.value for _, ssim, _ in series], [rate.value for _, _, rate in series], ranked)
-        axis.plot(
-            [series[place][1].value for place in front],
-            [100 * series[place][2].value for place in front],
-            color="0.6",
-            linestyle="--",
-            linewidth=0.8,
-            drawstyle="steps-pre",
-            zorder=1,
-        )
-        axis.set(xlabel="SSIM to the original", title=f"Top-{metric.rsplit('top', 1)[1]}")
-        percent_axis(axis)
-    axes[0].set_ylabel(f"Black-box PSR ({ranks.rule.upper()}), %")
-    shown = [run for series in points.values() for run, _, _ in series]
-    handles = styles.method_handles(run.method for run in shown)
-    handles += styles.budget_handles(shown)
-    handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
-    figure.legend(handles=handles, loc="outside right center")
-    return figure
-
-
-@styled
-def psr_bars(measured: Measured, ranks: Ranks) -> Drawing:
-    """PSR and SSIM of every method at its largest budget as bars with intervals, as in the survey's Figures 2 and 3."""
-    metric = ranks.first
-    largest: dict[str, Run] = {run.method: run for run in measured.runs}  # runs ascend by budget
-    bars = [
-        (run, rate, ssim)
-        for run in largest.values()
+        run: (ssim, rate)
+        for run in measured.runs
         if (rate := measured.black_box_overall(metric, run)).ok and (ssim := measured.quality(SSIM, run)).ok
-    ]
-    if not any(not is_control(run) for run, _, _ in bars):
+    }
+    if all(is_control(run) for run in points):
         return Skipped("no method has both a complete black-box mean and an SSIM")
-    figure = Figure(figsize=(TWO_COLUMNS, 0.21 * len(bars) + 0.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    places = np.arange(len(bars))
-    colours = [CONTROL_COLOUR if is_control(run) else "#0072B2" for run, _, _ in bars]
-    for panel, estimates, scale, title in (
-        (left, [rate for _, rate, _ in bars], 100, f"Black-box PSR {ranks.label}, %"),
-        (right, [ssim for _, _, ssim in bars], 1, "SSIM to the original"),
-    ):
-        spans = np.concatenate([arms(estimate, scale) for estimate in estimates], axis=1)
-        values = [scale * estimate.value for estimate in estimates]
-        style = {"linewidth": 0.7, "ecolor": "0.2"}
-        panel.barh(places, values, height=0.68, color=colours, alpha=0.85, xerr=spans, error_kw=style)
-        panel.set_xlabel(title)
-        panel.grid(visible=False, axis="y")
-    left.set_xlim(0, 100)
-    right.set_xlim(0, 1)
-    names = [escape.figure(f"{method_name(run.method)}, n {rate.n}") for run, rate, _ in bars]
-    left.set_yticks(places, names)
-    left.invert_yaxis()
-    return figure
-
-
-@styled
-def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
-    """PSR at the first depth of every method on every target, a panel per surrogate, at the largest budget.
-
-    Panels side by side share their rows: the methods that were run on one of their surrogates.
-    """
-    metric = ranks.first
-    epsilon = max(measured.budgets, default=None)
-    runs = measured.runs_at(epsilon)
-    if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
-        return Skipped("no method with a surrogate has identification rates")
-    targets = measured.judges(metric)
-    per_line = _panels_per_line(len(measured.surrogates), len(targets))
-    lines = [measured.surrogates[first : first + per_line] for first in range(0, len(measured.surrogates), per_line)]
-    rows_of = [[run for run in runs if set(line) & set(measured.surrogates_of(run))] for line in lines]
-    heights = [0.19 * len(rows) + 1.0 for rows in rows_of]
-    figure = Figure(figsize=(TWO_COLUMNS, sum(heights) + 0.3), layout="constrained")
-    panels = figure.subplots(len(lines), per_line, squeeze=False, sharey="row", height_ratios=heights)
-    image = ScalarMappable()
-    for place, panel in enumerate(panels.flat):
-        if place >= len(measured.surrogates):
-            panel.axis("off")
-            continue
-        surrogate, runs = measured.surrogates[place], rows_of[place // per_line]
-        cells = [[measured.cell(metric, run, surrogate, target) for target in targets] for run in runs]
-        rates = np.array([[100 * cell.value for cell in line] for line in cells])
-        image = panel.imshow(rates, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-        _annotate(panel, cells)
-        panel.set_title(escape.figure(f"Surrogate: {surrogate}"), pad=3)
-        panel.set_yticks(range(len(runs)), [escape.figure(method_name(run.method)) for run in runs])
-        names = [escape.figure(target) for target in targets]
-        panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-        panel.tick_params(length=0, pad=2)
-        panel.grid(visible=False)
-        panel.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=panels, aspect=28, pad=0.01)
-    bar.set_label(f"PSR {ranks.label}, {budget_name(epsilon)}, %")
-    bar.outline.set_visible(False)
-    handles = [
-        Patch(facecolor="white", edgecolor="0.2", hatch="/////", linewidth=0.5, label="white-box"),
-        Patch(facecolor="white", edgecolor="0.2", linestyle=":", label="same family"),
-        Patch(facecolor=_NO_VALUE, edgecolor="none", label="no value"),
+    largest = {run.method: run for run in points}  # runs ascend by budget
+    high = max(3.4, PITCH_INCHES * len(largest) + 0.9)
+    figure = Figure(figsize=(TWO_COLUMNS, high))
+    across = (0.07, 0.62, 0.71)
+    bottom, body = 0.45 / high, (high - 0.8) / high
+    panel = figure.add_axes((across[0], bottom, across[1], body))
+    column = figure.add_axes((across[2], bottom, 1 - across[2], body))
+    styles, ends = Styles(measured), []
+    for run, (ssim, rate) in points.items():
+        styles.point(panel, run, ssim, rate)
+        ends += [100 * (rate.value if np.isnan(end) else end) for end in (rate.low, rate.high)]
+    ranked = [not measured.is_small(metric, run) and not is_control(run) for run in points]
+    places = [(ssim.value, 100 * rate.value) for ssim, rate in points.values()]
+    front = [places[number] for number in pareto_front(*zip(*places, strict=True), ranked)]
+    panel.plot(
+        [x for x, _ in front],
+        [y for _, y in front],
+        color="0.6",
+        linestyle="--",
+        linewidth=0.8,
+        drawstyle="steps-pre",
+        zorder=1,
+    )
+    panel.set_xlabel("SSIM to the original")
+    panel.set_ylabel(f"Black-box PSR {ranks.label}, %")
+    panel.set_ylim(*near(ends, 0.03))
+    marks = [
+        Mark(
+            f"{measured.title(method)}, n {points[run][1].n}",
+            (points[run][0].value, 100 * points[run][1].value),
+            *styles.look(method),
+        )
+        for method, run in largest.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    side_labels(figure, panel, column, marks)
+    handles = styles.budget_handles(list(points))
+    handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
+    figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(across[0], 1.0))
     return figure
 
 
 @styled
-def robustness_curves(measured: Measured, ranks: Ranks) -> Drawing:
-    """Black-box PSR at the first depth against the strength of each kind of transform, at the largest budget."""
+def psr_dots(measured: Measured, ranks: Ranks) -> Drawing:
+    """PSR and SSIM of every method, a dot with its interval for every budget: the survey's Figures 2 and 3."""
+    metric = ranks.first
+    runs = [
+        run for run in measured.runs if measured.black_box_overall(metric, run).ok and measured.quality(SSIM, run).ok
+    ]
+    if all(is_control(run) for run in runs):
+        return Skipped("no method has both a complete black-box mean and an SSIM")
+    budgets = list(dict.fromkeys(sorted((run.epsilon_255 for run in runs), key=lambda e: (e is None, e or 0.0))))
+    levels = [budget_name(epsilon) for epsilon in budgets] if len(budgets) > 1 else [""]
+    white = [measured.white_box_overall(metric, run) for run in runs]
+    asked = [(f"Black-box PSR {ranks.label}, %", 100, lambda run: measured.black_box_overall(metric, run))]
+    if any(rate.ok for rate in white):
+        asked.append((f"White-box PSR {ranks.label}, %", 100, lambda run: measured.white_box_overall(metric, run)))
+    asked.append(("SSIM to the original", 1, lambda run: measured.quality(SSIM, run)))
+    methods = list(dict.fromkeys(run.method for run in runs))
+    of = {
+        method: [Run(method, epsilon) if Run(method, epsilon) in runs else None for epsilon in budgets]
+        for method in methods
+    }
+    panels = [
+        DotPanel(label, levels, [[ask(run) if run else Estimate() for run in of[method]] for method in methods], scale)
+        for label, scale, ask in asked
+    ]
+    rates = {method: [measured.black_box_overall(metric, run).n for run in of[method] if run] for method in methods}
+    return dot_plot([_row(measured, method, rates[method]) for method in methods], panels)
+
+
+@styled
+def robustness_dots(measured: Measured, ranks: Ranks) -> Drawing:
+    """Black-box PSR at the first depth after each kind of transform, a dot for each strength, at the largest budget."""
     metric = ranks.first
     families = families_of(measured, metric)
     if not families:
         return Skipped("the run has no transforms")
     if metric not in measured.metrics:
         return Skipped("no identification rates after transforms")
-    epsilon = max(measured.budgets, default=None)
-    runs = measured.runs_at(epsilon)
-    styles = Styles(measured)
-    per_line = min(3, len(families))
-    lines = -(-len(families) // per_line)
-    figure = Figure(figsize=(TWO_COLUMNS, 2.3 * lines + 0.2), layout="constrained")
-    panels = figure.subplots(lines, per_line, squeeze=False, sharey=True)
-    for panel, family in itertools.zip_longest(panels.flat, families):
-        if family is None:
-            panel.axis("off")
-            continue
-        members = [label for label, _ in family.members]
-        for position, run in enumerate(runs):
-            rates = [measured.black_box_overall(metric, run, transform) for transform in members]
-            styles.line(panel, run.method, np.arange(len(members)) + dodge(position, len(runs), 1.0), rates)
-        strengths = ["as is" if key == UNTRANSFORMED else escape.figure(tick) for key, tick in family.members]
-        panel.set_xticks(range(len(members)), strengths)
-        panel.set_xlim(-0.4, len(members) - 0.6)
-        panel.set(title=escape.figure(family.title), xlabel=escape.figure(family.axis))
-        percent_axis(panel)
-    for line in panels:
-        line[0].set_ylabel(f"Black-box PSR {ranks.label}, %")
-    figure.legend(handles=styles.method_handles(run.method for run in runs), loc="outside right center")
-    return figure
+    runs = measured.runs_at(max(measured.budgets, default=None))
+    rows = [_row(measured, run.method, [measured.black_box_overall(metric, run).n]) for run in runs]
+    panels = [
+        DotPanel(
+            f"Black-box PSR {ranks.label}, %",
+            ["as is" if key == UNTRANSFORMED else tick for key, tick in family.members],
+            [[measured.black_box_overall(metric, run, key) for key, _ in family.members] for run in runs],
+            title=f"{family.title}, {family.axis}" if family.axis else family.title,
+        )
+        for family in families
+    ]
+    return dot_plot(rows, panels)
 
 
 @styled
 def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
-    """PSR against the budget, black-box and white-box: what a sweep over budgets shows."""
-    metric = ranks.first
-    if len(measured.budgets) < 2:
-        return Skipped("the run has fewer than two budgets")
+    """PSR against the budget, black-box and white-box, a small panel per method: what a sweep over budgets shows."""
+    metric, budgets = ranks.first, measured.budgets
+    if len(budgets) < _FEWEST_BUDGETS:
+        return Skipped(f"the run has fewer than {_FEWEST_BUDGETS} budgets")
     if metric not in measured.metrics:
         return Skipped("identification rates were not measured")
-    methods = method_order(run.method for run in measured.runs if run.epsilon_255 is not None)
-    styles = Styles(measured)
-    figure = Figure(figsize=(TWO_COLUMNS, 2.7), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    step = 0.4 * min(np.diff(measured.budgets))
-    means = {"Black-box mean": measured.black_box_overall, "White-box": measured.white_box_overall}
-    for panel, (title, mean) in zip(panels, means.items(), strict=True):
-        for position, method in enumerate(methods):
-            rates = [mean(metric, Run(method, epsilon)) for epsilon in measured.budgets]
-            styles.line(panel, method, np.array(measured.budgets) + dodge(position, len(methods), step), rates)
-        clean = measured.black_box_overall(metric, Run(CLEAN, None))
+    methods = list(dict.fromkeys(run.method for run in measured.runs if run.epsilon_255 is not None))
+    lines = -(-len(methods) // _CURVES_PER_LINE)
+    left, gap, above, body, below, key = 0.5, 0.12, 0.44, 0.85, 0.4, 0.28
+    wide = (TWO_COLUMNS - left) / _CURVES_PER_LINE - gap
+    high = key + lines * (above + body) + below
+    figure = Figure(figsize=(TWO_COLUMNS, high))
+    clean = measured.black_box_overall(metric, Run(CLEAN, None))
+    ends = [100 * clean.value]
+    panels: list[Axes] = []
+    for number, method in enumerate(methods):
+        line, place = divmod(number, _CURVES_PER_LINE)
+        bottom = high - key - (line + 1) * (above + body)
+        bounds = ((left + place * (wide + gap)) / TWO_COLUMNS, bottom / high, wide / TWO_COLUMNS, body / high)
+        panel = figure.add_axes(bounds)
+        runs = [Run(method, epsilon) for epsilon in budgets]
+        black = [measured.black_box_overall(metric, run) for run in runs]
+        ends += _curve(panel, budgets, black, "-", "#0072B2")
+        ends += _curve(panel, budgets, [measured.white_box_overall(metric, run) for run in runs], "--", "#D55E00")
         if clean.ok:
             panel.axhline(100 * clean.value, color=CONTROL_COLOUR, linestyle=":", linewidth=0.8)
-        panel.set(title=title, xlabel="Budget ε (grey levels)")
-        panel.set_xticks(measured.budgets, [f"{epsilon:g}" for epsilon in measured.budgets])
-        percent_axis(panel)
-    panels[0].set_ylabel(f"PSR {ranks.label}, %")
-    handles = styles.method_handles(methods)
-    handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
-    figure.legend(handles=handles, loc="outside right center")
+        counts = sorted({rate.n for rate in black if rate.ok})
+        name = wrapped(measured.title(method), wide + gap / 2, 6.5, most=2)
+        words = "\n".join(
+            [name, *(["n " + "–".join(f"{n}" for n in (counts[0], counts[-1])[: len(counts)])] if counts else [])]
+        )
+        panel.set_title(words, fontsize=6.5, pad=2, linespacing=LINE_SPACING * 0.85)
+        last = number + _CURVES_PER_LINE >= len(methods)
+        shown = budgets if len(budgets) <= 5 else budgets[:: -(-len(budgets) // 5)]
+        panel.set_xticks(shown, [f"{epsilon:g}" for epsilon in shown] if last else [], fontsize=6.5)
+        panel.tick_params(labelsize=6.5, labelleft=place == 0)
+        panels.append(panel)
+    for panel in panels:
+        panel.set_ylim(*near(ends, 0.05))
+        panel.set_yticks([tick for tick in range(0, 101, 25) if near(ends)[0] <= tick <= near(ends)[1]])
+    figure.text(0.01, 0.5, f"PSR {ranks.label}, %", rotation=90, va="center", ha="left", fontsize=7.5)
+    figure.text(0.5, 0.02 / high, "Budget ε (grey levels)", ha="center", va="bottom", fontsize=7.5)
+    looks = (("-", "#0072B2", "black-box mean"), ("--", "#D55E00", "white-box"), (":", CONTROL_COLOUR, "clean photo"))
+    handles = [Line2D([], [], color=colour, linestyle=style, label=words) for style, colour, words in looks]
+    figure.legend(handles=handles, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2)
     return figure
 
 
-def _annotate(axis: Axes, cells: list[list[Estimate]]) -> None:
-    """Numbers in the cells; hatching for white-box, a dotted frame for same-family, grey for no value."""
-    for line, row in enumerate(cells):
-        for column, cell in enumerate(row):
-            corner = (column - 0.5, line - 0.5)
-            if not cell.ok:
-                axis.add_patch(Rectangle(corner, 1, 1, facecolor=_NO_VALUE, edgecolor="none"))
-                axis.text(column, line, "–", ha="center", va="center", color="0.3")
-                continue
-            dark = cell.value > 0.55
-            ink = "white" if dark else "black"
-            if cell.white_box:
-                axis.add_patch(
-                    Rectangle(corner, 1, 1, fill=False, edgecolor=ink, hatch="/////", linewidth=0, alpha=0.35)
-                )
-            elif cell.same_family:
-                inset = (column - 0.45, line - 0.4)
-                axis.add_patch(Rectangle(inset, 0.9, 0.8, fill=False, edgecolor=ink, linestyle=":", linewidth=0.9))
-            axis.text(column, line, f"{100 * cell.value:.0f}", ha="center", va="center", color=ink, fontsize=7)
+def _curve(axis: Axes, budgets: tuple[float, ...], rates: list[Estimate], style: str, colour: str) -> list[float]:
+    """A line through the rates that exist, broken at gaps; returns the ends of its intervals."""
+    values = np.array([100 * rate.value for rate in rates])
+    spans = np.array([arms(rate, 100).ravel() for rate in rates]).T
+    axis.errorbar(
+        budgets, values, yerr=spans, color=colour, linestyle=style, marker="o", markersize=2.5, elinewidth=0.6, lw=0.9
+    )
+    return [*(values - spans[0]), *(values + spans[1])]
 
 
-def _panels_per_line(panels: int, columns: int) -> int:
-    """As many heat maps side by side as leave a cell wide enough for its number."""
-    return max(1, min(panels, 26 // max(1, columns)))
+def _row(measured: Measured, method: str, counts: list[int]) -> DotRow:
+    """A method and its n: one number, or the smallest and the largest."""
+    known = sorted({count for count in counts if count})
+    words = "–".join(str(count) for count in (known[:1] + known[1:][-1:])) or "–"
+    return DotRow(measured.title(method), words, is_control(Run(method, None)))

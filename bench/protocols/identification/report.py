@@ -10,12 +10,13 @@ from cloakbench.bench.protocols.identification.figures import (
     SSIM,
     budget_curves,
     psr_against_ssim,
-    psr_bars,
-    robustness_curves,
-    transfer_heat_map,
+    psr_dots,
+    robustness_dots,
 )
+from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
+from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS
 from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.interval_text import with_interval
@@ -25,6 +26,10 @@ from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Q
 
 NAME = "identification"
 MEANS = "means over surrogates and targets, white-box left out of black-box"
+_EVERY_PROBE = (
+    "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
+    "clean row, or use the tables over probes recognised clean."
+)
 OPEN_SET = "Open-set"
 """The survey's question, as its Table II heads it."""
 
@@ -42,10 +47,9 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (*identification_tables(measured, ranks, given_clean=False), *compared),
         (
             figure(
-                "psr_bars",
-                psr_bars,
-                "Protection and picture quality of every method at its largest budget, with 95 % intervals: "
-                "the survey's Figures 2 and 3.",
+                "psr_dots",
+                psr_dots,
+                "Protection and picture quality of every method, with 95 % intervals: the survey's Figures 2 and 3.",
             ),
             figure(
                 "psr_ssim",
@@ -69,7 +73,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (
             figure(
                 "robustness",
-                robustness_curves,
+                robustness_dots,
                 "Protection that is left after what may happen to a published photo.",
             ),
         ),
@@ -112,6 +116,8 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
         MEANS,
         tuple(rows),
         "PSR, %",
+        metric=ranks.first,
+        caveats=(_EVERY_PROBE, *RECOGNITION_CAVEATS),
     )
 
 

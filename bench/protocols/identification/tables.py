@@ -13,7 +13,7 @@ from cloakbench.bench.protocols.recognition.rate_tables import (
     suffix,
 )
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name, method_name
+from cloakbench.bench.report.labels import UNTRANSFORMED, budget_name
 from cloakbench.bench.report.table import SMALL, Column, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
@@ -56,7 +56,7 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
             Row(
                 surrogate,
                 tuple(rate_number(measured, metric, run, surrogate, t) for t in measured.judges(metric)),
-                method_name(run.method),
+                measured.title(run.method),
             )
             for run in measured.runs_at(epsilon)
             if measured.uses_surrogate(run.method)
@@ -107,7 +107,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
     for epsilon in measured.budgets or (None,):
         rows = [
             Row(
-                method_name(run.method),
+                measured.title(run.method),
                 tuple(
                     number(measured.black_box_overall(metric, run, key), SMALL * measured.is_small(metric, run))
                     for key, _, _ in keys

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.estimates import Timer
@@ -44,6 +45,7 @@ from cloakbench.bench.protocols.poisoning.settings import check_budgets, check_c
 from cloakbench.bench.protocols.poisoning.training import train_and_answer, unprotected_rows
 from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import FaceSet
+from cloakbench.models.base import Attacker
 
 if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
@@ -78,6 +80,8 @@ class Poisoning(Protocol):
     title = "Poisoning"
     kind = "attacks"
     whole_cells = True
+    answer_modules = ()
+    """None: `inputs` has the code of the attacker, of the regime and of the training, which are costly to repeat."""
     report_module = "cloakbench.bench.protocols.poisoning.report"
 
     def __init__(
@@ -106,6 +110,7 @@ class Poisoning(Protocol):
         self.identities, self.other_identities, self.references = identities, other_identities, references
         self.clean_shares, self.seeds = tuple(clean_shares), tuple(seeds)
         self.varied = tuple(attackers) if variants_on is None else tuple(variants_on)
+        self._cells: tuple[Cell, ...] = ()  # those that were checked are those that are planned
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -116,15 +121,16 @@ class Poisoning(Protocol):
     def rank_by(self) -> tuple[str, ...]:
         return (PSR,)
 
-    def is_asked(self, config: DictConfig) -> bool:
-        """Always: its judges are its own."""
-        return True
-
     def check(self, config: DictConfig, place: str) -> None:
-        build_cells(config, place)
-        for group, parts in (("attackers", self.attackers), ("regimes", self.regimes)):
-            for key, one in parts.items():
-                build(one, f"{place}{group}.{key}")
+        self._cells = tuple(build_cells(config, place))
+        for key, one in self.attackers.items():
+            where = f"{place}attackers.{key}"
+            if not isinstance(attacker := build(one, where), Attacker):
+                raise ConfigError(f"{where}: {one['_target_']} built a {type(attacker).__name__}, not an Attacker")
+        for key, one in self.regimes.items():
+            if not callable(regime := build(one, f"{place}regimes.{key}")):
+                kind = type(regime).__name__
+                raise ConfigError(f"{place}regimes.{key}: {one['_target_']} built a {kind}, which prepares no batch")
 
     def publication(self, planning: Planning, place: str) -> Publication:
         train, test, others = poisoning_faces(planning.dataset, self.identities, self.other_identities)
@@ -141,7 +147,7 @@ class Poisoning(Protocol):
             seed, most = planning.config.seed, self.references
             return build_chunks(train, train, None, people=people, seed=seed, most_references=most)
 
-        cells = build_cells(planning.config, place)
+        cells = self._cells or tuple(build_cells(planning.config, place))
         return planning.publish(self.name, "train", "train", cells, chunks_of, place=place, image_metrics=IMAGE_METRICS)
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
@@ -248,11 +254,11 @@ class Poisoning(Protocol):
         return poisoning_trials(records)
 
     def photos(self, config: DictConfig, place: str) -> int | None:
-        numbers = published_photos(config, OmegaConf.select(config, place.rstrip(".")))
+        numbers = published_photos(config, self.identities)
         return None if numbers is None else numbers[0] * numbers[1]
 
-    def seconds(self, config: DictConfig, place: str, timer: Timer) -> float | None:
-        return poisoning_seconds(config, place, timer)
+    def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:
+        return poisoning_seconds(self, config, place, timer, per_photo=per_photo)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         others = planning.faces.get("others")
@@ -272,17 +278,17 @@ class Poisoning(Protocol):
     def checks(self, index: Measured) -> Iterable[str]:
         from cloakbench.bench.protocols.poisoning.report import poisoning_checks
 
-        return poisoning_checks(index.results)
+        return poisoning_checks(index)
 
     def headline(self, index: Measured) -> Headline | None:
         from cloakbench.bench.protocols.poisoning.report import poisoning_headline
 
-        return poisoning_headline(index.results)
+        return poisoning_headline(index)
 
     def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
         from cloakbench.bench.protocols.poisoning.report import poisoning_evidence
 
-        return poisoning_evidence(index.results, method)
+        return poisoning_evidence(index, method)
 
 
 def _all(faces: FaceSet) -> tuple[int, ...]:

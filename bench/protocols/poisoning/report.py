@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
-from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, Protected, guessing
+from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
@@ -29,6 +29,10 @@ POOR_ATTACKER = 0.4
 LEAKAGE = "Effective for out-of-distribution data leakage"
 """The survey's question, as its Table II heads it."""
 _SSIM = "ssim"
+_CAVEATS = (
+    "An attacker who trains longer, on more photos or otherwise may learn what these did not: read each rate against "
+    "the clean row and against guessing.",
+)
 _PSR = next(metric for metric in METRICS if metric.name == PSR)
 
 
@@ -48,7 +52,7 @@ def poisoning_section(measured: Measured, title: str) -> Section:
 
 def _compared(measured: Measured) -> list[Table]:
     """Neighbours of the ranking in the first scenario."""
-    scenarios = Poisoned(measured.results).scenarios
+    scenarios = Poisoned(measured).scenarios
     if not scenarios:
         return []
     metric = replace(_PSR, title=f"{_PSR.title}, {scenario_name(scenarios[0]).lower()}")
@@ -59,9 +63,9 @@ def _ranking(results: Results, poisoned: Poisoned) -> Ranking | None:
     return ranking_of(results, PSR, None, "", poisoned.scenarios[0]) if poisoned.scenarios else None
 
 
-def poisoning_headline(results: Results) -> Headline | None:
+def poisoning_headline(measured: Measured) -> Headline | None:
     """PSR of every published set, mean over attackers in the first scenario; None without any."""
-    poisoned = Poisoned(results)
+    poisoned = Poisoned(measured)
     if not poisoned.rows or not poisoned.scenarios:
         return None
     psr = Quantity("poisoning_psr", "PSR")
@@ -76,12 +80,15 @@ def poisoning_headline(results: Results) -> Headline | None:
             for row in poisoned.rows
         ),
         "PSR, %",
+        metric=PSR,
+        condition=poisoned.scenarios[0],
+        caveats=_CAVEATS,
     )
 
 
-def poisoning_evidence(results: Results, method: str) -> Mapping[str, str]:
+def poisoning_evidence(measured: Measured, method: str) -> Mapping[str, str]:
     """PSR with a leaked share of clean photos beside that without; standard training."""
-    poisoned = Poisoned(results)
+    poisoned = Poisoned(measured)
     rows = [row for row in poisoned.rows if row.run.method == method]
     for row in reversed(rows):
         for scenario, attacker in poisoned.columns():
@@ -98,12 +105,12 @@ def poisoning_evidence(results: Results, method: str) -> Mapping[str, str]:
 def poisoning_table(measured: Measured) -> Table | None:
     """PSR by regime, unprotected share and attacker; tie groups; SSIM; what the search said of itself."""
     results = measured.results
-    poisoned = Poisoned(results)
+    poisoned = Poisoned(measured)
     ranking = _ranking(results, poisoned)
     if not poisoned.rows:
         return None
     columns, rows = poisoned.columns(), []
-    converged = _converged(results)
+    converged = _converged(measured.results)
     for row in poisoned.rows:
         cells = [poisoned.cell(PSR, row, attacker, scenario) for scenario, attacker in columns]
         mean = poisoned.headline(PSR, row)
@@ -114,7 +121,7 @@ def poisoning_table(measured: Measured) -> Table | None:
         n = max((cell.n for cell in cells if cell is not None and cell.ok), default=0)
         rows.append(
             Row(
-                row.label,
+                poisoned.label(row),
                 (
                     "–" if row.run.epsilon_255 is None else f"{row.run.epsilon_255:g}",
                     *(_percent(cell) for cell in cells),
@@ -128,7 +135,7 @@ def poisoning_table(measured: Measured) -> Table | None:
                 ),
             )
         )
-    known = guessing(results.setup)
+    known = guessing(measured.results.setup)
     chance = f" An attacker who guesses scores {known:.1f}." if known else ""
     return Table(
         name="poisoning",
@@ -161,9 +168,9 @@ def poisoning_table(measured: Measured) -> Table | None:
     )
 
 
-def poisoning_checks(results: Results) -> list[str]:
+def poisoning_checks(measured: Measured) -> list[str]:
     """One sentence per suspicion: an attacker who learns little even from clean photos, a search that gave up."""
-    poisoned, flags = Poisoned(results), []
+    poisoned, flags = Poisoned(measured), []
     for row in poisoned.rows:
         for scenario, attacker in poisoned.columns() if row.run.method == CLEAN else ():
             rate = poisoned.cell(PSR, row, attacker, scenario)
@@ -172,10 +179,11 @@ def poisoning_checks(results: Results) -> list[str]:
                     f"{attacker} ({scenario_name(scenario).lower()}) misnames {100 * rate.value:.1f} % of the test "
                     "photos after training on clean ones: its other rates say little"
                 )
-    flags += _not_above_control(results, poisoned)
+    flags += _not_above_control(measured.results, poisoned)
     flags += [
-        f"{row.label} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop error"
-        for row, converged in _converged(results).items()
+        f"{poisoned.label(row)} at {budget_name(row.run.epsilon_255)}: the search for the noise did not reach its stop "
+        "error"
+        for row, converged in _converged(measured.results).items()
         if converged == "no"
     ]
     return flags
@@ -194,9 +202,9 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
         above = own.value > beside.value and (compared is None or compared.decided)
         if own.ok and beside.ok and not above:
             flags.append(
-                f"{row.label} at {budget_name(row.run.epsilon_255)} does not poison: PSR {100 * own.value:.1f} % is "
-                f"not above {100 * beside.value:.1f} % of its control, {control.label}"
-                + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
+                f"{poisoned.label(row)} at {budget_name(row.run.epsilon_255)} does not poison: PSR "
+                f"{100 * own.value:.1f} % is not above {100 * beside.value:.1f} % of its control, "
+                f"{poisoned.label(control)}" + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
             )
     return flags
 
@@ -213,11 +221,11 @@ def _words(rate: Estimate) -> str:
     return f"{with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
 
 
-def _converged(results: Results) -> dict[Protected, str]:
+def _converged(results: Results) -> dict[ProtectedRow, str]:
     if "converged" not in results.costs:
         return {}
     return {
-        Protected(
+        ProtectedRow(
             Run(line["method"], None if math.isnan(line["epsilon_255"]) else line["epsilon_255"]),
             text(line["surrogate"]),
         ): text(line["converged"])

@@ -2,62 +2,84 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from cloakbench.bench.core import escape
 from cloakbench.bench.protocols.quality.metrics import ssim
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import CLEAN, VARIANT, method_name
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.results import Example
 
-_EXAMPLES_MOST = 4
-_LABELS_MOST = 10
+_COLUMNS_MOST = 10
+_FACES = {1: 4, 2: 2, 3: 1}
+"""Blocks of columns to the faces that each shows: a page has room for about eight lines."""
 _DIFFERENCE_GAIN = 10
+_HEAD_PT, _WORDS_PT, _SSIM_PT = 6.5, 7.0, 5.0
+_GAP_INCHES = 0.02
 
 
 @styled
 def image_grid(measured: Measured) -> Drawing:
     """Methods in columns; for each face a line of photos, the original first, over a line of differences times ten.
 
-    Under each protected photo stands its SSIM to the original.
+    Under each protected photo stands its SSIM to the original. Many methods stand in up to three blocks, the more
+    blocks the fewer faces; methods for which there is no room at all are named below.
     """
-    examples = measured.results.examples[:_EXAMPLES_MOST]
-    labels = _spread(list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN)))
+    examples = measured.results.examples
+    labels = list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN))
     if not labels:
         return Skipped("the run stored no example photos")
-    head, gap = 0.36, 0.02
-    side = min(1.1, TWO_COLUMNS / (len(labels) + 1))
-    width, height = side * (len(labels) + 1), head + 2 * side * len(examples)
-    figure = Figure(figsize=(width, height))
-    for number, example in enumerate(examples):
-        for line, pictures in enumerate(_lines(example, labels)):
-            bottom = height - head - (2 * number + line + 1) * side
-            for column, picture in enumerate(pictures):
-                bounds = (column * side / width, bottom / height, (side - gap) / width, (side - gap) / height)
-                panel = figure.add_axes(bounds)
-                panel.set_axis_off()
-                if isinstance(picture, str):
-                    panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=7)
-                else:
-                    panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-                    if line and (seen := _ssim(example, labels[column - 1])):
-                        place = {"transform": panel.transAxes, "ha": "right", "va": "bottom", "fontsize": 5.5}
-                        panel.text(1.0, 0.0, seen, **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    for column, label in enumerate(["Original", *map(_two_lines, labels)]):
-        middle = (column + 0.5) * side / width
-        figure.text(middle, 1 - head / height / 2, label, ha="center", va="center", fontsize=6.5)
+    most = _COLUMNS_MOST * max(_FACES)
+    shown, left_out = labels[:most], [_name(measured, label) for label in labels[most:]]
+    blocks = -(-len(shown) // _COLUMNS_MOST)
+    columns = -(-len(shown) // blocks)
+    parts = [shown[first : first + columns] for first in range(0, len(shown), columns)]
+    examples = examples[: _FACES[blocks]]
+    side = min(1.1, TWO_COLUMNS / (columns + 1))
+    wide = side * (columns + 1)
+    named = _heads(measured, shown, side - 0.04)
+    heads = [["Original", *(named[label] for label in part)] for part in parts]
+    tops = [LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in line) + 0.08 for line in heads]
+    footer = wrapped(f"Not shown for lack of room: {', '.join(left_out)}.", wide - 0.1, _HEAD_PT, most=6)
+    below = (LINE_SPACING * _HEAD_PT / 72 * (footer.count("\n") + 1) + 0.06) if left_out else 0.0
+    high = sum(tops) + 2 * side * len(examples) * len(parts) + below
+    figure = Figure(figsize=(wide, high))
+    top = high
+    for part, line, head in zip(parts, heads, tops, strict=True):
+        for column, words in enumerate(line):
+            place = {"ha": "center", "va": "center", "fontsize": _HEAD_PT, "linespacing": 1.1}
+            figure.text((column + 0.5) * side / wide, (top - head / 2) / high, words, **place)
+        _block(figure, examples, part, side, top - head)
+        top -= head + 2 * side * len(examples)
+    if left_out:
+        figure.text(0.05 / wide, below / 2 / high, footer, ha="left", va="center", fontsize=_HEAD_PT)
     return figure
 
 
-def _spread(labels: list[str]) -> list[str]:
-    """At most `_LABELS_MOST` of the labels, spread evenly from the first to the last; the controls are first."""
-    if len(labels) <= _LABELS_MOST:
-        return labels
-    return [labels[round(place)] for place in np.linspace(0, len(labels) - 1, _LABELS_MOST)]
+def _block(figure: Figure, examples: Sequence[Example], labels: Sequence[str], side: float, top: float) -> None:
+    """Photos and differences of some methods, from ``top`` inches downwards."""
+    wide, high = figure.get_size_inches()
+    for number, example in enumerate(examples):
+        for line, pictures in enumerate(_lines(example, labels)):
+            bottom = top - (2 * number + line + 1) * side
+            for column, picture in enumerate(pictures):
+                size = ((side - _GAP_INCHES) / wide, (side - _GAP_INCHES) / high)
+                panel = figure.add_axes((column * side / wide, bottom / high, *size))
+                panel.set_axis_off()
+                if isinstance(picture, str):
+                    panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=_WORDS_PT)
+                else:
+                    panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
+                    if line and (seen := _ssim(example, labels[column - 1])):
+                        place = {"transform": panel.transAxes, "ha": "right", "va": "bottom", "fontsize": _SSIM_PT}
+                        panel.text(
+                            0.97, 0.03, seen, **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}
+                        )
 
 
 def _ssim(example: Example, label: str) -> str:
@@ -80,11 +102,25 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
     return photos, differences
 
 
-def _two_lines(label: str) -> str:
-    """``pgd 8/255`` to printed name, what makes a variant, and budget; remarks in brackets are left out."""
+def _heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
+    """Heads of columns: names without the remarks in brackets that nothing else hangs on, and budgets below them."""
+    short = {label: re.sub(r" \([^)]*\)", "", _parts(measured, label)[0]) for label in labels}
+    heads = {}
+    for label, plain in short.items():
+        name, budget = _parts(measured, label)
+        told = plain if list(short.values()).count(plain) == 1 else name
+        heads[label] = "\n".join([wrapped(told, room_inches, _HEAD_PT), *([budget] if budget else [])])
+    return heads
+
+
+def _name(measured: Measured, label: str) -> str:
+    return " ".join(part for part in _parts(measured, label) if part)
+
+
+def _parts(measured: Measured, label: str) -> tuple[str, str]:
+    """``pgd 8/255`` to printed name and budget."""
     method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
-    name, _, settings = method_name(method).partition(VARIANT)
-    return "\n".join(escape.figure(part) for part in (name.partition(" (")[0], settings, budget) if part)
+    return measured.title(method), budget
 
 
 def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:

@@ -1,152 +1,104 @@
-"""Image metrics on pairs (original, protected), both as they would be published: how much a photo was changed.
+"""The image metrics of the project: how far a published photo is from its original.
 
-Images are uint8 RGB ``[N, 3, H, W]``; every metric gives one float64 per pair. SSIM and MS-SSIM use data in [0, 1],
-K1 = 0.01, K2 = 0.03, a Gaussian window of sigma 1.5 without padding, and the mean over positions and then channels
-(Wang et al. 2004; Wang, Simoncelli and Bovik 2003). A 112-pixel photo is too small for five scales with an 11-pixel
-window, so MS-SSIM uses 7 and says so in its name. PSNR of two equal images is infinite and therefore a gap: it would
-make every mean infinite. LPIPS (Zhang et al. 2018, v0.1) needs the AlexNet trunk from a local file and is a gap
-without it; nothing is downloaded and no random weights stand in.
+SSIM and MS-SSIM use data in [0, 1], K1 = 0.01, K2 = 0.03, a Gaussian window of sigma 1.5 without padding, and the mean
+over positions and then channels (Wang et al. 2004; Wang, Simoncelli and Bovik 2003). A 112-pixel photo is too small for
+five scales with an 11-pixel window, so MS-SSIM uses 7 and says so in its name. PSNR of two equal images is infinite and
+therefore a gap: it would make every mean infinite. LPIPS (Zhang et al. 2018, v0.1) needs the AlexNet trunk from a local
+file and is a gap without it; nothing is downloaded and no random weights stand in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.core.redaction import without_secrets
-from cloakbench.bench.core.status import OK, UNAVAILABLE
-from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS
-from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.statistics.intervals import mean_intervals
+from cloakbench.bench.protocols.quality.image_metric import ALL_PAIRS, ImageMetric, image_mean
 from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX, FeatureDistance, LpipsAlex
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW_SIGMA = 1.5
-_PAIRS_AT_ONCE = 4  # small enough to stay in the cache: 1.7 times as fast as 32
-_ALL_PAIRS = "photos that were protected, one pair (original, protected) each"
+_LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 
 
-@dataclass(frozen=True)
-class QualityMetric:
-    """One image metric.
+class Ssim(ImageMetric):
+    """`ssim`."""
 
-    Attributes:
-        described: name, unit, direction, and what the mean is taken over.
-        function: two float32 batches ``[N, 3, H, W]`` in [0, 1] to one value per pair; NaN where undefined.
-        undefined: what NaN means, for the note of a measurement.
-        missing: why the metric cannot be computed at all; empty when it can.
-    """
+    described = image_mean("ssim", "SSIM", 3)
 
-    described: Metric
-    function: Callable[[Tensor, Tensor], Tensor]
-    undefined: str = ""
-    missing: str = ""
-
-    @property
-    def name(self) -> str:
-        """Column and metric name."""
-        return self.described.name
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        return ssim(original, protected)
 
 
-def quality_metrics(
-    lpips_alex_path: str | Path | None = None, lpips_sha256_prefix: str = ALEXNET_SHA256_PREFIX
-) -> tuple[QualityMetric, ...]:
-    """All image metrics in table order.
+class MsSsim(ImageMetric):
+    """`ms_ssim_w7`."""
+
+    described = image_mean("ms_ssim_w7", "MS-SSIM", 3)
+
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        return ms_ssim_w7(original, protected)
+
+
+class Psnr(ImageMetric):
+    """`psnr`."""
+
+    described = image_mean("psnr", "PSNR", 2, "dB", pairs=f"{ALL_PAIRS}, equal pairs apart")
+    undefined = "identical"
+
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        return psnr(original, protected)
+
+
+class L2(ImageMetric):
+    """`l2_255`."""
+
+    described = image_mean("l2_255", "L2", 1, "grey levels", protects=None)
+
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        return l2_255(original, protected)
+
+
+class Linf(ImageMetric):
+    """`linf_255`."""
+
+    described = image_mean("linf_255", "Linf", 1, "grey levels", protects=None)
+
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        return linf_255(original, protected)
+
+
+class Lpips(ImageMetric):
+    """LPIPS v0.1 with the AlexNet trunk of a local file, loaded at the first call.
 
     Args:
-        lpips_alex_path: torchvision's AlexNet state dict; read when the first pair is measured.
-        lpips_sha256_prefix: how the digest of that file starts.
+        path: torchvision's AlexNet state dict; a gap without it.
+        sha256_prefix: how the digest of that file starts.
+
+    A file that is not what it claims to be is a `WeightError` at the first call.
     """
-    return (
-        QualityMetric(_mean("ssim", "SSIM", 3), ssim),
-        QualityMetric(_mean("ms_ssim_w7", "MS-SSIM", 3), ms_ssim_w7),
-        QualityMetric(_mean("psnr", "PSNR", 2, "dB", pairs=_ALL_PAIRS + ", equal pairs apart"), psnr, "identical"),
-        _lpips_metric(lpips_alex_path, lpips_sha256_prefix),
-        QualityMetric(_mean("l2_255", "L2", 1, "grey levels", better=None), l2_255),
-        QualityMetric(_mean("linf_255", "Linf", 1, "grey levels", better=None), linf_255),
-    )
 
+    described = image_mean("lpips", "LPIPS", 3, protects=False)
+    reads = ("path",)
+    remedy = f"protocols.quality.image_metrics.lpips.path=FILE, from {_LPIPS_FILE} (233 MB)"
 
-def _mean(
-    name: str, title: str, decimals: int, unit: str = "", *, better: bool | None = True, pairs: str = _ALL_PAIRS
-) -> Metric:
-    return Metric(name, title, pairs, "mean", unit, decimals, better)
+    def __init__(self, path: str | None = None, sha256_prefix: str = ALEXNET_SHA256_PREFIX) -> None:
+        if path is None:
+            self.missing = "LPIPS needs torchvision's AlexNet weights; name the local file in image_metrics.lpips.path"
+        elif not Path(path).is_file():
+            place = without_secrets(path)
+            self.missing = f"no LPIPS weights at {place}; set image_metrics.lpips.path to torchvision's AlexNet file"
+        self._source = LpipsAlex(path or "", sha256_prefix)
+        self._distance: FeatureDistance | None = None
 
-
-def quality_records(
-    metrics: Sequence[QualityMetric],
-    original: Tensor,
-    protected: Tensor,
-    *,
-    image_id: Sequence[str],
-    identity: Sequence[object],
-    status: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """One row per pair: image_id, identity, status, and a column per metric.
-
-    A metric is NaN where the photo's ``status`` is not ``ok``, where it is undefined, and where it is missing.
-
-    Raises:
-        ValueError: the images are not two uint8 batches of one shape, or a column has another length.
-    """
-    states = list(status) if status is not None else [OK] * len(original)
-    if not len(image_id) == len(identity) == len(states) == len(original):
-        raise ValueError(f"image_id, identity and status must have {len(original)} entries, one per photo")
-    records = pd.DataFrame({"image_id": list(image_id), "identity": list(identity), "status": states})
-    columns = quality_values(metrics, original, protected, states)
-    return records.assign(**{name: values.numpy() for name, values in columns.items()})
-
-
-@torch.no_grad()
-def quality_values(
-    metrics: Sequence[QualityMetric], original: Tensor, protected: Tensor, status: Sequence[str]
-) -> dict[str, Tensor]:
-    """Every metric by name, float64 ``[N]``; NaN where ``status`` is not ``ok``, it is undefined, or it is missing.
-
-    Raises:
-        ValueError: the images are not two uint8 batches of one shape.
-    """
-    for images in (original, protected):
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape != original.shape:
-            raise ValueError(f"both must be uint8 {list(original.shape)}, got {images.dtype} {list(images.shape)}")
-    rows = torch.tensor([state == OK for state in status], dtype=torch.bool).nonzero()[:, 0]
-    columns = {metric.name: torch.full((len(original),), torch.nan, dtype=torch.float64) for metric in metrics}
-    for part in rows.split(_PAIRS_AT_ONCE) if len(rows) else ():
-        left, right = original[part].float() / 255, protected[part].float() / 255
-        for metric in metrics:
-            if not metric.missing:
-                columns[metric.name][part] = metric.function(left, right).double()
-    return columns
-
-
-def quality_measurements(
-    metrics: Sequence[QualityMetric], records: pd.DataFrame, resamples: int, seed: int
-) -> pd.DataFrame:
-    """Mean of every metric with its identity bootstrap interval, in the columns a protocol's measurements have."""
-    ok = (records["status"] == OK).to_numpy()
-    values = records[[metric.name for metric in metrics]].to_numpy(dtype=np.float64)
-    intervals = mean_intervals(values, records["identity"].to_numpy(), resamples, seed)
-    rows = []
-    for metric, column, interval in zip(metrics, values.T, intervals, strict=True):
-        n, undefined, lost = int((~np.isnan(column)).sum()), int((np.isnan(column) & ok).sum()), int((~ok).sum())
-        state, notes = OK, [f"{lost} of {len(ok)} photos failed"] * bool(lost)
-        if metric.missing:
-            state, notes = UNAVAILABLE, [metric.missing]
-        else:
-            notes += [f"{undefined} of {len(ok)} pairs {metric.undefined}, not in n"] * bool(undefined)
-            if n == 0:
-                state = UNAVAILABLE if ok.any() or not len(ok) else records["status"].mode().iloc[0]
-        rows.append((metric.name, interval.value, interval.low, interval.high, n, lost, interval.n_identities))
-        rows[-1] += (state, "; ".join(notes))
-    return pd.DataFrame(rows, columns=list(MEASUREMENT_FIELDS))
+    def values(self, original: Tensor, protected: Tensor) -> Tensor:
+        if self._distance is None:
+            self._distance = self._source.load(original.device)
+        return self._distance.to(original)(protected)
 
 
 def ssim(left: Tensor, right: Tensor) -> Tensor:
@@ -217,32 +169,3 @@ def _blur(maps: Tensor, window: int) -> Tensor:
             blurred.add_(maps.narrow(axis, offset, size), alpha=weights[offset])
         maps = blurred
     return maps
-
-
-def _lpips_metric(path: str | Path | None, sha256_prefix: str) -> QualityMetric:
-    described = _mean("lpips", "LPIPS", 3, better=False)
-    if path is None:
-        missing = "LPIPS needs torchvision's AlexNet weights; name the local file in lpips_alex_path"
-    elif not Path(path).is_file():
-        place = without_secrets(str(path))
-        missing = f"LPIPS weights not found at {place}; set lpips_alex_path to torchvision's AlexNet file"
-    else:
-        return QualityMetric(described, _Lpips(Path(path), sha256_prefix))
-    return QualityMetric(described, _never, missing=missing)
-
-
-def _never(left: Tensor, right: Tensor) -> Tensor:
-    raise RuntimeError("a metric that is missing has no values")
-
-
-class _Lpips:
-    """LPIPS v0.1 with the AlexNet trunk of a local file, loaded at the first call; raises `WeightError`."""
-
-    def __init__(self, path: Path, sha256_prefix: str) -> None:
-        self._source = LpipsAlex(path, sha256_prefix)
-        self._distance: FeatureDistance | None = None
-
-    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
-        if self._distance is None:
-            self._distance = self._source.load(left.device)
-        return self._distance.to(left)(right)

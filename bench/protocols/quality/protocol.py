@@ -1,8 +1,14 @@
-"""`Quality`: how far published photos are from their originals, for the photos of every publication."""
+"""`Quality`: how far published photos are from their originals, for the photos of every publication.
+
+Its judges are formulas, one for each image metric, so that a metric is asked and scored by itself: one more changes no
+stored value of the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,41 +17,34 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from cloakbench.bench.core.code_digests import code_digest
-from cloakbench.bench.core.hashing import Inputs
-from cloakbench.bench.core.ranges import SettingError
+from cloakbench.bench.config.build import build
+from cloakbench.bench.config.node_keys import node_code, node_settings
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.hashing import Inputs, file_digest
 from cloakbench.bench.engine.answers import Answers
+from cloakbench.bench.engine.means import Values, mean_measurements
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
 from cloakbench.bench.engine.rates import Trials
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
-from cloakbench.bench.plan.publication import ChunkPhotos
-from cloakbench.bench.protocols.quality.metrics import (
-    QualityMetric,
-    quality_measurements,
-    quality_metrics,
-    quality_values,
-)
+from cloakbench.bench.plan.publication import ChunkPhotos, Publication
+from cloakbench.bench.protocols.quality.image_metric import ImageMetric
 from cloakbench.bench.report.metric import Metric
 
 if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Section
 
-_LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
+_VALUES = "values"
+_KEY = "image_metric"
 
 
 class Quality(Protocol):
     """Image metrics on pairs of original and protected photo; nobody is asked.
 
     Args:
-        image_metrics: names of metrics, in the order of the tables.
-        lpips_alex_path: torchvision's AlexNet state dict; LPIPS is a gap without it.
-
-    Raises:
-        SettingError: a metric that does not exist, or one twice.
+        image_metrics: key to config of an image metric, in the order of the tables; null for one that is left out.
     """
 
     name = "quality"
@@ -53,18 +52,20 @@ class Quality(Protocol):
     kind = "quality"
     every_publication = True
     report_module = "cloakbench.bench.protocols.quality.report"
+    answer_modules = ("cloakbench.bench.protocols.quality.image_metric",)
 
-    def __init__(self, image_metrics: Sequence[str], lpips_alex_path: str | None = None) -> None:
-        known = {metric.name: metric for metric in quality_metrics(lpips_alex_path)}
-        names = list(image_metrics)
-        if not set(names) <= set(known) or len(set(names)) < len(names):
-            raise SettingError("image_metrics", names, f"a list of names, each once, of {', '.join(known)}")
-        self.image_metrics: tuple[QualityMetric, ...] = tuple(known[name] for name in names)
+    def __init__(self, image_metrics: Mapping[str, Mapping[str, Any] | None]) -> None:
+        self._configs = {key: config for key, config in image_metrics.items() if config is not None}
+
+    @cached_property
+    def image_metrics(self) -> Mapping[str, ImageMetric]:
+        """Key to metric; built at the first call, which a report does not make."""
+        return {key: _built(config, f"image_metrics.{key}") for key, config in self._configs.items()}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Every mean, in the order of `measurements`."""
-        return tuple(metric.described for metric in self.image_metrics)
+        """Every mean, in the order of the tables."""
+        return tuple(metric.described for metric in self.image_metrics.values())
 
     @property
     def rank_by(self) -> tuple[str, ...]:
@@ -73,45 +74,58 @@ class Quality(Protocol):
 
     def is_asked(self, config: DictConfig) -> bool:
         """About whatever is published."""
-        return bool(self.image_metrics)
+        return bool(self._configs)
+
+    def check(self, config: DictConfig, place: str) -> None:
+        for key, metric in self._configs.items():
+            _built(metric, f"{place}image_metrics.{key}")
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
-        return [Judge(inputs={"code": code_digest("cloakbench.bench.protocols.quality.metrics")})]
+        return [
+            Judge(inputs=_inputs(metric, self._configs[key]), options={_KEY: key})
+            for key, metric in self.image_metrics.items()
+        ]
+
+    def asks_about(self, judge: Judge, publication: Publication) -> bool:
+        wanted = publication.image_metrics
+        return wanted is None or self._metric(judge).described.name in wanted
+
+    def score_settings(self, settings: Mapping[str, Any], judge: Judge) -> Mapping[str, Any]:
+        return {**settings, "image_metrics": {}}  # the judge's inputs say which it is
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
-        wanted = self._wanted(photos.publication, spec)
         return {
             **judge.inputs,
             "original": photos.original,
             "protected": photos.pixels,
             "status": list(photos.status),
-            "metrics": [[metric.name, not metric.missing] for metric in wanted],
         }
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         original, protected = worker.originals(photos).images, worker.photos(photos)
-        return Answer(quality_values(self._wanted(photos.publication, worker.spec), original, protected, photos.status))
+        return Answer({_VALUES: self._metric(judge).of(original, protected, photos.status)})
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
-        nothing = torch.full((photos,), torch.nan, dtype=torch.float64)
-        return {metric.name: nothing for metric in self.image_metrics}
+        return {_VALUES: torch.full((photos,), torch.nan, dtype=torch.float64)}
 
     def read(self, answers: Answers, cell: int) -> dict[str, Any]:
         """The columns of `records`."""
         values, status = answers.protected(cell)
-        faces = answers.faces
-        wanted = self._wanted(answers.job.publication, answers.worker.spec)
-        nothing = np.full(len(faces), np.nan)
-        columns = {metric.name: values[metric.name].numpy() if values else nothing for metric in wanted}
-        return {"image_id": list(faces.image_id), "identity": list(faces.identity), "status": status, **columns}
+        faces, name = answers.faces, self._metric(answers.judge).described.name
+        column = values[_VALUES].numpy() if values else np.full(len(faces), np.nan)
+        return {"image_id": list(faces.image_id), "identity": list(faces.identity), "status": status, name: column}
 
     def records(self, responses: Mapping[str, Any]) -> pd.DataFrame:
         """One row per photo with a column per metric, NaN where the photo failed or the metric is not defined."""
         return pd.DataFrame({**responses})
 
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-        metrics = [metric for metric in self.image_metrics if metric.name in records]
-        return quality_measurements(metrics, records, resamples, seed)
+        values = {
+            name: Values(records[name].to_numpy(dtype=np.float64), metric.missing, metric.undefined)
+            for metric in self.image_metrics.values()
+            if (name := metric.described.name) in records
+        }
+        return mean_measurements(records, values, resamples, seed, items="pairs")
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
         """Means: every value is the event of one trial."""
@@ -120,19 +134,38 @@ class Quality(Protocol):
         return {name: Trials(np.nan_to_num(one), (~np.isnan(one)).astype(float)) for name, one in values.items()}
 
     def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
-        if any(metric.missing for metric in self.image_metrics):
-            yield "LPIPS", f"protocols.quality.lpips_alex_path=FILE, from {_LPIPS_FILE} (233 MB)"
+        for metric in self.image_metrics.values():
+            if metric.missing:
+                yield metric.described.title, metric.remedy or metric.missing
 
     def sections(self, index: Measured) -> Iterable[Section]:
         from cloakbench.bench.protocols.quality.report import quality_section
 
-        return [quality_section(index, self.metrics, self.title)]
+        return [quality_section(index, index.results.declared(self.name), self.title)]
 
     def checks(self, index: Measured) -> Iterable[str]:
         from cloakbench.bench.protocols.quality.report import quality_checks
 
         return quality_checks(index)
 
-    def _wanted(self, publication: str, spec: WorkerSpec) -> list[QualityMetric]:
-        wanted = spec.publications[publication].image_metrics
-        return [metric for metric in self.image_metrics if wanted is None or metric.name in wanted]
+    def _metric(self, judge: Judge) -> ImageMetric:
+        return self.image_metrics[judge.options[_KEY]]
+
+
+def _built(config: Mapping[str, Any], where: str) -> ImageMetric:
+    metric = build(config, where)
+    if not isinstance(metric, ImageMetric):
+        raise ConfigError(f"{where}: {config['_target_']} built a {type(metric).__name__}, not an ImageMetric")
+    return metric
+
+
+def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the values of a metric beside the photos: its settings, its code, and the files it reads."""
+    own = {name: value for name, value in config.items() if name not in metric.reads}
+    files = {} if metric.missing else {name: file_digest(Path(config[name])) for name in metric.reads if config[name]}
+    return {
+        "metric": node_settings(own),
+        "code": node_code(own),
+        "files": files,
+        "missing": bool(metric.missing),
+    }

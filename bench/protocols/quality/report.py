@@ -7,8 +7,8 @@ from functools import partial
 
 from cloakbench.bench.protocols.quality.faces import image_grid
 from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.labels import CLEAN, budget_name, method_name
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import FigureSpec, Section
 from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
@@ -42,7 +42,7 @@ def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None
         estimates = [measured.quality(metric.name, run) for metric in metrics]
         numbers = [_number(metric, e) for metric, e in zip(metrics, estimates, strict=True)]
         n = max((e.n for e in estimates if e.ok), default=0)
-        rows.append(Row(method_name(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
+        rows.append(Row(measured.title(run.method), (_budget(run.epsilon_255), str(n) if n else "–", *numbers)))
     return Table(
         name="quality",
         title="Picture quality",
@@ -65,9 +65,9 @@ def quality_checks(measured: Measured) -> list[str]:
     for run in measured.runs:
         distance = measured.quality(_LINF, run)
         if run.method != CLEAN and distance.ok and distance.value == 0:
-            unchanged.append(f"{_name(run)} returns its input: no pixel differs")
+            unchanged.append(f"{measured.name(run)} returns its input: no pixel differs")
         if run.epsilon_255 is not None and distance.ok and distance.value > run.epsilon_255 + _ROUNDING_255:
-            over.append(f"{_name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
+            over.append(f"{measured.name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
     return [*unchanged, *over]
 
 
@@ -76,10 +76,6 @@ def _number(metric: Metric, estimate: Estimate) -> Number:
         return Number()
     value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
     return Number(value, low, high, metric.decimals, SOME_FAILED * (estimate.n_failed > 0))
-
-
-def _name(run: Run) -> str:
-    return method_name(run.method) + ("" if run.epsilon_255 is None else f" at {budget_name(run.epsilon_255)}")
 
 
 def _budget(epsilon_255: float | None) -> str:

@@ -30,6 +30,9 @@ class RecognitionProtocol(Protocol):
     """A question to the target recognisers of an experiment, about its probes as published and after each transform."""
 
     kind = KIND
+    asks_targets = True
+    answer_modules = ()
+    """None: the network's fingerprint and the code of the transform decide an embedding, which other commands share."""
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         return [

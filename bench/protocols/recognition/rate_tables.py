@@ -10,12 +10,18 @@ from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, 
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, ties
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.table import SAME_FAMILY, SMALL, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
 _JOINT = "Means have one bootstrap over people for all of their cells"
 _OF_ENDS = "Means have the means of their cells' ends, which is rather too wide than too narrow"
+RECOGNITION_CAVEATS = (
+    "White-box rates say that the optimiser works. The black-box means say what protection may be expected.",
+    "The networks of one run may share training data and renderer, which makes transfer look easier than it is.",
+    "Rates hold for these faces, this gallery size and these networks, not for a commercial service.",
+)
+"""Of every protocol whose judges are recognisers."""
 SAME_TARGETS = "The means of the rows without a surrogate leave out the same targets as the block they stand in."
 
 
@@ -66,7 +72,7 @@ def _rate_table(measured: Measured, spread: Spread, epsilon: float | None) -> Ta
             letters = [ties(rankings.get(surrogate), run)] * bool(rankings)
             estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
             section = f"Surrogate: {surrogate}" if surrogate else ""
-            rows.append(Row(method_name(run.method), (_n(estimates), *numbers, *means, *letters), section))
+            rows.append(Row(measured.title(run.method), (_n(estimates), *numbers, *means, *letters), section))
     return Table(
         name=f"{spread.name}{suffix(epsilon)}",
         title=f"{spread.title}, {budget_name(epsilon)}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
+from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS, Spread, by_budget
 from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import Measured
@@ -90,6 +90,8 @@ def verification_headline(measured: Measured, fars: Sequence[str]) -> Headline |
         "means over surrogates and targets, white-box left out of black-box",
         tuple(rows),
         stands_back=True,
+        metric=metric,
+        caveats=RECOGNITION_CAVEATS,
     )
 
 

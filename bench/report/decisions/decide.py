@@ -60,7 +60,7 @@ def _decide(
     sampling: Sampling,
 ) -> None:
     """Means of everything under no condition, of the metrics that rank methods under any."""
-    metrics = {metric.name: metric for metric in reporter.metrics}
+    metrics = {metric.name: metric for metric in measured.results.declared(reporter.name)}
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)

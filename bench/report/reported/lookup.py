@@ -15,7 +15,7 @@ from cloakbench.bench.report.results import Results
 
 
 @dataclass(frozen=True)
-class Asked:
+class WantedCell:
     """Which cell of the measurements is meant.
 
     Attributes:
@@ -42,7 +42,7 @@ class MeasuredMethod:
     """A method as one protocol measured it.
 
     Attributes:
-        method, variant, epsilon_255: as in `Asked`.
+        method, variant, epsilon_255: as in `WantedCell`.
         surrogates: the surrogates it was measured on; ``("",)`` when it uses none.
         settings: the variant as setting to number, for claims about a rise with a setting.
     """
@@ -75,11 +75,11 @@ class Lookup(Protocol):
         """The conditions that the protocol measured under."""
         ...
 
-    def rate(self, asked: Asked) -> Estimate:
+    def rate(self, asked: WantedCell) -> Estimate:
         """One cell; missing when there is none."""
         ...
 
-    def black_box(self, asked: Asked) -> Estimate:
+    def black_box(self, asked: WantedCell) -> Estimate:
         """Mean over the judges of the metric that are not the surrogate, whatever ``asked.judge`` says."""
         ...
 
@@ -99,7 +99,7 @@ class ResultLookup:
         self.dataset: str = results.dataset
         self.models: pd.DataFrame = results.models
         self._targeted = {_variant(str(line["key"])) for line in records(results.methods) if line["targeted"]}
-        self._cells: dict[Asked, Estimate] = {}
+        self._cells: dict[WantedCell, Estimate] = {}
         self._joint = JointMeans(results.means)
         self._judges: dict[tuple[str, str], dict[str, None]] = {}
         self._white_box: set[tuple[str, str]] = set()
@@ -125,10 +125,10 @@ class ResultLookup:
     def conditions(self, protocol: str) -> tuple[str, ...]:
         return tuple(sorted({asked.condition for asked in self._cells if asked.protocol == protocol}))
 
-    def rate(self, asked: Asked) -> Estimate:
+    def rate(self, asked: WantedCell) -> Estimate:
         return self._cells.get(asked, Estimate())
 
-    def black_box(self, asked: Asked) -> Estimate:
+    def black_box(self, asked: WantedCell) -> Estimate:
         judges = self._judges.get((asked.protocol, asked.metric), {})
         others = [judge for judge in judges if (asked.surrogate, judge) not in self._white_box]
         mean = mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
@@ -140,11 +140,11 @@ class ResultLookup:
         return (method.method, method.variant) in self._targeted
 
 
-def _asked(row: dict[str, Any]) -> Asked:
+def _asked(row: dict[str, Any]) -> WantedCell:
     method, variant = _variant(str(row["method"]))
     budget = None if pd.isna(row["epsilon_255"]) else float(row["epsilon_255"])
     surrogate, judge = text(row["surrogate"]), text(row["judge"])
-    return Asked(row["protocol"], row["metric"], method, budget, surrogate, judge, row["condition"], variant)
+    return WantedCell(row["protocol"], row["metric"], method, budget, surrogate, judge, row["condition"], variant)
 
 
 def _variant(key: str) -> tuple[str, str]:

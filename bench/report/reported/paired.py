@@ -10,7 +10,7 @@ import pandas as pd
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.cards import assign
-from cloakbench.bench.report.reported.lookup import Asked, Lookup, MeasuredMethod
+from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
 from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, PairedMethod, Pairing
 
 NOT_BLACK = "the only network left for this name is the surrogate itself"
@@ -110,7 +110,7 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     pairing = placed.pairing
     if metric not in pairing.metrics:
         return MeasuredCell(Estimate(), pairing.why_not[metric])
-    asked = Asked(
+    asked = WantedCell(
         pairing.protocol,
         pairing.metrics[metric],
         row.paired.method,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reported.claims import Term
-from cloakbench.bench.report.reported.lookup import Asked, Lookup, MeasuredMethod
+from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
 
 USUAL_BUDGET_255 = 8.0
 
@@ -84,7 +84,7 @@ def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequenc
     """
     cells = []
     for surrogate in surrogates:
-        asked = Asked(
+        asked = WantedCell(
             term.protocol,
             term.metric,
             method.method,
@@ -107,7 +107,7 @@ def under(term: Term, condition: str) -> Term:
     return replace(term, condition=condition)
 
 
-def _cell(lookup: Lookup, term: Term, asked: Asked) -> Estimate:
+def _cell(lookup: Lookup, term: Term, asked: WantedCell) -> Estimate:
     if term.judge is None:
         cell = lookup.black_box(asked)
     else:

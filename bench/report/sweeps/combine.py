@@ -51,6 +51,7 @@ def combine(runs: Sequence[Results]) -> Results:
         conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
         records=_records(runs),
         **undecided(),
+        metrics=_first(pd.concat([run.metrics for run in runs], ignore_index=True), ["protocol", "name"]),
     )
 
 

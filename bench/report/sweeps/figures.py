@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.words import wrapped
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import is_control
-from cloakbench.bench.report.labels import CLEAN, method_name
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.plotting import (
-    COLOURS,
     CONTROL_COLOUR,
-    MARKERS,
     TWO_COLUMNS,
     arms,
     dodge,
+    look_of,
+    near,
     paper_style,
-    percent_axis,
 )
 from cloakbench.bench.report.section import Quantity
 from cloakbench.bench.report.sweeps.tables import (
@@ -36,7 +38,7 @@ from cloakbench.bench.report.sweeps.tables import (
 from cloakbench.bench.report.sweeps.variants import Sweep
 
 _LINES_MOST = 9
-"""As many as there are colours; more lines than that share a panel with nobody."""
+"""More lines than these are split into rows of panels."""
 _PANELS_MOST = 6
 _LOGARITHMIC_FROM = 30
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
@@ -71,31 +73,51 @@ def _curves(sweep: Sweep, swept: Swept, points: Sequence[Entry], setting: str) -
     split = _split(sweep, lines, others)
     rows = list(itertools.islice(split.items(), _PANELS_MOST))
     values = sorted({entry.settings[setting] for line in lines for entry in line})
-    height = 2.2 if len(rows) > 1 else 2.6
-    figure = Figure(figsize=(TWO_COLUMNS, height * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), len(quantities), squeeze=False, sharey=True, sharex=True)
+    heights = [max(2.2, PITCH_INCHES * len(named) + 0.6) for _, named in rows]
+    figure = Figure(figsize=(TWO_COLUMNS, sum(heights) + 0.3), layout="constrained")
+    ratios = [*([1.0] * len(quantities)), 0.45 + 0.25 * len(quantities)]
+    panels = figure.subplots(
+        len(rows), len(quantities) + 1, squeeze=False, width_ratios=ratios, height_ratios=heights, sharex="col"
+    )
     looks: dict[str, tuple[str, str]] = {}
     for (title, named), axes in zip(rows, panels, strict=True):
+        ends: list[float] = []
         for name in named:
-            looks.setdefault(name, (COLOURS[len(looks) % len(COLOURS)], MARKERS[len(looks) % len(MARKERS)]))
-        for quantity, axis in zip(quantities, axes, strict=True):
+            looks.setdefault(name, look_of(len(looks)))
+        for quantity, axis in zip(quantities, axes, strict=False):
             for position, (name, line) in enumerate(named.items()):
-                _line(axis, line, setting, quantity, looks[name], (position, len(named)), values)
-            _clean(axis, swept.entries, setting, quantity, values)
-            axis.set_title(", ".join(word for word in (quantity.label, title) if word))
-            percent_axis(axis)
-    for axis in panels[-1]:
+                ends += _line(axis, line, setting, quantity, looks[name], (position, len(named)), values)
+            ends += _clean(axis, swept.entries, setting, quantity, values)
+            words = ", ".join(word for word in (quantity.label, title) if word)
+            axis.set_title(wrapped(words, 0.8 * TWO_COLUMNS / sum(ratios), 8, most=2))
+        for axis in axes[:-1]:
+            axis.set_ylim(*near(ends, 0.03))
+        axes[0].set_ylabel(swept.axis)
+        axes[-1].set_axis_off()
+    for axis in panels[-1][:-1]:
         _label_axis(axis, sweep.names[setting].capitalize(), values)
-    for line in panels:
-        line[0].set_ylabel(swept.axis)
-    handles = [Line2D([], [], color=c, marker=m, markersize=3.8, label=name) for name, (c, m) in looks.items()]
-    handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label=method_name(CLEAN)))
-    figure.legend(handles=handles, loc="outside right center")
+    handle = Line2D([], [], color=CONTROL_COLOUR, linestyle=":", linewidth=0.8, label="clean photo")
+    figure.legend(handles=[handle], loc="outside upper left")
+    for (_, named), axes in zip(rows, panels, strict=True):
+        side_labels(figure, axes[-2], axes[-1], _marks(named, setting, quantities[-1], looks))
     caption = f"Protection over {sweep.names[setting]}, with 95 % intervals."
     caption += " Mean over the seeds." * bool(seeds)
     left_out = len(split) - len(rows)
     caption += f" {left_out} more combinations of settings are in the table only." * bool(left_out)
     return figure, caption
+
+
+def _marks(
+    named: Mapping[str, Sequence[Entry]], setting: str, quantity: Quantity, looks: Mapping[str, tuple[str, str]]
+) -> list[Mark]:
+    """The last point of each line, with the line's name and its n."""
+    marks = []
+    for name, line in named.items():
+        known = {value: rate for value, rate in _rates(line, setting, quantity).items() if rate.ok}
+        last = max(known, default=math.nan)
+        at = (last, 100 * known[last].value) if known else (math.nan, math.nan)
+        marks.append(Mark(f"{name}, n {known[last].n}" if known else name, at, *looks[name]))
+    return marks
 
 
 def _split(sweep: Sweep, lines: Sequence[list[Entry]], others: Sequence[str]) -> dict[str, dict[str, list[Entry]]]:
@@ -123,8 +145,8 @@ def _line(
     look: tuple[str, str],
     place: tuple[int, int],
     values: Sequence[float],
-) -> None:
-    """One curve with intervals; seeds are averaged."""
+) -> list[float]:
+    """One curve with intervals; seeds are averaged. Returns the ends of the intervals."""
     rates = _rates(line, setting, quantity)
     x = np.array(list(rates))
     if _is_logarithmic(values):
@@ -133,9 +155,10 @@ def _line(
         x = x + dodge(*place, 0.4 * float(np.min(np.diff(values))))
     spans = np.concatenate([arms(rate, 100) for rate in rates.values()], axis=1)
     colour, marker = look
+    y = np.array([100 * rate.value for rate in rates.values()])
     axis.errorbar(
         x,
-        [100 * rate.value for rate in rates.values()],
+        y,
         yerr=spans,
         color=colour,
         marker=marker,
@@ -143,17 +166,22 @@ def _line(
         elinewidth=0.6,
         linewidth=0.9,
     )
+    return [*(y - spans[0]), *(y + spans[1])]
 
 
-def _clean(axis: Axes, entries: Sequence[Entry], setting: str, quantity: Quantity, values: Sequence[float]) -> None:
-    """The clean row: a level where the setting does not touch it, a curve where it does."""
+def _clean(
+    axis: Axes, entries: Sequence[Entry], setting: str, quantity: Quantity, values: Sequence[float]
+) -> list[float]:
+    """The clean row: a level where the setting does not touch it, a curve where it does. Returns its rates."""
     rows = [entry for entry in entries if entry.run.method == CLEAN and quantity in entry.values]
     rates: dict[float, Estimate] = {}
     for value in values:
         at = [entry.values[quantity] for entry in rows if entry.settings.get(setting, value) == value]
         if (rate := mean_estimate(at)).ok:
             rates[value] = rate
-    axis.plot(list(rates), [100 * rate.value for rate in rates.values()], color=CONTROL_COLOUR, linestyle=":", lw=0.8)
+    y = [100 * rate.value for rate in rates.values()]
+    axis.plot(list(rates), y, color=CONTROL_COLOUR, linestyle=":", lw=0.8)
+    return y
 
 
 def _rates(line: Sequence[Entry], setting: str, quantity: Quantity) -> dict[float, Estimate]:

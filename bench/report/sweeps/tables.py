@@ -10,7 +10,7 @@ from typing import Any
 
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import budget_name, method_name
+from cloakbench.bench.report.labels import budget_name
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.sweeps.variants import Part, Sweep, value_text
@@ -23,19 +23,21 @@ class Entry:
 
     Attributes:
         run: method (not variant) and budget.
+        title: printed name of the method.
         surrogate: the surrogate it used, where rows are told apart by it; else empty.
         settings: settings of the multirun that the row depends on.
         values: quantity to estimate.
     """
 
     run: Run
+    title: str
     surrogate: str
     settings: Mapping[str, Any]
     values: Mapping[Quantity, Estimate]
 
     @property
     def label(self) -> str:
-        return method_name(self.run.method) + (f" ({self.surrogate})" if self.surrogate else "")
+        return self.title + (f" ({self.surrogate})" if self.surrogate else "")
 
 
 def is_seed(setting: str) -> bool:
@@ -66,7 +68,7 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
     for part in sweep.parts:
         measured = Measured(part.results)
         for name, headline in headlines(measured, reporters(part.results)).items():
-            entries = [_entry(part, row) for row in headline.rows]
+            entries = [_entry(measured, part, row) for row in headline.rows]
             found.setdefault(name, []).append((headline, entries, measured.is_foreign(name)))
     first = next((name for name, parts in found.items() if not parts[0][2]), None)
     return [
@@ -80,10 +82,10 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
     ]
 
 
-def _entry(part: Part, row: HeadlineRow) -> Entry:
+def _entry(measured: Measured, part: Part, row: HeadlineRow) -> Entry:
     variant = part.variants[row.run.method]
     run = Run(variant.method, row.run.epsilon_255)
-    return Entry(run, row.surrogate, {**part.settings, **variant.settings}, row.values)
+    return Entry(run, measured.title(run.method), row.surrogate, {**part.settings, **variant.settings}, row.values)
 
 
 def sweep_tables(sweep: Sweep) -> list[Table]:

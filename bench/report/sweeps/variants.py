@@ -31,7 +31,7 @@ _NEUTRAL = re.compile(r"(runtime|logger|paths|report|hydra|name|description)\b.*
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """A finished run of a multirun.
 
     Attributes:
@@ -87,7 +87,7 @@ class Sweep:
         return VARIANT.join(f"{self.names[key]} {value_text(value)}" for key, value in settings.items())
 
 
-def arrange(jobs: Sequence[Job]) -> Sweep:
+def arrange(jobs: Sequence[SweepJob]) -> Sweep:
     """Sort the runs of a multirun into parts. There is a way for any runs: the worst is a part for each.
 
     Raises:
@@ -186,7 +186,7 @@ def _control_rows(results: Results) -> dict[tuple[str, ...], tuple[str, ...]]:
 
 
 def _combined(
-    jobs: Sequence[Job], numbers: Sequence[int], names: Mapping[str, str]
+    jobs: Sequence[SweepJob], numbers: Sequence[int], names: Mapping[str, str]
 ) -> tuple[Results, dict[str, Variant]]:
     """The runs as one, each method renamed to its variant."""
     within = [key for key in _varying([jobs[number].settings for number in numbers]) if key in names]
@@ -206,7 +206,7 @@ def _combined(
     return combine(renamed), variants
 
 
-def _settings_of(method: str, job: Job, within: Sequence[str]) -> dict[str, Any]:
+def _settings_of(method: str, job: SweepJob, within: Sequence[str]) -> dict[str, Any]:
     """The settings that a method's rows depend on; the controls, which are equal in a part, on none."""
     if method in CONTROLS:
         return {}

@@ -31,3 +31,13 @@ def test_missing_weights_are_named_with_their_page_and_not_fetched(
     assert fetched in flat
     assert by_hand in flat
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [[], ["methods"], ["protocols"], ["transforms"]])
+def test_lists_fit_80_columns_and_keep_names_whole(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    if words == ["methods"]:
+        assert any(line.startswith("opom_convex_hull_dfanet_m ") for line in lines)

@@ -158,7 +158,7 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
     for word in (
         "method.epsilon_255=300",
         "protocols.verification.fars=[2]",
-        "protocols.quality.image_metrics=[x]",
+        "protocols.quality.image_metrics=3",
         "runtime.device=x",
     ):
         with pytest.raises(ConfigError, match=word.partition("=")[0]):
@@ -207,11 +207,7 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("protocols.identification.ks=[0]",), "protocols.identification.ks is [0]: it must be a list"),
         (("protocols.identification.ks=[]",), "protocols.identification.ks is []"),
         (("protocols.identification.ks=[1,1]",), "protocols.identification.ks is [1, 1]"),
-        (
-            ("protocols.quality.image_metrics=[ssim,ssim]",),
-            "protocols.quality.image_metrics is [ssim, ssim]: it must be",
-        ),
-        (("protocols.quality.image_metrics=[ssimm]",), "of ssim, ms_ssim_w7"),
+        (("+image_metric@protocols.quality.image_metrics.x=ssim",), "metric ssim of quality is declared twice"),
         (("logger=wandb", "logger.wandb.mode=abc"), "logger.wandb.mode is abc: it must be one of offline, online"),
         (("~seed",), "the experiment has no seed, which it needs: leave ~seed out"),
         (("~plan.limits",), "the experiment has no plan.limits"),

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.given import is_taken_out
-from cloakbench.bench.config.values import LONGEST_NAME, Kind, as_typed, file_name, kind_of
+from cloakbench.bench.config.values import LONGEST_NAME, ValueKind, as_typed, file_name, kind_of
 from cloakbench.bench.core.errors import ConfigError
 
 SIGNS = [
@@ -116,27 +116,27 @@ def test_every_setting_of_the_project_that_is_a_path_is_known() -> None:
         "dataset.landmarks_file",
         "paths.runs",
         "method.folder",
-        "protocols.quality.lpips_alex_path",
+        "protocols.quality.image_metrics.lpips.path",
     ):
         assert kind_of(key) is not None, key
     for key in ("input", "output", "references", "auxiliary", "pairs", "landmarks_file", "checkpoints"):
         assert kind_of(key) is not None, key
     for key in ("protocols.poisoning.references", "dataset.references_per_identity"):
         assert kind_of(key) is None, key
-    assert kind_of("model.output") is Kind.TEXT
+    assert kind_of("model.output") is ValueKind.TEXT
 
 
 def test_folder_and_model_called_by_a_number_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["experiment=smoke", "dataset=folder", "dataset.root=007", "dataset.cache=2024", "name=1e3"]
     words += [
-        "protocols.quality.lpips_alex_path=2024",
+        "protocols.quality.image_metrics.lpips.path=2024",
         "model@target=onnx",
         "target.name=50",
         "target.card.family=12e4",
     ]
     config = compose_config(words)
     assert (config.dataset.root, config.dataset.cache, config.name) == ("007", "2024", "1e3")
-    assert (config.protocols.quality.lpips_alex_path, config.target.name, config.target.card.family) == (
+    assert (config.protocols.quality.image_metrics.lpips.path, config.target.name, config.target.card.family) == (
         "2024",
         "50",
         "12e4",

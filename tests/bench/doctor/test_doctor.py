@@ -225,7 +225,8 @@ def test_lpips_without_its_file_is_a_gap_and_no_obstacle(planted: Planted, tmp_p
     [gap] = planted.diagnosis().missing
     assert gap.what == "LPIPS"
     (tmp_path / "alexnet.pth").touch()
-    planted.experiment(more=f"protocols: {{quality: {{lpips_alex_path: {tmp_path / 'alexnet.pth'}}}}}\n")
+    path = f"{{lpips: {{path: {tmp_path / 'alexnet.pth'}}}}}"
+    planted.experiment(more=f"protocols: {{quality: {{image_metrics: {path}}}}}\n")
     assert planted.diagnosis().missing == []
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
+from hydra.utils import instantiate
+from omegaconf import OmegaConf, open_dict
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.doctor.estimate import Estimator, Speed, cell_photos, disk_bytes, probe_photos
-from cloakbench.bench.doctor.passes import count_passes, expected_passes
+from cloakbench.bench.plan.passes import count_passes, expected_passes
 from cloakbench.bench.plan.plan import build_cells
 from cloakbench.bench.protocols.poisoning.estimate import poisoning_seconds, published_photos
 
@@ -94,9 +95,27 @@ def test_poisoning_is_its_trainings_and_its_searches(monkeypatch: pytest.MonkeyP
         "protocols.poisoning.clean_shares=[0.0]",
     ]
     config = compose_config([*words, "protocols.poisoning.variants_on=[]", "method=fgsm"])
-    assert published_photos(config, config.protocols.poisoning) == (20, 20)
+    poisoning = instantiate(config.protocols.poisoning)
+    assert published_photos(config, poisoning.identities) == (20, 20)
     monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
     monkeypatch.setattr(Estimator, "classifier_speed", lambda *_: Speed(forward=1.0, backward=2.0))
     cells, attackers, epochs = 3, 3, 15  # two controls and the method
-    seconds = poisoning_seconds(config, "protocols.poisoning.", Estimator())
-    assert seconds == pytest.approx(2 * cells * attackers * epochs * 400 * 3.0)
+    place, trainings = "protocols.poisoning.", 2 * cells * attackers * epochs * 3.0
+    assert poisoning_seconds(poisoning, config, place, Estimator()) == pytest.approx(trainings * 400)
+    config.dataset.poison_images = None  # as of photos that nobody counted
+    assert poisoning_seconds(poisoning, config, place, Estimator()) is None
+    assert poisoning_seconds(poisoning, config, place, Estimator(), per_photo=True) == pytest.approx(trainings)
+
+
+def test_a_poisoning_that_leaves_settings_to_their_defaults_is_estimated_as_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
+    monkeypatch.setattr(Estimator, "classifier_speed", lambda *_: Speed(forward=1.0, backward=2.0))
+    config = compose_config(["experiment=survey_fig2", "runtime.workers=1", "method=fgsm"])
+    block = config.protocols.poisoning
+    with open_dict(block):
+        for name in ("identities", "references", "clean_shares", "seeds", "variants_on", "epsilons_255", "surrogates"):
+            block.pop(name, None)
+    found = poisoning_seconds(instantiate(block), config, "protocols.poisoning.", Estimator())
+    assert found is not None and found > 0

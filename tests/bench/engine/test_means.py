@@ -1,4 +1,4 @@
-"""Means of records against numpy and against the image metrics' own; what has no value is a gap with its reason."""
+"""Means of records against numpy; what has no value is a gap with its reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from cloakbench.bench.core.status import METHOD_FAILED, OK, UNAVAILABLE
 from cloakbench.bench.engine.means import Values, mean_measurements
-from cloakbench.bench.protocols.quality.metrics import quality_measurements, quality_metrics
 
 
 def records(*status: str) -> pd.DataFrame:
@@ -45,19 +44,6 @@ def test_gaps_have_a_status_and_never_a_number() -> None:
     assert absent["note"] == "no weights"
     for one in (failed, absent, undefined):
         assert one["n"] == 0 and np.isnan([one["value"], one["low"], one["high"]]).all()
-
-
-def test_image_metrics_have_the_same_rows() -> None:
-    metrics = [metric for metric in quality_metrics() if metric.name in ("ssim", "psnr", "lpips")]
-    table = records(OK, OK, METHOD_FAILED, OK, OK, OK).assign(
-        ssim=[0.5, 0.6, np.nan, 0.7, 0.8, 1.0], psnr=[30, 31, np.nan, 32, 33, np.nan], lpips=np.nan
-    )
-    values = {
-        metric.name: Values(table[metric.name].to_numpy(dtype=np.float64), metric.missing, metric.undefined)
-        for metric in metrics
-    }
-    ours = mean_measurements(table, values, 50, seed=0, items="pairs")
-    pd.testing.assert_frame_equal(ours, quality_measurements(metrics, table, 50, seed=0))
 
 
 def test_a_metric_of_other_records_is_refused() -> None:

@@ -337,8 +337,8 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd.people is 0: it must be"),
         (("+plan.limits.pgd={surrogates: {x: [nobody]}}",), "plan.limits names nobody"),
         (
-            ("protocols.quality.image_metrics=[beauty]",),
-            r"protocols.quality.image_metrics is \[beauty\]: it must be .* of ssim",
+            ("protocols.quality.image_metrics.ssim._target_=cloakbench.bench.engine.transforms.Unchanged",),
+            r"protocols.quality.image_metrics.ssim: .* built a Unchanged, not an ImageMetric",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_run_leaves_and_prints_no_secret(
     words: list[str], tmp_path: Path, faces_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["description='by ${oc.env:WANDB_API_KEY}'", f"paths.cache={faces_cache}"]
-    more += ["protocols.quality.lpips_alex_path='https://planteduser:plantedpassword@h/x?y=plantedsetting'"]
+    more += ["protocols.quality.image_metrics.lpips.path='https://planteduser:plantedpassword@h/x?y=plantedsetting'"]
     status = main([*words, *more, "--config-dir", str(SUPPORT)])
     said = capsys.readouterr()
     assert status == 0, said.err

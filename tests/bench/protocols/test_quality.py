@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import piq
 import pytest
 import torch
@@ -13,16 +14,45 @@ from pytorch_msssim import ms_ssim as reference_ms_ssim
 from pytorch_msssim import ssim as reference_ssim
 from torch import Tensor
 
+from cloakbench.bench.protocols.quality.image_metric import ImageMetric
 from cloakbench.bench.protocols.quality.metrics import (
+    L2,
+    Linf,
+    Lpips,
+    MsSsim,
+    Psnr,
+    Ssim,
     l2_255,
     linf_255,
     ms_ssim_w7,
     psnr,
-    quality_measurements,
-    quality_metrics,
-    quality_records,
     ssim,
 )
+from cloakbench.bench.protocols.quality.protocol import Quality
+from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX
+
+
+def quality_metrics(path: Path | str | None = None, prefix: str = ALEXNET_SHA256_PREFIX) -> list[ImageMetric]:
+    return [Ssim(), MsSsim(), Psnr(), Lpips(None if path is None else str(path), prefix), L2(), Linf()]
+
+
+def quality_records(
+    metrics: list[ImageMetric],
+    original: Tensor,
+    protected: Tensor,
+    image_id: list[str],
+    identity: list[int],
+    status: list[str] | None = None,
+) -> pd.DataFrame:
+    status = status or ["ok"] * len(image_id)
+    values = {one.described.name: one.of(original, protected, status).numpy() for one in metrics}
+    return pd.DataFrame({"image_id": image_id, "identity": identity, "status": status, **values})
+
+
+def quality_measurements(metrics: list[ImageMetric], records: pd.DataFrame) -> pd.DataFrame:
+    quality = Quality({})
+    vars(quality)["image_metrics"] = {one.described.name: one for one in metrics}
+    return quality.measurements(records, 50, seed=0).set_index("metric")
 
 
 def smooth_faces(draw: torch.Generator, count: int) -> Tensor:
@@ -124,7 +154,7 @@ def test_equal_images_are_perfect_and_their_psnr_is_a_gap() -> None:
     original, _, image_id, identity = batch()
     metrics = quality_metrics()
     records = quality_records(metrics, original, original.clone(), image_id=image_id, identity=identity)
-    table = quality_measurements(metrics, records, 50, seed=0).set_index("metric")
+    table = quality_measurements(metrics, records)
     assert table.loc["ssim", "value"] == pytest.approx(1, abs=1e-6)
     assert table.loc["l2_255", ["value", "low", "high"]].tolist() == [0, 0, 0]
     assert np.isnan(table.loc["psnr", "value"])
@@ -136,7 +166,7 @@ def test_one_equal_pair_is_left_out_of_mean_psnr_and_said() -> None:
     protected[0] = original[0]
     metrics = quality_metrics()
     records = quality_records(metrics, original, protected, image_id=image_id, identity=identity)
-    row = quality_measurements(metrics, records, 50, seed=0).set_index("metric").loc["psnr"]
+    row = quality_measurements(metrics, records).loc["psnr"]
     assert row["value"] == pytest.approx(records["psnr"][1:].mean())
     assert (row["n"], row["status"], row["note"]) == (8, "ok", "1 of 9 pairs identical, not in n")
 
@@ -148,12 +178,12 @@ def test_failed_photos_never_become_numbers() -> None:
     ids = {"image_id": image_id, "identity": identity}
     records = quality_records(metrics, original, protected, **ids, status=status)
     assert records.loc[0, ["ssim", "l2_255"]].isna().all()
-    row = quality_measurements(metrics, records, 50, seed=0).set_index("metric").loc["ssim"]
+    row = quality_measurements(metrics, records).loc["ssim"]
     assert (row["n"], row["n_failed"], row["note"]) == (8, 1, "1 of 9 photos failed")
     assert row["value"] == pytest.approx(records["ssim"][1:].mean())
 
     records = quality_records(metrics, original, protected, **ids, status=["method_failed"] * 9)
-    table = quality_measurements(metrics, records, 50, seed=0).set_index("metric")
+    table = quality_measurements(metrics, records)
     assert table["value"].isna().all()
     assert table.loc["ssim", ["status", "n", "n_failed"]].tolist() == ["method_failed", 0, 9]
 
@@ -163,10 +193,10 @@ def test_lpips_without_weights_is_a_gap_with_the_reason(path: str | None) -> Non
     original, protected, image_id, identity = batch(3)
     metrics = quality_metrics(path)
     records = quality_records(metrics, original, protected, image_id=image_id, identity=identity)
-    row = quality_measurements(metrics, records, 50, seed=0).set_index("metric").loc["lpips"]
+    row = quality_measurements(metrics, records).loc["lpips"]
     assert np.isnan(row["value"])
     assert (row["status"], row["n"]) == ("unavailable", 0)
-    assert "lpips_alex_path" in row["note"]
+    assert "image_metrics.lpips.path" in row["note"]
 
 
 @pytest.fixture
@@ -189,7 +219,7 @@ def test_lpips_uses_the_trunk_of_the_file_and_leaves_global_randomness_alone(ale
 
     original, protected, image_id, identity = batch(3)
     before = torch.get_rng_state()
-    metrics = quality_metrics(alexnet_file, lpips_sha256_prefix="")
+    metrics = quality_metrics(alexnet_file, "")
     records = quality_records(metrics, original, protected, image_id=image_id, identity=identity)
     assert torch.equal(before, torch.get_rng_state())
 
@@ -211,7 +241,7 @@ def test_lpips_uses_the_trunk_of_the_file_and_leaves_global_randomness_alone(ale
     differences = [(a - b) ** 2 for a, b in zip(activations(original), activations(protected), strict=True)]
     layers = [(d * heads[f"lin{i}.model.1.weight"]).sum(1).mean((1, 2)) for i, d in enumerate(differences)]
     np.testing.assert_allclose(records["lpips"], torch.stack(layers).sum(0).numpy(), rtol=1e-4)
-    assert quality_measurements(metrics, records, 20, 0).set_index("metric").loc["lpips", "status"] == "ok"
+    assert quality_measurements(metrics, records).loc["lpips", "status"] == "ok"
 
 
 def test_lpips_weights_that_are_not_what_they_claim_are_refused(alexnet_file: Path, tmp_path: Path) -> None:
@@ -234,4 +264,4 @@ def test_bad_input_is_named() -> None:
         with pytest.raises(ValueError, match="both must be uint8"):
             quality_records(quality_metrics(), original, wrong, image_id=image_id, identity=identity)
     with pytest.raises(ValueError, match="one per photo"):
-        quality_records(quality_metrics(), original, protected, image_id=image_id[:1], identity=identity)
+        Ssim().of(original, protected, ["ok"])

@@ -17,8 +17,8 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.recognisers.face_checks import (
+    CheckSettings,
     Faces,
-    Judge,
     check_on_faces,
     leave_one_out_hits,
     separation,
@@ -30,7 +30,7 @@ from cloakbench.datasets.synthetic.world import SyntheticWorld
 from cloakbench.models.base import InputSpec, Recogniser
 from cloakbench.models.training.evaluate import leave_one_out
 
-JUDGE = Judge(resamples=100)
+JUDGE = CheckSettings(resamples=100)
 CHECKS = ["colour order", "input scale, not 10 times", "input scale, not a tenth", "input range", "clean Top-1"]
 
 

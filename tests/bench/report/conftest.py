@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from cloakbench.bench.engine.transforms import Brightness, GaussianBlur, Jpeg
 from cloakbench.bench.plan.condition import AS_PUBLISHED
-from cloakbench.bench.report.results import CONDITION_COLUMNS, MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Example, Results
+from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
+from cloakbench.bench.protocols.verification.protocol import Verification
+from cloakbench.bench.report.results import (
+    CONDITION_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    METRIC_COLUMNS,
+    PROTOCOL_COLUMNS,
+    Example,
+    Results,
+)
 
 # name, roles, family, backbone, head, stands_for, robust, clean Top-1, how hard it is to transfer to
 MODELS = [
@@ -130,6 +142,7 @@ def build(
         examples=tuple(_example(f"id{i:03d}_p0", methods, max(budgets), i) for i in range(4)),
         setup={"identities": 50, "probes_per_identity": 10, "distractors": 2000, "seed": 0, "resamples": 2000},
         protocols=protocols(),
+        metrics=declared(),
         conditions=conditions(transforms),
     )
 
@@ -185,9 +198,16 @@ def _models() -> pd.DataFrame:
     return pd.DataFrame([model[:8] for model in MODELS if model[0] != "softmax"], columns=names)
 
 
+def title_of(key: str) -> str:
+    """Of the method's YAML."""
+    path = Path(__file__).parents[3] / "conf" / "method" / f"{key}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["title"]
+
+
 def _methods(keys: set[str]) -> pd.DataFrame:
     columns = [
         "key",
+        "title",
         "name",
         "scope",
         "goal",
@@ -200,9 +220,9 @@ def _methods(keys: set[str]) -> pd.DataFrame:
         "notes",
     ]
     goal = "evade recognition"
-    scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys)}
+    scopes = {key: METHODS.get(key, (0, 0, "image"))[2] for key in sorted(keys, key=[*METHODS, *keys].index)}
     rows = [
-        (key, key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
+        (key, title_of(key), key.partition("_")[0], scope, goal, "", False, False, scope == "identity", "", "", "")
         for key, scope in scopes.items()
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -272,7 +292,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "verification": {"_target_": f"{_ROOM}.verification.protocol.Verification", "fars": [0.1, 0.01, 0.001]},
     "quality": {
         "_target_": f"{_ROOM}.quality.protocol.Quality",
-        "image_metrics": ["ssim", "ms_ssim_w7", "psnr", "lpips", "l2_255", "linf_255"],
+        "image_metrics": {},
     },
 }
 
@@ -282,6 +302,18 @@ def protocols(settings: dict[str, dict[str, Any]] = SETTINGS) -> pd.DataFrame:
     titles = {"quality": "Picture quality"}
     rows = [(key, key, titles.get(key, key.capitalize()), "", json.dumps(one)) for key, one in settings.items()]
     return pd.DataFrame(rows, columns=list(PROTOCOL_COLUMNS))
+
+
+def declared() -> pd.DataFrame:
+    """What a run says of its metrics."""
+    images = (Ssim(), MsSsim(), Psnr(), Lpips(), L2(), Linf())
+    metrics = {
+        "identification": Identification().metrics,
+        "verification": Verification().metrics,
+        "quality": tuple(one.described for one in images),
+    }
+    rows = [{"protocol": name, **vars(one)} for name, some in metrics.items() for one in some]
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
 
 def conditions(labels: tuple[str, ...]) -> pd.DataFrame:
@@ -328,6 +360,7 @@ def build_small() -> Results:
         thresholds=pd.DataFrame(),
         setup={"identities": 10, "seed": 0},
         protocols=protocols(),
+        metrics=declared(),
         conditions=conditions(()),
     )
 

@@ -29,7 +29,7 @@ def _one_figure() -> Iterator[None]:
     whole = contents.contents
 
     def with_one(figure: FigureSpec) -> FigureSpec:
-        shown = figure.name == "psr_bars"
+        shown = figure.name == "psr_dots"
         return figure if shown else replace(figure, draw=lambda: Skipped("not tested here"))
 
     def fewer(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:
@@ -189,7 +189,7 @@ def test_a_read_only_run_can_be_reported(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("file", ["psr_bars.pdf", "report.md", "models.parquet"])
+@pytest.mark.parametrize("file", ["psr_dots.pdf", "report.md", "models.parquet"])
 def test_a_full_disk_is_one_line_and_the_report_is_not_current(
     small: Results, folder: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.protocols.identification import figures
+from cloakbench.bench.protocols.identification import figures, heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality import faces
 from cloakbench.bench.report.index import Measured
@@ -31,7 +31,7 @@ def measured(results) -> Measured:
     return Measured(results)
 
 
-@pytest.mark.parametrize("name", ["psr_bars", "psr_ssim", "budget", "transfer", "robustness", "faces"])
+@pytest.mark.parametrize("name", ["psr_dots", "psr_ssim", "transfer", "robustness", "faces"])
 def test_every_figure_draws(measured, name):
     before = dict(mpl.rcParams)
     assert isinstance(figures_of(measured)[name].draw(), Figure)
@@ -44,37 +44,32 @@ def test_missing_data_is_a_reason_not_an_empty_picture(small):
     assert isinstance(reasons["transfer"], Figure)
     assert reasons["psr_ssim"] == Skipped("identification rates or SSIM were not measured")
     assert reasons["robustness"] == Skipped("the run has no transforms")
-    assert reasons["budget"] == Skipped("the run has fewer than two budgets")
+    assert reasons["budget"] == Skipped("the run has fewer than 3 budgets")
     assert reasons["faces"] == Skipped("the run stored no example photos")
 
 
 def test_scatter_has_a_point_for_every_complete_method_and_budget(measured):
     figure = figures.psr_against_ssim(measured, RANKS)
+    assert isinstance(figure, Figure)
     points = figure.axes[0].containers
     complete = [run for run in measured.runs if measured.black_box_overall("psr_p2_top1", run).ok]
     assert len(points) == len(complete) == 19
 
 
-def test_pareto_front_keeps_only_unbeaten_points():
-    assert figures._pareto([(0.9, 60), (0.95, 30), (0.94, 20), (0.8, 50), (1.0, 3)]) == [
-        (0.9, 60),
-        (0.95, 30),
-        (1.0, 3),
-    ]
-
-
 def test_heat_map_marks_white_box_and_prints_every_rate(measured):
-    figure = figures.transfer_heat_map(measured, RANKS)
+    figure = heat_map.transfer_heat_map(measured, RANKS)
     panel = figure.axes[0]
     assert len(panel.texts) == 11 * 8
     assert sum(patch.get_hatch() is not None for patch in panel.patches) == 9
 
 
-def test_lines_break_at_gaps(measured):
+def test_lines_break_at_gaps(make_results):
     """FGSM at 4/255 lost a target on one surrogate: the black-box line has no point there."""
-    panel = figures.budget_curves(measured, RANKS).axes[0]
-    lines = {tuple(np.isnan(line.get_ydata())) for line in panel.lines if len(line.get_ydata()) == 2}
-    assert (True, False) in lines
+    measured = Measured(make_results(methods=("pgd", "fgsm"), budgets=(2.0, 4.0, 8.0)))
+    panels = figures.budget_curves(measured, RANKS).axes
+    assert [panel.get_title().split("\n")[0] for panel in panels] == ["Random sign (control)", "FGSM", "PGD"]
+    black = [panel.lines[0].get_ydata() for panel in panels]
+    assert [np.isnan(line).tolist() for line in black] == [[False] * 3, [False, True, False], [False] * 3]
 
 
 def test_difference_is_ten_times_about_mid_grey():
@@ -96,6 +91,6 @@ def test_face_without_a_protected_photo_is_labelled(measured):
 
 
 def test_pdf_embeds_fonts_and_carries_no_date(measured):
-    content = figure_bytes(figures.transfer_heat_map(measured, RANKS), ".pdf")
+    content = figure_bytes(heat_map.transfer_heat_map(measured, RANKS), ".pdf")
     assert b"FontFile2" in content
     assert b"CreationDate" not in content

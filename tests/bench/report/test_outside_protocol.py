@@ -1,10 +1,11 @@
-"""A protocol of somebody's own package is reported, listed and diagnosed like ours, and nothing measured is lost."""
+"""Protocols and metrics of somebody's own package are reported, listed and diagnosed like ours; nothing is lost."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,71 @@ def test_it_can_be_listed_and_says_what_it_lacks(
     assert "a lamp" in [part.what for part in diagnosis.missing]
 
 
+def test_an_added_metric_is_measured_wherever_its_protocol_is_and_printed(finished: Outcome) -> None:
+    frame = pd.read_csv(finished.folder / "tables" / "measurements.csv", keep_default_na=False)
+    rows = frame[frame["metric"] == "margin"]
+    assert set(rows["protocol"]) == {"identification"}
+    assert set(zip(rows["method"], rows["judge"], strict=True)) == {
+        (method, judge) for method in ("identity", "random_sign", "fgsm") for judge in ("tiny1", "tiny2")
+    }
+    records = pd.read_parquet(finished.folder / "data" / "records_identification.parquet")
+    for row in rows.to_dict("records"):
+        own = records[(records["method"] == row["method"]) & (records["judge"] == row["judge"])]
+        margins = own["best_distractor_similarity"] - own["best_mate_similarity"]
+        assert float(row["value"]) == pytest.approx(margins.mean())
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+    left = report_of(finished.folder).split("## Also measured")[1]
+    assert "Identification: also measured" in left and "Margin ↑ (cosine)" in left
+
+
+def test_an_image_metric_of_ones_own_stands_in_the_table_of_ours(finished: Outcome) -> None:
+    section = report_of(finished.folder).split("## Picture quality")[1].split("\n## ")[0]
+    assert "Linf (grey levels)" in section and "Mean change ↑ (grey levels)" in section
+    frame = pd.read_csv(finished.folder / "tables" / "measurements.csv", keep_default_na=False)
+    rows = frame[frame["metric"] == "mean_change_255"].set_index("method")["value"].astype(float)
+    assert rows["identity"] == 0
+    assert 7 < rows["random_sign"] <= 8 and 7 < rows["fgsm"] <= 8
+
+
+def test_metrics_of_ones_own_can_be_listed_and_say_what_they_lack(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    list_names(["metrics", "--config-dir", str(CONFIG_DIR)])
+    assert re.search(r"margin +By how much the best stranger", capsys.readouterr().out)
+    list_names(["image_metrics", "--config-dir", str(CONFIG_DIR)])
+    assert re.search(r"mean_change +Mean absolute difference", capsys.readouterr().out)
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "without_ruler.yaml").write_text(
+        "# @package _global_\n# Without a ruler.\ndefaults: [tiny_glance, _self_]\nmetrics: {margin: {ruler: false}}\n"
+        "protocols: {quality: {image_metrics: {mean_change: {ruler: false}}}}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(doctor, "group_options", lambda group, _: ["without_ruler"] * (group == "experiment"))
+    [diagnosis] = doctor.diagnose([str(CONFIG_DIR), str(tmp_path)], measured=False)
+    told = {str(lack) for lack in diagnosis.missing}
+    assert {"Margin: metrics.margin.ruler=true", "Mean change: image_metrics.mean_change.ruler=true"} <= told
+    assert diagnosis.ready
+
+
+def test_one_metric_more_ages_no_photo_no_answer_and_no_value(faces_cache: Path, tmp_path: Path) -> None:
+    words = ["experiment=tiny_glance", f"paths.results={tmp_path}", f"paths.cache={faces_cache}", "runtime.workers=0"]
+    words += ["dataset.identities=2", "dataset.probes_per_identity=2", "~model@targets.tiny2"]
+
+    def stored() -> dict[str, int]:
+        files = (tmp_path / "store").rglob("*.*")
+        return {str(path.relative_to(tmp_path / "store")): path.stat().st_mtime_ns for path in files if path.is_file()}
+
+    fewer = ["~metric@metrics.margin", "~image_metric@protocols.quality.image_metrics.mean_change"]
+    run(compose_config([*words, *fewer], config_dirs=[str(CONFIG_DIR)]))
+    before = stored()
+    run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
+    after = stored()
+    assert {name: after[name] for name in before} == before
+    made = Counter(name.partition("/")[0] for name in after.keys() - before.keys())
+    units = len(list((tmp_path / "store" / "protected").rglob("*.zip")))
+    assert made == {"quality": units, "records": 1, "measurements": 2}
+
+
 def test_a_kept_run_knows_its_protocols_and_conditions(results: Results) -> None:
     assert list(results.protocols["label"]) == ["identification", "verification", "quality", "glance"]
     assert json.loads(results.protocols["config"].iloc[0])["ks"] == [1, 20]
@@ -157,6 +223,7 @@ def test_a_run_of_an_older_version_is_reported_in_general_tables_and_says_so_onc
     results: Results, tmp_path: Path
 ) -> None:
     old = replace(results, protocols=results.protocols.iloc[:0], conditions=results.conditions.iloc[:0])
+    old = replace(old, metrics=results.metrics.iloc[:0])
     write_report(old, tmp_path)
     assert report_of(tmp_path).count("the run was kept by a version that did not say how its protocols were set") == 1
     assert "tiny2_psr_p2_top20" in header(tmp_path / "tables" / "identification.csv")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 
 from rich.console import Console
 
-from cloakbench.bench.report.terminal import summary
+from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.report.table import Column, Row, Table
+from cloakbench.bench.report.terminal import summary, table_on_screen
 
 
 def printed(results) -> str:
@@ -45,3 +48,32 @@ def test_flags_are_shown(small):
 
 def test_names_are_not_read_as_markup(small):
     assert "[bold]" in printed(replace(small, name="[bold]"))
+
+
+def at_80_columns(renderable: object) -> list[str]:
+    screen = Screen(file=io.StringIO(), width=80, color_system=None)
+    screen.print(renderable)
+    return screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_a_summary_fits_80_columns_and_says_where_the_rest_is(results):
+    titles = [f"{title}, bounded and with a long remark" for title in results.methods["title"]]
+    lines = at_80_columns(summary(replace(results, methods=results.methods.assign(title=titles))))
+    assert max(map(len, lines)) <= 80
+    text = " ".join(lines)
+    assert "Black-box Top-1" in text
+    assert "3 more columns in report.md" in text
+    assert not any("…" in line for line in lines)
+    assert sum("8/255" in line for line in lines) == 10
+    wide = printed(results)
+    assert "SSIM" in wide
+    assert "more column" not in wide
+
+
+def test_a_wide_table_on_a_narrow_screen_keeps_its_first_columns(results):
+    columns = tuple(Column(f"c{number}", f"Column {number}") for number in range(12))
+    row = Row("pgd", tuple(f"value {number}" for number in range(12)))
+    lines = at_80_columns(table_on_screen(Table("sweep", "Sweep", "All.", "Method", columns, (row,))))
+    assert max(map(len, lines)) <= 80
+    assert "Column 0" in lines[2]
+    assert re.search(r"All\.\s+\d more columns in report\.md and tables/sweep\.md", "\n".join(lines))

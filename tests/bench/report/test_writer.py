@@ -45,7 +45,7 @@ def test_equal_results_give_equal_bytes_whatever_their_order_and_times(run, fold
 
 def test_every_link_of_the_report_leads_to_a_file(folder):
     report = (folder / "report.md").read_text()
-    links = re.findall(r"\]\(([^)]+)\)", report)
+    links = re.findall(r"\]\(([^)#]+)\)", report)
     assert len(links) > 30
     assert all((folder / link).is_file() for link in links)
     written = {name for name in contents(folder) if not name.endswith("report.md")}
@@ -55,8 +55,11 @@ def test_every_link_of_the_report_leads_to_a_file(folder):
 def test_sections_come_in_reading_order(folder):
     headings = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
     assert headings == [
+        "Findings",
+        "Contents",
         "Setup",
         "Warnings",
+        "Ranking",
         "Recognisers",
         "Methods",
         "Identification",
@@ -84,7 +87,7 @@ def test_failures_are_listed(folder):
 def test_no_failures_is_said_too(small, tmp_path):
     write_report(small, tmp_path)
     assert "None: every planned cell has a value." in (tmp_path / "report.md").read_text()
-    assert "Figure budget left out: the run has fewer than two budgets." in (tmp_path / "report.md").read_text()
+    assert "Figure budget left out: the run has fewer than 3 budgets." in (tmp_path / "report.md").read_text()
 
 
 def test_methods_that_depart_from_their_name_say_so_in_the_warnings(small, tmp_path):

@@ -38,11 +38,11 @@ def test_the_protocol_at_full_size(tmp_path: Path) -> None:
     listing = Impersonation().applied(source, tmp_path)
     roles = Counter(listing.role)
     assert roles == {"probe": 1000, "auxiliary": 10, "distractor": 2 * 98, "impostor": 2 * 97}, "half of 195 people"
-    assert Counter(Counter(listing.targets.values()).values()) == {200: 5}
+    assert Counter(Counter(listing.aims.values()).values()) == {200: 5}
     people = {role: {name.split("/")[0] for name in ids(listing, role)} for role in roles}
     assert len(people["probe"]) == 1000
-    assert people["auxiliary"] == set(listing.targets.values())
-    assert set(listing.targets) == people["probe"]
+    assert people["auxiliary"] == set(listing.aims.values())
+    assert set(listing.aims) == people["probe"]
     assert not people["probe"] & people["auxiliary"]
     assert not people["distractor"] & (people["probe"] | people["auxiliary"])
     assert not people["impostor"] & (people["probe"] | people["auxiliary"] | people["distractor"])
@@ -57,7 +57,7 @@ def test_the_kept_list_wins_and_seeds_differ(tmp_path: Path) -> None:
     assert SMALL.applied(crowd(20), tmp_path / "other").image_id == first.image_id
     grown = SMALL.applied(crowd(40), tmp_path)
     assert ids(grown, "probe") == ids(first, "probe")
-    assert grown.targets == first.targets
+    assert grown.aims == first.aims
     assert ids(replace(SMALL, seed=1).applied(crowd(20), tmp_path), "probe") != ids(first, "probe")
 
 
@@ -66,7 +66,7 @@ def test_a_list_from_elsewhere_is_taken(tmp_path: Path) -> None:
     published = tmp_path / "published.csv"
     (tmp_path / "a" / FILE).rename(published)
     taken = replace(SMALL, seed=99, file=str(published)).applied(crowd(20), tmp_path)
-    assert (taken.image_id, taken.role, taken.targets) == (own.image_id, own.role, own.targets)
+    assert (taken.image_id, taken.role, taken.aims) == (own.image_id, own.role, own.aims)
 
 
 def rows(path: Path) -> list[list[str]]:

@@ -72,9 +72,9 @@ def test_the_published_roles_of_opom_are_kept(tmp_path: Path) -> None:
 
 def test_everybody_of_the_impersonation_list_has_somebody_to_be_mistaken_for(tmp_path: Path) -> None:
     data = data_set("celeba_hq_impersonation", tmp_path)
-    targets = data.targets()
-    assert set(targets) == set(data.faces("probe").identity)
-    assert set(targets.values()) == set(data.faces("auxiliary").identity)
+    aims = data.aims()
+    assert set(aims) == set(data.faces("probe").identity)
+    assert set(aims.values()) == set(data.faces("auxiliary").identity)
 
 
 def test_labels_come_with_the_faces(tmp_path: Path) -> None:

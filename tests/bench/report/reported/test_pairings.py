@@ -11,10 +11,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.poisoning.rates import METRICS as POISONING
+from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
+from cloakbench.bench.protocols.verification.protocol import Verification
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.reported.beside import side_by_side_tables
 from cloakbench.bench.report.reported.cards import assign, read_match
-from cloakbench.bench.report.reported.lookup import Asked, ResultLookup
+from cloakbench.bench.report.reported.lookup import ResultLookup, WantedCell
 from cloakbench.bench.report.reported.paired import NOT_BLACK, NOT_WHITE, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings, read_pairings
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
@@ -202,7 +206,7 @@ def test_coverage_counts_every_printed_row(reference):
 
 def test_the_mean_leaves_the_surrogate_out_and_a_missing_cell_is_missing():
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    asked = Asked("identification", "psr_p1_top1", "fi_uap", 8.0, "source")
+    asked = WantedCell("identification", "psr_p1_top1", "fi_uap", 8.0, "source")
     assert lookup.black_box(asked).value == pytest.approx((0.5 + 0.6 + 0.7 + 0.3 + 0.8) / 5)
     assert not lookup.rate(asked).ok
 
@@ -231,6 +235,20 @@ def test_every_paired_method_is_one_that_can_be_run():
         key for pairing in PAIRINGS.tables.values() for key, why in pairing.why_not.items() if "no impl" in why
     }
     assert not no_method & methods
+
+
+def test_every_paired_metric_is_one_that_is_measured():
+    measured = {
+        "identification": Identification().metrics,
+        "verification": Verification().metrics,
+        "poisoning": POISONING,
+        "quality": tuple(one.described for one in (Ssim(), MsSsim(), Psnr(), Lpips(), L2(), Linf())),
+    }
+    names = {protocol: {metric.name for metric in metrics} for protocol, metrics in measured.items()}
+    for table in PAIRINGS.tables.values():
+        for printed, metric in table.metrics.items():
+            known = names[table.protocol] | names["quality"]
+            assert metric in known, f"{table.name}: {printed} is paired with {metric}, which nobody measures"
 
 
 def set_in(content, path, value):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.plan.plan import make_protector
+from cloakbench.bench.plan.plan import Cell, make_protector
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
@@ -20,6 +20,9 @@ _LOOPS = ("max_rounds", "outer_steps", "steps")
 """Settings that count the repetitions of a search; the outermost first."""
 _COUNTED = (2, 4)
 """Repetitions that are really run; passes grow by as much with every further one."""
+_PHOTOS_OF_A_PERSON = 10
+_BACKWARD = 2.0
+"""A backward pass costs about two forward ones."""
 NETWORK = "network"
 """The setting under which a method, or an attacker, has the classifier that it trains."""
 
@@ -47,6 +50,16 @@ def expected_passes(
     further = (short[loop] - _COUNTED[0]) / (_COUNTED[1] - _COUNTED[0])
     forward, backward = (some + further * (many - some) for some, many in zip(less, more, strict=True))
     return forward, backward
+
+
+def passes_of(cell: Cell) -> float | None:
+    """Passes per photo of a cell, in forward ones, on people with ten photos; None where they cannot be told."""
+    numbers = (_PHOTOS_OF_A_PERSON, _PHOTOS_OF_A_PERSON)
+    try:
+        forward, backward = expected_passes(cell.config, cell.method, *numbers, surrogates=max(1, len(cell.surrogates)))
+    except Exception:  # a method of a user's own may raise anything, and need what noise has not
+        return None
+    return forward + _BACKWARD * backward
 
 
 class StandInClassifier(nn.Module):

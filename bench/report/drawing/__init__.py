@@ -1,0 +1,1 @@
+"""Drawing: what figures with many methods are made of."""

@@ -1,0 +1,1 @@
+"""Opening: what a report says before its sections."""
