@@ -61,7 +61,7 @@ def collect(
         },
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
-        records=_records(experiment, jobs),
+        records=_records(experiment, [job for job in jobs if isinstance(job, ScoreJob)]),
         metrics=metric_frame(experiment),
     )
     results = decided(experiment, results, [job.key for job in jobs])

@@ -129,7 +129,8 @@ class Quality(Protocol):
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
         """Means: every value is the event of one trial."""
-        columns = {metric.name: records[metric.name] for metric in self.image_metrics if metric.name in records}
+        names = [metric.name for metric in self.metrics if metric.name in records]
+        columns = {name: records[name] for name in names}
         values = {name: column.to_numpy(dtype=np.float64) for name, column in columns.items()}
         return {name: Trials(np.nan_to_num(one), (~np.isnan(one)).astype(float)) for name, one in values.items()}
 

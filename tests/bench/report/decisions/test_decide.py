@@ -44,7 +44,7 @@ class Reporter(Plain):
         return {"psr": Counted(np.nan_to_num(events), (~np.isnan(events)).astype(float))}
 
 
-REPORTER = Reporter("toy", "Toy", "", (PSR,), ("psr",))
+REPORTER = Reporter("toy", "Toy", "", ("psr",))
 
 
 def cell(method: str, gain: float, *, surrogate: str = "net", judge: str = "near", epsilon: float = 8) -> pd.DataFrame:
@@ -91,6 +91,7 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
             setup={"seed": 0, "resamples": RESAMPLES},
             protocols=pd.DataFrame([protocol], columns=list(PROTOCOL_COLUMNS)),
             records=Records(["toy"], lambda _: records),
+            metrics=pd.DataFrame([{"protocol": "toy", **vars(PSR)}]),
         ),
         [REPORTER],
     )
