@@ -151,8 +151,11 @@ def _longest_module(path: str) -> str | None:
 
 
 def _with_parents(name: str) -> list[str]:
-    """A module and the packages it lies in, whose ``__init__`` runs before it."""
-    return [prefix for prefix in _prefixes(name) if _file(prefix) is not None]
+    """A module and the packages it lies in, whose ``__init__`` runs before it.
+
+    The project's own package apart: it names all there is for those who import it, and decides nothing.
+    """
+    return [prefix for prefix in _prefixes(name) if prefix != _PROJECT and _file(prefix) is not None]
 
 
 def _prefixes(path: str) -> list[str]:

@@ -32,7 +32,7 @@ def object_digest(value: Any, where: str) -> str:
     Raises:
         ConfigError: it holds something that has no digest, such as a lambda; one line saying what to write instead.
     """
-    walk = _Walk()
+    walk = _ObjectWalk()
     content = walk.content(value, where)
     return content_key("object", {"content": content, "code": code_digest(*sorted(walk.modules))})
 
@@ -57,7 +57,7 @@ def importable_path(thing: Any, where: str) -> str:
     return f"{module}.{name}"
 
 
-class _Walk:
+class _ObjectWalk:
     """One walk through an object; remembers where it has been, and which modules the code lies in."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class _Walk:
 
     def _alone(self, value: Any, where: str) -> Any:
         """The content of a member of a set, which has no place in the order of the walk."""
-        walk = _Walk()
+        walk = _ObjectWalk()
         found = walk.content(value, where)
         self.modules |= walk.modules
         return found
