@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
@@ -59,7 +60,7 @@ def _compared(measured: Measured) -> list[Table]:
 
 
 def _ranking(results: Results, poisoned: Poisoned) -> Ranking | None:
-    return ranking_of(results, PSR, None, "", poisoned.scenarios[0]) if poisoned.scenarios else None
+    return ranking_of(results, PSR, NO_BUDGET, "", poisoned.scenarios[0]) if poisoned.scenarios else None
 
 
 def poisoning_headline(measured: Measured) -> Headline | None:
