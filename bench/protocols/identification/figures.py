@@ -5,8 +5,6 @@ Rates are in per cent with 95 % intervals.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,12 +66,12 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
         styles.point(panel, run, ssim, rate)
         ends += [100 * (rate.value if np.isnan(end) else end) for end in (rate.low, rate.high)]
     ranked = [not measured.is_small(metric, run) and not is_control(run) for run in points]
-    places = [(ssim.value, 100 * rate.value) for ssim, rate in points.values()]
-    quality, protection = zip(*places, strict=True)
-    front = [places[number] for number in pareto_front(quality, protection, ranked)]
+    x = [ssim.value for ssim, _ in points.values()]
+    y = [100 * rate.value for _, rate in points.values()]
+    front = pareto_front(x, y, ranked)
     panel.plot(
-        [x for x, _ in front],
-        [y for _, y in front],
+        [x[place] for place in front],
+        [y[place] for place in front],
         color="0.6",
         linestyle="--",
         linewidth=0.8,
@@ -196,12 +194,11 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         panel.set_yticks([tick for tick in range(0, 101, 25) if near(ends)[0] <= tick <= near(ends)[1]])
     figure.text(0.01, 0.5, f"PSR {ranks.label}, %", rotation=90, va="center", ha="left", fontsize=7.5)
     figure.text(0.5, 0.02 / high, "Budget ε (grey levels)", ha="center", va="bottom", fontsize=7.5)
-    looks: tuple[tuple[Any, str, str], ...] = (
-        ("-", "#0072B2", "black-box mean"),
-        ("--", "#D55E00", "white-box"),
-        (":", CONTROL_COLOUR, "clean photo"),
-    )
-    handles = [Line2D([], [], color=colour, linestyle=style, label=words) for style, colour, words in looks]
+    handles = [
+        Line2D([], [], color="#0072B2", linestyle="-", label="black-box mean"),
+        Line2D([], [], color="#D55E00", linestyle="--", label="white-box"),
+        Line2D([], [], color=CONTROL_COLOUR, linestyle=":", label="clean photo"),
+    ]
     figure.legend(handles=handles, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2)
     return figure
 

@@ -21,7 +21,7 @@ from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styl
 _NO_VALUE = "0.88"
 _NAME_PT, _NUMBER_PT = 7.0, 6.0
 _ROW_INCHES, _KEY_INCHES, _TITLE_INCHES, _BAR_INCHES = 0.165, 0.3, 0.22, 0.55
-_NAMES_MOST = 1.8
+_NAMES_MOST, _TARGETS_MOST = 1.8, 2.4
 _COLUMN_LEAST, _COLUMN_MOST = 0.19, 0.34
 _GAP = 0.14
 
@@ -38,7 +38,7 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
     runs = measured.runs_at(budget)
     if metric not in measured.metrics or not any(measured.uses_surrogate(run.method) for run in runs):
         return Skipped("no method with a surrogate has identification rates")
-    targets = [shortened(target, 1.4, _NAME_PT) for target in measured.judges(metric)]
+    targets = [shortened(target, _TARGETS_MOST, _NAME_PT) for target in measured.judges(metric)]
     names = {run: shortened(measured.title(run.method), _NAMES_MOST, _NAME_PT) for run in runs}
     left = max(width_inches(name, _NAME_PT) for name in names.values()) + 0.12
     room = TWO_COLUMNS - left - _BAR_INCHES - 0.5

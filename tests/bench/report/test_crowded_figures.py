@@ -261,3 +261,8 @@ def test_names_fit_into_their_room() -> None:
         assert all(width_inches(line, 6.5) <= 0.6 for line in lines)
         assert width_inches(shortened(title, 0.6, 6.5).replace("\\$", "$"), 6.5) <= 0.6
     assert wrapped("OPOM-ConvexHull", 0.6, 6.5) == "OPOM-\nConvexHull"
+
+
+def test_every_target_is_named_in_full(drawn: dict[str, Figure], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {text for text, _, _ in written(monkeypatch, drawn["transfer"])}
+    assert set(TARGET_NAMES) <= said

@@ -138,7 +138,7 @@ def test_a_method_that_is_not_above_its_control_is_flagged(run) -> None:
     idle = run.measurements["value"].where(
         ~((run.measurements["method"] == "em_class") & (run.measurements["metric"] == "psr_poisoning")), 0.05
     )
-    flags = poisoning_checks(replace(run, measurements=run.measurements.assign(value=idle)))
+    flags = poisoning_checks(Measured(replace(run, measurements=run.measurements.assign(value=idle))))
     assert flags[0] == (
         "EM class-wise at 8/255 does not poison: PSR 5.0 % is not above 5.0 % of its control, Random sign (control)"
     )
