@@ -23,7 +23,7 @@ from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Records, Results
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard
 
@@ -75,7 +75,7 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
     return told
 
 
-def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> Records:
+def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> PhotoRecords:
     """Per-photo records of every cell, judge and condition, by label of the protocol."""
     asked = {(one.key, one.publication.name): one for one in experiment.asked}
     of_label: dict[str, list[tuple[Publication, ScoreJob]]] = {}
@@ -91,7 +91,7 @@ def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> Records:
         ]
         return pd.concat(frames, ignore_index=True)
 
-    return Records(of_label, read)
+    return PhotoRecords(of_label, read)
 
 
 def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:

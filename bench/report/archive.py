@@ -26,7 +26,7 @@ from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import Example, Records, Results
+from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
@@ -110,7 +110,9 @@ def load_results(folder: Path) -> Results:
     examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
-    records = Records(here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED))
+    records = PhotoRecords(
+        here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED)
+    )
     told: dict[str, Any] = {**about, **frames}
     results = Results(examples=examples, records=records, **told)
     return results if "means.parquet" in digests or not records else _decided(results)

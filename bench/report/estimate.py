@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-OK = "ok"
+from cloakbench.bench.core.status import OK
+
 MISSING = "missing"
 
 

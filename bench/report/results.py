@@ -137,7 +137,7 @@ IDENTICAL_COLUMNS = {
 """The columns of ``Results.identical``."""
 
 
-class Records(Mapping[str, pd.DataFrame]):
+class PhotoRecords(Mapping[str, pd.DataFrame]):
     """Per-photo records by label of the protocol, each read when it is asked for and kept by nobody.
 
     Args:
@@ -232,7 +232,7 @@ class Results:
     setup: Mapping[str, Any] = field(default_factory=dict)
     protocols: pd.DataFrame = field(default_factory=lambda: _empty(PROTOCOL_COLUMNS))
     conditions: pd.DataFrame = field(default_factory=lambda: _empty(CONDITION_COLUMNS))
-    records: Mapping[str, pd.DataFrame] = field(default_factory=Records)
+    records: Mapping[str, pd.DataFrame] = field(default_factory=PhotoRecords)
     means: pd.DataFrame = field(default_factory=lambda: _empty(MEAN_COLUMNS))
     rankings: pd.DataFrame = field(default_factory=lambda: _empty(RANKING_COLUMNS))
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))

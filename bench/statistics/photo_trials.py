@@ -19,7 +19,7 @@ from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.statistics.intervals import Floats
 
 
-class Cell(NamedTuple):
+class TrialCell(NamedTuple):
     """Who was asked about whose photos; ``method`` is what a row is called, a variant its own; ``surrogate`` and
     ``judge`` may be empty."""
 
@@ -57,16 +57,16 @@ class PhotoTrials:
         events, trials: ``[N, C]``; without trials where a cell lacks a photo.
     """
 
-    cells: Mapping[Cell, int]
+    cells: Mapping[TrialCell, int]
     identity: NDArray[np.generic]
     events: Floats
     trials: Floats
 
-    def columns(self, cells: Iterable[Cell]) -> list[int]:
+    def columns(self, cells: Iterable[TrialCell]) -> list[int]:
         """Places of cells; what has no trial at all is left out by `has`."""
         return [self.cells[cell] for cell in cells]
 
-    def has(self, cells: Iterable[Cell]) -> bool:
+    def has(self, cells: Iterable[TrialCell]) -> bool:
         """Whether every one of the cells has trials."""
         return all(cell in self.cells and bool(self.trials[:, self.cells[cell]].any()) for cell in cells)
 
@@ -87,7 +87,7 @@ def photo_trials(
     column = grouped.ngroup().to_numpy()
     first = axes.loc[~pd.Series(column, index=axes.index).duplicated()]
     cells = {
-        Cell(str(method), BudgetSize.of(epsilon), str(surrogate), str(judge)): number
+        TrialCell(str(method), BudgetSize.of(epsilon), str(surrogate), str(judge)): number
         for number, (method, epsilon, surrogate, judge) in enumerate(first.itertuples(index=False))
     }
     photo, names = pd.factorize(records["image_id"])

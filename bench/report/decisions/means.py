@@ -15,7 +15,7 @@ from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.statistics.intervals import Interval
 from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
-from cloakbench.bench.statistics.photo_trials import Cell, PhotoTrials
+from cloakbench.bench.statistics.photo_trials import PhotoTrials, TrialCell
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MeanOf:
     run: Run
     surrogate: str
     white_box: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[TrialCell, ...]
     weights: tuple[float, ...]
 
 
@@ -72,7 +72,7 @@ def mean_lines(
         }
 
 
-def photos_in(photos: PhotoTrials, cells: Sequence[Cell]) -> int:
+def photos_in(photos: PhotoTrials, cells: Sequence[TrialCell]) -> int:
     """Photos with a trial in the cell that has the fewest of them."""
     return int((photos.trials[:, photos.columns(cells)] > 0).sum(axis=0).min())
 
@@ -87,13 +87,13 @@ def over_surrogates(blocks: Sequence[MeanOf], surrogate: str) -> MeanOf:
 def _of_probes(measured: Measured, place: Place) -> Iterator[MeanOf]:
     metric, condition = place.metric, place.condition
 
-    def cells_of(run: Run, surrogate: str, *, white_box: bool) -> list[Cell]:
+    def cells_of(run: Run, surrogate: str, *, white_box: bool) -> list[TrialCell]:
         source = surrogate if measured.uses_surrogate(run.method) else ""
         judges = measured.judges_of(metric, surrogate, white_box=white_box)
         if not measured.judges(metric):
             judges = [] if white_box else [""]
         ok = all(measured.cell(metric, run, surrogate, judge, condition).ok for judge in judges)
-        return [Cell(run.method, run.budget, source, judge) for judge in judges] if ok else []
+        return [TrialCell(run.method, run.budget, source, judge) for judge in judges] if ok else []
 
     for run in measured.runs:
         for white_box in (False, True)[: 1 + measured.uses_surrogate(run.method)]:
@@ -119,5 +119,5 @@ def _of_others(measured: Measured, place: Place) -> Iterator[MeanOf]:
     judges = {judge for asked in rows.values() for judge in asked}
     for (run, surrogate), asked in rows.items():
         if set(asked) == judges and all(asked.values()):
-            cells = tuple(Cell(run.method, run.budget, surrogate, judge) for judge in sorted(asked))
+            cells = tuple(TrialCell(run.method, run.budget, surrogate, judge) for judge in sorted(asked))
             yield MeanOf(run, surrogate, False, cells, (1.0,) * len(cells))

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize
-from cloakbench.bench.report.estimate import OK, Estimate, records, text
+from cloakbench.bench.core.status import OK
+from cloakbench.bench.report.estimate import Estimate, records, text
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
@@ -35,7 +36,7 @@ class RankedRun:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedRuns:
     """Two rows of a ranking, the better one first, on the photos of both.
 
     Attributes:
@@ -69,13 +70,13 @@ class Ranking:
     budget: BudgetSize
     surrogate: str
     rows: tuple[RankedRun, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairedRuns, ...]
 
     def row(self, run: Run, surrogate: str | None = None) -> RankedRun | None:
         """The row of a run, and of a surrogate where a run has several rows; None where it is not ranked."""
         return next((r for r in self.rows if r.run == run and surrogate in (None, r.surrogate)), None)
 
-    def comparison(self, run: Run, other: Run, surrogate: str | None = None) -> Comparison | None:
+    def comparison(self, run: Run, other: Run, surrogate: str | None = None) -> PairedRuns | None:
         """The comparison of two runs, the better one first; the surrogate is that of either."""
         for one in self.comparisons:
             sides = (one.first, one.second)
@@ -85,7 +86,7 @@ class Ranking:
         return None
 
     @property
-    def neighbours(self) -> tuple[Comparison, ...]:
+    def neighbours(self) -> tuple[PairedRuns, ...]:
         """Comparisons of each row with the next."""
         return tuple(one for one in self.comparisons if one.neighbours)
 
@@ -143,7 +144,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[RankedRun]:
         yield RankedRun(*_run(line), text(line["group"]), bool(line["small"]), estimate)
 
 
-def _comparisons(frame: pd.DataFrame, rows: dict[tuple[Run, str], RankedRun]) -> Iterator[Comparison]:
+def _comparisons(frame: pd.DataFrame, rows: dict[tuple[Run, str], RankedRun]) -> Iterator[PairedRuns]:
     for line in records(frame):
         estimate = Estimate(
             line["difference"],
@@ -153,7 +154,7 @@ def _comparisons(frame: pd.DataFrame, rows: dict[tuple[Run, str], RankedRun]) ->
             n_identities=line["n_identities"],
             status=OK,
         )
-        yield Comparison(
+        yield PairedRuns(
             rows[_run(line, "_a")],
             rows[_run(line, "_b")],
             bool(line["neighbours"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloakbench.bench.report.decisions.ranking import Comparison, RankedRun, Ranking, rankings_of
+from cloakbench.bench.report.decisions.ranking import PairedRuns, RankedRun, Ranking, rankings_of
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.interval_text import p_text
@@ -98,7 +98,7 @@ def _paired(measured: Measured, metric: Metric, name: str, rankings: Iterable[Ra
     )
 
 
-def _numbers(one: Comparison, metric: Metric, identical: bool) -> tuple[Cell, ...]:
+def _numbers(one: PairedRuns, metric: Metric, identical: bool) -> tuple[Cell, ...]:
     """Difference, p, corrected p, and whether it is decided; methods that do the same have no interval."""
     if identical:
         return Number(0.0, digits=metric.decimals), "", "", "identical records"

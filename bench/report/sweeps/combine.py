@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize, row_name, variant_settings, variant_text
-from cloakbench.bench.report.results import Records, Results, undecided
+from cloakbench.bench.report.results import PhotoRecords, Results, undecided
 
 CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
@@ -87,7 +87,7 @@ def _measurements(runs: Sequence[Results]) -> pd.DataFrame:
     return frame
 
 
-def _records(runs: Sequence[Results]) -> Records:
+def _records(runs: Sequence[Results]) -> PhotoRecords:
     """Per-photo records of every cell, from the first run that has it; none of a protocol that some run lacks."""
 
     def read(label: str) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def _records(runs: Sequence[Results]) -> Records:
             known |= set(cells)
         return pd.concat(frames, ignore_index=True)
 
-    return Records([label for label in runs[0].records if all(label in run.records for run in runs)], read)
+    return PhotoRecords([label for label in runs[0].records if all(label in run.records for run in runs)], read)
 
 
 def _methods(runs: Sequence[Results]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from cloakbench.bench.report import archive, contents, writer
 from cloakbench.bench.report.archive import is_current, is_finished, load_results, publish, save_results
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.plotting import Skipped
-from cloakbench.bench.report.results import Records, Results
+from cloakbench.bench.report.results import PhotoRecords, Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
 from cloakbench.bench.store.errors import StoreError
 
@@ -49,7 +49,7 @@ def small(make_results) -> Results:
 @pytest.fixture(scope="module")
 def finished(small: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    save_results(replace(small, records=Records(["toy"], lambda _: pd.DataFrame({"x": [1]}))), folder)
+    save_results(replace(small, records=PhotoRecords(["toy"], lambda _: pd.DataFrame({"x": [1]}))), folder)
     publish(small, folder)
     return folder
 

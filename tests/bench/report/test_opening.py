@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cloakbench.bench.report.estimate import OK, Estimate
+from cloakbench.bench.core.status import OK
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.opening.findings import findings

@@ -18,7 +18,7 @@ from cloakbench.bench.report.decisions.tables import paired_tables, ties
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
-from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Records, Results
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import combine
 from cloakbench.bench.report.table import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
@@ -90,7 +90,7 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
             thresholds=pd.DataFrame(),
             setup={"seed": 0, "resamples": RESAMPLES},
             protocols=pd.DataFrame([protocol], columns=list(PROTOCOL_COLUMNS)),
-            records=Records(["toy"], lambda _: records),
+            records=PhotoRecords(["toy"], lambda _: records),
             metrics=pd.DataFrame([{"protocol": "toy", **vars(PSR)}]),
         ),
         [REPORTER],
