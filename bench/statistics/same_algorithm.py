@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from cloakbench.bench.core.status import OK
+
 _AXES = ("epsilon_255", "surrogate", "judge", "condition", "image_id")
-_NAMES = ("method", "variant")
-_OK = "ok"
 
 
 def same_algorithm(records: pd.DataFrame, ignore: Collection[str] = ()) -> list[tuple[str, ...]]:
@@ -20,24 +20,22 @@ def same_algorithm(records: pd.DataFrame, ignore: Collection[str] = ()) -> list[
 
     Args:
         records: one row per photo and cell of one protocol: method, image_id and what was recorded; where there are any
-            also variant, epsilon_255, surrogate, judge, condition and status.
+            also epsilon_255, surrogate, judge, condition and status.
         ignore: columns that say nothing of the method, such as a note.
 
     Returns:
-        groups of method names, ``method, variant`` where there is one. Methods that failed on all photos have nothing
-        to agree in and are in no group.
+        groups of method names. Methods that failed on all photos have nothing to agree in and are in no group.
     """
-    axes, names = ([name for name in wanted if name in records] for wanted in (_AXES, _NAMES))
-    compared = [name for name in records if name not in names and name not in ignore]
+    axes = [name for name in _AXES if name in records]
+    compared = [name for name in records if name != "method" and name not in ignore]
     groups: list[tuple[pd.DataFrame, list[str]]] = []
-    for name, own in records.groupby(names, sort=False):
-        if "status" in own and _OK not in set(own["status"]):
+    for label, own in records.groupby("method", sort=False):
+        if "status" in own and OK not in set(own["status"]):
             continue
         found = own.sort_values(axes, kind="stable").loc[:, compared].reset_index(drop=True)
-        label = ", ".join(str(part) for part in (name if isinstance(name, tuple) else (name,)) if part)
         alike = next((labels for known, labels in groups if known.equals(found)), None)
         if alike is None:
-            groups.append((found, [label]))
+            groups.append((found, [str(label)]))
         else:
-            alike.append(label)
+            alike.append(str(label))
     return [tuple(labels) for _, labels in groups if len(labels) > 1]

@@ -40,7 +40,7 @@ def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
         if reporter.name in results.records:
             records = results.records[reporter.name]
             names = [row_name(*key) for key in zip(records["method"], records["variant"], strict=True)]
-            records = records.assign(method=names)
+            records = records.assign(method=names).drop(columns="variant")
             _decide(found, measured, reporter, records, sampling)
             found["identical"] += _identical(reporter.name, records)
     columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)

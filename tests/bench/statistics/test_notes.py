@@ -70,11 +70,6 @@ def test_methods_that_failed_on_everything_do_not_agree() -> None:
     assert same_algorithm(records(one=0.5, two=0.5).assign(status="method_failed"), ignore={"note"}) == []
 
 
-def test_variants_are_named() -> None:
-    found = pd.concat([records(pgd=0.5).assign(variant=name) for name in ("steps 5", "steps 6")])
-    assert same_algorithm(found) == [("pgd, steps 5", "pgd, steps 6")]
-
-
 def test_a_family_is_flat_only_when_every_curve_is() -> None:
     nothing = float("nan")
     flat = flat_families(

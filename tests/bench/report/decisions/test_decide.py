@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import bootstrap
 from statsmodels.stats.multitest import multipletests
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.decisions.ranking import identical_notes, ranking_of, rankings_of
 from cloakbench.bench.report.decisions.tables import paired_tables, ties
@@ -55,7 +56,8 @@ def cell(method: str, gain: float, *, surrogate: str = "net", judge: str = "near
     rows = range(len(missed))
     return pd.DataFrame(
         {
-            "method": method, "epsilon_255": epsilon, "surrogate": surrogate, "judge": judge, "condition": "none",
+            "method": method, "variant": "", "epsilon_255": epsilon, "surrogate": surrogate, "judge": judge,
+            "condition": "none",
             "image_id": [f"photo{row:03}" for row in rows], "identity": [f"p{row // PHOTOS:02}" for row in rows],
             "missed": (missed | lucky).astype(float), "similarity": gain, "status": "ok",
         }
@@ -68,7 +70,7 @@ def methods(gains: Mapping[str, float], judges: Iterable[str] = JUDGES, **axes: 
 
 def results(records: pd.DataFrame, publication: str = "") -> Results:
     """What a run with these records measured."""
-    axes = ["method", "epsilon_255", "surrogate", "judge", "condition"]
+    axes = ["method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
     lines = []
     for key, own in records.groupby(axes, dropna=False, sort=False):
         known = own["missed"].notna()
@@ -86,7 +88,7 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
             measurements=pd.DataFrame(lines, columns=list(MEASUREMENT_COLUMNS)),
             models=pd.DataFrame(columns=["name"]),
             costs=pd.DataFrame(),
-            methods=pd.DataFrame(columns=["key", "title"]),
+            methods=pd.DataFrame(columns=["key", "variant", "varied", "title"]),
             thresholds=pd.DataFrame(),
             setup={"seed": 0, "resamples": RESAMPLES},
             protocols=pd.DataFrame([protocol], columns=list(PROTOCOL_COLUMNS)),
@@ -97,16 +99,16 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
     )
 
 
-def ranked(found: Results, epsilon: float | None = 8, surrogate: str = ALL) -> dict[str, str]:
+def ranked(found: Results, surrogate: str = ALL) -> dict[str, str]:
     """Method to letters, best first."""
-    ranking = ranking_of(found, "psr", epsilon, surrogate)
+    ranking = ranking_of(found, "psr", BudgetSize(8.0), surrogate)
     return {} if ranking is None else {row.run.method: row.group for row in ranking.rows}
 
 
 def test_methods_with_overlapping_intervals_are_separated_and_equal_ones_share_a_letter() -> None:
     found = results(methods({"plain": 0.0, "better": 0.08, "twin": 0.08}))
     assert ranked(found) == {"better": "a", "twin": "a", "plain": "b"}
-    ranking = ranking_of(found, "psr", 8)
+    ranking = ranking_of(found, "psr", BudgetSize(8.0))
     assert ranking is not None
     better, _, plain = (row.estimate for row in ranking.rows)
     assert plain.high > better.value > plain.value > better.low
@@ -144,9 +146,9 @@ def test_interval_of_a_mean_is_that_of_a_bootstrap_of_scipy_over_people() -> Non
         rng=np.random.default_rng(0),
     ).confidence_interval
     measured = Measured(results(records))
-    mean = measured.black_box("psr", Run("plain", 8.0), "net")
+    mean = measured.black_box("psr", Run("plain", BudgetSize(8.0)), "net")
     assert (mean.low, mean.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)  # 400 draws
-    ends = [measured.cell("psr", Run("plain", 8.0), "net", judge) for judge in JUDGES]
+    ends = [measured.cell("psr", Run("plain", BudgetSize(8.0)), "net", judge) for judge in JUDGES]
     assert mean.value == pytest.approx(np.mean([cell.value for cell in ends]))
     assert mean.high - mean.low < 0.9 * np.mean([cell.high - cell.low for cell in ends])
 
@@ -159,7 +161,7 @@ def test_every_mean_of_the_index_has_the_value_of_its_joint_mean() -> None:
     found = results(records)
     measured = Measured(found)
     for line in found.means.itertuples():
-        run = Run(line.method, Measured.budget_of(line._asdict()))
+        run = Run(line.method, BudgetSize.of(line.epsilon_255))
         if line.surrogate == ALL:
             mean = measured.white_box_overall("psr", run) if line.white_box else measured.black_box_overall("psr", run)
         elif line.white_box:
@@ -181,7 +183,7 @@ def test_white_box_cells_are_in_no_comparison() -> None:
 def test_every_budget_has_its_ranking_and_methods_without_one_are_in_all() -> None:
     clean = methods({"identity": 0.0}, epsilon=NOTHING, surrogate="")
     found = results(pd.concat([methods({"pgd": 0.1}, epsilon=4), methods({"pgd": 0.3}, epsilon=8), clean]))
-    assert {one.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
+    assert {one.budget.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
         4: ["pgd", "identity"],
         8: ["pgd", "identity"],
     }
@@ -213,7 +215,7 @@ def test_rows_of_few_photos_are_listed_without_letters_and_compared_with_nobody(
     records = methods({"pgd": 0.2, "fgsm": 0.0, "costly": 0.9})
     records = records[(records["method"] != "costly") | (records["image_id"] < "photo100")]
     found = results(records)
-    ranking = ranking_of(found, "psr", 8)
+    ranking = ranking_of(found, "psr", BudgetSize(8.0))
     assert ranking is not None
     assert [(row.run.method, row.small, row.group, row.estimate.n) for row in ranking.rows] == [
         ("costly", True, "", 100),
@@ -222,7 +224,7 @@ def test_rows_of_few_photos_are_listed_without_letters_and_compared_with_nobody(
     ]
     assert found.rankings["rank"].isna().tolist() == [True, False, False]
     assert set(found.pairs["method_a"]) | set(found.pairs["method_b"]) == {"pgd", "fgsm"}
-    assert Measured(found).is_small("psr", Run("costly", 8.0))
+    assert Measured(found).is_small("psr", Run("costly", BudgetSize(8.0)))
 
 
 def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_surrogates() -> None:
@@ -235,14 +237,14 @@ def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_su
         ]
     )
     [ranking] = rankings_of(results(records, publication="toy"), "psr")
-    assert (ranking.epsilon_255, ranking.surrogate) == (None, "")
-    assert [(row.run.method, row.run.epsilon_255, row.surrogate) for row in ranking.rows] == [
+    assert (ranking.budget, ranking.surrogate) == (NO_BUDGET, "")
+    assert [(row.run.method, row.run.budget.epsilon_255, row.surrogate) for row in ranking.rows] == [
         ("opom", 8.0, "net"),
         ("em", 16.0, ""),
         ("em", 8.0, ""),
         ("identity", None, ""),
     ]
-    assert ties(ranking, Run("em", 8.0), "") == ranking.rows[2].group
+    assert ties(ranking, Run("em", BudgetSize(8.0)), "") == ranking.rows[2].group
 
 
 def test_methods_with_equal_records_are_named_and_their_comparison_has_no_interval() -> None:
@@ -254,6 +256,11 @@ def test_methods_with_equal_records_are_named_and_their_comparison_has_no_interv
     text = to_markdown(printed[0])
     assert "identical records" in text
     assert "±" not in text
+
+
+def test_variants_are_rows_of_their_own() -> None:
+    parts = [methods({"pgd": gain}).assign(variant=name) for name, gain in (("steps=2", 0.0), ("steps=9", 0.3))]
+    assert ranked(results(pd.concat(parts))) == {"pgd (steps=9)": "a", "pgd (steps=2)": "b"}
 
 
 def test_runs_that_share_a_table_have_each_cell_once_and_are_compared_with_each_other() -> None:
@@ -283,5 +290,7 @@ def test_without_records_the_ends_of_cells_are_averaged_and_nothing_is_decided()
     assert found.means.empty
     assert ranked(found) == {}
     measured = Measured(found)
-    cells = [measured.cell("psr", Run("pgd", 8.0), "net", judge) for judge in JUDGES]
-    assert measured.black_box("psr", Run("pgd", 8.0), "net").low == pytest.approx(np.mean([c.low for c in cells]))
+    cells = [measured.cell("psr", Run("pgd", BudgetSize(8.0)), "net", judge) for judge in JUDGES]
+    assert measured.black_box("psr", Run("pgd", BudgetSize(8.0)), "net").low == pytest.approx(
+        np.mean([c.low for c in cells])
+    )
