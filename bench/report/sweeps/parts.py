@@ -16,9 +16,11 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name, split_row_name, variant_settings, variant_text
-from cloakbench.bench.report.index import records
+from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.labels import CONTROLS
-from cloakbench.bench.report.results import Example, Results
+from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import CELL, MixedResultsError, combine, differences
 
 _AXES = re.compile(
@@ -109,7 +111,9 @@ def arrange(jobs: Sequence[SweepJob]) -> Sweep:
         first = jobs[numbers[0]].settings
         apart = [key for key in names if key in first and key not in within and not _owner(key)[0]]
         settings = {names[key]: first[key] for key in apart} if len(sorted_jobs) > 1 else {}
-        parts.append(Part(_combined(jobs, numbers, names), settings, tuple(numbers)))
+        results = _combined(jobs, numbers, names)
+        results = with_decisions(results, reporters(results)) if results.records else results
+        parts.append(Part(results, settings, tuple(numbers)))
     used = dict.fromkeys(name for part in parts for name in (*part.settings, *_varied(part.results)))
     return Sweep(tuple(parts), tuple(sorted(used, key=lambda name: [*names.values(), name].index(name))))
 
@@ -186,12 +190,17 @@ def _with_variants(job: SweepJob, within: Sequence[str], names: Mapping[str, str
         method, variant = split_row_name(row)
         return row_name(method, told(method, variant)) + blank + budget
 
+    def varied(frame: pd.DataFrame) -> pd.DataFrame:
+        known = frame if "variant" in frame else frame.assign(variant="")  # records of older versions
+        return known.assign(variant=column(known, "method"))
+
     methods = results.methods
     return replace(
         results,
-        measurements=results.measurements.assign(variant=column(results.measurements, "method")),
+        measurements=varied(results.measurements),
+        records=PhotoRecords(results.records, lambda name: varied(results.records[name])),
         methods=methods.assign(variant=column(methods, "key"), varied=column(methods, "key", "varied")),
-        costs=results.costs.assign(variant=column(results.costs, "method")),
+        costs=varied(results.costs),
         examples=tuple(
             Example(one.image_id, one.original, {label(old): photo for old, photo in one.protected.items()})
             for one in results.examples

@@ -15,7 +15,7 @@ CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SMALL = (
     *("experiment=tiny", "method=pgd", "epsilons_255=[8]", "dataset.identities=2", "dataset.distractors=4"),
     *("dataset.impostor_identities=0", "~transforms.jpeg", "~protocols.verification", "statistics.resamples=20"),
-    *("protocols.quality.image_metrics=[ssim]", "report.examples=1"),
+    *("report.examples=1", "~protocols.quality.image_metrics.lpips", "~protocols.quality.image_metrics.ms_ssim_w7"),
 )
 
 
