@@ -180,14 +180,14 @@ def drawn(make_results: Callable[..., Results]) -> dict[str, Figure]:
     return found
 
 
-NAMES = ["psr_dots", "psr_ssim", "budget", "transfer", "robustness", "faces", "poisoning", "sweep_method.steps"]
+NAMES = ["psr_dots", "psr_ssim", "budget", "transfer", "robustness", "faces", "poisoning", "variants_steps"]
 
 
 def test_every_figure_of_a_report_is_looked_at(drawn: dict[str, Figure]) -> None:
-    assert sorted(drawn) == sorted([*NAMES, "sweep_poisoning_method.steps"])
+    assert sorted(drawn) == sorted([*NAMES, "variants_poisoning_steps"])
 
 
-@pytest.mark.parametrize("name", [*NAMES, "sweep_poisoning_method.steps"])
+@pytest.mark.parametrize("name", [*NAMES, "variants_poisoning_steps"])
 def test_no_two_texts_of_a_crowded_figure_intersect_and_none_is_cut_off(
     name: str, drawn: dict[str, Figure], monkeypatch: pytest.MonkeyPatch
 ) -> None:

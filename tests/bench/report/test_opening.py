@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run
@@ -65,7 +66,7 @@ def said(results: Results) -> list[str]:
 def test_findings_name_the_best_its_ties_and_what_it_is_ahead_of_for_certain(run: Results) -> None:
     first, ties, ahead, pairs, quality, controls, *_ = said(run)
     measured = Measured(run)
-    best = measured.black_box_overall(METRIC, Run("vmi_fgsm", 8.0))
+    best = measured.black_box_overall(METRIC, Run("vmi_fgsm", BudgetSize(8.0)))
     assert first.startswith(
         f"- **Identification.** VMI-FGSM protects most at 8/255: Black-box Top-1 {100 * best.value:.1f} % \\["
     )
@@ -89,17 +90,20 @@ def test_without_comparisons_nothing_is_called_a_tie(make_results: Callable[...,
     assert not any("told apart" in line for line in lines)
 
 
+GAZE = Metric("gaze", "Gaze", "photos", "mean", "s", 2, higher_protects=False)
+
+
 @dataclass(frozen=True)
 class Asking(Plain):
     """A protocol of somebody else, with one number for each of three methods."""
 
-    metrics: tuple[Metric, ...] = (Metric("gaze", "Gaze", "photos", "mean", "s", 2, higher_protects=False),)
+    metrics: tuple[Metric, ...] = (GAZE,)
     values: tuple[tuple[str, float, int], ...] = (("a", 3.0, 100), ("b", 1.0, 100), ("c", math.nan, 0))
 
     def headline(self, index: Measured) -> Headline:
         gaze = Quantity("gaze", "Gaze (s)", is_rate=False, decimals=2)
         rows = [
-            HeadlineRow(Run(key, None), "", {gaze: Estimate(value, value - 1, value + 1, n, status=OK)})
+            HeadlineRow(Run(key), "", {gaze: Estimate(value, value - 1, value + 1, n, status=OK)})
             for key, value, n in self.values
         ]
         return Headline("gaze", "", "mean", tuple(rows), metric="gaze", caveats=("Gaze is short.",))
@@ -112,9 +116,10 @@ class Asking(Plain):
 
 
 def test_less_may_be_better_and_a_gap_is_never_first(small: Results) -> None:
-    measured = Measured(small)
+    declared = pd.DataFrame([{"protocol": "gaze", **vars(GAZE)}])
+    measured = Measured(replace(small, metrics=declared))
     [lead] = leads(measured, [Asking("gaze", "Gaze", "")])
-    assert [row.run.method for row in lead.rows(None)] == ["b", "a"]
+    assert [row.run.method for row in lead.rows(NO_BUDGET)] == ["b", "a"]
     assert findings(measured, [lead], 0, 0)[0] == "- **Gaze.** b protects most: Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100)."
 
 
