@@ -146,13 +146,13 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         photos = "?" if one.photos is None else str(one.photos)
         table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one))
     console.print(table)
-    for lack in dict.fromkeys(part for one in diagnoses for part in one.missing if part.blocking):
-        names = ", ".join(one.name for one in diagnoses if lack in one.missing)
-        console.print(f"missing for {names}: {lack}", overflow="ignore")  # an address stays whole
+    for part in dict.fromkeys(part for one in diagnoses for part in one.missing if part.blocking):
+        names = ", ".join(one.name for one in diagnoses if part in one.missing)
+        console.note(f"missing for {names}: {part}", style="")
     for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
         names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
-        console.print(f"a gap in {where}: {gap}", style="dim", overflow="ignore")
+        console.note(f"a gap in {where}: {gap}")
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
         "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "

@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
     console = Screen()
     console.print(table)
     for note in [*notes, *shadowed(config_dirs)]:
-        console.print(note, style="dim", overflow="ignore")  # an address stays whole
+        console.note(note)
     return 0
 
 

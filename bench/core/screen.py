@@ -9,6 +9,7 @@ import codecs
 import io
 import logging
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,11 @@ class Screen(Console):
     def path(self, line: str) -> None:
         """Print a line that holds a path, unbroken, so that it can be copied."""
         self.print(line, soft_wrap=True)
+
+    def note(self, line: str, style: str = "dim") -> None:
+        """Print a sentence, broken between words only: a path or an address in it stays whole, however long it is."""
+        folded = textwrap.fill(line, self.width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
+        self.print(folded, style=style, soft_wrap=True)
 
 
 class Fitted:

@@ -121,5 +121,5 @@ def light_bars(index: Measured, observers: Iterable[str]) -> Drawing:
     figure = Figure()
     judge = next(iter(observers))
     values = [index.cell(SEEN.name, run, index.surrogates[0], judge).value for run in index.runs]
-    figure.subplots().barh([run.title for run in index.runs], values)
+    figure.subplots().barh([index.name(run) for run in index.runs], values)
     return figure

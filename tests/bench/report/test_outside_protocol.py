@@ -181,7 +181,8 @@ def test_one_metric_more_ages_no_photo_no_answer_and_no_value(faces_cache: Path,
     assert {name: after[name] for name in before} == before
     made = Counter(name.partition("/")[0] for name in after.keys() - before.keys())
     units = len(list((tmp_path / "store" / "protected").rglob("*.zip")))
-    assert made == {"quality": units, "records": 1, "measurements": 2}
+    decided = dict.fromkeys(("means", "rankings", "pairs", "identical"), 1)
+    assert made == {"quality": units, "records": 1, "measurements": 2, **decided}
 
 
 def test_a_kept_run_knows_its_protocols_and_conditions(results: Results) -> None:
