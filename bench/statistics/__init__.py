@@ -1,1 +1,1 @@
-"""What records can decide: intervals over people, paired comparisons, tie groups; and what decides nothing."""
+"""Statistics over people: intervals, paired comparisons, tie groups, and what decides nothing."""
