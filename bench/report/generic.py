@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from cloakbench.bench.report.estimate import Estimate, estimate_of, records, tex
 from cloakbench.bench.report.index import Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
-from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 
 def default_section(index: Measured, name: str, title: str) -> Section:
@@ -75,7 +75,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
     several = len({where.condition for where in rows}) > 1
     with_surrogate = any(where.surrogate for where in rows)
     columns = [
-        Column("epsilon_255", "ε (grey levels)"),
+        BUDGET,
         *([Column("surrogate", "Surrogate")] if with_surrogate else []),
         Column("n", "n"),
     ]
@@ -92,7 +92,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
                 (
                     where.run.budget.text,
                     *([where.surrogate] if with_surrogate else []),
-                    _n([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
+                    trials_text([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
                     *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
                 ),
                 _title(index.results.conditions, lines[0]["protocol"], where.condition) if several else "",
@@ -130,20 +130,7 @@ def _column(judge: str, metric: Metric) -> Column:
 
 def _cell(estimate: Estimate | None, metric: Metric) -> Number | str:
     """A number; nothing where it was not planned."""
-    if estimate is None:
-        return ""
-    marks = WHITE_BOX * estimate.white_box + SAME_FAMILY * (estimate.same_family and not estimate.white_box)
-    marks += SOME_FAILED * (estimate.n_failed > 0)
-    if not estimate.ok:
-        return Number(marks=marks)
-    value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
-    return Number(value, low, high, metric.decimals, marks)
-
-
-def _n(estimates: Iterable[Estimate]) -> str:
-    """Trials per cell: one number, or the range when cells differ."""
-    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
-    return "–" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    return "" if estimate is None else Number.of(estimate, metric.scale, metric.decimals, cell_marks(estimate))
 
 
 def _title(conditions: pd.DataFrame, protocol: str, label: str) -> str:

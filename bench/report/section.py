@@ -72,10 +72,7 @@ class Quantity:
 
     def number(self, estimate: Estimate) -> Number:
         """As printed: rates in per cent."""
-        scale = 100 if self.is_rate else 1
-        if not estimate.ok:
-            return Number()
-        return Number(scale * estimate.value, scale * estimate.low, scale * estimate.high, self.decimals)
+        return Number.of(estimate, 100 if self.is_rate else 1, self.decimals)
 
     @property
     def column(self) -> str:

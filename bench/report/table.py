@@ -9,12 +9,13 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cloakbench.bench.core import escape
 from cloakbench.bench.core.escape import latex, markdown
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.interval_text import GAP, interval_text, number_text
 
 WHITE_BOX = "†"
@@ -39,6 +40,13 @@ class Number:
     high: float = math.nan
     digits: int = 1
     marks: str = ""
+
+    @classmethod
+    def of(cls, estimate: Estimate, scale: float = 100.0, digits: int = 1, marks: str = "") -> Number:
+        """An estimate with its interval, a rate in per cent unless ``scale`` says otherwise; a gap where it is none."""
+        if not estimate.ok:
+            return cls(digits=digits, marks=marks)
+        return cls(scale * estimate.value, scale * estimate.low, scale * estimate.high, digits, marks)
 
     @property
     def text(self) -> str:
@@ -69,6 +77,14 @@ class Column:
     label: str
     group: str = ""
     interval: Literal["none", "csv", "always"] = "none"
+
+
+BUDGET = Column("epsilon_255", "ε (grey levels)")
+
+
+def columns(**labels: str) -> tuple[Column, ...]:
+    """Columns without a group and an interval: key to label."""
+    return tuple(Column(key, label) for key, label in labels.items())
 
 
 @dataclass(frozen=True)
@@ -112,6 +128,18 @@ class Table:
             else []
         )
         return (*marks, *gaps, *self.footnotes)
+
+
+def cell_marks(cell: Estimate) -> str:
+    """What is to be said of a single cell: who judged, and whether photos are missing."""
+    marks = WHITE_BOX if cell.white_box else SAME_FAMILY * cell.same_family
+    return marks + SOME_FAILED * (cell.n_failed > 0)
+
+
+def trials_text(estimates: Iterable[Estimate]) -> str:
+    """Trials per cell: one number, or the range when cells differ."""
+    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
+    return "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else GAP
 
 
 def to_markdown(table: Table) -> str:

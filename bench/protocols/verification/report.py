@@ -9,7 +9,7 @@ import pandas as pd
 
 from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS, Spread, by_budget
 from cloakbench.bench.report.decisions.tables import paired_tables
-from cloakbench.bench.report.estimate import records
+from cloakbench.bench.report.estimate import count_text, records
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
@@ -107,8 +107,8 @@ def thresholds_table(results: Results) -> Table | None:
             str(line["far"]) if isinstance(line["far"], str) else f"{line['far']:g}",
             (
                 Number(line["threshold"], line["low"], line["high"], 3),
-                _count(line["n_pairs"]),
-                _count(line["n_identities"]),
+                count_text(line["n_pairs"]),
+                count_text(line["n_identities"]),
                 *(_legacy_cells(line) if has_legacy else ()),
             ),
             str(line["judge"]),
@@ -148,7 +148,3 @@ def _legacy_cells(line: dict[str, Any]) -> tuple[Number | str, Number | str]:
     return Number(line["legacy"], digits=3), Number(
         line["legacy_far"], line["legacy_far_low"], line["legacy_far_high"], 4
     )
-
-
-def _count(value: float) -> str:
-    return "" if pd.isna(value) else f"{int(value)}"
