@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
-from cloakbench.bench.report.index import Measured, Place, Run
+from cloakbench.bench.report.estimate import Estimate, records
+from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
@@ -39,13 +38,12 @@ def generic_tables(
     """
     tables = []
     for protocol in dict.fromkeys([*titles, *sorted(place.protocol for place in places)]):
-        wanted = {place for place in places if place.protocol == protocol}
-        lines = [line for line in records(index.results.measurements) if index.place_of(line) in wanted]
-        if lines:
+        wanted = [cell for cell in index.cells if cell.place in places and cell.place.protocol == protocol]
+        if wanted:
             known = {metric.name: metric for metric in index.results.declared(protocol)}
-            strange = sorted({line["metric"] for line in lines} - known.keys())
+            strange = sorted({cell.place.metric for cell in wanted} - known.keys())
             known |= {name: Metric(name, name, "", "mean", decimals=3, higher_protects=None) for name in strange}
-            tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, lines))
+            tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, wanted))
     return tables
 
 
@@ -58,12 +56,11 @@ class _Line:
     condition: str
 
 
-def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], lines: list[dict[str, Any]]) -> Table:
-    cells: dict[tuple[_Line, str, str], Estimate] = {}
-    for line in lines:
-        run = Run.of(line)
-        where = _Line(run, text(line["surrogate"]), text(line["condition"]))
-        cells[where, text(line["judge"]), line["metric"]] = estimate_of(line)
+def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], wanted: Sequence[CellPlace]) -> Table:
+    cells = {
+        (_Line(cell.run, cell.surrogate, cell.place.condition), cell.judge, cell.place.metric): index.cells[cell]
+        for cell in wanted
+    }
     judges = index.in_order(judge for _, judge, _ in cells)
     judges = [*([""] if any(not judge for _, judge, _ in cells) else []), *judges]
     asked = [
@@ -95,7 +92,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
                     trials_text([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
                     *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
                 ),
-                _title(index.results.conditions, lines[0]["protocol"], where.condition) if several else "",
+                _title(index.results.conditions, wanted[0].place.protocol, where.condition) if several else "",
             )
             for where in rows
         ),

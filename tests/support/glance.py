@@ -111,7 +111,7 @@ class Glance(Protocol):
 
     def headline(self, index: Measured) -> Headline:
         light = Quantity("light", "Light", is_rate=False, decimals=2)
-        rows = [HeadlineRow(run, "", {light: index.black_box_overall(SEEN.name, run)}) for run in index.runs]
+        rows = [HeadlineRow(run, "", {light: index.black_box(SEEN.name, run)}) for run in index.runs]
         return Headline("light at a glance", "mean over observers", "mean over observers", tuple(rows))
 
 

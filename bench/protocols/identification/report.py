@@ -102,8 +102,8 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
             run,
             "",
             {
-                **{quantity: measured.black_box_overall(metric, run) for quantity, metric in black.items()},
-                white: measured.white_box_overall(ranks.first, run),
+                **{quantity: measured.black_box(metric, run) for quantity, metric in black.items()},
+                white: measured.white_box(ranks.first, run),
                 ssim: measured.quality(SSIM, run),
             },
         )
@@ -126,7 +126,7 @@ def identification_evidence(measured: Measured, ks: Sequence[int], method: str) 
     runs = [run for run in measured.runs if run.method == method and not is_control(run)]
     if not runs:
         return {}
-    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
+    rate = measured.black_box(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
     if not rate.ok:
         return {}
     words = with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)

@@ -77,7 +77,7 @@ def flat_notes(measured: Measured, ranks: Ranks) -> tuple[str, ...]:
     runs = [run for run in measured.runs if not is_control(run)]
     curves = {
         family.title: [
-            [measured.black_box_overall(ranks.first, run, label).value for label, _ in family.members] for run in runs
+            [measured.black_box(ranks.first, run, condition=label).value for label, _ in family.members] for run in runs
         ]
         for family in families_of(measured, ranks.first)
     }
@@ -105,7 +105,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                 measured.title(run.method),
                 tuple(
                     Number.of(
-                        measured.black_box_overall(metric, run, key), marks=SMALL * measured.is_small(metric, run)
+                        measured.black_box(metric, run, condition=key), marks=SMALL * measured.is_small(metric, run)
                     )
                     for key, _, _ in keys
                 ),

@@ -91,7 +91,7 @@ def poisoning_evidence(measured: Measured, method: str) -> Mapping[str, str]:
     poisoned = Poisoned(measured)
     rows = [row for row in poisoned.rows if row.run.method == method]
     for row in reversed(rows):
-        for scenario, attacker in poisoned.columns():
+        for scenario, attacker in poisoned.columns:
             regime, leaked, share = scenario.partition("_unprotected_")
             rate = poisoned.cell(PSR, row, attacker, scenario)
             if leaked and rate is not None and rate.ok:
@@ -109,7 +109,7 @@ def poisoning_table(measured: Measured) -> Table | None:
     ranking = _ranking(results, poisoned)
     if not poisoned.rows:
         return None
-    columns, rows = poisoned.columns(), []
+    columns, rows = poisoned.columns, []
     converged = _converged(measured.results)
     for row in poisoned.rows:
         cells = [poisoned.cell(PSR, row, attacker, scenario) for scenario, attacker in columns]
@@ -172,7 +172,7 @@ def poisoning_checks(measured: Measured) -> list[str]:
     """One sentence per suspicion: an attacker who learns little even from clean photos, a search that gave up."""
     poisoned, flags = Poisoned(measured), []
     for row in poisoned.rows:
-        for scenario, attacker in poisoned.columns() if row.run.method == CLEAN else ():
+        for scenario, attacker in poisoned.columns if row.run.method == CLEAN else ():
             rate = poisoned.cell(PSR, row, attacker, scenario)
             if rate is not None and rate.ok and rate.value > POOR_ATTACKER:
                 flags.append(

@@ -66,7 +66,7 @@ def verification_headline(measured: Measured, fars: Sequence[str]) -> Headline |
     """Dodging at the smallest false accept rate and SSIM; None where there is no rate."""
     far = fars[-1]
     metric = f"dodging_far_{far}"
-    if not any(measured.black_box_overall(metric, run).ok for run in measured.runs):
+    if not any(measured.black_box(metric, run).ok for run in measured.runs):
         return None
     black = Quantity(metric, f"Dodging, FAR {far}")
     white = Quantity(f"white_box_{metric}", "White-box dodging", needs_surrogate=True, on_screen=False)
@@ -76,8 +76,8 @@ def verification_headline(measured: Measured, fars: Sequence[str]) -> Headline |
             run,
             "",
             {
-                black: measured.black_box_overall(metric, run),
-                white: measured.white_box_overall(metric, run),
+                black: measured.black_box(metric, run),
+                white: measured.white_box(metric, run),
                 ssim: measured.quality(_SSIM, run),
             },
         )

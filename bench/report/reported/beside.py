@@ -78,7 +78,7 @@ def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> lis
 
 
 def _budget(side: Side) -> str:
-    return side.pairs[0].row.paired.budget.title
+    return side.pairs[0].row.run.budget.title
 
 
 def _paired(side: Side) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside
@@ -132,9 +132,10 @@ def _measured_row(lookup: Lookup, placed: Placed, printed: Printed, row: Measure
         for column, cell in zip(printed.columns, found, strict=True)
     ]
     gaps = Counter(cell.why_not for cell in found if cell.why_not)
-    parts = [row_name(row.paired.budget.title, row.paired.variant), *[f"on {row.surrogate}"] * bool(row.surrogate)]
+    what = row_name(row.run.budget.title, split_row_name(row.run.method)[1])
+    what += f" on {row.surrogate}" * bool(row.surrogate)
     why_not = "; ".join(f"{reason} ({count} of {len(found)} columns)" for reason, count in gaps.items())
-    return Row(f"measured, {' '.join(parts)}", (*numbers, why_not or "all columns"), section)
+    return Row(f"measured, {what}", (*numbers, why_not or "all columns"), section)
 
 
 def _reported(line: Mapping[str, Any] | None, digits: int) -> Number:

@@ -163,7 +163,7 @@ def test_every_mean_of_the_index_has_the_value_of_its_joint_mean() -> None:
     for line in found.means.itertuples():
         run = Run(line.method, BudgetSize.of(line.epsilon_255))
         if line.surrogate == ALL:
-            mean = measured.white_box_overall("psr", run) if line.white_box else measured.black_box_overall("psr", run)
+            mean = measured.white_box("psr", run) if line.white_box else measured.black_box("psr", run)
         elif line.white_box:
             mean = measured.white_box("psr", run, line.surrogate)
         else:
