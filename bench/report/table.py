@@ -58,6 +58,10 @@ class Number:
         """The two ends of the interval in brackets, or nothing."""
         return "" if math.isnan(self.value) else interval_text(self.low, self.high, self.digits)
 
+    def words(self, unit: str = "") -> str:
+        """``63.3 % [56.7, 70.0]``; a dash when there is no value, the value alone when there is no interval."""
+        return " ".join(filter(None, (self.text, unit, self.interval)))
+
 
 Cell = Number | str
 

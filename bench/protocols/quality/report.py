@@ -9,10 +9,13 @@ from cloakbench.bench.protocols.quality.faces import image_grid
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.section import FigureSpec, Section
+from cloakbench.bench.report.section import FigureSpec, Quantity, Section
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 NAME = "quality"
+SSIM = "ssim"
+SSIM_BESIDE = Quantity(SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
+"""Beside the rates of a headline."""
 _LINF = "linf_255"
 _ROUNDING_255 = 0.51
 """Rounding to 8 bits moves a value by up to half a grey level."""

@@ -15,12 +15,6 @@ from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table, cel
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
 _JOINT = "Means have one bootstrap over people for all of their cells"
 _OF_ENDS = "Means have the means of their cells' ends, which is rather too wide than too narrow"
-RECOGNITION_CAVEATS = (
-    "White-box rates say that the optimiser works. The black-box means say what protection may be expected.",
-    "The networks of one run may share training data and renderer, which makes transfer look easier than it is.",
-    "Rates hold for these faces, this gallery size and these networks, not for a commercial service.",
-)
-"""Of every protocol whose judges are recognisers."""
 SAME_TARGETS = "The means of the rows without a surrogate leave out the same targets as the block they stand in."
 
 

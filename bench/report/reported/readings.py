@@ -11,6 +11,7 @@ from cloakbench.bench.report.index import CellPlace, Place
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.reported.claims import Term
 from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, NotComparableError
+from cloakbench.bench.report.table import Number
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,8 @@ class Reading:
     @property
     def text(self) -> str:
         """``pgd 8/255, psr_p1_top1 41.0 % [38.2, 44.1]``."""
-        percent = self.unit == "%"
-        factor, digits = (100, 1) if percent else (1, 3)
-        ends = (self.estimate.value, self.estimate.low, self.estimate.high)
-        value, low, high = (f"{factor * end:.{digits}f}" for end in ends)
-        return f"{self.name} {value}{' %' * percent} [{low}, {high}]"
+        scale, digits, unit = (100, 1, "%") if self.unit == "%" else (1, 3, "")
+        return f"{self.name} {Number.of(self.estimate, scale, digits).words(unit)}"
 
 
 def read_all(lookup: Lookup, terms: Sequence[Term]) -> dict[Term, Reading]:
