@@ -229,7 +229,6 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "targeted": protector.targeted,
             "trained": protector.is_trained,
             "person_specific": protector.person_specific,
-            "norm": protector.budget.norm if protector.budget else "",
             "paper": protector.paper,
             "official_settings": protector.official_settings,
             "deviations": protector.deviations,

@@ -25,7 +25,7 @@ def models_table(results: Results) -> Table | None:
             Row(
                 line["name"],
                 (
-                    _roles(line["roles"]),
+                    str(line["roles"]),
                     str(line["family"]),
                     str(line["backbone"]),
                     str(line["head"]),
@@ -215,7 +215,3 @@ def _failure(line: dict[str, Any]) -> str:
     if pd.isna(line["value"]):
         return "no value"
     return "some photos failed" if line["n_failed"] > 0 else ""
-
-
-def _roles(roles: Any) -> str:
-    return roles if isinstance(roles, str) else ", ".join(roles)

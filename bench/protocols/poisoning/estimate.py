@@ -23,7 +23,7 @@ class Trainings(Protocol):
     references: int
     attackers: dict[str, Any]
     regimes: dict[str, Any]
-    varied: tuple[str, ...]
+    conditions_on: tuple[str, ...]
     clean_shares: tuple[float, ...]
     seeds: tuple[int, ...]
 
@@ -70,7 +70,7 @@ def poisoning_seconds(
         if _NETWORK not in attacker or "epochs" not in attacker:
             return None
         speed = timer.classifier_speed(attacker[_NETWORK], device)
-        met = [regimes[0], *(regimes[1:] + [regimes[0]] * (len(shares) - 1) if key in poisoning.varied else [])]
+        met = [regimes[0], *(regimes[1:] + [regimes[0]] * (len(shares) - 1) if key in poisoning.conditions_on else [])]
         for regime in met:
             passes = 1 + _steps(poisoning.regimes[regime])
             training = photos * int(attacker["epochs"]) * passes * (speed.forward + speed.backward)

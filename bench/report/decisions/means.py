@@ -12,8 +12,8 @@ from typing import Any
 
 from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.statistics.intervals import Interval
-from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
+from cloakbench.bench.statistics.intervals import Interval, PersonSums
+from cloakbench.bench.statistics.joint_intervals import CellMean, joint_intervals
 from cloakbench.bench.statistics.photo_trials import PhotoTrials, TrialCell
 
 

@@ -250,7 +250,7 @@ def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path
             "~protocols.poisoning.methods.em_class",
             "~protocols.poisoning.more_epsilons_255.em_class",
             "protocols.poisoning.seeds=[0]",
-            "protocols.poisoning.variants_on=[]",
+            "protocols.poisoning.conditions_on=[]",
         )
     )
     found = psr(outcome).query("judge == 'silent'")
@@ -270,7 +270,7 @@ def test_a_method_that_fails_on_a_photo_is_a_row_and_is_never_trained_on(tmp_pat
             "~protocols.poisoning.methods.em_class",
             "~protocols.poisoning.more_epsilons_255.em_class",
             "protocols.poisoning.seeds=[0]",
-            "protocols.poisoning.variants_on=[]",
+            "protocols.poisoning.conditions_on=[]",
         )
     )
     found = psr(outcome).set_index("method")
@@ -376,7 +376,12 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         *(f"methods.{key}" for key in ("em_max", "em_sample", "em_class", "rem")),
     )
     taken_out += ("attackers.ir", "attackers.mobilefacenet")
-    set_to = ("seeds=[0]", "variants_on=[]", "attackers.inception_resnet.epochs=1", "methods.opom_convex_hull.steps=1")
+    set_to = (
+        "seeds=[0]",
+        "conditions_on=[]",
+        "attackers.inception_resnet.epochs=1",
+        "methods.opom_convex_hull.steps=1",
+    )
     small: Sequence[str] = (
         "protocol@protocols.poisoning=poisoning_survey",
         *("dataset.poison_identities=2", "dataset.poison_images=5", "epsilons_255=[8]"),
@@ -408,8 +413,8 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         (("protocols.poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
         (("protocols.poisoning.clean_shares=[1.0]",), r"protocols.poisoning.clean_shares is \[1.0\]: it must be"),
         (
-            ("protocols.poisoning.variants_on=[nobody]",),
-            "variants_on is nobody: it must be a list of names of attackers",
+            ("protocols.poisoning.conditions_on=[nobody]",),
+            "conditions_on is nobody: it must be a list of names of attackers",
         ),
         (("protocols.poisoning.surrogates=[nobody]",), "surrogates names nobody"),
         (("+protocols.poisoning.more_epsilons_255.pgd=[3]",), "more_epsilons_255 names pgd"),
