@@ -15,12 +15,12 @@ import torch
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
-from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.store import PRIVATE

@@ -14,7 +14,7 @@ from cloakbench.bench.report.table import Number, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cloakbench.bench.report.plotting import Drawing
+    from cloakbench.bench.report.drawing.plotting import Drawing
     from cloakbench.bench.statistics.photo_trials import EventsAndTrials
 
 

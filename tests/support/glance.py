@@ -21,10 +21,10 @@ from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.bench.report.drawing.plotting import Drawing, styled
 from cloakbench.bench.report.generic import generic_tables
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.plotting import Drawing, styled
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.statistics.intervals import mean_intervals
 

@@ -15,12 +15,7 @@ from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality.report import SSIM
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
-from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
-from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
-from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
-from cloakbench.bench.report.plotting import (
+from cloakbench.bench.report.drawing.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
     Drawing,
@@ -30,6 +25,11 @@ from cloakbench.bench.report.plotting import (
     near,
     styled,
 )
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.statistics.small_samples import pareto_front
 
 _CURVES_PER_LINE = 5

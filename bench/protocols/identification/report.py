@@ -17,9 +17,9 @@ from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
 from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
 from cloakbench.bench.report.decisions.tables import paired_tables
+from cloakbench.bench.report.drawing.plotting import Drawing
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.plotting import Drawing
 from cloakbench.bench.report.section import FigureSpec, Headline, Quantity, Section
 from cloakbench.bench.report.table import Number
 

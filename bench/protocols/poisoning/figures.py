@@ -7,10 +7,10 @@ from cloakbench.bench.protocols.poisoning.rates import PSR
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
 from cloakbench.bench.protocols.quality.report import SSIM
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
+from cloakbench.bench.report.drawing.plotting import Drawing, Skipped, styled
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import CLEAN
-from cloakbench.bench.report.plotting import Drawing, Skipped, styled
 
 
 @styled

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from cloakbench.bench.protocols.identification import figures, heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality import faces
+from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.section import FigureSpec
 

@@ -22,7 +22,7 @@ from cloakbench.bench.report.opening.ranking_table import ranking_table
 from cloakbench.bench.report.reporters import Plain, reporters
 from cloakbench.bench.report.results import PAIR_COLUMNS, RANKING_COLUMNS, Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
-from cloakbench.bench.report.table import to_csv, to_markdown
+from cloakbench.bench.report.table_text import to_csv, to_markdown
 from cloakbench.bench.report.writer import write_report
 
 METHODS = ("vmi_fgsm", "ti_dim", "mi_fgsm", "pgd")

@@ -21,7 +21,7 @@ from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import combine
-from cloakbench.bench.report.table import to_markdown
+from cloakbench.bench.report.table_text import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
 from cloakbench.bench.statistics.tie_groups import tie_groups
 

@@ -16,7 +16,7 @@ from cloakbench.bench.report.reported.claims_table import claims_table
 from cloakbench.bench.report.reported.judgement import CLEAR, HELD, NOT_COMPARABLE, NOT_HELD, UNCLEAR, judge
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_prose, load_yaml
-from cloakbench.bench.report.table import to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
 from .planted import SURROGATE, cell, identification, planted
 

@@ -26,7 +26,8 @@ from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairing
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
 from cloakbench.bench.report.reported.shown import coverage_table, paper_table, printed_table
 from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
-from cloakbench.bench.report.table import Number, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table import Number
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
 from .planted import SURROGATE, TARGETS, cell, identification, planted
 
