@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -47,8 +47,7 @@ def generic_tables(
     return tables
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """What a row is: a method at a budget on a surrogate under a condition."""
 
     run: Run

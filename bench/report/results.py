@@ -133,6 +133,9 @@ IDENTICAL_COLUMNS = {
 }
 """The columns of ``Results.identical``."""
 
+DECIDED = {"means": MEAN_COLUMNS, "rankings": RANKING_COLUMNS, "pairs": PAIR_COLUMNS, "identical": IDENTICAL_COLUMNS}
+"""The frames of `Results` that are worked out of records."""
+
 
 class PhotoRecords(Mapping[str, pd.DataFrame]):
     """Per-photo records by label of the protocol, each read when it is asked for and kept by nobody.
@@ -158,12 +161,6 @@ class PhotoRecords(Mapping[str, pd.DataFrame]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def undecided() -> dict[str, pd.DataFrame]:
-    """The fields of `Results` that are worked out of records, without a row."""
-    columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)
-    return dict(zip(("means", "rankings", "pairs", "identical"), map(_empty, columns), strict=True))
 
 
 def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
@@ -245,7 +242,8 @@ class Results:
         """
         from cloakbench.bench.report.writer import write_report
 
-        return write_report(self, Path(folder)).report
+        this: Any = self
+        return write_report(this, Path(folder)).report
 
     def __repr__(self) -> str:
         problems = f", {len(self.problems)} problems (see .problems)" if self.problems else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_of
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
@@ -41,7 +42,7 @@ class Poisoned:
         self.rows = sorted(found, key=lambda row: (order.index(row.run), row.surrogate))
         self.attackers = sorted({cell.judge for cell in own if cell.judge})
         scenarios = {cell.place.condition for cell in own if cell.judge}
-        self.scenarios = sorted(scenarios, key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
+        self.scenarios = sorted(scenarios, key=_order)
         planned = {(cell.place.condition, cell.judge) for cell in own if cell.place.metric == PSR}
         self.columns = [
             (scenario, a) for scenario in self.scenarios for a in self.attackers if (scenario, a) in planned
@@ -71,5 +72,7 @@ def guessing(setup: Mapping[str, Any]) -> float:
     return 100 * chance_psr(people) if people else 0.0
 
 
-def _is_standard(key: str) -> bool:
-    return key.partition("_unprotected_")[0] == "standard"
+def _order(scenario: str) -> tuple[bool, bool, str]:
+    """Whole publications first, of these standard training."""
+    regime, share = scenario_of(scenario)
+    return share > 0, regime != "standard", scenario

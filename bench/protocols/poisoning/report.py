@@ -13,7 +13,7 @@ from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
-from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_name, scenario_of
 from cloakbench.bench.protocols.quality.report import SSIM, SSIM_BESIDE
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, paired_tables, ties
@@ -93,11 +93,11 @@ def poisoning_evidence(measured: Measured, method: str) -> Mapping[str, str]:
     rows = [row for row in poisoned.rows if row.run.method == method]
     for row in reversed(rows):
         for scenario, attacker in poisoned.columns:
-            regime, leaked, share = scenario.partition("_unprotected_")
+            regime, share = scenario_of(scenario)
             rate = poisoned.cell(PSR, row, attacker, scenario)
-            if leaked and rate is not None and rate.ok:
+            if share and rate is not None and rate.ok:
                 without = poisoned.cell(PSR, row, attacker, regime)
-                words = f"PSR {Number.of(rate).words()} % with {100 * float(share):g} % leaked (n {rate.n})"
+                words = f"PSR {Number.of(rate).words()} % with {100 * share:g} % leaked (n {rate.n})"
                 known = without is not None and without.ok
                 return {LEAKAGE: words + (f", {Number.of(without).words()} % with none" if known and without else "")}
     return {}

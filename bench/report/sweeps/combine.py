@@ -10,7 +10,7 @@ import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize, row_name, variant_settings, variant_text
 from cloakbench.bench.report.estimate import records
-from cloakbench.bench.report.results import PhotoRecords, Results, undecided
+from cloakbench.bench.report.results import DECIDED, PhotoRecords, Results
 
 CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
@@ -51,7 +51,7 @@ def combine(runs: Sequence[Results]) -> Results:
         protocols=_joined(runs, "protocols", ["label", "name"]),
         conditions=_joined(runs, "conditions", ["protocol", "label"]),
         records=_records(runs),
-        **undecided(),
+        **{name: pd.DataFrame(columns=list(columns)) for name, columns in DECIDED.items()},
         metrics=_joined(runs, "metrics", ["protocol", "name"]),
     )
 
