@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig
@@ -11,12 +11,21 @@ from omegaconf import DictConfig
 from cloakbench.bench.engine.estimates import Timer, workers_of
 from cloakbench.bench.plan.plan import build_cells
 
-if TYPE_CHECKING:
-    from cloakbench.bench.protocols.poisoning.protocol import Poisoning
-
 _NETWORK = "network"
 _USUAL = (20, 10)
 """People and published photos of each, where only the photos themselves can tell; hardly counts for one photo."""
+
+
+class Trainings(Protocol):
+    """What of a poisoning decides how long it takes."""
+
+    identities: int | None
+    references: int
+    attackers: dict[str, Any]
+    regimes: dict[str, Any]
+    conditions_on: tuple[str, ...]
+    clean_shares: tuple[float, ...]
+    seeds: tuple[int, ...]
 
 
 def published_photos(config: DictConfig, most: int | None) -> tuple[int, int] | None:
@@ -34,7 +43,7 @@ def published_photos(config: DictConfig, most: int | None) -> tuple[int, int] | 
 
 
 def poisoning_seconds(
-    poisoning: Poisoning, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False
+    poisoning: Trainings, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False
 ) -> float | None:
     """Time of the network passes, on the experiment's workers; None where it cannot be told.
 
