@@ -43,8 +43,8 @@ def poisoning_section(measured: Measured, title: str) -> Section:
     figure = FigureSpec(
         "poisoning",
         partial(poisoning_figure, measured),
-        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR, mean over "
-        "attackers with 95 % interval, a mark per attacker; and the same PSR over SSIM.",
+        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR of each "
+        "attacker with its 95 % interval, and picture quality.",
     )
     shows = measured.places(NAME, {PSR, SEED_SD, TRAIN_ACCURACY, SSIM})
     return Section(title, (*([table] if table else []), *compared), (figure,), shows=shows)
