@@ -123,7 +123,7 @@ def test_other_tables_and_means_do_not_see_attackers(run, small) -> None:
 
 def test_the_figure_draws_and_says_when_it_cannot(run, small) -> None:
     assert isinstance(poisoning_figure(Measured(run)), Figure)
-    assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning track")
+    assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning")
 
 
 def test_weak_attackers_and_searches_that_gave_up_are_flagged(run) -> None:
