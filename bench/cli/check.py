@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, group_options, resolved, split_config_dirs
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
@@ -55,9 +54,9 @@ def _check_method(config: DictConfig) -> list[CheckResult]:
     from cloakbench.methods.conformance import check_config
 
     torch.set_num_threads(1)  # many small operations: threads would only wait for each other
-    plain: Any = OmegaConf.to_container(config.method, resolve=True)
-    make_protector(plain, config.method_key, "method")  # a bad setting is one line, not a failed check
-    return check_config(plain)
+    settings = resolved(config.method)
+    make_protector(settings, config.method_key, "method")  # a bad setting is one line, not a failed check
+    return check_config(settings)
 
 
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
@@ -149,8 +148,7 @@ def _model_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict | None:
     config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
     if not is_embedded(config):
         return None
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return _summed(check_recogniser(build_recogniser(plain, name), smooth_images("cpu")))
+    return _summed(check_recogniser(build_recogniser(resolved(config), name), smooth_images("cpu")))
 
 
 def _summed(results: Sequence[CheckResult]) -> _Verdict:

@@ -106,6 +106,12 @@ def as_mistake(
     return ConfigError(explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs)))
 
 
+def resolved(block: Any) -> dict[str, Any]:
+    """A block as plain values, its references filled in."""
+    plain: Any = OmegaConf.to_container(block, resolve=True)
+    return plain
+
+
 def missing_settings(config: DictConfig) -> list[str]:
     """Dotted names of the settings that have no value yet."""
 

@@ -11,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.engine.estimates import Speed, workers_of
@@ -122,7 +123,7 @@ class Estimator:
 
     def speed(self, model: DictConfig, device: torch.device) -> Speed:
         """Of a recogniser, from its config."""
-        plain: Any = OmegaConf.to_container(model, resolve=True)
+        plain = resolved(model)
         key = str(plain)
         if key not in self.speeds:
             self.speeds[key] = measure_speed(build_recogniser(plain, plain["name"]).to(device).embed, device)

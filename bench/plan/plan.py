@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.config.build import build
 from cloakbench.bench.core.axes import BudgetSize, row_name
@@ -164,7 +165,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
 
 def is_chosen(config: DictConfig, place: str) -> bool:
     """Whether ``method=`` replaces the methods of a block: the experiment's own, or where they are all there is."""
-    return config.method is not None and (not place or not config.targets)
+    return config.method is not None and (not place or not asks_about_probes(config))
 
 
 def chosen_methods(config: DictConfig, place: str = "") -> dict[str, DictConfig]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import PIL
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cloakbench.bench.config.build import build
-from cloakbench.bench.config.compose import missing_settings
+from cloakbench.bench.config.compose import missing_settings, resolved
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.config.setting_checks import check_values
@@ -143,7 +143,7 @@ def read_settings(config: DictConfig) -> Settings:
     device = checked_device(config.device, "device")
     surrogate_configs = _models(config.surrogate, config.surrogates)
     judge_configs = _models(config.target, config.targets)
-    method_config = without_title(_plain(config.method))
+    method_config = without_title(resolved(config.method))
     uses_surrogates = Need.SURROGATES in make_protector(method_config, config.method_key, "method").needs
     built = {
         key: build_recogniser(model, key)
@@ -154,8 +154,8 @@ def read_settings(config: DictConfig) -> Settings:
         output=_path(config.output),
         references=_path(config.references) if config.references else None,
         auxiliary=_path(config.auxiliary) if config.auxiliary else None,
-        world=_plain(config.world),
-        impostors=_plain(config.impostors),
+        world=resolved(config.world),
+        impostors=resolved(config.impostors),
         method=config.method_key,
         method_config=method_config,
         surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},
@@ -165,7 +165,7 @@ def read_settings(config: DictConfig) -> Settings:
             key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
         },
         store=Store(_path(config.paths.store)),
-        detector=build(_plain(config.detector), "detector"),
+        detector=build(resolved(config.detector), "detector"),
         landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
         soften=config.soften_surrogates,
         faces=config.faces,
@@ -233,15 +233,10 @@ def needs_others(protector: Protector) -> bool:
 
 def _models(one: DictConfig | None, more: DictConfig) -> dict[str, dict[str, Any]]:
     """Key to resolved config; the model chosen alone is called by its own name."""
-    configs = [_plain(one)] if one is not None else []
+    configs = [resolved(one)] if one is not None else []
     return {str(config.get("name", "model")): config for config in configs} | {
-        str(key): _plain(model) for key, model in more.items()
+        str(key): resolved(model) for key, model in more.items()
     }
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return plain
 
 
 def _path(text: str) -> Path:
