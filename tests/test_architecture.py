@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.core import status
+from cloakbench.bench.core.code_digests import built_on
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "datasets", "methods", "models")
@@ -110,6 +111,13 @@ def test_rooms_of_the_bench_import_downwards_only(path: Path) -> None:
         parts = module.split(".")
         if parts[0] == "bench" and parts[1:2] not in ([], [room]):
             assert floor[parts[1]] < floor[room], f"{place} imports {module}, which is no floor below"
+
+
+def test_keys_of_protected_photos_hold_no_code_that_prints_or_calls() -> None:
+    methods = [f"cloakbench.methods.{path.stem}" for path in (ROOT / "methods").glob("[!_]*.py")]
+    rooms = {".".join(name.split(".")[1:3]) for name in built_on("cloakbench.methods.base", *methods)}
+    assert {"bench.core", "methods.parts"} <= rooms
+    assert rooms.isdisjoint({"bench.report", "bench.cli", "bench.python", "bench.api"}) and "" not in rooms
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

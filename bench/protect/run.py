@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import MachineError, machine_trouble
@@ -22,12 +22,7 @@ from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
 from cloakbench.bench.protect.finish import ProtectOutcome, finish
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
-from cloakbench.bench.protect.report import (
-    PhotoChange,
-    Row,
-    face_row,
-    failure_row,
-)
+from cloakbench.bench.protect.report import PhotoChange, Row, face_row, failure_row
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
 from cloakbench.bench.protect.state import FinishedCopies, open_copies
@@ -161,6 +156,11 @@ def _work(
         for task in tasks:
             yield task, [failure_row(task.photo, METHOD_FAILED, reason)]
         return
+    if protected.private:
+        raise ConfigError(
+            f"{settings.method} gives owners a {', '.join(sorted(protected.private))} that lifts its protection, which "
+            "is not kept beside copies: choose another method"
+        )
     for task in tasks:
         places = [place for place, (name, *_) in enumerate(faces) if name == task.photo.name]
         try:
