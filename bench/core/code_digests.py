@@ -44,27 +44,21 @@ def code_digest(*modules: str, without: Collection[str] = ()) -> str:
 @cache
 def _digest(modules: frozenset[str], without: frozenset[str]) -> str:
     roots = sorted({_record(name, without) for name in modules})
-    lines: set[str] = set()
-    for name in built_on(*modules, without=without):
-        lines |= {_record(name, without), *_versions(name)}
-    return hashlib.sha256("\n".join([*roots, "over", *sorted(lines)]).encode()).hexdigest()[:16]
-
-
-def built_on(*modules: str, without: Collection[str] = ()) -> set[str]:
-    """Names of ``modules`` and of everything whose code their digest holds.
-
-    Raises:
-        ModuleNotFoundError: a module does not exist or has no source file.
-    """
     seen: set[str] = set()
-    queue = set(modules)
+    lines: set[str] = set()
+    queue = sorted(modules)
     while queue:
         name = queue.pop()
+        if name in seen:
+            continue
         seen.add(name)
+        lines.add(_record(name, without))
+        lines |= _versions(name)
         if _is_followed(name):
-            followed = {part for reference in _read(name).references for part in _with_parents(reference.module)}
-            queue |= (followed | set(_with_parents(name))) - seen - set(without)
-    return seen
+            read = _read(name)
+            followed = {part for reference in read.references for part in _with_parents(reference.module)}
+            queue += sorted((followed | set(_with_parents(name))) - seen - without)
+    return hashlib.sha256("\n".join([*roots, "over", *sorted(lines)]).encode()).hexdigest()[:16]
 
 
 def module_of(target: str) -> str:

@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.engine.estimates import Speed, workers_of
+from cloakbench.bench.engine.estimates import Speed
 from cloakbench.bench.plan.limits import Limit, read_limits
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
+from cloakbench.bench.processes.pool import workers_of
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -99,7 +100,7 @@ class Estimator:
         for cell in build_cells(config):
             photos = photos_of(cell)
             total += photos * (self.cell_seconds(cell, config, photos, (each, references)) + answering)
-        return total / workers_of(config)
+        return total / max(1, workers_of(config.runtime.workers))
 
     def cell_seconds(self, cell: Cell, config: DictConfig, photos: int, numbers: tuple[int, int]) -> float:
         """Seconds per photo of one cell; passes are spread evenly over an ensemble.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from omegaconf import DictConfig
@@ -21,7 +20,6 @@ from cloakbench.bench.experiment.parts import Parts, build_parts
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Role
 from cloakbench.models.base import Recogniser
 from cloakbench.models.same_weights import same_weights
@@ -64,17 +62,11 @@ def prepare(config: DictConfig) -> Experiment:
         device=config.runtime.device,
     )
     return Experiment(
-        config,
-        planning.store,
-        planning.manifest,
-        planning.faces,
-        planning.cards,
+        planning,
         spec,
         publications,
         asked,
         parts.metrics,
-        planning.same_weights,
-        planning,
         _rejected(parts.dataset),
         _remarks(publications.get(PROBES), planning.faces),
         parts.loggers,
@@ -91,8 +83,6 @@ def _planning(
     planning = Planning(
         config,
         dataset,
-        dataset.manifest(),
-        Store(Path(config.paths.store)),
         fingerprints={key: fingerprint(models[key], model) for key, model in built.items()},
         cards={key: model.card for key, model in built.items()},
         same_weights=same_weights(built),

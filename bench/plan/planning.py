@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -17,7 +18,7 @@ from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
 from cloakbench.bench.plan.unit_keys import UnitDigests, unit_key
 from cloakbench.bench.store.faces import write_faces
 from cloakbench.bench.store.store import Store
-from cloakbench.datasets.base import Dataset, FaceSet, Manifest
+from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.models.base import ModelCard
 
 
@@ -27,26 +28,24 @@ class Planning:
     Args:
         config: the composed config.
         dataset: its data set.
-        manifest: of the data set.
-        store: where faces are kept for the workers.
         fingerprints: model key to content digest.
         cards: model key to card.
-        same_weights: model key to the keys of all models with its weights.
+        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
+            them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         cells: of the probes, where they have been planned.
         transforms: label to resolved config of what may happen to a published photo, that of no transform included.
 
     Attributes:
         faces: name to faces that workers can read: the roles of the data set, and what protocols add.
         keys: the same to the keys of the stored faces.
-        manifest: as given.
+        store: where faces are kept for the workers, and results.
+        manifest: of the data set.
     """
 
     def __init__(
         self,
         config: DictConfig,
         dataset: Dataset,
-        manifest: Manifest,
-        store: Store,
         *,
         fingerprints: Mapping[str, str],
         cards: Mapping[str, ModelCard],
@@ -54,21 +53,21 @@ class Planning:
         cells: Sequence[Cell] = (),
         transforms: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.config, self.dataset, self.store = config, dataset, store
+        self.config, self.dataset, self.store = config, dataset, Store(Path(config.paths.store))
         self.fingerprints, self.cards, self.same_weights = fingerprints, cards, same_weights
         self.transforms = transforms or {}
         self.faces: dict[str, FaceSet] = {}
         self.keys: dict[str, str] = {}
-        self.manifest = manifest
-        self._manifest_digest = manifest.digest()
-        self._sha256 = {entry.image_id: entry.sha256 for entry in manifest.entries}
+        self.manifest = dataset.manifest()
+        self.manifest_digest = self.manifest.digest()
+        self._sha256 = {entry.image_id: entry.sha256 for entry in self.manifest.entries}
         self._cells = tuple(cells)
         self._originals: dict[tuple[str, tuple[int, ...]], str] = {}
 
     def add_faces(self, name: str, faces: FaceSet, label: str = "") -> None:
         """Store faces for the workers under a name; ``label`` tells them from others of the data set in their key."""
         self.faces[name] = faces
-        self.keys[name] = write_faces(self.store, self._manifest_digest, label or name, faces)
+        self.keys[name] = write_faces(self.store, self.manifest_digest, label or name, faces)
 
     def named_faces(self, name: str, protocol: str) -> FaceSet:
         """Faces that a protocol asks for by name.
