@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
     names = group_options(group, config_dirs)
     describe: Describe = _DESCRIBED.get(group, _plain_columns)
-    if group in ("model", "method"):  # composed together: one at a time they would take half a minute
+    if group in _DESCRIBED:  # composed together: one at a time they would take half a minute
         own = sorted(project().names(group))
         found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
         describe = partial(describe, found)
@@ -159,11 +159,11 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
     }
 
 
-def _attribute_model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+def _attribute_model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.config.networks import build_attribute_model
 
     empty = {"answers": "", "view": "", "training set": ""}
-    config = compose_config([f"+attribute_model@attribute_model={name}"], config_dirs=config_dirs).attribute_model
+    config = _config(configs, name, group, config_dirs)
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
     plain = resolved(config)

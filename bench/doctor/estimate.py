@@ -15,9 +15,8 @@ from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.engine.estimates import Speed
-from cloakbench.bench.plan.limits import Limit, read_limits
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
-from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
+from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.bench.processes.pool import workers_of
 
 PHOTO_BYTES = 112 * 112 * 3
@@ -41,7 +40,7 @@ def probe_photos(config: DictConfig) -> int | None:
 
 def cell_photos(cell: Cell, config: DictConfig) -> int:
     """Photos of one cell, of which the plan may leave some out; for experiments whose photos are counted."""
-    dataset, limit = config.dataset, read_limits(config, chosen_methods(config)).get(cell.method, Limit())
+    dataset, limit = config.dataset, cell.limit
     people = int(dataset.get("identities") or dataset.max_identities)
     each = int(dataset.probes_per_identity)
     return min(people, limit.people or people) * min(each, limit.photos or each)

@@ -20,7 +20,6 @@ from cloakbench.bench.experiment.described import condition_frame, metric_frame,
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
-from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, PhotoRecords, Results
@@ -194,9 +193,7 @@ def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
 
 def _subsets(experiment: Experiment) -> dict[str, str]:
     """What the reader must know of methods that ran on fewer photos than the others."""
-    limits: dict[str, Limit] = {}
-    for publication in experiment.publications.values():
-        limits |= publication.limits
+    limits = {cell.method: cell.limit for one in experiment.publications.values() for cell in one.cells}
     words = [
         f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
         for method, limit in limits.items()

@@ -30,6 +30,9 @@ class Limit:
     surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+NO_LIMIT = Limit()
+
+
 def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -> dict[str, Limit]:
     """``plan.limits`` of the methods of a publication, by method.
 

@@ -12,8 +12,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.plan.chunks import Chunk, build_chunks, narrow
-from cloakbench.bench.plan.limits import read_limits
-from cloakbench.bench.plan.plan import Cell, Unit, build_cells, chosen_methods
+from cloakbench.bench.plan.plan import Cell, Unit, build_cells
 from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
 from cloakbench.bench.plan.unit_keys import UnitDigests, unit_key
 from cloakbench.bench.store.faces import write_faces
@@ -107,7 +106,6 @@ class Planning:
         cells: Sequence[Cell],
         chunks_of: Callable[[Cell], Sequence[Chunk]],
         *,
-        place: str = "",
         image_metrics: tuple[str, ...] | None = None,
     ) -> Publication:
         """A publication with the units of its cells.
@@ -117,7 +115,6 @@ class Planning:
             photos, references: names of faces.
             cells: what protects them.
             chunks_of: the people, split as a cell needs it.
-            place: the block of the config that its methods stand in, with a dot at its end.
             image_metrics: see `Publication`.
         """
         faces = self.named_faces(photos, name)
@@ -128,15 +125,14 @@ class Planning:
             networks=self.fingerprints,
             auxiliary_faces=self.keys.get("auxiliary", ""),
         )
-        limits = read_limits(self.config, chosen_methods(self.config, place), place)
-        units = []
-        for cell in cells:
-            chunks = chunks_of(cell)
-            if cell.method in limits:
-                chunks = narrow(chunks, faces, limits[cell.method])
-            units.append(tuple(self._unit(name, photos, cell, chunk, digests) for chunk in chunks))
+        units = tuple(
+            tuple(
+                self._unit(name, photos, cell, chunk, digests) for chunk in narrow(chunks_of(cell), faces, cell.limit)
+            )
+            for cell in cells
+        )
         whole = tuple(chunks_of(cells[0])) if cells else ()
-        return Publication(name, photos, references, faces, tuple(cells), whole, tuple(units), image_metrics, limits)
+        return Publication(name, photos, references, faces, tuple(cells), whole, units, image_metrics)
 
     def original(self, name: str, rows: tuple[int, ...]) -> str:
         """Digest of some of the faces of a name; each is taken once."""
