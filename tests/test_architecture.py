@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cloakbench.bench.core import status
+from cloakbench.bench.core import code_digests, status
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "datasets", "methods", "models")
@@ -129,6 +129,21 @@ def test_rooms_modules_and_functions_of_the_bench_are_small() -> None:
                 if (length := (node.end_lineno or 0) - node.lineno + 1 - told) > 60:
                     large.append(f"{place}, {node.name}: {length} lines")
     assert large == []
+
+
+def test_keys_of_protected_photos_hold_no_code_that_prints_or_calls() -> None:
+    methods = [f"cloakbench.methods.{path.stem}" for path in (ROOT / "methods").glob("[!_]*.py")]
+    queue, found = {"cloakbench.methods.base", *methods}, set()
+    while queue:
+        found.add(name := queue.pop())
+        if code_digests._is_followed(name):
+            used = {
+                part for one in code_digests._read(name).references for part in code_digests._with_parents(one.module)
+            }
+            queue |= (used | set(code_digests._with_parents(name))) - found
+    rooms = {".".join(name.split(".")[1:3]) for name in found}
+    assert {"bench.core", "methods.parts"} <= rooms
+    assert rooms.isdisjoint({"bench.report", "bench.cli", "bench.python", "bench.api"}) and "" not in rooms
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

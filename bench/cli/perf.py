@@ -23,7 +23,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from cloakbench.bench.config.compose import compose_config, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.machine import checked_device
@@ -266,7 +266,7 @@ def _crowd(photos: int, people: int, device: torch.device) -> PhotoBatch:
 def _embedded_recogniser() -> Recogniser:
     """The largest member of the embedded zoo."""
     config = compose_config([f"model@surrogate={MODEL}"]).surrogate
-    return build_recogniser(OmegaConf.to_container(config, resolve=True), MODEL)  # type: ignore[arg-type]
+    return build_recogniser(resolved(config), MODEL)
 
 
 def _half_width_recogniser() -> Recogniser:

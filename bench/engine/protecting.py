@@ -6,7 +6,6 @@ Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/archite
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -108,15 +107,6 @@ def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
         landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
         aim_photos=aim_photos,
     )
-
-
-def training_cost(about: Mapping[str, Any] | None) -> dict[str, float]:
-    """Columns of the cost table for what a method trained once; all units of a cell tell the same."""
-    training = (about or {}).get("training", {})
-    return {
-        "training_seconds": training.get("seconds", 0.0),
-        "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
-    }
 
 
 def _about(protected: Protected, inputs: Inputs, peak_mib: float | None) -> dict[str, Any]:

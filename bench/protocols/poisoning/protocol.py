@@ -148,7 +148,7 @@ class Poisoning(Protocol):
             return build_chunks(train, train, None, people=people, seed=seed, most_references=most)
 
         cells = self._cells or tuple(build_cells(planning.config, place))
-        return planning.publish(self.name, "train", "train", cells, chunks_of, place=place, image_metrics=IMAGE_METRICS)
+        return planning.publish(self.name, "train", "train", cells, chunks_of, image_metrics=IMAGE_METRICS)
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         test = planning.faces["test"]

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.jobs import CellJob, Question, answer_key, do
+from cloakbench.bench.engine.jobs import CellJob, Question, do
 from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.experiment.experiment import Experiment
@@ -69,7 +69,7 @@ def protocol_of(experiment: Experiment) -> Poisoning:
 
 def answer_keys(experiment: Experiment, cells: Sequence[CellPhotos]) -> list[str]:
     protocol = protocol_of(experiment)
-    return [answer_key(protocol, one, photos, experiment.spec) for one in questions(experiment) for photos in cells]
+    return [one.key(protocol, photos, experiment.spec) for one in questions(experiment) for photos in cells]
 
 
 def report_bytes(folder: Path) -> dict[str, bytes]:
@@ -136,7 +136,7 @@ def test_unprotected_photos_change_nothing_where_nothing_is_protected(finished: 
     standard = [one for one in questions(experiment, judge="small", regime="standard") if one.condition.draw == 0]
     assert [one.condition.strength for one in standard] == [0.0, 0.25]
     for cell, photos in zip(publication_of(experiment).cells, look_up(experiment).cells("poisoning"), strict=True):
-        keys = {answer_key(protocol, one, photos, experiment.spec) for one in standard}
+        keys = {one.key(protocol, photos, experiment.spec) for one in standard}
         assert len(keys) == (1 if cell.method == "identity" else 2)
 
 
@@ -439,7 +439,7 @@ def test_predictions_are_the_same_bytes_in_another_process_order(finished: tuple
     protocol, question = protocol_of(experiment), questions(experiment)[-1]
     photos = look_up(experiment).cells("poisoning")[-1]
     again = protocol.respond(question.judge, question.condition, photos, Worker(experiment.spec))
-    key = answer_key(protocol, question, photos, experiment.spec)
+    key = question.key(protocol, photos, experiment.spec)
     stored = experiment.store.read_tensors(ATTACKS, key)
     assert stored is not None
     assert torch.equal(stored[0]["predicted"], again.tensors["predicted"])
