@@ -1,4 +1,4 @@
-"""Who is asked, as far as a plan must know it: whether somebody asks about the probes."""
+"""`asks_about_probes`: whether an experiment has somebody who asks about the probes, which a plan must know."""
 
 from __future__ import annotations
 

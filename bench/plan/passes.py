@@ -57,7 +57,7 @@ def passes_of(cell: Cell) -> float | None:
 
     Nor are those of methods that train networks or attack none: other passes than the surrogate's, of another cost.
     """
-    if cell.protector.stages() or not cell.surrogates:
+    if cell.protector.is_trained or not cell.surrogates:
         return None
     numbers = (_PHOTOS_OF_A_PERSON, _PHOTOS_OF_A_PERSON)
     try:

@@ -64,7 +64,10 @@ def rates(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["metric"]: row for row in about["rates"]}
 
 
-def test_a_list_of_sound_photos(words: list[str], faces: FaceSet, tmp_path: Path, capsys: Any) -> None:
+def test_a_list_of_sound_photos(
+    words: list[str], faces: FaceSet, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # so that no sentence in the table is folded
     assert verify.main(words) == 0
     about, folder = result(tmp_path)
     assert (about["n_pairs"], about["n_pairs_without_score"], about["photos"]) == (132, 0, {"ok": 66})
