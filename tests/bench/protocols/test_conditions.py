@@ -24,7 +24,7 @@ def families(*conditions: tuple[str, str, float, str]) -> list[Family]:
         protocol="identification",
         metric="rate",
         condition=[label for label, *_ in conditions],
-        **dict.fromkeys(("value", "epsilon_255", "n", "n_failed"), math.nan),
+        **dict.fromkeys(("value", "epsilon_255", "n", "n_failed", "n_identities"), math.nan),
     )
     known = pd.DataFrame(rows, columns=list(CONDITION_COLUMNS))
     results = Results("r", "d", "", measured, none, none, none, none, conditions=known)
