@@ -178,7 +178,7 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     [folder] = (tmp_path / "relative" / "sweeps").iterdir()
-    assert (folder / "figures" / "psr_dots.pdf").exists()
+    assert (folder / "figures" / "transfer.pdf").exists()
     assert len(list((tmp_path / "relative" / "runs").iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} <= {"relative", ".submitit"}
 
