@@ -6,7 +6,6 @@ usage: python scripts/refresh_readme.py            (`make readme`)
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.interval_text import with_interval
-from cloakbench.bench.report.labels import method_name
+from cloakbench.bench.report.interval_text import interval_text, number_text
 from cloakbench.datasets.listing import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,19 +36,19 @@ def reference_table() -> str:
         f"| Method | n | {titles} |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for run in measured.runs_at(EPSILON_255):
+    for run in measured.runs_at(BudgetSize(EPSILON_255)):
         hardened = mean_estimate(
             [measured.cell("psr_p2_top1", run, surrogate, "hardened_ir") for surrogate in measured.surrogates_of(run)]
         )
-        white = Estimate() if is_control(run) else measured.white_box_overall("psr_p2_top1", run)
-        same_budget = (identified["epsilon_255"] == run.epsilon_255) | identified["epsilon_255"].isna()
+        white = Estimate() if is_control(run) else measured.white_box("psr_p2_top1", run)
+        same_budget = (identified["epsilon_255"] == run.budget.number) | identified["epsilon_255"].isna()
         cost = identified[(identified["method"] == run.method) & same_budget]["backward_per_image"].mean()
-        overall = measured.black_box_overall("psr_p2_top1", run)
+        overall = measured.black_box("psr_p2_top1", run)
         cells = [
-            method_name(run.method),
+            measured.title(run.method),
             str(overall.n),
             percent(overall, interval=True),
-            percent(measured.black_box_overall("psr_p2_top5", run), interval=True),
+            percent(measured.black_box("psr_p2_top5", run), interval=True),
             percent(hardened),
             percent(white),
             f"{measured.quality('ssim', run).value:.3f}",
@@ -70,8 +69,8 @@ def reference_table() -> str:
 def percent(estimate: Estimate, *, interval: bool = False) -> str:
     if not estimate.ok:
         return ""
-    low, high = (100 * end if interval else math.nan for end in (estimate.low, estimate.high))
-    return with_interval(100 * estimate.value, low, high)
+    ends = interval_text(100 * estimate.low, 100 * estimate.high) if interval else ""
+    return f"{number_text(100 * estimate.value)} {ends}".strip()
 
 
 def zoo_table() -> str:
