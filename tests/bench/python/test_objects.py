@@ -232,7 +232,7 @@ def test_lists_replace_those_of_a_preset_with_all_that_it_says_of_them() -> None
     cells = build_parts(config).cells
     assert {cell.method for cell in cells} == {"identity", "random_sign", "pgd", "tip_im"}
     assert {cell.surrogate for cell in cells if cell.method in ("pgd", "tip_im")} == {"tiny1"}
-    assert [cell.epsilon_255 for cell in cells if cell.method == "tip_im"] == [8]  # a limit that still fits
+    assert [cell.budget.epsilon_255 for cell in cells if cell.method == "tip_im"] == [8]  # a limit that still fits
     with pytest.raises(cloakbench.ConfigError, match=r"plan.limits names apf, which this experiment does not have"):
         build_parts(compose_experiment(lists, None, "bench", {"plan.limits.apf.people": 3}, [str(CONFIG_DIR)]))
 
