@@ -44,7 +44,7 @@ def combine(runs: Sequence[Results]) -> Results:
         measurements=_measurements(runs),
         models=_models(runs),
         methods=_methods(runs),
-        costs=_joined(runs, "costs", ["method", "variant", "epsilon_255", "surrogate", "scope"]),
+        costs=_joined(runs, "costs", ["method", "variant", "epsilon_255", "surrogate", "publication", "scope"]),
         thresholds=_joined(runs, "thresholds", ["judge", "far"]),
         examples=_examples(runs),
         setup=_setup(runs),
@@ -132,6 +132,7 @@ def _examples(runs: Sequence[Results]) -> tuple:
 
 
 def _joined(runs: Sequence[Results], name: str, keys: list[str]) -> pd.DataFrame:
-    """A frame of all runs; of rows with the same keys the first."""
+    """A frame of all runs; of rows with the same keys, of those that there are, the first."""
     frame = pd.concat([getattr(run, name) for run in runs], ignore_index=True)
-    return frame.drop_duplicates(keys, ignore_index=True) if len(frame) else frame
+    known = [key for key in keys if key in frame]
+    return frame.drop_duplicates(known, ignore_index=True) if len(frame) else frame
