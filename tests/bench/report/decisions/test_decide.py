@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import bootstrap
 from statsmodels.stats.multitest import multipletests
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
+from cloakbench.bench.report import archive
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.decisions.ranking import identical_notes, ranking_of, rankings_of
 from cloakbench.bench.report.decisions.tables import paired_tables, ties
@@ -23,12 +25,14 @@ from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMN
 from cloakbench.bench.report.sweeps.combine import combine
 from cloakbench.bench.report.table_text import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
+from cloakbench.bench.statistics.photo_trials import photo_trials
 from cloakbench.bench.statistics.tie_groups import tie_groups
 
 PEOPLE, PHOTOS, RESAMPLES = 40, 8, 400
 JUDGES = ("near", "farther")
 PSR = Metric("psr", "PSR", "photos")
 NOTHING = float("nan")
+AXES = ["method", "variant", "epsilon_255", "surrogate", "judge", "condition", "image_id", "identity"]
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,45 @@ def test_decisions_do_not_depend_on_the_order_of_records() -> None:
     pd.testing.assert_frame_equal(
         one.means.sort_values("method", ignore_index=True), other.means.sort_values("method", ignore_index=True)
     )
+
+
+def test_a_record_without_a_trial_takes_nothing_from_the_others_of_its_photo() -> None:
+    """As where one of several seeds gave no answer: protocols leave such events empty."""
+    records = pd.concat([methods({"pgd": 0.1, "fgsm": 0.4})] * 2, ignore_index=True)
+    empty = np.arange(len(records)) < len(records) // 2
+    counted = Counted(np.where(empty, np.nan, records["missed"]), (~empty).astype(float))
+    [(_, photos)] = photo_trials(records, {"psr": counted}, ["psr"])
+    [(_, once)] = photo_trials(
+        records[~empty], {"psr": Counted(counted.events[~empty], counted.trials[~empty])}, ["psr"]
+    )
+    assert photos.trials.all()
+    np.testing.assert_array_equal(photos.events, once.events)
+
+
+def test_records_of_an_older_version_are_decided_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such records had no variants, and no columns that were empty throughout."""
+    records = methods({"plus": 0.1, "center": 0.1}, epsilon=NOTHING, surrogate="")
+    old = records.drop(columns=["variant", "epsilon_255", "surrogate"])
+    run = replace(
+        results(records), costs=pd.DataFrame({"method": ["plus"]}), records=PhotoRecords(["toy"], lambda _: old)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_FRAMES", tuple(name for name in archive._FRAMES if name not in archive._NEWER))
+        archive.save_results(run, tmp_path)
+    assert archive.load_results(tmp_path).identical["method"].tolist() == ["center"]
+
+
+def test_a_protocol_that_breaks_is_not_taken_for_one_that_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(results(methods({"pgd": 0.1})), costs=pd.DataFrame({"method": ["pgd"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_FRAMES", tuple(name for name in archive._FRAMES if name != "means"))
+        archive.save_results(replace(run, records=PhotoRecords(["toy"], lambda _: run.records["toy"][AXES])), tmp_path)
+    monkeypatch.setattr(archive, "_NEWER", ("means", *archive._NEWER))
+    monkeypatch.setattr(archive, "reporters", lambda _: (REPORTER,))
+    with pytest.raises(KeyError, match="missed"):
+        archive.load_results(tmp_path)
 
 
 def test_without_records_the_ends_of_cells_are_averaged_and_nothing_is_decided() -> None:
