@@ -132,7 +132,6 @@ def _examples(runs: Sequence[Results]) -> tuple:
 
 
 def _joined(runs: Sequence[Results], name: str, keys: list[str]) -> pd.DataFrame:
-    """A frame of all runs; of rows with the same keys, of those that there are, the first."""
+    """A frame of all runs; of rows with the same keys the first."""
     frame = pd.concat([getattr(run, name) for run in runs], ignore_index=True)
-    known = [key for key in keys if key in frame]
-    return frame.drop_duplicates(known, ignore_index=True) if len(frame) else frame
+    return frame.drop_duplicates(keys, ignore_index=True) if len(frame) else frame
