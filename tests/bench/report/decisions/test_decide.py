@@ -18,7 +18,7 @@ from cloakbench.bench.report import archive
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.decisions.ranking import identical_notes, ranking_of, rankings_of
 from cloakbench.bench.report.decisions.tables import paired_tables, ties
-from cloakbench.bench.report.index import ALL, Measured, Run
+from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, PhotoRecords, Results
@@ -31,6 +31,7 @@ from cloakbench.bench.statistics.tie_groups import tie_groups
 PEOPLE, PHOTOS, RESAMPLES = 40, 8, 400
 JUDGES = ("near", "farther")
 PSR = Metric("psr", "PSR", "photos")
+PLACE = Place("toy", "psr", "none")
 NOTHING = float("nan")
 AXES = ["method", "variant", "epsilon_255", "surrogate", "judge", "condition", "image_id", "identity"]
 
@@ -105,14 +106,14 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
 
 def ranked(found: Results, surrogate: str = ALL) -> dict[str, str]:
     """Method to letters, best first."""
-    ranking = ranking_of(found, "psr", BudgetSize(8.0), surrogate)
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0), surrogate)
     return {} if ranking is None else {row.run.method: row.group for row in ranking.rows}
 
 
 def test_methods_with_overlapping_intervals_are_separated_and_equal_ones_share_a_letter() -> None:
     found = results(methods({"plain": 0.0, "better": 0.08, "twin": 0.08}))
     assert ranked(found) == {"better": "a", "twin": "a", "plain": "b"}
-    ranking = ranking_of(found, "psr", BudgetSize(8.0))
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0))
     assert ranking is not None
     better, _, plain = (row.estimate for row in ranking.rows)
     assert plain.high > better.value > plain.value > better.low
@@ -187,7 +188,7 @@ def test_white_box_cells_are_in_no_comparison() -> None:
 def test_every_budget_has_its_ranking_and_methods_without_one_are_in_all() -> None:
     clean = methods({"identity": 0.0}, epsilon=NOTHING, surrogate="")
     found = results(pd.concat([methods({"pgd": 0.1}, epsilon=4), methods({"pgd": 0.3}, epsilon=8), clean]))
-    assert {one.budget.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
+    assert {one.budget.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, PLACE)} == {
         4: ["pgd", "identity"],
         8: ["pgd", "identity"],
     }
@@ -201,7 +202,7 @@ def test_every_surrogate_has_a_ranking_and_the_mean_over_those_that_most_methods
         )
     )
     block = ["pgd", "fgsm", "identity"]
-    assert {one.surrogate: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
+    assert {one.surrogate: [row.run.method for row in one.rows] for one in rankings_of(found, PLACE)} == {
         "net": block,
         "other": block,
         "pair": ["apf", "identity"],
@@ -219,7 +220,7 @@ def test_rows_of_few_photos_are_listed_without_letters_and_compared_with_nobody(
     records = methods({"pgd": 0.2, "fgsm": 0.0, "costly": 0.9})
     records = records[(records["method"] != "costly") | (records["image_id"] < "photo100")]
     found = results(records)
-    ranking = ranking_of(found, "psr", BudgetSize(8.0))
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0))
     assert ranking is not None
     assert [(row.run.method, row.small, row.group, row.estimate.n) for row in ranking.rows] == [
         ("costly", True, "", 100),
@@ -240,7 +241,7 @@ def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_su
             methods({"identity": 0.0}, epsilon=NOTHING, surrogate=""),
         ]
     )
-    [ranking] = rankings_of(results(records, publication="toy"), "psr")
+    [ranking] = rankings_of(results(records, publication="toy"), PLACE)
     assert (ranking.budget, ranking.surrogate) == (NO_BUDGET, "")
     assert [(row.run.method, row.run.budget.epsilon_255, row.surrogate) for row in ranking.rows] == [
         ("opom", 8.0, "net"),
@@ -254,12 +255,22 @@ def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_su
 def test_methods_with_equal_records_are_named_and_their_comparison_has_no_interval() -> None:
     found = results(methods({"plus": 0.1, "center": 0.1, "other": 0.3}))
     assert identical_notes(Measured(found), "toy") == ("center: identical to plus on all 640 records.",)
-    printed, linked = paired_tables(Measured(found), PSR, "compared")
+    printed, linked = paired_tables(Measured(found), "toy", PSR)
     assert not linked
-    assert [table.name for table in printed] == ["compared_eps8"]
+    assert [table.name for table in printed] == ["toy_compared_eps8"]
     text = to_markdown(printed[0])
     assert "identical records" in text
     assert "±" not in text
+
+
+def test_protocols_with_a_metric_of_one_name_have_rankings_of_their_own() -> None:
+    found = results(methods({"pgd": 0.1, "fgsm": 0.4}))
+    frames = {name: getattr(found, name) for name in ("rankings", "pairs")}
+    twice = {name: pd.concat([frame, frame.assign(protocol="other")]) for name, frame in frames.items()}
+    ranking = ranking_of(replace(found, **twice), PLACE, BudgetSize(8.0))
+    assert ranking == ranking_of(found, PLACE, BudgetSize(8.0))
+    assert ranking is not None
+    assert [row.run.method for row in ranking.rows] == ["fgsm", "pgd"]
 
 
 def test_variants_are_rows_of_their_own() -> None:
