@@ -331,7 +331,9 @@ def test_a_protocol_that_breaks_is_not_taken_for_one_that_decides_nothing(
     run = replace(results(methods({"pgd": 0.1})), costs=pd.DataFrame({"method": ["pgd"]}))
     with monkeypatch.context() as patch:
         patch.setattr(archive, "_FRAMES", tuple(name for name in archive._FRAMES if name != "means"))
-        archive.save_results(replace(run, records=PhotoRecords(["toy"], lambda _: run.records["toy"][AXES])), tmp_path)
+        archive.save_results(
+            replace(run, records=PhotoRecords(["toy"], lambda _: run.records["toy"].loc[:, AXES])), tmp_path
+        )
     monkeypatch.setattr(archive, "_NEWER", ("means", *archive._NEWER))
     monkeypatch.setattr(archive, "reporters", lambda _: (REPORTER,))
     with pytest.raises(KeyError, match="missed"):
