@@ -41,6 +41,8 @@ _FRAMES = ("measurements", "models", "methods", "costs", "thresholds", *_NEWER)
 _RECORDS = "records_"
 _WITH_VARIANT = {"measurements": "method", "costs": "method", "methods": "key"}
 """Frames with columns of variants, empty in runs of older versions, and the column before them."""
+_BLANK_AXES = {"variant": "", "epsilon_255": np.nan, "surrogate": ""}
+"""Columns that records of older versions may lack, and what they stand for."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -102,6 +104,7 @@ def load_results(folder: Path) -> Results:
         for column in ("varied", "variant") if name == "methods" else ("variant",):
             if column not in frames[name]:
                 frames[name].insert(list(frames[name]).index(before) + 1, column, "")
+    frames["costs"] = frames["costs"].assign(**({} if "publication" in frames["costs"] else {"publication": ""}))
     if "protocols" in frames:
         frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
     photos: dict[str, dict[str, torch.Tensor]] = {}
@@ -113,20 +116,16 @@ def load_results(folder: Path) -> Results:
     examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
-    records = PhotoRecords(
-        here, lambda name: pd.read_parquet(content(f"{_RECORDS}{name}.parquet")).rename(columns=_RENAMED)
-    )
+    records = PhotoRecords(here, lambda name: _with_axes(pd.read_parquet(content(f"{_RECORDS}{name}.parquet"))))
     told: dict[str, Any] = {**about, **frames}
     results = Results(examples=examples, records=records, **told)
-    return results if "means.parquet" in digests or not records else _decided(results)
+    return results if "means.parquet" in digests or not records else with_decisions(results, reporters(results))
 
 
-def _decided(results: Results) -> Results:
-    """What the records of an older version decide; such records may lack columns of which nothing was known."""
-    try:
-        return with_decisions(results, reporters(results))
-    except KeyError:
-        return results
+def _with_axes(records: pd.DataFrame) -> pd.DataFrame:
+    """Records as present versions have them: older ones left out columns of cells that were empty throughout."""
+    known = records.rename(columns=_RENAMED)
+    return known.assign(**{name: blank for name, blank in _BLANK_AXES.items() if name not in known})
 
 
 def publish(results: Results, folder: Path) -> None:

@@ -38,7 +38,7 @@ class EventsAndTrials(Protocol):
 
     @property
     def events(self) -> NDArray[np.float64]:
-        """Events of each record, ``[N]``; for a mean its values."""
+        """Events of each record, ``[N]``; for a mean its values. A record without trials may hold NaN."""
         ...
 
     @property
@@ -96,10 +96,10 @@ def photo_trials(
     place, shape = photo * len(cells) + column, (len(names), len(cells))
     for metric in metrics:
         if metric in numbers:
+            counted = np.asarray(numbers[metric].trials, dtype=np.float64)
+            happened = np.where(counted > 0, np.asarray(numbers[metric].events, dtype=np.float64), 0.0)
             events, trials = (
-                np.bincount(place, np.asarray(part, dtype=np.float64), math.prod(shape))
-                .astype(np.float64)
-                .reshape(shape)
-                for part in (numbers[metric].events, numbers[metric].trials)
+                np.bincount(place, part, math.prod(shape)).astype(np.float64).reshape(shape)
+                for part in (happened, counted)
             )
             yield metric, PhotoTrials(cells, identity, events, trials)

@@ -35,7 +35,7 @@ OPEN_SET = "Open-set"
 def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
     ranks = Ranks.of(measured, ks)
-    compared, compared_by_surrogate = paired_tables(measured, ranks.described, "identification_compared")
+    compared, compared_by_surrogate = paired_tables(measured, NAME, ranks.described)
 
     def figure(name: str, draw: Callable[[Measured, Ranks], Drawing], caption: str) -> FigureSpec:
         return FigureSpec(name, partial(draw, measured, ranks), caption)

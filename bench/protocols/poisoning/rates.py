@@ -106,7 +106,7 @@ def poisoning_records(
 def poisoning_trials(records: pd.DataFrame) -> dict[str, Trials]:
     """PSR: a photo has an event and a trial for each seed that answered."""
     wrong = records["wrong"].to_numpy(dtype=np.float64, na_value=np.nan)
-    return {PSR: Trials(np.nan_to_num(wrong), (~np.isnan(wrong)).astype(np.float64))}
+    return {PSR: Trials(wrong, (~np.isnan(wrong)).astype(np.float64))}
 
 
 def poisoning_measurements(records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from cloakbench.bench.protocols.quality.report import SSIM, SSIM_BESIDE
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, paired_tables, ties
 from cloakbench.bench.report.estimate import records, text
-from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.index import Measured, Place, Run, is_control
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
 from cloakbench.bench.report.results import Results
@@ -56,11 +56,13 @@ def _compared(measured: Measured) -> list[Table]:
     if not scenarios:
         return []
     metric = replace(_PSR, title=f"{_PSR.title}, {scenario_name(scenarios[0]).lower()}")
-    return paired_tables(measured, metric, "poisoning_compared", scenarios[0])[0]
+    return paired_tables(measured, NAME, metric, scenarios[0])[0]
 
 
 def _ranking(results: Results, poisoned: Poisoned) -> Ranking | None:
-    return ranking_of(results, PSR, NO_BUDGET, "", poisoned.scenarios[0]) if poisoned.scenarios else None
+    if not poisoned.scenarios:
+        return None
+    return ranking_of(results, Place(NAME, PSR, poisoned.scenarios[0]), NO_BUDGET, "")
 
 
 def poisoning_headline(measured: Measured) -> Headline | None:

@@ -130,9 +130,8 @@ class Quality(Protocol):
     def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
         """Means: every value is the event of one trial."""
         names = [metric.name for metric in self.metrics if metric.name in records]
-        columns = {name: records[name] for name in names}
-        values = {name: column.to_numpy(dtype=np.float64) for name, column in columns.items()}
-        return {name: Trials(np.nan_to_num(one), (~np.isnan(one)).astype(float)) for name, one in values.items()}
+        values = {name: records[name].to_numpy(dtype=np.float64) for name in names}
+        return {name: Trials(one, (~np.isnan(one)).astype(np.float64)) for name, one in values.items()}
 
     def missing(self, config: DictConfig) -> Iterable[tuple[str, str]]:
         for metric in self.image_metrics.values():

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, rankings_of
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, file_suffix, ties
-from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.index import Measured, Place, Run, is_control
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table, cell_marks, trials_text
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
@@ -52,7 +53,7 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
     columns += [
         Column(f"black_box_mean_{metric}_percent", label, "Black-box mean", "always") for metric, label in known
     ]
-    led_by, rankings = _rankings(measured, known, budget)
+    led_by, rankings = _rankings(measured, spread.protocol, known, budget)
     columns += [TIES] * bool(rankings)
     rows = []
     for surrogate in measured.surrogates:
@@ -85,11 +86,12 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
 
 
 def _rankings(
-    measured: Measured, known: Sequence[tuple[str, str]], budget: BudgetSize
+    measured: Measured, protocol: str, known: Sequence[tuple[str, str]], budget: BudgetSize
 ) -> tuple[str, dict[str, Ranking]]:
     """Label of the first metric of a table that methods were ranked by, and its ranking for each surrogate."""
     for metric, label in known:
-        found = {one.surrogate: one for one in rankings_of(measured.results, metric) if one.budget == budget}
+        ranked = rankings_of(measured.results, Place(protocol, metric, UNTRANSFORMED))
+        found = {one.surrogate: one for one in ranked if one.budget == budget}
         if any(ranking.comparisons for ranking in found.values()):
             return label, found
     return "", {}

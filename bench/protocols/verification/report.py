@@ -35,7 +35,7 @@ def verification_section(measured: Measured, fars: Sequence[str], title: str) ->
     """
     thresholds = thresholds_table(measured.results)
     dodging = Metric(f"dodging_far_{fars[-1]}", f"Dodging at FAR {fars[-1]}", "")
-    compared, compared_by_surrogate = paired_tables(measured, dodging, "verification_compared")
+    compared, compared_by_surrogate = paired_tables(measured, NAME, dodging)
     metrics = {f"{kind}_far_{far}{known}" for kind in _MEANINGS for far in fars for known in ("", "_given_clean")}
     return Section(
         title,

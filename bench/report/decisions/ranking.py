@@ -11,8 +11,7 @@ import pandas as pd
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.report.estimate import Estimate, records, text
-from cloakbench.bench.report.index import ALL, Measured, Run
-from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.results import Results
 
 
@@ -91,10 +90,10 @@ class Ranking:
         return tuple(one for one in self.comparisons if one.neighbours)
 
 
-def rankings_of(results: Results, metric: str, condition: str = UNTRANSFORMED) -> list[Ranking]:
+def rankings_of(results: Results, place: Place) -> list[Ranking]:
     """Every ranking of a metric, in the order of budgets and surrogates; none where a kept run decided nothing."""
     frame, pairs = (
-        frame.loc[(frame["metric"] == metric) & (frame["condition"] == condition)]
+        frame.loc[(frame[list(Place._fields)] == list(place)).all(axis=1)]
         for frame in (results.rankings, results.pairs)
     )
     axes = ["ranking_epsilon_255", "ranking_surrogate"]
@@ -109,11 +108,9 @@ def rankings_of(results: Results, metric: str, condition: str = UNTRANSFORMED) -
     return found
 
 
-def ranking_of(
-    results: Results, metric: str, budget: BudgetSize, surrogate: str = ALL, condition: str = UNTRANSFORMED
-) -> Ranking | None:
+def ranking_of(results: Results, place: Place, budget: BudgetSize, surrogate: str = ALL) -> Ranking | None:
     """One ranking. For `ALL` surrogates of a run with a single one it is that one's; None where there is none."""
-    found = [one for one in rankings_of(results, metric, condition) if one.budget == budget]
+    found = [one for one in rankings_of(results, place) if one.budget == budget]
     alone = next((one for one in found if one.surrogate == surrogate), None)
     return found[0] if alone is None and surrogate == ALL and len(found) == 1 else alone
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.decisions.ranking import PairedRuns, RankedRun, Ranking, rankings_of
 from cloakbench.bench.report.estimate import records
-from cloakbench.bench.report.index import ALL, Measured, Run
+from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
@@ -37,21 +37,22 @@ def ties(ranking: Ranking | None, run: Run, surrogate: str | None = None) -> str
 
 
 def paired_tables(
-    measured: Measured, metric: Metric, name: str, condition: str = UNTRANSFORMED
+    measured: Measured, protocol: str, metric: Metric, condition: str = UNTRANSFORMED
 ) -> tuple[list[Table], list[Table]]:
     """Neighbours of every ranking of a metric.
 
     Args:
         measured: the run.
+        protocol: who asked; begins the file stems.
         metric: what methods were ranked by.
-        name: file stem, before the budget.
         condition: under which they were ranked.
 
     Returns:
         tables to print, one per budget, of means over surrogates where there are several; and tables to link, of the
         rankings of single surrogates beside them.
     """
-    rankings = [one for one in rankings_of(measured.results, metric.name, condition) if one.comparisons]
+    place, name = Place(protocol, metric.name, condition), f"{protocol}_compared"
+    rankings = [one for one in rankings_of(measured.results, place) if one.comparisons]
     printed, linked = [], []
     for budget in dict.fromkeys(one.budget for one in rankings):
         at_budget = [one for one in rankings if one.budget == budget]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import RankedRun, Ranking, ranking_of
 from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import ALL, Measured, Run, is_control
+from cloakbench.bench.report.index import ALL, Measured, Place, Run, is_control
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity, Reporter
 
@@ -45,8 +45,8 @@ class Lead:
         """What was decided among them; None where nothing was."""
         if self.metric is None:
             return None
-        place = (NO_BUDGET, "") if self.is_foreign else (budget, ALL)
-        return ranking_of(measured.results, self.metric.name, *place, condition=self.headline.condition)
+        place = Place(self.reporter.name, self.metric.name, self.headline.condition)
+        return ranking_of(measured.results, place, *((NO_BUDGET, "") if self.is_foreign else (budget, ALL)))
 
     def is_small(self, measured: Measured, ranking: Ranking | None, row: HeadlineRow) -> bool:
         """Whether a row stands on too few photos to be ranked."""

@@ -44,7 +44,7 @@ def combine(runs: Sequence[Results]) -> Results:
         measurements=_measurements(runs),
         models=_models(runs),
         methods=_methods(runs),
-        costs=_joined(runs, "costs", ["method", "variant", "epsilon_255", "surrogate", "scope"]),
+        costs=_joined(runs, "costs", ["method", "variant", "epsilon_255", "surrogate", "publication", "scope"]),
         thresholds=_joined(runs, "thresholds", ["judge", "far"]),
         examples=_examples(runs),
         setup=_setup(runs),

@@ -191,8 +191,7 @@ def _with_variants(job: SweepJob, within: Sequence[str], names: Mapping[str, str
         return row_name(method, told(method, variant)) + blank + budget
 
     def varied(frame: pd.DataFrame) -> pd.DataFrame:
-        known = frame if "variant" in frame else frame.assign(variant="")  # records of older versions
-        return known.assign(variant=column(known, "method"))
+        return frame.assign(variant=column(frame, "method"))
 
     methods = results.methods
     return replace(

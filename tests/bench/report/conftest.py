@@ -253,6 +253,7 @@ def _costs(runs: list[tuple[str, float, Any]], rng: np.random.Generator) -> pd.D
                 "variant": "",
                 "epsilon_255": epsilon,
                 "surrogate": surrogate[0] if surrogate else "",
+                "publication": "",
                 "scope": scope,
                 "images": 500,
                 "seconds_per_image": (0.0002 + 0.0013 * forward) * rng.uniform(0.9, 1.1),

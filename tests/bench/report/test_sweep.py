@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -35,6 +36,16 @@ def test_budgets_become_one_curve(runs):
 def test_shared_cells_appear_once(runs):
     clean = combine(runs).measurements.query("method == 'identity'")
     assert len(clean) == len(runs[0].measurements.query("method == 'identity'"))
+
+
+def test_a_method_has_its_costs_for_the_probes_and_for_every_other_publication(runs):
+    published = [
+        replace(run, costs=pd.concat([run.costs.assign(publication=name) for name in ("", "poisoning")]))
+        for run in runs
+    ]
+    costs = combine(published).costs
+    assert len(costs) == 2 * len(combine(runs).costs)
+    assert set(costs["publication"]) == {"", "poisoning"}
 
 
 def test_examples_of_one_face_stand_together(runs):

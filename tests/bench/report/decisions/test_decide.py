@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,26 @@ from scipy.stats import bootstrap
 from statsmodels.stats.multitest import multipletests
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
+from cloakbench.bench.report import archive
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.decisions.ranking import identical_notes, ranking_of, rankings_of
 from cloakbench.bench.report.decisions.tables import paired_tables, ties
-from cloakbench.bench.report.index import ALL, Measured, Run
+from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import combine
 from cloakbench.bench.report.table_text import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
+from cloakbench.bench.statistics.photo_trials import photo_trials
 from cloakbench.bench.statistics.tie_groups import tie_groups
 
 PEOPLE, PHOTOS, RESAMPLES = 40, 8, 400
 JUDGES = ("near", "farther")
 PSR = Metric("psr", "PSR", "photos")
+PLACE = Place("toy", "psr", "none")
 NOTHING = float("nan")
+AXES = ["method", "variant", "epsilon_255", "surrogate", "judge", "condition", "image_id", "identity"]
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,14 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
 
 def ranked(found: Results, surrogate: str = ALL) -> dict[str, str]:
     """Method to letters, best first."""
-    ranking = ranking_of(found, "psr", BudgetSize(8.0), surrogate)
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0), surrogate)
     return {} if ranking is None else {row.run.method: row.group for row in ranking.rows}
 
 
 def test_methods_with_overlapping_intervals_are_separated_and_equal_ones_share_a_letter() -> None:
     found = results(methods({"plain": 0.0, "better": 0.08, "twin": 0.08}))
     assert ranked(found) == {"better": "a", "twin": "a", "plain": "b"}
-    ranking = ranking_of(found, "psr", BudgetSize(8.0))
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0))
     assert ranking is not None
     better, _, plain = (row.estimate for row in ranking.rows)
     assert plain.high > better.value > plain.value > better.low
@@ -183,7 +188,7 @@ def test_white_box_cells_are_in_no_comparison() -> None:
 def test_every_budget_has_its_ranking_and_methods_without_one_are_in_all() -> None:
     clean = methods({"identity": 0.0}, epsilon=NOTHING, surrogate="")
     found = results(pd.concat([methods({"pgd": 0.1}, epsilon=4), methods({"pgd": 0.3}, epsilon=8), clean]))
-    assert {one.budget.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
+    assert {one.budget.epsilon_255: [row.run.method for row in one.rows] for one in rankings_of(found, PLACE)} == {
         4: ["pgd", "identity"],
         8: ["pgd", "identity"],
     }
@@ -197,7 +202,7 @@ def test_every_surrogate_has_a_ranking_and_the_mean_over_those_that_most_methods
         )
     )
     block = ["pgd", "fgsm", "identity"]
-    assert {one.surrogate: [row.run.method for row in one.rows] for one in rankings_of(found, "psr")} == {
+    assert {one.surrogate: [row.run.method for row in one.rows] for one in rankings_of(found, PLACE)} == {
         "net": block,
         "other": block,
         "pair": ["apf", "identity"],
@@ -215,7 +220,7 @@ def test_rows_of_few_photos_are_listed_without_letters_and_compared_with_nobody(
     records = methods({"pgd": 0.2, "fgsm": 0.0, "costly": 0.9})
     records = records[(records["method"] != "costly") | (records["image_id"] < "photo100")]
     found = results(records)
-    ranking = ranking_of(found, "psr", BudgetSize(8.0))
+    ranking = ranking_of(found, PLACE, BudgetSize(8.0))
     assert ranking is not None
     assert [(row.run.method, row.small, row.group, row.estimate.n) for row in ranking.rows] == [
         ("costly", True, "", 100),
@@ -236,7 +241,7 @@ def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_su
             methods({"identity": 0.0}, epsilon=NOTHING, surrogate=""),
         ]
     )
-    [ranking] = rankings_of(results(records, publication="toy"), "psr")
+    [ranking] = rankings_of(results(records, publication="toy"), PLACE)
     assert (ranking.budget, ranking.surrogate) == (NO_BUDGET, "")
     assert [(row.run.method, row.run.budget.epsilon_255, row.surrogate) for row in ranking.rows] == [
         ("opom", 8.0, "net"),
@@ -250,12 +255,22 @@ def test_photos_of_others_than_the_probes_make_one_ranking_of_all_budgets_and_su
 def test_methods_with_equal_records_are_named_and_their_comparison_has_no_interval() -> None:
     found = results(methods({"plus": 0.1, "center": 0.1, "other": 0.3}))
     assert identical_notes(Measured(found), "toy") == ("center: identical to plus on all 640 records.",)
-    printed, linked = paired_tables(Measured(found), PSR, "compared")
+    printed, linked = paired_tables(Measured(found), "toy", PSR)
     assert not linked
-    assert [table.name for table in printed] == ["compared_eps8"]
+    assert [table.name for table in printed] == ["toy_compared_eps8"]
     text = to_markdown(printed[0])
     assert "identical records" in text
     assert "±" not in text
+
+
+def test_protocols_with_a_metric_of_one_name_have_rankings_of_their_own() -> None:
+    found = results(methods({"pgd": 0.1, "fgsm": 0.4}))
+    frames = {name: getattr(found, name) for name in ("rankings", "pairs")}
+    twice = {name: pd.concat([frame, frame.assign(protocol="other")]) for name, frame in frames.items()}
+    ranking = ranking_of(replace(found, **twice), PLACE, BudgetSize(8.0))
+    assert ranking == ranking_of(found, PLACE, BudgetSize(8.0))
+    assert ranking is not None
+    assert [row.run.method for row in ranking.rows] == ["fgsm", "pgd"]
 
 
 def test_variants_are_rows_of_their_own() -> None:
@@ -282,6 +297,47 @@ def test_decisions_do_not_depend_on_the_order_of_records() -> None:
     pd.testing.assert_frame_equal(
         one.means.sort_values("method", ignore_index=True), other.means.sort_values("method", ignore_index=True)
     )
+
+
+def test_a_record_without_a_trial_takes_nothing_from_the_others_of_its_photo() -> None:
+    """As where one of several seeds gave no answer: protocols leave such events empty."""
+    records = pd.concat([methods({"pgd": 0.1, "fgsm": 0.4})] * 2, ignore_index=True)
+    empty = np.arange(len(records)) < len(records) // 2
+    counted = Counted(np.where(empty, np.nan, records["missed"]), (~empty).astype(float))
+    [(_, photos)] = photo_trials(records, {"psr": counted}, ["psr"])
+    [(_, once)] = photo_trials(
+        records[~empty], {"psr": Counted(counted.events[~empty], counted.trials[~empty])}, ["psr"]
+    )
+    assert photos.trials.all()
+    np.testing.assert_array_equal(photos.events, once.events)
+
+
+def test_records_of_an_older_version_are_decided_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such records had no variants, and no columns that were empty throughout."""
+    records = methods({"plus": 0.1, "center": 0.1}, epsilon=NOTHING, surrogate="")
+    old = records.drop(columns=["variant", "epsilon_255", "surrogate"])
+    run = replace(
+        results(records), costs=pd.DataFrame({"method": ["plus"]}), records=PhotoRecords(["toy"], lambda _: old)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_FRAMES", tuple(name for name in archive._FRAMES if name not in archive._NEWER))
+        archive.save_results(run, tmp_path)
+    assert archive.load_results(tmp_path).identical["method"].tolist() == ["center"]
+
+
+def test_a_protocol_that_breaks_is_not_taken_for_one_that_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(results(methods({"pgd": 0.1})), costs=pd.DataFrame({"method": ["pgd"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_FRAMES", tuple(name for name in archive._FRAMES if name != "means"))
+        archive.save_results(
+            replace(run, records=PhotoRecords(["toy"], lambda _: run.records["toy"].loc[:, AXES])), tmp_path
+        )
+    monkeypatch.setattr(archive, "_NEWER", ("means", *archive._NEWER))
+    monkeypatch.setattr(archive, "reporters", lambda _: (REPORTER,))
+    with pytest.raises(KeyError, match="missed"):
+        archive.load_results(tmp_path)
 
 
 def test_without_records_the_ends_of_cells_are_averaged_and_nothing_is_decided() -> None:
