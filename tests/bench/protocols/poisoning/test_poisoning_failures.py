@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_poisoning import (
     ATTACKS,
+    CELLS,
     compose,
     psr,
 )
@@ -27,6 +28,7 @@ def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: 
     outcome = run(config)
     found = psr(outcome)
     bad = found[found["judge"] == "bad"]
+    assert len(bad) == CELLS
     assert bad["value"].isna().all()
     assert (bad["status"] == "target_failed").all()
     assert bad["note"].str.contains("this attacker never learns").all()
@@ -52,6 +54,7 @@ def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path
         )
     )
     found = psr(outcome).query("judge == 'silent'")
+    assert len(found) == 2
     assert (found["status"] == "target_failed").all()
     assert found["value"].isna().all()
     assert found["n_failed"].between(1, 5).all()
