@@ -172,7 +172,6 @@ def combine_sweep(folder: Path, count: int) -> int:
         folder: of the sweep; its jobs have folders in it, named by their numbers.
         count: of jobs.
     """
-    from cloakbench.bench.core.screen import Screen
     from cloakbench.bench.report.sweeps.parts import SweepJob, arrange
     from cloakbench.bench.report.sweeps.writer import show_sweep, write_sweep
 

@@ -74,7 +74,7 @@ def missing_parts(config: DictConfig, presets: Presets) -> list[Missing]:
         *_missing_of_dataset(config.dataset, presets),
         *(part for model in _models(config) for part in _missing_of_model(model, presets)),
         *_missing_of_machine(config, disk_bytes(config, cells)),
-        *_protocol_lacks(config),
+        *_missing_of_protocols(config),
     ]
     return list(dict.fromkeys(found))
 
@@ -85,12 +85,11 @@ def missing_of_method(method: DictConfig) -> list[Missing]:
         return [Missing(f"{key} is not set", f"method.{key}=...") for key in missing]
     plain = resolved(method)
     files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
+    source = {_LPIPS_FILE.rpartition("/")[2]: f", from {_LPIPS_FILE}"}
     absent = [
-        Missing(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
-        for path in files
-        if not path.is_file()
+        Missing(f"no file {path}", f"put it there{source.get(path.name, '')}") for path in files if not path.is_file()
     ]
-    return [*absent, *_package_lacks(plain)]
+    return [*absent, *_missing_packages(plain)]
 
 
 def _models(config: DictConfig) -> list[DictConfig]:
@@ -126,7 +125,7 @@ def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
     if missing_settings(model):
         return  # reported with the settings
     plain = resolved(model)
-    yield from _package_lacks(plain)
+    yield from _missing_packages(plain)
     if is_embedded(plain):
         folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
         try:
@@ -170,7 +169,7 @@ def _missing_of_dataset(dataset: DictConfig, presets: Presets) -> Iterator[Missi
         folder = getattr(layout, "folder", "<identity>/<photo>")
         yield Missing("dataset.root is not set", f"dataset.root=FOLDER, which holds {folder}", about="photos")
     if dataset.get("aligned") is not True:
-        yield from _package_lacks(OmegaConf.to_container(dataset, resolve=False))
+        yield from _missing_packages(OmegaConf.to_container(dataset, resolve=False))
     if missing_settings(dataset):
         return
     root = Path(str(dataset.root)).expanduser() if dataset.get("root") is not None else None
@@ -233,7 +232,7 @@ def protocols_of(config: DictConfig) -> dict[str, Protocol]:
     return {} if missing_settings(config.protocols) else asked_protocols(config)
 
 
-def _protocol_lacks(config: DictConfig) -> Iterator[Missing]:
+def _missing_of_protocols(config: DictConfig) -> Iterator[Missing]:
     for protocol in protocols_of(config).values():
         yield from (Missing(what, remedy, blocking=False) for what, remedy in protocol.missing(config))
     for value in config.metrics.values():
@@ -241,7 +240,7 @@ def _protocol_lacks(config: DictConfig) -> Iterator[Missing]:
             yield Missing(metric.described.title, metric.remedy or metric.missing, blocking=False)
 
 
-def _package_lacks(config: Any) -> Iterator[Missing]:
+def _missing_packages(config: Any) -> Iterator[Missing]:
     for node in _nodes(config):
         target = str(node["_target_"])
         package, extra = _PACKAGE_OF.get(target, ("", ""))

@@ -22,6 +22,8 @@ _KINDS = "give paths, PIL images, a uint8 array [N, H, W, 3], or a tensor [N, 3,
 def as_photos(images: Any, where: str) -> tuple[Tensor, list[str]]:
     """Pictures of any kind as uint8 ``[N, 3, H, W]``, and a name for each: of its file, or its number.
 
+    Where two files are called alike, their paths are their names.
+
     Args:
         images: one path or PIL image, a sequence of them, a uint8 array ``[N, H, W, 3]``, or a tensor
             ``[N, 3, H, W]``, uint8 or float in [0, 1] and then rounded to 8 bits.
@@ -36,6 +38,8 @@ def as_photos(images: Any, where: str) -> tuple[Tensor, list[str]]:
         photos = _from_tensor(images, where)
     else:
         return _from_many(images, where)
+    if not len(photos):
+        raise ConfigError(f"{where} is empty: {_KINDS}")
     return photos, [str(number) for number in range(len(photos))]
 
 
@@ -64,8 +68,10 @@ def _from_tensor(images: Tensor, where: str) -> Tensor:
 def _from_many(images: Any, where: str) -> tuple[Tensor, list[str]]:
     one = isinstance(images, str | os.PathLike | Image.Image)
     several: Sequence[Any] = [images] if one else images
-    if not isinstance(several, list | tuple) or not several:
-        raise ConfigError(f"{where} is {'empty' if several == [] else f'a {type(images).__name__}'}: {_KINDS}")
+    if not isinstance(several, list | tuple):
+        raise ConfigError(f"{where} is a {type(images).__name__}: {_KINDS}")
+    if not several:
+        raise ConfigError(f"{where} is empty: {_KINDS}")
     photos = [_one(image, f"{where}[{number}]") for number, image in enumerate(several)]
     for number, photo in enumerate(photos):
         if photo.shape != photos[0].shape:
@@ -74,8 +80,9 @@ def _from_many(images: Any, where: str) -> tuple[Tensor, list[str]]:
                 f"{where}[{number}] is {sizes[0]} and the first is {sizes[1]}: crop the faces to one size, or use "
                 "cloakbench protect on the command line, which finds them in photos"
             )
-    names = [os.fspath(one) if isinstance(one, str | os.PathLike) else str(n) for n, one in enumerate(several)]
-    return torch.stack(photos), [Path(name).name for name in names] if len(set(names)) == len(names) else names
+    paths = [os.fspath(one) if isinstance(one, str | os.PathLike) else str(n) for n, one in enumerate(several)]
+    names = [Path(path).name for path in paths]
+    return torch.stack(photos), names if len(set(names)) == len(names) else paths
 
 
 def _one(image: Any, where: str) -> Tensor:

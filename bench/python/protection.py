@@ -70,13 +70,17 @@ class ProtectedImages:
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the photos that are protected as PNG files, and return their paths: a failed one is not written.
 
+        A file is called like its photo; where two would be called alike, the number of the photo stands before it.
+
         Raises:
             OSError: the folder cannot be written.
         """
-        paths = []
-        for photo, name, status in zip(self.images, self.measured["image_id"], self.measured["status"], strict=True):
+        paths, names = [], [Path(str(name)).stem for name in self.measured["image_id"]]
+        if len({name.casefold() for name in names}) < len(names):
+            names = [f"{number}_{name}" for number, name in enumerate(names)]
+        for photo, name, status in zip(self.images, names, self.measured["status"], strict=True):
             if status == OK:
-                paths.append(Path(folder) / f"{Path(str(name)).stem}.png")
+                paths.append(Path(folder) / f"{name}.png")
                 with whole_file(paths[-1]) as file:
                     as_pil(photo).save(file, "PNG")
         return paths
@@ -149,7 +153,7 @@ def protect(
         torch.set_num_threads(1)  # sums in another order round differently
         context = _trained(protector, given.context(protector, tuple(attacked.values())))
         size = CHUNK if protector.scope == "image" else len(photos)
-        chunks = [slice(first, first + size) for first in range(0, len(photos), max(size, 1))]
+        chunks = [slice(first, first + size) for first in range(0, len(photos), size)]
         done = [
             protector.protect(given.batch(protector, photos[some], names[some], owners[some]), context)
             for some in chunks
@@ -174,7 +178,7 @@ class _Given:
         Raises:
             ConfigError: they were not.
         """
-        if self.auxiliary is None and protector.needs & {Need.AUXILIARY, Need.AIM}:
+        if not self.auxiliary and protector.needs & {Need.AUXILIARY, Need.AIM}:
             raise ConfigError(f"{protector.name} needs faces of other people: give them with auxiliary=FaceSet(...)")
         return ProtectContext({NetworkKind.RECOGNISER: attacked}, self.auxiliary, self.seed, self.device)
 
@@ -266,7 +270,7 @@ def _measured(
     done: Sequence[Protected],
     judges: Mapping[str, Recogniser],
 ) -> ProtectedImages:
-    protected = torch.cat([one.images for one in done]) if done else photos
+    protected = torch.cat([one.images for one in done])
     columns: dict[str, Any] = {
         "image_id": list(names),
         "person": list(owners),

@@ -69,6 +69,7 @@ def test_photographs_are_detected_aligned_protected_and_judged(tmp_path: Path) -
     assert rates["pgd"] >= 0.9
     assert rates["random_sign"] <= 0.25
     distances = outcome.results.measurements.query("metric == 'linf_255' and method != 'identity'")
+    assert len(distances)
     assert (distances["value"] <= 8).all()
 
 
@@ -90,6 +91,7 @@ def test_bad_files_are_named_one_by_one_and_nothing_else_is_lost(tmp_path: Path)
     assert any("nobody" in problem and "no_photos" in problem for problem in outcome.problems)
     assert all("\n" not in problem for problem in outcome.problems)
     measured = outcome.results.measurements.query("metric == 'psr_p2_top1'")
+    assert len(measured)
     assert (measured["n"] == 6).all()
     manifest = pd.read_csv(outcome.folder / "manifest.csv")
     assert set(manifest["status"]) >= {"ok", "unreadable", "no_face", "no_photos"}

@@ -79,6 +79,7 @@ def test_zero_protection_reproduces_the_clean_rate(finished: Outcome) -> None:
     """The identity method has the error rate of the clean photos."""
     records = pd.read_parquet(finished.folder / "data" / "records_identification.parquet")
     clean = records[(records["method"] == "identity") & (records["condition"] == "none")]
+    assert len(clean)
     assert (clean["p2_rank"] == clean["p2_clean_rank"]).all()
     np.testing.assert_allclose(clean["own_similarity"].astype(float), 1.0, atol=1e-5)
 
@@ -88,11 +89,13 @@ def test_every_photo_obeys_its_budget_after_the_file(finished: Outcome) -> None:
     measured = quality[quality["epsilon_255"].notna()]
     assert (measured["value"] <= measured["epsilon_255"] + 1e-9).all()
     control = measured[measured["method"] == "random_sign"]
+    assert len(control)
     assert (control["value"] == control["epsilon_255"]).all()
 
 
 def test_lpips_without_weights_is_a_gap_with_a_reason(finished: Outcome) -> None:
     lpips = finished.results.measurements.query("metric == 'lpips'")
+    assert len(lpips)
     assert lpips["value"].isna().all()
     assert (lpips["status"] == "unavailable").all()
     assert lpips["note"].str.contains("AlexNet").all()
@@ -102,6 +105,7 @@ def test_results_come_back_from_the_run_folder(finished: Outcome) -> None:
     loaded = load_results(finished.folder)
     pd.testing.assert_frame_equal(loaded.measurements, finished.results.measurements)
     assert loaded.manifest_sha256 == finished.results.manifest_sha256
+    assert loaded.examples
     assert [example.image_id for example in loaded.examples] == [e.image_id for e in finished.results.examples]
     for ours, theirs in zip(loaded.examples, finished.results.examples, strict=True):
         assert all(torch.equal(ours.protected[label], theirs.protected[label]) for label in theirs.protected)
@@ -144,6 +148,7 @@ def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(tiny_o
 def test_a_method_that_loses_photos_leaves_rows_with_a_status(tiny_overrides: list[str]) -> None:
     outcome = run(compose(tiny_overrides, "+method@methods.broken=every_third_fails", "methods.pgd.steps=1"))
     found = rates(outcome).query("method == 'broken'")
+    assert len(found)
     assert (found["n"] == 12).all()
     assert (found["n_failed"] == 6).all()
     assert any("broken" in problem for problem in outcome.problems)
@@ -153,12 +158,14 @@ def test_a_method_that_loses_photos_leaves_rows_with_a_status(tiny_overrides: li
     assert lost["p2_rank"].isna().all()
     assert lost["own_similarity"].isna().all()
     whole = rates(outcome).query("method == 'pgd'")
+    assert len(whole)
     assert (whole["n"] == 18).all()
 
 
 def test_a_costly_method_runs_on_the_stated_part_of_the_probes(tiny_overrides: list[str]) -> None:
     part = run(compose(tiny_overrides, "+plan.limits.pgd={people: 3, photos: 2}"))
     found = rates(part).query("method == 'pgd'")
+    assert len(found)
     assert (found["n"] == 6).all()
     assert (found["n_failed"] == 0).all()
     assert (found["n_identities"] == 3).all()
@@ -235,6 +242,7 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(tiny_overrides:
     more = ("+method@methods.broken=raises", "methods.pgd.steps=1")
     outcome = run(compose(tiny_overrides, *more))
     found = rates(outcome).query("method == 'broken'")
+    assert len(found)
     assert found["value"].isna().all()
     assert (found["status"] == "method_failed").all()
     assert sum("this method always fails" in problem for problem in outcome.problems) == 1
@@ -255,8 +263,10 @@ def test_a_target_that_answers_nan_leaves_rows_with_a_status(tiny_overrides: lis
     outcome = run(compose(tiny_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1"))
     assert any("tiny_nan returned NaN" in problem for problem in outcome.problems)
     found = rates(outcome).query("judge == 'tiny_nan' and condition == 'none'")
+    assert len(found)
     assert (found["n_failed"] > 0).all()
     others = rates(outcome).query("judge != 'tiny_nan'")
+    assert len(others)
     assert (others["n_failed"] == 0).all()
     assert run(compose(tiny_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1")).problems == (
         outcome.problems
@@ -268,6 +278,7 @@ def test_a_target_that_raises_is_a_gap_and_is_asked_again(tiny_overrides: list[s
     outcome = run(compose(tiny_overrides, *more))
     assert any("this network never answers" in problem for problem in outcome.problems)
     found = rates(outcome)
+    assert set(found["judge"]) > {"refusing"}
     assert found.query("judge == 'refusing'")["value"].isna().all()
     assert (found.query("judge != 'refusing'")["n"] == 18).all()
     assert due_jobs(look_up(prepare(compose(tiny_overrides, *more))))

@@ -18,6 +18,7 @@ CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 ARRAY = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
 TENSOR = torch.from_numpy(ARRAY).permute(0, 3, 1, 2)
 OWN = own_recogniser()
+NOBODY = cloakbench.FaceSet(TENSOR[:0], (), ())
 
 
 def files(folder: Path) -> list[Path]:
@@ -110,6 +111,15 @@ def test_a_photo_that_failed_is_counted_and_never_saved(tmp_path: Path) -> None:
     assert "2 protected images" in repr(done) and "2 failed" in repr(done)
 
 
+def test_photos_that_are_called_alike_are_told_apart_and_all_saved(tmp_path: Path) -> None:
+    paths = [*files(tmp_path / "ann")[:2], *files(tmp_path / "ben")[:2]]
+    assert as_photos(paths, "images")[1] == [str(path) for path in paths]
+    done = cloakbench.protect(paths, method="identity")
+    saved = done.save(tmp_path / "out")
+    assert [path.name for path in saved] == ["0_photo0.png", "1_photo1.png", "2_photo0.png", "3_photo1.png"]
+    assert np.array_equal(np.stack([np.asarray(Image.open(path)) for path in saved]), done.to_numpy())
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -118,6 +128,9 @@ def test_a_photo_that_failed_is_counted_and_never_saved(tmp_path: Path) -> None:
         ({"images": TENSOR / 0.0}, "images has values outside 0 to 1"),
         ({"images": TENSOR[0]}, r"images is a tensor torch.uint8 \(3, 112, 112\): give paths"),
         ({"images": []}, "images is empty: give paths"),
+        ({"images": ()}, "images is empty: give paths"),
+        ({"images": ARRAY[:0]}, "images is empty: give paths"),
+        ({"images": TENSOR[:0]}, "images is empty: give paths"),
         ({"images": 3}, "images is a int: give paths"),
         ({"images": ["nowhere.png"]}, r"images\[0\], nowhere.png: No such file"),
         ({"images": [__file__]}, r"images\[0\], .*test_protection.py: "),
@@ -136,6 +149,7 @@ def test_a_photo_that_failed_is_counted_and_never_saved(tmp_path: Path) -> None:
         ({"method": "fi_uap", "references": {"a": ARRAY, "b": ARRAY[:2]}, "people": list("aabb")}, "equally many"),
         ({"people": ["a"]}, "people names 1 people for 4 images"),
         ({"method": "tip_im"}, "tip_im needs faces of other people: give them with auxiliary"),
+        ({"method": "tip_im", "auxiliary": NOBODY}, "tip_im needs faces of other people: give them with auxiliary"),
         ({"device": "abacus"}, "abacus"),
     ],
 )

@@ -1,0 +1,19 @@
+"""One finished run of the tiny poisoning experiment, for all that only look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from tiny_poisoning import CONFIG_DIR, compose
+
+from cloakbench.bench.experiment.run import Outcome, run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> tuple[Outcome, DictConfig]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(CONFIG_DIR.parent))
+        config = compose(tmp_path_factory.mktemp("finished"), faces_cache)
+        return run(config), config
