@@ -138,9 +138,9 @@ class ProtectJob(Job):
 
     @property
     def kind(self) -> Hashable:
-        """A budget more or less is no more work."""
+        """A budget more or less is no more work; a variant may be."""
         cell = self.planned.unit.cell
-        return ("protect", cell.method, cell.surrogate)
+        return ("protect", cell.row, cell.surrogate)
 
     @property
     def photos_due(self) -> int:

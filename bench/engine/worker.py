@@ -102,7 +102,7 @@ class Worker:
 
     def protector(self, cell: Cell) -> Protector:
         """The method of a cell."""
-        place = (cell.where, cell.label)
+        place = (cell.label, repr(cell.config))  # variants of one name may stand in two blocks
         if place not in self._protectors:
             self._protectors[place] = cell.protector
         return self._protectors[place]

@@ -73,5 +73,6 @@ def added_score_jobs(experiment: Experiment, scores: Sequence[ScoreJob]) -> Iter
                     "metric": node_settings(settings),
                     "code": node_code(settings, base=("cloakbench.bench.engine.added_metric",)),
                     "records": score.key,
+                    "missing": metric.missing,
                 }
                 yield AddedScoreJob(score, key, content_key("measurements", inputs))

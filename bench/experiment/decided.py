@@ -24,17 +24,17 @@ def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> 
         results: with records and measurements.
         scores: keys of the stored scores that these are made of.
     """
-    rows = results.measurements[["protocol", "metric", "method", "epsilon_255", "surrogate", "white_box", "status"]]
+    frames = (results.measurements, results.metrics, results.protocols)
     inputs = {
         "scores": sorted(scores),
-        "rows": hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest(),
+        "frames": [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in frames],
         "code": code_digest("cloakbench.bench.report.decisions.decide"),
     }
     key = content_key("decisions", inputs)
     store = experiment.store
-    frames = {name: store.read_frame(name, key) for name in _KINDS}
-    if all(frame is not None for frame in frames.values()):
-        return replace(results, **frames)
+    stored = {name: store.read_frame(name, key) for name in _KINDS}
+    if all(frame is not None for frame in stored.values()):
+        return replace(results, **stored)
     results = with_decisions(results, reporters(results))
     for name in _KINDS:
         store.write_frame(name, key, getattr(results, name))
