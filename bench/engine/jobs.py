@@ -13,7 +13,7 @@ from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 from cloakbench.bench.engine.protecting import protected_state
-from cloakbench.bench.engine.protocol import Answer, Judge, Photos, Protocol
+from cloakbench.bench.engine.protocol import Judge, Photos, Protocol
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
@@ -250,14 +250,11 @@ def do(worker: Worker, job: Job) -> Report | Busy:
     return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
 
 
-def answer(worker: Worker, question: Question, photos: Photos) -> Answer:
-    """What a judge says about photos, from the store or asked now."""
+def answer(worker: Worker, question: Question, photos: Photos) -> None:
+    """Have what a judge says about photos in the store: asked now, unless it is there and undamaged."""
     protocol, judge, condition = worker.protocol(question.protocol), question.judge, question.condition
     inputs = protocol.answer_inputs(judge, condition, photos, worker.spec)
     key = content_key(protocol.kind, inputs)
-    stored = worker.store.read_tensors(protocol.kind, key)
-    if stored is not None:
-        return Answer(*stored)
-    found = protocol.respond(judge, condition, photos, worker)
-    worker.store.write_tensors(protocol.kind, key, found.tensors, inputs, dict(found.note) or None)
-    return found
+    if worker.store.read_tensors(protocol.kind, key) is None:
+        found = protocol.respond(judge, condition, photos, worker)
+        worker.store.write_tensors(protocol.kind, key, found.tensors, inputs, dict(found.note) or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def mean_measurements(
 
     Args:
         records: one row per photo, with ``identity`` and ``status``.
-        values: metric to its values.
+        values: metric to its values; those of records that are not ``ok``, and of a metric with a gap, do not count.
         resamples, seed: of the bootstrap over identities.
         items: what a note calls the things that have a value.
 
@@ -45,11 +45,15 @@ def mean_measurements(
     """
     if any(len(one.values) != len(records) for one in values.values()):
         raise ValueError(f"every metric must have {len(records)} values, one per record")
-    columns = np.stack([one.values for one in values.values()], axis=1)
+    ok = (records["status"] == OK).to_numpy()
+    known = {
+        name: replace(one, values=np.where(ok & (not one.gap), one.values, np.nan)) for name, one in values.items()
+    }
+    columns = np.stack([one.values for one in known.values()], axis=1)
     intervals = mean_intervals(columns, records["identity"].to_numpy(), resamples, seed)
     rows = [
         {"metric": metric} | _row(one, interval, records, items)
-        for (metric, one), interval in zip(values.items(), intervals, strict=True)
+        for (metric, one), interval in zip(known.items(), intervals, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(MEASUREMENT_FIELDS))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -39,22 +39,29 @@ def rate_measurements(records: pd.DataFrame, trials: Mapping[str, Trials], resam
 
     Args:
         records: one row per photo, with ``identity``, ``status`` and ``note``.
-        trials: events and trials of every metric, one entry per record.
+        trials: events and trials of every metric, one entry per record; what is lost does not count, whatever they say.
         resamples, seed: of the bootstrap.
     """
+    lost = records["status"].to_numpy(dtype=object) != OK
+    counted = {metric: _counted(t, lost) for metric, t in trials.items()}
     intervals = ratio_intervals(
-        np.stack([t.events for t in trials.values()], axis=1),
-        np.stack([t.trials for t in trials.values()], axis=1),
+        np.stack([t.events for t in counted.values()], axis=1),
+        np.stack([t.trials for t in counted.values()], axis=1),
         records["identity"].to_numpy(),
         resamples,
         seed,
     )
-    lost = records["status"].to_numpy(dtype=object) != OK
     rows = [
         _row(metric, t, interval, lost if t.failed is None else t.failed, records)
-        for (metric, t), interval in zip(trials.items(), intervals, strict=True)
+        for (metric, t), interval in zip(counted.items(), intervals, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(MEASUREMENT_FIELDS))
+
+
+def _counted(trials: Trials, lost: NDArray[np.bool_]) -> Trials:
+    """Without events and trials of what is lost."""
+    kept = ~(lost if trials.failed is None else trials.failed)
+    return replace(trials, events=np.where(kept, trials.events, 0.0), trials=np.where(kept, trials.trials, 0.0))
 
 
 def _row(

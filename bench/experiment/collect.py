@@ -154,15 +154,14 @@ def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) ->
 def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFrame) -> Iterator[str]:
     """One line per judge that did not answer for photos that their method had finished."""
     probes = experiment.publications.get(PROBES)
-    labels = [
-        one.label
-        for one in experiment.asked
-        if one.publication is probes and any(judge.name for judge, _ in one.judges)
+    asking = [
+        one for one in experiment.asked if one.publication is probes and any(judge.name for judge, _ in one.judges)
     ]
-    if probes is None or not labels:
+    if probes is None or not asking:
         return
-    rates = rates.loc[rates["protocol"] == labels[0]]  # all count the same lost photos
-    rates = rates.loc[rates["metric"] == rates["metric"].min()]
+    rates = rates.loc[rates["protocol"] == asking[0].label]
+    own = [metric.name for metric in asking[0].protocol.metrics]  # all count the same lost photos; added ones need not
+    rates = rates.loc[rates["metric"] == rates.loc[rates["metric"].isin(own), "metric"].min()]
     planned = {
         (cell.method, cell.variant, cell.budget, cell.surrogate): status.lost(units)
         for cell, units in zip(probes.cells, probes.units, strict=True)

@@ -6,7 +6,7 @@ without recomputing anything.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
-from cloakbench.bench.plan.publication import CellPhotos
+from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.bench.store.store import Store
 
@@ -81,9 +81,9 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
     for asked in experiment.asked:
         cells = status.cells(asked.publication.name)
         digests = [[[chunk.pixels for chunk in cell.chunks], [chunk.status for chunk in cell.chunks]] for cell in cells]
+        clean = experiment.clean_photos(asked)
         for judge, conditions in asked.questions():
-            missing = sorted(_missing(experiment, asked, judge, conditions, cells))
-            clean = experiment.clean_photos(asked)
+            missing = sorted(_missing(experiment, asked, judge, conditions, cells, clean))
             settings = asked.protocol.score_settings(experiment.spec.protocols[asked.key], judge)
             inputs: dict[str, Any] = {
                 "protocol": node_settings(settings, asked.protocol.printing),
@@ -118,12 +118,17 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
 
 
 def _missing(
-    experiment: Experiment, asked: Asked, judge: Judge, conditions: Sequence[Condition], cells: Sequence[CellPhotos]
+    experiment: Experiment,
+    asked: Asked,
+    judge: Judge,
+    conditions: Sequence[Condition],
+    cells: Sequence[CellPhotos],
+    clean: Mapping[str, Sequence[ChunkPhotos]],
 ) -> set[str]:
     """Keys of answers that a judge should have given and has not, because it raised."""
     protocol, kind = asked.protocol, asked.protocol.kind
     wanted = list(wanted_photos(protocol, cells, conditions))
-    wanted += [(AS_PUBLISHED, chunk) for chunks in experiment.clean_photos(asked).values() for chunk in chunks]
+    wanted += [(AS_PUBLISHED, chunk) for chunks in clean.values() for chunk in chunks]
     keys = {protocol.answer_key(judge, one, photos, experiment.spec) for one, photos in wanted}
     store = experiment.store
     absent = {key for key in keys if not store.has_tensors(kind, key)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+log = logging.getLogger(__name__)
 
 _LOOPS = ("max_rounds", "outer_steps", "steps")
 """Settings that count the repetitions of a search; the outermost first."""
@@ -63,6 +66,7 @@ def passes_of(cell: Cell) -> float | None:
     try:
         forward, backward = expected_passes(cell.config, cell.method, *numbers, surrogates=max(1, len(cell.surrogates)))
     except Exception:  # a method of a user's own may raise anything, and need what noise has not
+        log.debug("passes of %s cannot be counted", cell.label, exc_info=True)
         return None
     return forward + _BACKWARD * backward
 

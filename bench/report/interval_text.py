@@ -32,6 +32,11 @@ def number_text(value: float, digits: int = 1) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 pair``, ``2 pairs``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def p_text(p: float) -> str:
     """``0.012``, or ``< 0.001``; a dash when nothing was compared."""
     if math.isnan(p):

@@ -1,4 +1,4 @@
-"""Renders albums once and keeps them: in shards, so that a killed rendering continues, and in parallel.
+"""Renders batches of faces once and keeps them: in shards, so that a killed rendering continues, and in parallel.
 
 One process at a time draws a batch and clears its shards; others that want it wait and read what it drew.
 """
@@ -27,14 +27,14 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished photos and of all photos."""
 
 
-def develop_album(
+def rendered_faces(
     batch: FaceBatch, cache: str | Path | None = None, workers: int = 1, progress: Progress | None = None
 ) -> FaceSet:
     """The photos of ``batch``, from ``cache`` when they are there.
 
     Args:
         batch: what to draw.
-        cache: folder for finished albums; with it the images are memory-mapped, without it they are in memory.
+        cache: folder for finished batches; with it the images are memory-mapped, without it they are in memory.
         workers: processes that draw, one thread each. Without a cache, drawing is done by the caller.
         progress: called after each shard.
     """

@@ -15,7 +15,7 @@ from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, positive, share, whole
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 from cloakbench.datasets.synthetic.face_batch import FaceBatch, renderer_version
-from cloakbench.datasets.synthetic.render_cache import Progress, develop_album
+from cloakbench.datasets.synthetic.render_cache import Progress, rendered_faces
 
 
 class SyntheticWorld(Dataset):
@@ -114,12 +114,12 @@ class SyntheticWorld(Dataset):
             if role in ("train", "test"):
                 self._divide(names)
             else:
-                self._faces[role] = develop_album(_album(names, role, photos, *self._scales), self._cache)
+                self._faces[role] = rendered_faces(_face_batch(names, role, photos, *self._scales), self._cache)
         return self._faces[role]
 
     def _divide(self, names: list[str]) -> None:
         """Draw the photos of ``train`` and ``test`` together, then split each person's by a draw of their own."""
-        whole = develop_album(_album(names, "published", self._poison_images, *self._scales), self._cache)
+        whole = rendered_faces(_face_batch(names, "published", self._poison_images, *self._scales), self._cache)
         tests = self._plan["test"][2]
         order = torch.stack(
             [torch.randperm(self._poison_images, generator=generator("synthetic test photos", name)) for name in names]
@@ -158,11 +158,11 @@ def training_faces(
     """
     numbers = range(first_identity, first_identity + identities)
     names = [f"synthetic/training-s{seed}/{number:05d}" for number in numbers]
-    batch = _album(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
-    return develop_album(batch, cache, workers, progress)
+    batch = _face_batch(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
+    return rendered_faces(batch, cache, workers, progress)
 
 
-def _album(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> FaceBatch:
+def _face_batch(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> FaceBatch:
     return FaceBatch(
         tuple(f"{name}/{role}-{photo:02d}" for name in names for photo in range(photos)),
         tuple(name for name in names for _ in range(photos)),

@@ -1,4 +1,4 @@
-"""Roles, names, training faces, and the cache of rendered albums."""
+"""Roles, names, training faces, and the cache of rendered faces."""
 
 from __future__ import annotations
 

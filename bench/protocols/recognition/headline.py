@@ -7,6 +7,7 @@ from typing import Any
 
 from cloakbench.bench.protocols.quality.report import SSIM, SSIM_BESIDE
 from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.interval_text import counted
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 
 _MEANS = "means over surrogates and targets, white-box left out of black-box"
@@ -43,8 +44,7 @@ def recognition_headline(
         )
         for run in measured.runs
     ]
-    caption = (
-        f"means over {len(measured.surrogates)} surrogates and {len(measured.judges(first))} targets, white-box left "
-        "out of black-box; in brackets the 95 % interval; – no value"
-    )
+    over = counted(len(measured.surrogates), "surrogate"), counted(len(measured.judges(first)), "target")
+    caption = f"means over {over[0]} and {over[1]}, white-box left out of black-box"
+    caption += "; in brackets the 95 % interval; – no value"
     return Headline(title, caption, _MEANS, tuple(rows), metric=first, **fields)

@@ -8,7 +8,7 @@ from cloakbench.bench.core.escape import markdown
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.interval_text import number_text
+from cloakbench.bench.report.interval_text import counted, number_text
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, is_method, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 
@@ -30,7 +30,7 @@ def findings(measured: Measured, leads: Iterable[Lead], failures: int, warnings:
         first, *others = map(markdown, _sentences(measured, lead))
         lines += [f"- **{markdown(lead.reporter.title)}.** {first}", *(f"  - {sentence}" for sentence in others)]
     broken = f"{failures} entries under Failures and gaps" if failures else "No planned cell failed"
-    told = f"the self-checks raise {_count(warnings, 'warning')}" if warnings else "the self-checks found nothing"
+    told = f"the self-checks raise {counted(warnings, 'warning')}" if warnings else "the self-checks found nothing"
     return [*lines, f"- **What to distrust.** {broken}; {told}."]
 
 
@@ -82,7 +82,7 @@ def _compared(measured: Measured, lead: Lead, ranking: Ranking | None, ranked: S
             )
             break
     decided = sum(comparison.decided for comparison in ranking.neighbours)
-    found.append(f"Of {_count(len(ranking.neighbours), 'pair')} of neighbours, {decided} are told apart.")
+    found.append(f"Of {counted(len(ranking.neighbours), 'pair')} of neighbours, {decided} are told apart.")
     return found
 
 
@@ -116,7 +116,3 @@ def _listed(words: Sequence[str]) -> str:
         words = [*words[:_NAMED], f"{len(words) - _NAMED} more"]
     *others, last = words
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

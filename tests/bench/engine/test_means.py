@@ -8,6 +8,7 @@ import pytest
 
 from cloakbench.bench.core.status import METHOD_FAILED, OK, UNAVAILABLE
 from cloakbench.bench.engine.means import Values, mean_measurements
+from cloakbench.bench.engine.rates import Trials, rate_measurements
 
 
 def records(*status: str) -> pd.DataFrame:
@@ -44,6 +45,20 @@ def test_gaps_have_a_status_and_never_a_number() -> None:
     assert absent["note"] == "no weights"
     for one in (failed, absent, undefined):
         assert one["n"] == 0 and np.isnan([one["value"], one["low"], one["high"]]).all()
+
+
+def test_a_number_for_a_failed_photo_or_beside_a_gap_is_never_counted() -> None:
+    values = np.array([1.0, 0.0, 3.0])
+    found = row(Values(values), OK, METHOD_FAILED, OK)
+    assert (found["value"], found["n"], found["n_failed"]) == (2.0, 2, 1)
+    absent = row(Values(values, gap="no weights"), *[OK] * 3)
+    assert absent["n"] == 0 and np.isnan([absent["value"], absent["low"], absent["high"]]).all()
+
+
+def test_a_trial_of_a_failed_photo_is_never_counted() -> None:
+    trials = Trials(np.array([1.0, 1.0, 0.0]), np.ones(3))
+    found = rate_measurements(records(OK, METHOD_FAILED, OK).assign(note=""), {"m": trials}, 50, seed=0).iloc[0]
+    assert (found["value"], found["n"], found["n_failed"]) == (0.5, 2, 1)
 
 
 def test_a_metric_of_other_records_is_refused() -> None:
