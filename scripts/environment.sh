@@ -23,6 +23,11 @@ supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] 
 ours=$venv/made-by-cloakbench
 building=$venv/cloakbench-building
 ready=$venv/ready-$layer
+builder=
+if [ -e "$building" ]; then read -r builder <"$building" || true; fi
+if [ -n "$builder" ] && kill -0 "$builder" 2>/dev/null; then
+    give_up "process $builder is building $venv: wait for it; if it is some other program, remove $venv"
+fi
 rm -f "$ready"
 
 if [ -e "$venv/bin/python" ] && [ ! -e "$ours" ]; then
@@ -58,7 +63,8 @@ uv=
 if command -v uv >/dev/null 2>&1; then uv=yes; fi
 if [ ! -e "$venv/bin/python" ]; then
     mkdir -p "$venv"
-    touch "$ours" "$building"
+    touch "$ours"
+    echo $$ >"$building"
     if [ -n "$uv" ]; then
         uv venv --quiet --allow-existing --python "$python" "$venv"
     else
@@ -69,7 +75,7 @@ fi
 # A package whose installation was cut off may look complete, so an environment of yours gets all of them anew then.
 again=
 if [ -e "$building" ] && [ ! -e "$ours" ]; then again=--force-reinstall; fi
-touch "$building"
+echo $$ >"$building"
 
 install() {
     if [ -n "$uv" ]; then

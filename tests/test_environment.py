@@ -139,6 +139,24 @@ def test_a_build_that_was_cut_off_is_done_again(project: Project, empty: Path) -
     assert project.version("coverage") == "7.0"
 
 
+def test_a_build_that_goes_on_is_left_alone_and_one_whose_process_is_gone_is_done_again(
+    project: Project, empty: Path
+) -> None:
+    project.environment["PYTHON"] = copying(project.folder / "python", empty)
+    project.venv.mkdir()
+    (project.venv / "made-by-cloakbench").touch()
+    marker = project.venv / "cloakbench-building"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as builder:
+        marker.write_text(f"{builder.pid}\n")
+        done = project.build()
+        assert done.returncode != 0 and f"process {builder.pid} is building" in done.stderr
+        assert marker.exists()
+        builder.communicate(b"\n")
+    done = project.build()
+    assert done.returncode == 0, done.stderr
+    assert "interrupted" in done.stderr
+
+
 def test_an_environment_of_somebody_else_is_never_touched(project: Project, empty: Path) -> None:
     shutil.copytree(empty, project.venv, symlinks=True)
     before = sorted(project.venv.rglob("*"))
