@@ -59,13 +59,15 @@ class ChannelAffine(nn.Module):
 
 
 class FrozenPReLU(nn.PReLU):
-    """`prelu` with the slopes of a trained layer."""
+    """`prelu` with the slopes of a trained layer; other devices than CPUs, where nothing was measured, keep torch's."""
 
     def __init__(self, layer: nn.PReLU) -> None:
         nn.Module.__init__(self)
         self.num_parameters, self.weight = layer.num_parameters, layer.weight
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu":
+            return super().forward(input)
         return prelu(input, along_channels(self.weight, input))
 
 
