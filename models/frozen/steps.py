@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from cloakbench.models.frozen.layers import channel_affine, norm_as_affine
 
 
-class Step(Protocol):
+class FoldableStep(Protocol):
     """``run(*inputs, **attributes)`` gives ``outputs``; a value's name is a string or a number."""
 
     run: Callable[..., Any]
@@ -22,7 +22,7 @@ class Step(Protocol):
     attributes: dict[str, Any]
 
 
-AnyStep = TypeVar("AnyStep", bound=Step)
+AnyStep = TypeVar("AnyStep", bound=FoldableStep)
 
 
 @dataclass(frozen=True)
