@@ -70,7 +70,11 @@ def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
     presets = Presets(group_options("model", config_dirs), group_options("dataset", config_dirs))
     torch.set_num_threads(1)  # as workers have it; and photos of noise are too small for more
     estimator = Estimator() if measured else None
-    return [_diagnosis(name, config_dirs, presets, estimator) for name in group_options("experiment", config_dirs)]
+    names = group_options("experiment", config_dirs)
+    found = [_diagnosis(name, config_dirs, presets, estimator) for name in names]
+    if estimator is not None:
+        estimator.save()
+    return found
 
 
 def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:

@@ -17,8 +17,6 @@ from typing import Any
 from cloakbench.bench.core.seal import DamagedError, open_json, sealed_json
 from cloakbench.bench.core.whole_file import whole_file
 
-_MOST = 4096
-"""Values of a kind; of more, the oldest go."""
 _OWN = ("bench", "conf", "datasets", "methods", "models")
 _SOURCES = (".py", ".yaml")
 
@@ -28,10 +26,11 @@ class SideCache:
 
     Args:
         kind: what the values are; names the file.
+        most: values that are kept; of more, the oldest go.
     """
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, kind: str, most: int = 4096) -> None:
+        self._kind, self._most = kind, most
         self._known: dict[str, Any] | None = None
         self._new: dict[str, Any] = {}
 
@@ -49,7 +48,7 @@ class SideCache:
         """Write what is new, beside what others have written meanwhile; of two at once, one may lose its news."""
         if not self._new:
             return
-        self._known = dict([*self._read().items(), *self._new.items()][-_MOST:])
+        self._known = dict([*self._read().items(), *self._new.items()][-self._most :])
         self._new = {}
         with suppress(OSError, RuntimeError), whole_file(self._path, durable=False) as file:
             file.write(sealed_json(self._known, self._kind))
