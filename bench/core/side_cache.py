@@ -8,6 +8,7 @@ things are found out again. The folder is ``CLOAKBENCH_CACHE``, or ``cloakbench`
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextlib import suppress
 from functools import cache
@@ -31,18 +32,19 @@ class SideCache:
 
     def __init__(self, kind: str, most: int = 4096) -> None:
         self._kind, self._most = kind, most
-        self._known: dict[str, Any] | None = None
-        self._new: dict[str, Any] = {}
+        self._known: dict[str, str] | None = None
+        self._new: dict[str, str] = {}
 
     def get(self, key: str) -> Any:
         """The value of a key, None where it is not known."""
         if self._known is None:
             self._known = self._read()
-        return self._new.get(key, self._known.get(key))
+        text = self._new.get(key, self._known.get(key))
+        return None if text is None else json.loads(text)
 
     def put(self, key: str, value: Any) -> None:
         """Take a value in; other processes see it after `save`."""
-        self._new[key] = value
+        self._new[key] = json.dumps(value)  # as text, which keeps the order of keys
 
     def save(self) -> None:
         """Write what is new, beside what others have written meanwhile; of two at once, one may lose its news."""
@@ -51,18 +53,17 @@ class SideCache:
         self._known = dict([*self._read().items(), *self._new.items()][-self._most :])
         self._new = {}
         with suppress(OSError, RuntimeError), whole_file(self._path, durable=False) as file:
-            file.write(sealed_json(self._known, self._kind))
+            file.write(sealed_json(list(self._known.items()), self._kind))
 
     @property
     def _path(self) -> Path:
         return folder() / f"{self._kind}.json"
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, str]:
         try:
-            found = open_json(self._path.read_bytes(), self._kind)
+            return dict(open_json(self._path.read_bytes(), self._kind))
         except (OSError, RuntimeError, DamagedError):  # RuntimeError: nobody knows where home is
             return {}
-        return found if isinstance(found, dict) else {}
 
 
 def folder() -> Path:
