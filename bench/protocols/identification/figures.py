@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
-from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.identification.ranks import SSIM, Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
 from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
@@ -31,8 +31,6 @@ from cloakbench.bench.report.plotting import (
 )
 from cloakbench.bench.statistics.small_samples import pareto_front
 
-SSIM = "ssim"
-"""The image metric that rates are held against."""
 _CURVES_PER_LINE = 5
 _FEWEST_BUDGETS = 3
 """For a curve; two budgets are two dots of `psr_dots`."""
