@@ -167,8 +167,8 @@ def _kept_reading(content: bytes, package: str, resolve: Resolve) -> CanonicalCo
 
 @cache
 def _reader() -> str:
-    """Digest of the code that reads code."""
-    return hashlib.sha256(Path(canonical_code.__file__).read_bytes()).hexdigest()
+    """Digest of the code that reads code and keeps what it read."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in (canonical_code.__file__, __file__))).hexdigest()
 
 
 def _followed_module(path: str) -> str | None:

@@ -18,6 +18,8 @@ from typing import Any
 from cloakbench.bench.core.seal import DamagedError, open_json, sealed_json
 from cloakbench.bench.core.whole_file import whole_file
 
+_FORMAT = 1
+"""Of the files; one of another format is as good as none."""
 _OWN = ("bench", "conf", "datasets", "methods", "models")
 _SOURCES = (".py", ".yaml")
 
@@ -32,6 +34,7 @@ class SideCache:
 
     def __init__(self, kind: str, most: int = 4096) -> None:
         self._kind, self._most = kind, most
+        self._name = f"{kind} {_FORMAT}"
         self._known: dict[str, str] | None = None
         self._new: dict[str, str] = {}
 
@@ -53,7 +56,7 @@ class SideCache:
         self._known = dict([*self._read().items(), *self._new.items()][-self._most :])
         self._new = {}
         with suppress(OSError, RuntimeError), whole_file(self._path, durable=False) as file:
-            file.write(sealed_json(list(self._known.items()), self._kind))
+            file.write(sealed_json(list(self._known.items()), self._name))
 
     @property
     def _path(self) -> Path:
@@ -61,7 +64,7 @@ class SideCache:
 
     def _read(self) -> dict[str, str]:
         try:
-            return dict(open_json(self._path.read_bytes(), self._kind))
+            return dict(open_json(self._path.read_bytes(), self._name))
         except (OSError, RuntimeError, DamagedError):  # RuntimeError: nobody knows where home is
             return {}
 
