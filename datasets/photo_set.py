@@ -22,7 +22,6 @@ Crops lie on disk and are mapped into memory: a data set may be larger than memo
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from torch import Tensor
 
 from cloakbench.bench.core.ranges import positive, whole
 from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Manifest, ManifestEntry, Role
+from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.crop_buffer import Spool
 from cloakbench.datasets.crop_reader import CropReader, Photo
 from cloakbench.datasets.crops import Cropper
@@ -251,7 +251,7 @@ class PhotoSet(Dataset):
 
 def _process_count(workers: int | Literal["auto"]) -> int:
     if workers == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_cores()
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
         raise DatasetError(f"dataset.workers is {workers!r}: use auto or a number of processes")
     return workers

@@ -28,6 +28,12 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(part for part in (str(SUPPORT), known) if part))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _side_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Side caches of this session alone, for the processes that tests start, too."""
+    os.environ["CLOAKBENCH_CACHE"] = str(tmp_path_factory.mktemp("side"))
+
+
 @pytest.fixture(scope="session")
 def faces_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rendered faces, shared by the tests of a session."""

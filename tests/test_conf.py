@@ -100,3 +100,24 @@ def test_every_config_file_begins_with_what_it_is() -> None:
     for path in CONF.rglob("*.yaml"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "@package" not in line]
         assert lines[0].startswith("# "), f"{path} has no first line that says what it is"
+
+
+def test_the_default_run_runs_no_algorithm_twice() -> None:
+    """FI-UAP+ is OPOM-ClassCenter (tests/methods/test_opom.py): one row, which names both, and the other by name."""
+    config = compose_config(["experiment=bench"])
+    methods = [OmegaConf.to_container(method) for method in config.methods.values()]
+    plain = [{key: value for key, value in method.items() if key != TITLE} for method in methods]
+    assert all(one not in plain[:place] for place, one in enumerate(plain))
+    objectives = [str(method["objective"]) for method in plain if isinstance(method.get("objective"), dict)]
+    assert any("ClassCenter" in one for one in objectives)
+    assert not any("PairwiseCosine" in one for one in objectives)
+    assert {"OPOM-ClassCenter", "FI-UAP+"} == set(config.methods.opom_class_center.title.split(" = "))
+    assert "fi_uap_plus" in compose_config(["experiment=bench", "+method@methods.fi_uap_plus=fi_uap_plus"]).methods
+
+
+def test_people_are_never_fewer_where_intervals_are_to_be_read() -> None:
+    """Intervals are over people: a method at both budgets is kept to fewer photos of each, not to fewer people."""
+    config = compose_config(["experiment=bench"])
+    for method, limit in config.plan.limits.items():
+        whole = "epsilons_255" not in limit and "surrogates" not in limit
+        assert not whole or (limit.get("people") is None and limit.photos >= 7), method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,9 +17,13 @@ from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
 from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, protocols_of
+from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.processes.time_left import duration
 
 log = logging.getLogger(__name__)
+
+Asked = Mapping[str, Protocol]
+"""The protocols that somebody asks, by key."""
 
 _TIME = {"time=true": True, "time=false": False}
 
@@ -71,21 +75,26 @@ def diagnose(config_dirs: Sequence[str], *, measured: bool) -> list[Diagnosis]:
     presets = Presets(group_options("model", config_dirs), group_options("dataset", config_dirs))
     torch.set_num_threads(1)  # as workers have it; and photos of noise are too small for more
     estimator = Estimator() if measured else None
-    return [_diagnosis(name, config_dirs, presets, estimator) for name in group_options("experiment", config_dirs)]
+    names = group_options("experiment", config_dirs)
+    found = [_diagnosis(name, config_dirs, presets, estimator) for name in names]
+    if estimator is not None:
+        estimator.save()
+    return found
 
 
 def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimator: Estimator | None) -> Diagnosis:
     try:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
-        missing, disk = missing_parts(config, presets), disk_bytes(config)
-        photos = _photos(config)
+        protocols = protocols_of(config)
+        missing, disk = missing_parts(config, presets, protocols), disk_bytes(config)
+        photos = _photos(config, protocols)
     except ConfigError as problem:
         return Diagnosis(name, [Missing(str(problem), "")])
     untimed = Diagnosis(name, missing, photos, disk)
-    return untimed if estimator is None else _timed(untimed, config, estimator)
+    return untimed if estimator is None else _timed(untimed, config, protocols, estimator)
 
 
-def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosis:
+def _timed(one: Diagnosis, config: DictConfig, protocols: Asked, estimator: Estimator) -> Diagnosis:
     """A diagnosis with its time, or with the word that says why there is none.
 
     Networks are built for it, so nothing but photos may be missing: weights would be fetched.
@@ -94,30 +103,29 @@ def _timed(one: Diagnosis, config: DictConfig, estimator: Estimator) -> Diagnosi
         about = {part.about for part in lacking}
         return replace(one, unknown="weights" if "weights" in about else "settings")
     try:
-        seconds = _seconds(config, estimator)
+        seconds = _seconds(config, protocols, estimator)
         if seconds is not None:
             return replace(one, seconds=seconds)
-        seconds = _seconds(config, estimator, per_photo=True)
+        seconds = _seconds(config, protocols, estimator, per_photo=True)
         return replace(one, unknown="judges") if seconds is None else replace(one, seconds=seconds, per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
         return replace(one, unknown="failed")
 
 
-def _own_photos(config: DictConfig) -> int | None:
+def _own_photos(config: DictConfig, protocols: Asked) -> int | None:
     """Photos of a cell of the protocols that bring their own; None where only the photos themselves can tell."""
-    counts = [one.photos(config, f"protocols.{key}.") for key, one in protocols_of(config).items()]
+    counts = [one.photos(config, f"protocols.{key}.") for key, one in protocols.items()]
     return None if None in counts else max((count for count in counts if count is not None), default=0)
 
 
-def _photos(config: DictConfig) -> int | None:
+def _photos(config: DictConfig, protocols: Asked) -> int | None:
     """Photos of a cell of the experiment; of its protocols where nobody asks about the probes."""
-    return probe_photos(config) if asks_about_probes(config) else _own_photos(config)
+    return probe_photos(config) if asks_about_probes(config) else _own_photos(config, protocols)
 
 
-def _seconds(config: DictConfig, estimator: Estimator, *, per_photo: bool = False) -> float | None:
-    asked = protocols_of(config)
-    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in asked.items()]
+def _seconds(config: DictConfig, protocols: Asked, estimator: Estimator, *, per_photo: bool = False) -> float | None:
+    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in protocols.items()]
     if asks_about_probes(config):
         parts.append(estimator.seconds_per_photo(config) if per_photo else estimator.seconds(config))
     return None if None in parts else sum(part for part in parts if part is not None)

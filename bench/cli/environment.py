@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cloakbench.bench.config.flags import UsageError
 
-FOLDERS = ("CLOAKBENCH_RESULTS", "CLOAKBENCH_DATA", "CLOAKBENCH_WEIGHTS")
+FOLDERS = ("CLOAKBENCH_RESULTS", "CLOAKBENCH_DATA", "CLOAKBENCH_WEIGHTS", "CLOAKBENCH_CACHE")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, resolved, split_config_dirs
@@ -16,9 +17,12 @@ from cloakbench.bench.config.plug_ins import project, shadowed, sources
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.core.side_cache import SideCache, key_of, project_digest
 
 _NOTE = "note"
 """Column that is printed below the table instead of in it."""
+
+_UNBUILT = "cannot be built"
 
 Describe = Callable[..., dict[str, str]]
 """Columns of a config by its name, its group and the folders of ``--config-dir``."""
@@ -39,11 +43,14 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
     names = group_options(group, config_dirs)
     describe: Describe = _DESCRIBED.get(group, _plain_columns)
-    if group in _DESCRIBED:  # composed together: one at a time they would take half a minute
-        own = sorted(project().names(group))
-        found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
-        describe = partial(describe, found)
-    table, notes = _table(_plural(group), {name: _columns(describe, name, group, config_dirs) for name in names})
+    own = sorted(project().names(group) & set(names))
+    rows = _own_methods(own) if group == "method" else {}
+    if group == "model":
+        describe = partial(describe, _composed(group, own))
+    elif group == "method":
+        describe = partial(describe, OmegaConf.create())
+    rows |= {name: _columns(describe, name, group, config_dirs) for name in names if name not in rows}
+    table, notes = _table(_plural(group), {name: rows[name] for name in names})
     console = Screen()
     console.print(table)
     for note in [*notes, *shadowed(config_dirs)]:
@@ -90,6 +97,27 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
     return table, notes
 
 
+def _composed(group: str, names: Sequence[str]) -> DictConfig:
+    """The project's own configs of a group, composed together: one at a time they would take half a minute."""
+    return compose_config([f"+{group}@found.{name}={name}" for name in names]).found
+
+
+def _own_methods(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The rows of the project's own methods, which are built once for the project as it is and for this Python.
+
+    One that cannot be built may lack something of the machine's, and is tried each time.
+    """
+    kept, key = SideCache("listed_methods", most=8), key_of(project_digest(), sys.version_info, list(names))
+    rows = kept.get(key)
+    if rows is None:
+        describe = partial(_method_columns, _composed("method", names))
+        rows = {name: _columns(describe, name, "method", ()) for name in names}
+        if all(columns.get("paper", _UNBUILT) != _UNBUILT for columns in rows.values()):
+            kept.put(key, rows)
+            kept.save()
+    return rows
+
+
 def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.plan.plan import make_protector
 
@@ -100,7 +128,7 @@ def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Seq
     try:
         protector = make_protector(resolved(method), name)
     except ConfigError as problem:
-        return {**empty, "paper": "cannot be built", _NOTE: str(problem)}
+        return {**empty, "paper": _UNBUILT, _NOTE: str(problem)}
     budget = protector.budget
     return {
         "scope": protector.scope,

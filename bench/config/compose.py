@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cloakbench.bench.config.compositions import composition_key, keep_composition, kept_composition
 from cloakbench.bench.config.flags import UsageError
 from cloakbench.bench.config.given import note_given, take_out
 from cloakbench.bench.config.mistakes import explain, no_choice
@@ -75,6 +76,9 @@ def compose_config(
 
 def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]) -> DictConfig:
     search = search_path(config_dirs)
+    key = composition_key(words, config_name, search)
+    if (kept := kept_composition(key)) is not None:
+        return kept
     with hydra_ready():
         try:
             config = compose(config_name, [*words, *search], return_hydra_config=True)
@@ -86,6 +90,7 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
             note_given(config, words)
         except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
             raise as_mistake(problem, words, config_name, config_dirs) from problem
+    keep_composition(key, config)
     return config
 
 

@@ -160,17 +160,18 @@ def check_targets(config: DictConfig, config_dirs: Sequence[str], *, own: bool =
     Raises:
         ConfigError: one cannot be imported: which, where it is named, and what to do.
     """
-    for key, target in dict.fromkeys(_targets(OmegaConf.to_container(config, resolve=False), "")):
+    for key, target in dict.fromkeys(targets(OmegaConf.to_container(config, resolve=False))):
         if target != "???" and "${" not in target and (own or not target.startswith("cloakbench.")):
             _check_target(key, target, config_dirs)
 
 
-def _targets(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def targets(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and values of every ``_target_`` in plain values."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in items:
         if key == "_target_":
             yield f"{prefix}{key}", str(value)
-        yield from _targets(value, f"{prefix}{key}.")
+        yield from targets(value, f"{prefix}{key}.")
 
 
 def _check_target(key: str, target: str, config_dirs: Sequence[str]) -> None:

@@ -20,7 +20,9 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from cloakbench.bench.core.canonical_code import CanonicalCode, read_code
+from cloakbench.bench.core import canonical_code
+from cloakbench.bench.core.canonical_code import CanonicalCode, Reference, Resolve, read_code
+from cloakbench.bench.core.side_cache import SideCache, key_of
 
 _PROJECT = "cloakbench"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -58,6 +60,7 @@ def _digest(modules: frozenset[str], without: frozenset[str]) -> str:
             read = _read(name)
             followed = {part for reference in read.references for part in _with_parents(reference.module)}
             queue += sorted((followed | set(_with_parents(name))) - seen - without)
+    _readings().save()
     return hashlib.sha256("\n".join([*roots, "over", *sorted(lines)]).encode()).hexdigest()[:16]
 
 
@@ -135,7 +138,37 @@ def _read(name: str) -> CanonicalCode:
     if file.path.suffix != ".py":
         return CanonicalCode(hashlib.sha256(content).hexdigest(), (), frozenset())
     package = name if file.is_package else name.rpartition(".")[0]
-    return read_code(content, package, _followed_module if _is_followed(name) else lambda _: None)
+    return _kept_reading(content, package, _followed_module if _is_followed(name) else lambda _: None)
+
+
+@cache
+def _readings() -> SideCache:
+    return SideCache("code_readings")
+
+
+def _kept_reading(content: bytes, package: str, resolve: Resolve) -> CanonicalCode:
+    """`read_code`, worked out once for each content and each set of answers that ``resolve`` gives on its way."""
+    key = key_of(hashlib.sha256(content).hexdigest(), package, _reader(), sys.version_info[:2])
+    kept = _readings().get(key)
+    if kept is not None and all(resolve(path) == module for path, module in kept["answers"].items()):
+        references = tuple(Reference(*reference) for reference in kept["references"])
+        return CanonicalCode(kept["digest"], references, frozenset(kept["foreign"]))
+    answers: dict[str, str | None] = {}
+
+    def noted(path: str) -> str | None:
+        return answers.setdefault(path, resolve(path))
+
+    read = read_code(content, package, noted)
+    references = [[reference.module, reference.uses] for reference in read.references]
+    value = {"digest": read.digest, "references": references, "foreign": sorted(read.foreign), "answers": answers}
+    _readings().put(key, value)
+    return read
+
+
+@cache
+def _reader() -> str:
+    """Digest of the code that reads code and keeps what it read."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in (canonical_code.__file__, __file__))).hexdigest()
 
 
 def _followed_module(path: str) -> str | None:
@@ -211,5 +244,5 @@ def _find(name: str) -> ModuleSpec | None:
 
 def forget_sources() -> None:
     """Read every module again at the next call; for a process in which sources change."""
-    for cached in (_digest, _record, _read, _file, _is_own, _version):
+    for cached in (_digest, _record, _read, _readings, _file, _is_own, _version):
         cached.cache_clear()

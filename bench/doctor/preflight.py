@@ -65,16 +65,16 @@ class Presets:
     datasets: Sequence[str]
 
 
-def missing_parts(config: DictConfig, presets: Presets) -> list[Missing]:
-    """Everything that an experiment lacks, each once."""
-    cells, refusal = _cells(config)
+def missing_parts(config: DictConfig, presets: Presets, protocols: Mapping[str, Protocol]) -> list[Missing]:
+    """Everything that an experiment lacks, each once; ``protocols`` are those that are asked (`protocols_of`)."""
+    cells, refusal = _cells(config, protocols)
     found = [
         *(Missing(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
         *([Missing(refusal, "")] if refusal else []),
         *_missing_of_dataset(config.dataset, presets),
         *(part for model in _models(config) for part in _missing_of_model(model, presets)),
         *_missing_of_machine(config, disk_bytes(config, cells)),
-        *_missing_of_protocols(config),
+        *_missing_of_protocols(config, protocols),
     ]
     return list(dict.fromkeys(found))
 
@@ -113,7 +113,7 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
             yield from _models_at(node, below)
 
 
-def _cells(config: DictConfig) -> tuple[list[Cell], str]:
+def _cells(config: DictConfig, protocols: Mapping[str, Protocol]) -> tuple[list[Cell], str]:
     """The cells of an experiment, or why it has none; where nobody asks about the probes, protocols check theirs."""
     try:
         return (build_cells(config) if asks_about_probes(config) else []), ""
@@ -232,8 +232,8 @@ def protocols_of(config: DictConfig) -> dict[str, Protocol]:
     return {} if missing_settings(config.protocols) else asked_protocols(config)
 
 
-def _missing_of_protocols(config: DictConfig) -> Iterator[Missing]:
-    for protocol in protocols_of(config).values():
+def _missing_of_protocols(config: DictConfig, protocols: Mapping[str, Protocol]) -> Iterator[Missing]:
+    for protocol in protocols.values():
         yield from (Missing(what, remedy, blocking=False) for what, remedy in protocol.missing(config))
     for value in config.metrics.values():
         if not missing_settings(value) and (metric := instantiate(value)).missing:

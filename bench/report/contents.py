@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -52,11 +52,6 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
         ),
         *([rest] if rest else []),
     ]
-
-
-def self_checks(measured: Measured, reporters: Iterable[Reporter]) -> list[str]:
-    """What looks wrong to the protocols of a run, a sentence each."""
-    return [flag for reporter in reporters for flag in reporter.checks(measured)]
 
 
 def _known(table: Table | None) -> tuple[Table, ...]:

@@ -116,3 +116,8 @@ def _built(name: str, title: str, config: str) -> Reporter:
         return instantiate({"_convert_": "none", **settings, "_recursive_": False})
     except Exception as problem:  # somebody's own class may raise anything, or be gone
         return Plain(name, title, f"{title}: numbers stand in general tables only: {cause_of(problem)}")
+
+
+def self_checks(measured: Measured, reporters: Iterable[Reporter]) -> list[str]:
+    """What looks wrong to the protocols of a run, a sentence each."""
+    return [flag for reporter in reporters for flag in reporter.checks(measured)]

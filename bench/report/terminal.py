@@ -8,9 +8,8 @@ from rich.console import Group
 from rich.table import Table
 
 from cloakbench.bench.core.screen import Fitted, plain
-from cloakbench.bench.report.contents import self_checks
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.reporters import headlines, reporters
+from cloakbench.bench.report.reporters import headlines, reporters, self_checks
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.table import GAP, Column, Number, column_groups

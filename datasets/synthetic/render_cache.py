@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from cloakbench.bench.core.file_lock import exclusive
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, FaceBatch, Sheet
 
-SHARD = 512  # photos; 2 s of rendering, 19 MB
+SHARD = 128  # photos; half a second of rendering, 5 MB; small, so that an album of a few hundred is drawn in parallel
 PARTS = {"images": np.dtype(np.uint8), "landmarks": np.dtype(np.float32), "attributes": np.dtype(np.int64)}
 ROW_SHAPES = {"images": (3, 112, 112), "landmarks": (5, 2), "attributes": (len(ATTRIBUTES),)}
 
@@ -28,7 +28,12 @@ Progress = Callable[[int, int], None]
 
 
 def rendered_faces(
-    batch: FaceBatch, cache: str | Path | None = None, workers: int = 1, progress: Progress | None = None
+    batch: FaceBatch,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    *,
+    threads: bool = False,
 ) -> FaceSet:
     """The photos of ``batch``, from ``cache`` when they are there.
 
@@ -37,6 +42,7 @@ def rendered_faces(
         cache: folder for finished batches; with it the images are memory-mapped, without it they are in memory.
         workers: processes that draw, one thread each. Without a cache, drawing is done by the caller.
         progress: called after each shard.
+        threads: the workers are threads: for what is drawn before processes of this size could have started.
     """
     if cache is None:
         shards = [batch.part(start, start + SHARD).render() for start in _report(range(0, len(batch), SHARD), progress)]
@@ -49,13 +55,26 @@ def rendered_faces(
         with exclusive(folder.with_name(f"{folder.name}.lock"), "drawing the same faces"):
             arrays = _read(folder, batch)
             if arrays is None:  # nobody drew it while this process waited
-                arrays = _draw(batch, folder, workers, progress)
+                arrays = _draw(batch, folder, _pool(workers, threads), progress)
     return _face_set(batch, arrays)
 
 
-def _draw(batch: FaceBatch, folder: Path, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
+Pool = Callable[[int], Executor] | None
+"""Makes the workers for a number of jobs; None where the caller is the only one."""
+
+
+def _pool(workers: int, threads: bool) -> Pool:
+    if workers <= 1:
+        return None
+    if threads:
+        return lambda jobs: ThreadPoolExecutor(min(workers, jobs))
+    # spawn: a forked child inherits torch's thread pool in an unusable state
+    return lambda jobs: ProcessPoolExecutor(min(workers, jobs), multiprocessing.get_context("spawn"))
+
+
+def _draw(batch: FaceBatch, folder: Path, pool: Pool, progress: Progress | None) -> dict[str, np.ndarray]:
     """Draws what is missing and joins it; the caller holds the batch's lock."""
-    _draw_shards(batch, folder / "shards", workers, progress)
+    _draw_shards(batch, folder / "shards", pool, progress)
     for part, dtype in PARTS.items():
         shape = (len(batch), *ROW_SHAPES[part])
         write_array(folder / f"{part}.npy", _name(batch, part), shape, dtype, _shard_parts(batch, folder, part))
@@ -108,7 +127,7 @@ def _shard_parts(batch: FaceBatch, folder: Path, part: str) -> Iterator[np.ndarr
         yield array
 
 
-def _draw_shards(batch: FaceBatch, shards: Path, workers: int, progress: Progress | None) -> None:
+def _draw_shards(batch: FaceBatch, shards: Path, pool: Pool, progress: Progress | None) -> None:
     """Draws the shards that are not on disk yet."""
     starts = range(0, len(batch), SHARD)
     parts = [(batch.part(start, start + SHARD), _shard_folder(shards, start)) for start in starts]
@@ -121,14 +140,17 @@ def _draw_shards(batch: FaceBatch, shards: Path, workers: int, progress: Progres
         if progress is not None:
             progress(done, len(batch))
 
-    if workers <= 1 or len(jobs) <= 1:
+    if pool is None or len(jobs) <= 1:
         for job in jobs:
             advance(_draw_shard(*job))
         return
-    # spawn: a forked child inherits torch's thread pool in an unusable state
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
-        for finished in as_completed([pool.submit(_draw_shard, *job) for job in jobs]):
-            advance(finished.result())
+    with pool(len(jobs)) as workers:
+        try:
+            for finished in as_completed([workers.submit(_draw_shard, *job) for job in jobs]):
+                advance(finished.result())
+        except BaseException:  # a person who interrupts does not wait for what nobody has begun
+            workers.shutdown(cancel_futures=True)
+            raise
 
 
 def _draw_shard(part: FaceBatch, folder: Path) -> int:

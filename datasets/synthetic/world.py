@@ -14,6 +14,7 @@ import torch
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, positive, share, whole
 from cloakbench.datasets.base import Dataset, FaceSet, Role
+from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.synthetic.face_batch import FaceBatch, renderer_version
 from cloakbench.datasets.synthetic.render_cache import Progress, rendered_faces
 
@@ -114,12 +115,12 @@ class SyntheticWorld(Dataset):
             if role in ("train", "test"):
                 self._divide(names)
             else:
-                self._faces[role] = rendered_faces(_face_batch(names, role, photos, *self._scales), self._cache)
+                self._faces[role] = self._drawn(_face_batch(names, role, photos, *self._scales))
         return self._faces[role]
 
     def _divide(self, names: list[str]) -> None:
         """Draw the photos of ``train`` and ``test`` together, then split each person's by a draw of their own."""
-        whole = rendered_faces(_face_batch(names, "published", self._poison_images, *self._scales), self._cache)
+        whole = self._drawn(_face_batch(names, "published", self._poison_images, *self._scales))
         tests = self._plan["test"][2]
         order = torch.stack(
             [torch.randperm(self._poison_images, generator=generator("synthetic test photos", name)) for name in names]
@@ -127,6 +128,9 @@ class SyntheticWorld(Dataset):
         rows = torch.arange(len(whole)).view(len(names), -1).gather(1, order)
         self._faces["test"] = whole.select(rows[:, :tests].sort(dim=1).values.flatten())
         self._faces["train"] = whole.select(rows[:, tests:].sort(dim=1).values.flatten())
+
+    def _drawn(self, album: FaceBatch) -> FaceSet:
+        return rendered_faces(album, self._cache, available_cores(), threads=True)
 
 
 def training_faces(

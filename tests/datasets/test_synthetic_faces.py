@@ -15,7 +15,7 @@ from cloakbench.datasets.synthetic.palette import HAIR_NAMES
 from cloakbench.datasets.synthetic.table import Traits
 
 
-def make_album(people: int, photos: int, nuisance_scale: float = 1.0) -> FaceBatch:
+def make_batch(people: int, photos: int, nuisance_scale: float = 1.0) -> FaceBatch:
     names = [f"test/{person}" for person in range(people) for _ in range(photos)]
     return FaceBatch(tuple(f"{name}/{row}" for row, name in enumerate(names)), tuple(names), 1.3, nuisance_scale)
 
@@ -26,7 +26,7 @@ def pick(batch: FaceBatch, rows: list[int]) -> FaceBatch:
 
 @pytest.fixture(scope="module")
 def batch() -> FaceBatch:
-    return make_album(people=10, photos=4)
+    return make_batch(people=10, photos=4)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +78,13 @@ def test_landmarks_sit_on_the_template(sheet: Sheet) -> None:
 
 
 def test_frontal_landmarks_sit_close_to_the_template() -> None:
-    offset = (make_album(12, 1, nuisance_scale=0.0).render().landmarks - TEMPLATE).norm(dim=-1)
+    offset = (make_batch(12, 1, nuisance_scale=0.0).render().landmarks - TEMPLATE).norm(dim=-1)
     assert offset.max() < 5
 
 
 def test_pupils_are_darker_than_the_cheeks() -> None:
     """The landmarks say where the features are, so the features must be there."""
-    batch = make_album(24, 1, nuisance_scale=0.0)
+    batch = make_batch(24, 1, nuisance_scale=0.0)
     sheet = batch.render()
     bare = sheet.attributes[:, list(ATTRIBUTES).index("glasses")] == 0
     grey = sheet.images.float().mean(1)
@@ -103,7 +103,7 @@ def test_pupils_are_darker_than_the_cheeks() -> None:
 
 
 def test_people_differ_more_than_their_photos() -> None:
-    sheet = make_album(people=12, photos=6, nuisance_scale=0.5).render()
+    sheet = make_batch(people=12, photos=6, nuisance_scale=0.5).render()
     features = torch.nn.functional.avg_pool2d(sheet.images.float(), 8).flatten(1)
     distance = torch.cdist(features, features)
     same = torch.block_diag(*[torch.ones(6, 6)] * 12).bool() & ~torch.eye(72, dtype=torch.bool)

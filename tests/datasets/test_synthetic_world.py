@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -143,6 +144,24 @@ def test_cached_faces_are_the_same_and_are_drawn_once(tmp_path: Path, monkeypatc
 def test_two_workers_draw_the_same_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render_cache, "SHARD", 12)
     assert torch.equal(train(tmp_path, workers=2).images, train(None).images)
+
+
+def test_a_world_is_drawn_by_as_many_threads_as_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same faces; each of the first two shards waits for the other, so one thread alone would never get on."""
+    meeting, draw = threading.Barrier(2, timeout=60), render_cache._draw_shard
+
+    def met(part: render_cache.FaceBatch, folder: Path) -> int:
+        meeting.wait()
+        return draw(part, folder)
+
+    monkeypatch.setattr(render_cache, "SHARD", 4)
+    monkeypatch.setattr(render_cache, "_draw_shard", met)
+    monkeypatch.setattr(f"{SyntheticWorld.__module__}.available_cores", lambda: 2)
+    sizes = SMALL | {"distractors": 8}
+    drawn = SyntheticWorld(**sizes, cache=tmp_path).faces("distractor")
+    assert torch.equal(drawn.images, SyntheticWorld(**sizes).faces("distractor").images)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,12 +226,36 @@ def test_inception_resnet_agrees_with_facenet_pytorch() -> None:
     assert float(difference.abs().max()) < 1e-5
 
 
-def test_se_resnet_loads_timm_checkpoints() -> None:
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "seresnet18", "seresnet50"])
+def test_face_resnet_says_what_timms_own_network_says(architecture: str) -> None:
+    """Its checkpoints load strictly, and the last map is the same for batch norms that do something."""
     timm = pytest.importorskip("timm")
-    with torch.device("meta"):
-        theirs = timm.create_model("seresnet50", num_classes=0).state_dict()
-        ours = FaceResNet().body.state_dict()
-    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs = timm.create_model(architecture, num_classes=0, global_pool="").eval()
+        for part in theirs.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                nn.init.uniform_(part.weight, 0.5, 1.5)
+                nn.init.normal_(part.bias)
+    deep = architecture.endswith("50")
+    ours = FaceResNet(
+        blocks=(3, 4, 6, 3) if deep else (2, 2, 2, 2), bottleneck=deep, gate=architecture.startswith("se")
+    ).eval()
+    ours.body.load_state_dict(theirs.state_dict(), strict=True)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.body(images), theirs(images))
+
+
+def test_loading_a_face_resnet_imports_no_timm() -> None:
+    words = "import sys; from cloakbench.models.backbones.se_resnet import FaceResNet; FaceResNet(blocks=(1, 1, 1, 1))"
+    found = subprocess.run(
+        [sys.executable, "-c", f"{words}; print({{'timm', 'torchvision'}} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "set()\n"
 
 
 @requires_pack

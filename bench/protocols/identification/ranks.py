@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.metric import Metric
 
+SSIM = "ssim"
+"""The image metric that rates are held against."""
+
 
 @dataclass(frozen=True)
 class Ranks:

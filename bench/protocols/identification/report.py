@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cloakbench.bench.protocols.identification.checks import rate_checks
-from cloakbench.bench.protocols.identification.figures import (
-    budget_curves,
-    psr_against_ssim,
-    psr_dots,
-    robustness_dots,
-)
-from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
 from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
 from cloakbench.bench.report.decisions.tables import paired_tables
-from cloakbench.bench.report.drawing.plotting import Drawing
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.section import FigureSpec, Headline, Quantity, Section
 from cloakbench.bench.report.table import Number
+
+if TYPE_CHECKING:
+    from cloakbench.bench.report.drawing.plotting import Drawing
 
 NAME = "identification"
 _EVERY_PROBE = (
@@ -34,6 +30,10 @@ OPEN_SET = "Open-set"
 
 def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
+    # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
+    from cloakbench.bench.protocols.identification import figures
+    from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
+
     ranks = Ranks.of(measured, ks)
     compared, compared_by_surrogate = paired_tables(measured, NAME, ranks.described)
 
@@ -46,16 +46,16 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (
             figure(
                 "psr_dots",
-                psr_dots,
+                figures.psr_dots,
                 "Protection and picture quality of every method, with 95 % intervals: the survey's Figures 2 and 3.",
             ),
             figure(
                 "psr_ssim",
-                psr_against_ssim,
+                figures.psr_against_ssim,
                 "Protection against picture quality: black-box mean PSR over SSIM with 95 % intervals. "
                 "Up and to the right is better.",
             ),
-            figure("budget", budget_curves, "Protection over the perturbation budget."),
+            figure("budget", figures.budget_curves, "Protection over the perturbation budget."),
         ),
         linked=(*identification_tables(measured, ranks, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
@@ -71,7 +71,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
         (
             figure(
                 "robustness",
-                robustness_dots,
+                figures.robustness_dots,
                 "Protection that is left after what may happen to a published photo.",
             ),
         ),

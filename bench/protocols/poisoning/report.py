@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 from cloakbench.bench.core.axes import NO_BUDGET
-from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name, scenario_of
@@ -38,6 +37,8 @@ _PSR = next(metric for metric in METRICS if metric.name == PSR)
 
 def poisoning_section(measured: Measured, title: str) -> Section:
     """The table and the figure."""
+    from cloakbench.bench.protocols.poisoning.figures import poisoning_figure  # brings matplotlib
+
     table = poisoning_table(measured)
     compared = _compared(measured)
     figure = FigureSpec(

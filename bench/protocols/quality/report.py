@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from cloakbench.bench.protocols.quality.faces import image_grid
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
@@ -23,6 +22,8 @@ _ROUNDING_255 = 0.51
 
 def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -> Section:
     """The table of the probes, and what they look like."""
+    from cloakbench.bench.protocols.quality.faces import image_grid  # brings matplotlib
+
     table = quality_table(measured, metrics)
     faces = FigureSpec(
         "faces",

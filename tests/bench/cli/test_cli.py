@@ -91,7 +91,7 @@ def test_the_level_of_the_log_is_checked_and_empty_variables_are_none(
     assert main(["list"]) == 1
     assert "CLOAKBENCH_LOG=junk is no level" in capfd.readouterr().err
     monkeypatch.setenv("CLOAKBENCH_LOG", "")
-    for name in ("CLOAKBENCH_RESULTS", "CLOAKBENCH_DATA", "CLOAKBENCH_WEIGHTS"):
+    for name in ("CLOAKBENCH_RESULTS", "CLOAKBENCH_DATA", "CLOAKBENCH_WEIGHTS", "CLOAKBENCH_CACHE"):
         monkeypatch.setenv(name, " " if name.endswith("DATA") else "")
     words = ["experiment=smoke", "--resolve", "--cfg", "job", "dataset=lfw", "model@target=ir152"]
     assert main(words) == 0

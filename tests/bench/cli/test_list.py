@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,23 @@ def test_lists_fit_80_columns_and_keep_names_whole(words, capsys, monkeypatch):
     assert max(map(len, lines)) <= 80
     if words == ["methods"]:
         assert any(line.startswith("opom_convex_hull_dfanet_m ") for line in lines)
+
+
+def test_methods_are_listed_again_without_building_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor are they composed, and torch stays where it is; what cannot be built here is tried again."""
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["methods"]) == 0
+    first = capsys.readouterr().out
+    code = (
+        "import sys; from cloakbench.bench.cli import list; list.main(['methods']); assert 'torch' not in sys.modules"
+    )
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert again.stdout == first
+    (tmp_path / "listed_methods.json").write_bytes(b"damaged")
+    monkeypatch.setattr("cloakbench.bench.plan.plan.make_protector", lambda *_: None)
+    assert main(["methods"]) == 0
+    assert "cannot be used" in capsys.readouterr().out
+    assert (tmp_path / "listed_methods.json").read_bytes() == b"damaged"

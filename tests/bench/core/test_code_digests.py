@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.core import code_digests as provenance
-from cloakbench.bench.core.canonical_code import read_code
+from cloakbench.bench.core.canonical_code import CanonicalCode, Resolve, read_code
 
 SOURCE = '"""Doc."""\n\n\ndef double(x):\n    """Twice."""\n    return x * 2  # exact\n'
 
@@ -34,6 +34,49 @@ def digest_of(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str
 def test_edits(edit: tuple[str, str], same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = digest_of(SOURCE, tmp_path, monkeypatch)
     assert (digest_of(SOURCE.replace(*edit), tmp_path, monkeypatch) == before) is same
+
+
+def count_readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    read: list[str] = []
+
+    def counted(source: bytes, package: str, resolve: Resolve) -> CanonicalCode:
+        read.append(package)
+        return read_code(source, package, resolve)
+
+    monkeypatch.setattr(provenance, "read_code", counted)
+    return read
+
+
+def test_a_module_is_read_once_until_it_says_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path / "side"))
+    read = count_readings(monkeypatch)
+    first = digest_of(SOURCE, tmp_path, monkeypatch)
+    assert digest_of(SOURCE, tmp_path, monkeypatch) == first
+    assert len(read) == 1
+    other = digest_of(SOURCE.replace("2  #", "3  #"), tmp_path, monkeypatch)
+    assert other != first
+    assert digest_of(SOURCE, tmp_path, monkeypatch) == first
+    assert len(read) == 2
+    (file,) = (tmp_path / "side").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    assert digest_of(SOURCE, tmp_path, monkeypatch) == first
+    assert len(read) == 3
+
+
+def test_a_kept_reading_does_not_hold_when_its_imports_lead_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source stays as it is; the module that it imports comes into being, and changes."""
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path / "side"))
+    source = f"from specimen_part import times\n{SOURCE}"
+    digests = [digest_of(source, tmp_path, monkeypatch)]
+    for text in ("times = 1\n", "times = 2\n"):
+        (tmp_path / "specimen_part.py").write_text(text, encoding="utf-8")
+        digests.append(digest_of(source, tmp_path, monkeypatch))
+    assert len(set(digests)) == 3
+    read = count_readings(monkeypatch)
+    assert digest_of(source, tmp_path, monkeypatch) == digests[-1]
+    assert not read
 
 
 def test_imported_project_modules_count() -> None:

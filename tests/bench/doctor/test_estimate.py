@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.doctor import estimate
 from cloakbench.bench.doctor.estimate import Estimator, Speed, cell_photos, disk_bytes, probe_photos
 from cloakbench.bench.plan.passes import count_passes, expected_passes
 from cloakbench.bench.plan.plan import build_cells
@@ -68,6 +70,37 @@ def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     fgsm = (1 + 5 / 4) * 1.0 + 10.0  # the photo, and five references for each four photos; one pass back
     answers = 3 * 3 * 1.0  # two controls and the method, three targets
     assert estimator.seconds(config) == pytest.approx(40 * (fgsm + answers) / 2)
+
+
+def test_what_was_timed_and_counted_today_is_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
+    config = compose_config(["experiment=smoke"])
+    calls = {"timed": 0, "counted": 0}
+
+    def timed(*_: object) -> Speed:
+        calls["timed"] += 1
+        return Speed(1.0, 2.0)
+
+    def counted(*_: object, surrogates: int) -> tuple[float, float]:
+        calls["counted"] += 1
+        return 3.0, 4.0
+
+    class Tomorrow(date):
+        @classmethod
+        def today(cls) -> Tomorrow:
+            return cls(9999, 1, 1)
+
+    monkeypatch.setattr(estimate, "measure_speed", timed)
+    monkeypatch.setattr(estimate, "expected_passes", counted)
+    seconds = []
+    for number, expected in enumerate(((3, 2), (3, 2), (6, 2))):
+        if number == 2:
+            monkeypatch.setattr(estimate, "date", Tomorrow)
+        estimator = Estimator()
+        seconds += [estimator.seconds(config), estimator.seconds(config)]
+        estimator.save()
+        assert (calls["timed"], calls["counted"]) == expected
+    assert len(set(seconds)) == 1
 
 
 @pytest.mark.parametrize("name", ["pgd", "opom_convex_hull", "fawkes_v1_low", "tip_im", "lowkey"])

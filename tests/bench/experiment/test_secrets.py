@@ -15,7 +15,7 @@ from werkzeug import Request, Response
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.kept import strip_kept_sweep
-from cloakbench.bench.doctor.preflight import Presets, missing_parts
+from cloakbench.bench.doctor.preflight import Presets, missing_parts, protocols_of
 from cloakbench.bench.store.store import Store
 from cloakbench.models import transfer
 from cloakbench.models.backbones.mobilefacenet import MobileFaceNet
@@ -106,7 +106,9 @@ def test_errors_and_diagnoses_print_no_secret(
         *(word for word in words[2:] if "weights.path" not in word),
     ]
     config = compose_config(planted, config_dirs=[str(SUPPORT)])
-    [missing] = [str(part) for part in missing_parts(config, Presets((), ())) if "mine" in str(part)]
+    [missing] = [
+        str(part) for part in missing_parts(config, Presets((), ()), protocols_of(config)) if "mine" in str(part)
+    ]
     assert f"the run fetches http://{httpserver.host}" in missing
     said = capsys.readouterr()
     assert leaks(tmp_path / "results", said.out, said.err, missing) == []

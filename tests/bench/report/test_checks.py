@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cloakbench.bench.report.contents import self_checks
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.reporters import reporters
+from cloakbench.bench.report.reporters import reporters, self_checks
 
 
 def flags_of(measured: Measured) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 from rich.console import Console
@@ -11,6 +13,8 @@ from rich.console import Console
 from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.report.table import Column, Row, Table
 from cloakbench.bench.report.terminal import summary, table_on_screen
+
+PROTOCOLS = ("identification", "poisoning", "quality", "verification")
 
 
 def printed(results) -> str:
@@ -77,3 +81,15 @@ def test_a_wide_table_on_a_narrow_screen_keeps_its_first_columns(results):
     assert max(map(len, lines)) <= 80
     assert "Column 0" in lines[2]
     assert re.search(r"All\.\s+\d more columns in report\.md and tables/sweep\.md", "\n".join(lines))
+
+
+def test_showing_a_finished_run_needs_no_matplotlib() -> None:
+    protocols = ", ".join(f"cloakbench.bench.protocols.{name}.report" for name in PROTOCOLS)
+    code = f"import sys, cloakbench.bench.experiment.run, cloakbench.bench.report.terminal, {protocols}"
+    found = subprocess.run(
+        [sys.executable, "-c", f"{code}; print({{'matplotlib', 'timm'}} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "set()\n"
