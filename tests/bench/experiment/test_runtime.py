@@ -60,6 +60,8 @@ def test_a_run_in_bfloat16_has_entries_of_its_own_and_rates_near_the_exact_ones(
         exact, "protected", "embeddings", "thresholds"
     )
     assert coarse.folder.name != exact.folder.name
+    assert "- precision of recognisers: bf16" in (coarse.folder / "report.md").read_text(encoding="utf-8")
+    assert "precision of recognisers" not in (exact.folder / "report.md").read_text(encoding="utf-8")
     ours, theirs = rates(coarse), rates(exact)
     apart = (ours["value"] - theirs["value"]).abs().dropna()
     assert apart.max() <= 3 / 18 + 1e-9  # photos of eighteen
