@@ -9,9 +9,9 @@ ARGS ?=
 RUN ?= bench
 BIN := $(VENV)/bin
 CLI := $(BIN)/cloakbench
-ifeq ($(DEVICE),cuda)
-override ARGS += runtime=gpu
-endif
+# Experiments take a runtime, the commands beside them a device.
+RUNTIME := $(if $(filter cuda,$(DEVICE)),runtime=gpu)
+PLACE := $(if $(filter cuda,$(DEVICE)),device=cuda)
 .DEFAULT_GOAL := help
 .PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme lint lock clean
 
@@ -25,10 +25,10 @@ $(VENV)/ready-test: requirements.lock requirements-test.lock pyproject.toml
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' test
 
 smoke: $(VENV)/ready-bench  ## a first small table, seconds long
-	@$(CLI) experiment=smoke $(ARGS)
+	@$(CLI) experiment=smoke $(RUNTIME) $(ARGS)
 
 bench: $(VENV)/ready-bench  ## run the default benchmark: tables and figures in results/runs
-	@$(CLI) experiment=bench $(ARGS)
+	@$(CLI) experiment=bench $(RUNTIME) $(ARGS)
 
 test: $(VENV)/ready-test lint  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -40,13 +40,13 @@ tables figures: $(VENV)/ready-bench  ## write tables and figures of a finished r
 	@$(CLI) report $(RUN)
 
 sweep: $(VENV)/ready-bench  ## two methods at four budgets, one combined table and curve
-	@$(CLI) -m experiment=sweep method=pgd,opom_convex_hull method.epsilon_255=2,4,8,16 $(ARGS)
+	@$(CLI) -m experiment=sweep method=pgd,opom_convex_hull method.epsilon_255=2,4,8,16 $(RUNTIME) $(ARGS)
 
 zoo: $(VENV)/ready-bench  ## train the embedded recognisers again (about half an hour on two cores)
-	@$(CLI) zoo $(ARGS)
+	@$(CLI) zoo $(PLACE) $(ARGS)
 
 perf: $(VENV)/ready-test  ## our loops against bare loops and foolbox, as ratios of one run
-	@$(CLI) perf $(ARGS)
+	@$(CLI) perf $(PLACE) $(ARGS)
 
 check: $(VENV)/ready-bench  ## conformance suite over every method and every embedded recogniser
 	@$(CLI) check all

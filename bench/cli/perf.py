@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -21,6 +22,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from cloakbench.bench.cli.perf_precision import precision_table, run_precision
 from cloakbench.bench.cli.perf_timing import Ratio, compare
 from cloakbench.bench.config.compose import compose_config, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
@@ -279,7 +281,9 @@ def main(words: Sequence[str] | None = None) -> int:
     from rich.table import Table
 
     config_dirs, overrides = split_config_dirs(words or [])
-    rows = run_perf(**_settings(compose_config(overrides, "perf", config_dirs)))
+    settings = _settings(compose_config(overrides, "perf", config_dirs))
+    people, place = settings["people"], torch.device(settings["device"])
+    rows = run_perf(**settings)
     table = Table("comparison", "ours s", "other s", "ratio", "bar", "", title="Wall time")
     for row in rows:
         numbers = [f"{value:.3f}" if value is not None else "-" for value in (row.ours_seconds, row.other_seconds)]
@@ -287,6 +291,11 @@ def main(words: Sequence[str] | None = None) -> int:
         missed = row.ratio is not None and row.bar is not None and row.ratio > row.bar
         table.add_row(row.name, *numbers, ratio, f"<= {row.bar}", "MISSED " * missed + row.note)
     Screen().print(table)
+    crowds = {"pgd": _crowd(settings["photos"], 1, place), "opom_convex_hull": _crowd(people, people, place)}
+    searches = {name: (_method(name), crowd) for name, crowd in crowds.items()}
+    Screen().print(
+        precision_table(run_precision(MODEL, partial(_embedded_recogniser, MODEL), searches, settings["repeats"]))
+    )
     return int(any(row.ratio is not None and row.bar is not None and row.ratio > row.bar for row in rows))
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.core.hashing import content_key
+from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.core.ranges import positive, whole
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
@@ -87,14 +88,17 @@ def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:
     return config.get("_target_") == _EMBEDDED
 
 
-def fingerprint(config: Mapping[str, Any], model: Recogniser) -> str:
-    """Digest of what decides the embeddings: the weights, the network's settings and code, and the input rule."""
+def fingerprint(config: Mapping[str, Any], model: Recogniser, precision: str = FULL_PRECISION) -> str:
+    """Digest of what decides the embeddings: the weights, the network's settings and code, the input rule, and in which
+    precision it computes, where that is not float32."""
     counted = _counted(config)
     inputs = {
         "settings": node_settings(counted, _TRANSPORT),
         "weights": model.card.weights_sha256,
         "code": node_code(counted, base=("cloakbench.models.base",), without=_TRANSPORT),
     }
+    if precision != FULL_PRECISION:
+        inputs["precision"] = precision
     return content_key("model", inputs)
 
 

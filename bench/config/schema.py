@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.machine import PRECISIONS
 from cloakbench.bench.core.ranges import GREY_LEVELS, is_grey_levels, is_number, is_whole, shown
 
 
@@ -146,6 +147,11 @@ KINDS: Mapping[str, Kind] = {
     "paths.*": TEXT,
     "runtime": MAPPING,
     "runtime.device": TEXT,
+    "runtime.devices": NULL
+    | AUTO
+    | list_of(at_least(0), "a list of numbers of CUDA devices such as [0,1], each once", once=True, some=True),
+    "runtime.precision": one_of(PRECISIONS),
+    "runtime.compile": BOOL,
     "runtime.workers": AUTO | at_least(0),
     "runtime.retry_failed": BOOL,
     "runtime.force_report": BOOL,

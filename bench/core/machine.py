@@ -37,6 +37,10 @@ _REMEDIES = {
 }
 _DEVICES = ("cpu", "cuda", "mps")
 
+FULL_PRECISION = "fp32"
+PRECISIONS = (FULL_PRECISION, "tf32", "bf16")
+"""In which recognisers may compute; in another than the first, results and their keys differ."""
+
 
 class MachineError(RuntimeError):
     """The machine failed; the message is one line and says what to do. Finished work is kept."""

@@ -18,10 +18,11 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.plug_ins import targets
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.side_cache import SideCache, key_of, project_digest
+from cloakbench.bench.engine.devices import processes_of
 from cloakbench.bench.engine.estimates import Speed
+from cloakbench.bench.engine.precision import at_precision
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell, build_cells
-from cloakbench.bench.processes.pool import workers_of
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -104,9 +105,8 @@ class Estimator:
         return self._total(config, lambda cell: 1)
 
     def _total(self, config: DictConfig, photos_of: Callable[[Cell], int]) -> float:
-        device = torch.device(config.runtime.device)
         views = 1 + len(config.transforms)
-        answering = views * sum(self.speed(model, device).forward for model in config.targets.values())
+        answering = views * sum(self.speed(model, config).forward for model in config.targets.values())
         dataset = config.dataset
         each = int(dataset.get("probes_per_identity") or _USUAL_PHOTOS)
         references = int(dataset.get("references_per_identity") or 1)
@@ -114,7 +114,7 @@ class Estimator:
         for cell in build_cells(config):
             photos = photos_of(cell)
             total += photos * (self.cell_seconds(cell, config, photos, (each, references)) + answering)
-        return total / max(1, workers_of(config.runtime.workers))
+        return total / max(1, processes_of(config))
 
     def cell_seconds(self, cell: Cell, config: DictConfig, photos: int, numbers: tuple[int, int]) -> float:
         """Seconds per photo of one cell; passes are spread evenly over an ensemble.
@@ -132,18 +132,22 @@ class Estimator:
         if cell.protector.scope == "dataset":  # one search over all photos
             numbers = (photos, numbers[1])
         forward, backward = self._passes(cell, numbers)
-        speeds = [self.speed(config.surrogates[key], device) for key in cell.surrogates]
+        speeds = [self.speed(config.surrogates[key], config) for key in cell.surrogates]
         speeds += [self.classifier_speed(trained, device)] if trained is not None else []
         return sum(forward * one.forward + backward * one.backward for one in speeds) / len(speeds)
 
-    def speed(self, model: DictConfig, device: torch.device) -> Speed:
-        """Of a recogniser, from its config."""
-        plain = resolved(model)
+    def speed(self, model: DictConfig, config: DictConfig) -> Speed:
+        """Of a recogniser, from its config, as an experiment runs it."""
+        plain, runtime = resolved(model), config.runtime
+        device = torch.device(runtime.device)
 
         def measure() -> Speed:
-            return measure_speed(build_recogniser(plain, plain["name"]).to(device).embed, device)
+            built = build_recogniser(plain, plain["name"])
+            placed = at_precision(built, device, runtime.precision, compiled=runtime.compile)
+            return measure_speed(placed.embed, device)
 
-        return self._speed(plain, device, measure)
+        run_as = {"model": plain, "precision": runtime.precision, "compile": runtime.compile}
+        return self._speed(run_as, device, measure)
 
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""

@@ -21,6 +21,7 @@ from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
+from cloakbench.bench.engine.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
@@ -208,6 +209,11 @@ def _missing_of_machine(config: DictConfig, expected: int | None) -> Iterator[Mi
 
     if str(config.runtime.device).startswith("cuda") and not torch.cuda.is_available():
         yield Missing("a CUDA device", "runtime=cpu")
+    else:
+        try:
+            check_devices(config)
+        except ConfigError as problem:
+            yield Missing(str(problem), "")
     free = free_bytes(config)
     if expected is not None and expected > free:
         yield Missing(

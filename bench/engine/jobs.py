@@ -7,12 +7,14 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key
-from cloakbench.bench.core.machine import machine_trouble
+from cloakbench.bench.core.machine import FULL_PRECISION, machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
-from cloakbench.bench.engine.protecting import protected_state
+from cloakbench.bench.engine.precision import float_rule
+from cloakbench.bench.engine.protecting import protected_state, read_photos
 from cloakbench.bench.engine.protocol import Judge, Photos, Protocol
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
@@ -60,6 +62,9 @@ class Job(ABC):
     def photos_due(self) -> int:
         """How many photos it is about; 1 for work of another sort."""
         return 1
+
+    def prepare(self, worker: Worker) -> None:  # noqa: B027  (a hook)
+        """Begin to read what it needs, while the worker is at another job; it may never be done here."""
 
     @abstractmethod
     def run(self, worker: Worker) -> Report | Busy:
@@ -145,6 +150,10 @@ class ProtectJob(Job):
     @property
     def photos_due(self) -> int:
         return len(self.planned.unit.chunk.probes)
+
+    def prepare(self, worker: Worker) -> None:
+        unit = self.planned.unit
+        worker.ahead.begin(unit.key, partial(read_photos, worker, unit))
 
     def run(self, worker: Worker) -> Report | Busy:
         state = protected_state(worker, self.planned)
@@ -242,11 +251,12 @@ class CellJob(Job):
 def do(worker: Worker, job: Job) -> Report | Busy:
     """Do a job; one with a lane waits for the others of its lane."""
     begun = time.perf_counter()
-    if not job.lane:
-        done = job.run(worker)
-    else:
-        with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
-            done = job.run(worker) if mine else Busy.after_a_pause()
+    with float_rule(FULL_PRECISION, worker.device):
+        if not job.lane:
+            done = job.run(worker)
+        else:
+            with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
+                done = job.run(worker) if mine else Busy.after_a_pause()
     return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
 
 

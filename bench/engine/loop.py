@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+
+import torch
 
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report, do
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
@@ -56,7 +58,9 @@ def work(
     gone = None
     left = _time_left(jobs, workers)
     with track(title, len(jobs), left) as tracker:
-        for answer in answers(jobs, functools.partial(_handler, spec), workers):
+        makers = [partial(_Handler, spec, number) for number in range(max(1, workers))]
+        on_cpu = all(torch.device(name).type == "cpu" for name in spec.devices)
+        for answer in answers(jobs, makers, workers, ahead=not on_cpu):
             report, job = answer.value, answer.job
             if isinstance(report, Failure):
                 if isinstance(report.fatal, EntryGoneError):
@@ -87,6 +91,15 @@ def _time_left(jobs: Sequence[Job], workers: int) -> TimeLeft:
     return TimeLeft(amounts, workers, lambda kind: passes_of(cells[kind]) if kind in cells else None)
 
 
-def _handler(spec: WorkerSpec) -> Callable[[Job], object]:
+class _Handler:
     """What a worker process answers jobs with."""
-    return functools.partial(do, Worker(spec))
+
+    def __init__(self, spec: WorkerSpec, number: int) -> None:
+        self.worker = Worker(spec, number)
+
+    def __call__(self, job: Job) -> object:
+        return do(self.worker, job)
+
+    def prepare(self, job: Job) -> None:
+        """Begin to read what the next job needs."""
+        job.prepare(self.worker)

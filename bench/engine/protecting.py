@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
+from cloakbench.bench.engine.precision import float_rule
 from cloakbench.bench.engine.training import train_stages
-from cloakbench.bench.engine.worker import Worker, to_float
+from cloakbench.bench.engine.worker import UnitPhotos, Worker, pinned, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
 from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
@@ -38,7 +40,9 @@ def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
         if state.about:
             return state
         try:
-            if isinstance(busy := _protect(worker, unit, planned.inputs), Busy):
+            with float_rule(worker.spec.precision, worker.device):
+                busy = _protect(worker, unit, planned.inputs)
+            if busy is not None:
                 return busy
         except Exception as problem:  # a method may raise anything; its photos become rows with a status
             if isinstance(problem, StoreError) or machine_trouble(problem):
@@ -89,24 +93,34 @@ def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
     photos = worker.faces(publication.photos)
     rows = list(chunk.probes)
     place = {identity: number for number, identity in enumerate(chunk.identities)}
-    references = aim_photos = None
+    read = worker.ahead.take(unit.key, partial(read_photos, worker, unit))
     reference_id: tuple[tuple[str, ...], ...] = ()
-    if publication.references in worker.spec.faces and all(chunk.references):
-        given = worker.faces(publication.references)
-        references = torch.stack([to_float(given.images[list(r)], device) for r in chunk.references])
-        reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
-    if chunk.aims:
-        aim_photos = to_float(worker.faces("auxiliary").images[list(chunk.aims)], device)
+    if read.references is not None:
+        names = worker.faces(publication.references).image_id
+        reference_id = tuple(tuple(names[row] for row in r) for r in chunk.references)
     return PhotoBatch(
-        images=to_float(photos.images[rows], device),
+        images=to_float(read.images, device),
         image_id=tuple(photos.image_id[row] for row in rows),
         owner=torch.tensor([place[photos.identity[row]] for row in rows], device=device),
         identities=chunk.identities,
-        references=references,
+        references=None if read.references is None else to_float(read.references, device),
         reference_id=reference_id,
         landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
-        aim_photos=aim_photos,
+        aim_photos=None if read.aims is None else to_float(read.aims, device),
     )
+
+
+def read_photos(worker: Worker, unit: Unit) -> UnitPhotos:
+    """The photos of a unit from the store, in memory that the worker's device can fetch them from."""
+    chunk, publication = unit.chunk, worker.spec.publications[unit.publication]
+    images = worker.faces(publication.photos).images[list(chunk.probes)]
+    references = aims = None
+    if publication.references in worker.spec.faces and all(chunk.references):
+        given = worker.faces(publication.references).images
+        references = pinned(torch.stack([given[list(rows)] for rows in chunk.references]), worker.device)
+    if chunk.aims:
+        aims = pinned(worker.faces("auxiliary").images[list(chunk.aims)], worker.device)
+    return UnitPhotos(pinned(images, worker.device), references, aims)
 
 
 def _about(protected: Protected, inputs: Inputs, peak_mib: float | None) -> dict[str, Any]:

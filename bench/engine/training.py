@@ -57,7 +57,7 @@ def stage_inputs(stage: Stage, unit: Mapping[str, Any], earlier: Sequence[str]) 
 
     Args:
         stage: of the unit's method.
-        unit: inputs of the unit: ``surrogates``, ``auxiliary``, ``seed`` and others.
+        unit: inputs of the unit: ``surrogates``, ``auxiliary``, ``seed``, ``precision`` where it has one, and others.
         earlier: keys of the stages before it.
     """
     return {
@@ -68,6 +68,7 @@ def stage_inputs(stage: Stage, unit: Mapping[str, Any], earlier: Sequence[str]) 
         "auxiliary": unit["auxiliary"] if Need.AUXILIARY in stage.needs else "",
         "seed": unit["seed"],
         "earlier": list(earlier),
+        **({"precision": unit["precision"]} if "precision" in unit else {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,10 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.engine.ahead import ReadAhead
+from cloakbench.bench.engine.embedding import Card, EmbeddingPasses
+from cloakbench.bench.engine.precision import at_precision
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos, UnitState
@@ -38,6 +43,21 @@ class PublishedAs:
 
 
 @dataclass(frozen=True)
+class UnitPhotos:
+    """The photos of a unit as they are stored, uint8.
+
+    Attributes:
+        images: what is protected, ``[N, 3, H, W]``.
+        references: other photos of each person, ``[P, R, 3, H, W]``; None where the unit has none.
+        aims: whom each person should be taken for, ``[P, 3, H, W]``; None where nobody is aimed at.
+    """
+
+    images: Tensor
+    references: Tensor | None
+    aims: Tensor | None
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """Everything a worker must know, in picklable form.
 
@@ -52,7 +72,9 @@ class WorkerSpec:
         publications: name to where its photos are.
         seed: run seed.
         embed_batch: photos per forward pass of an embedding; part of the plan.
-        device: where to compute.
+        devices: where to compute; workers take turns in choosing one.
+        precision: in which recognisers compute.
+        compiled: whether they are compiled.
     """
 
     store: Any
@@ -65,18 +87,29 @@ class WorkerSpec:
     publications: Mapping[str, PublishedAs]
     seed: int
     embed_batch: int
-    device: str
+    devices: tuple[str, ...]
+    precision: str
+    compiled: bool
 
 
 class Worker:
-    """Does jobs. What several of them need is built or read once per process."""
+    """Does jobs. What several of them need is built or read once per process.
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    Args:
+        spec: what to know.
+        number: of this worker, from 0, which says on which of the devices it computes.
+    """
+
+    def __init__(self, spec: WorkerSpec, number: int = 0) -> None:
         torch.set_num_threads(1)  # thread count changes the order of float sums
         keep_freed_memory()
         self.spec = spec
         self.store = Store(spec.store)
-        self.device = torch.device(spec.device)
+        self.device = torch.device(spec.devices[number % len(spec.devices)])
+        self.ahead: ReadAhead[UnitPhotos] = ReadAhead()
+        self._passes = EmbeddingPasses(
+            spec.embed_batch, self.device, Card.of(self.device), partial(to_float, device=self.device)
+        )
         self._faces: dict[str, FaceSet] = {}
         self._networks: dict[str, Recogniser] = {}
         self._protectors: dict[tuple[str, str], Protector] = {}
@@ -93,8 +126,14 @@ class Worker:
     def network(self, key: str) -> Recogniser:
         """A recogniser of the experiment."""
         if key not in self._networks:
-            self._networks[key] = build_recogniser(self.spec.models[key], key).to(self.device)
+            built, spec = build_recogniser(self.spec.models[key], key), self.spec
+            self._networks[key] = at_precision(built, self.device, spec.precision, compiled=spec.compiled)
         return self._networks[key]
+
+    def embeddings(self, key: str, images: Tensor) -> tuple[Tensor, Inputs]:
+        """What a recogniser of the experiment makes of uint8 photos ``[N, 3, H, W]``: embeddings ``[N, D]`` on the CPU,
+        and a note on how, empty where it was as planned."""
+        return self._passes.embed(key, self.network(key), images)
 
     def protocol(self, key: str) -> Protocol:
         """A protocol of the experiment."""
@@ -161,5 +200,12 @@ class Worker:
 
 
 def to_float(images: Tensor, device: torch.device) -> Tensor:
-    """Stored uint8 photos as float32 in [0, 1]."""
+    """Stored uint8 photos as float32 in [0, 1] on a device; a GPU gets them as bytes, while it goes on working."""
+    if device.type == "cuda":
+        images = pinned(images, device).to(device, non_blocking=True)
     return images.to(device=device, dtype=torch.float32) / 255
+
+
+def pinned(images: Tensor, device: torch.device) -> Tensor:
+    """Photos in memory from which a GPU can fetch them by itself; the same photos for another device."""
+    return images.pin_memory() if device.type == "cuda" and images.device.type == "cpu" else images

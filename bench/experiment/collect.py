@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize
+from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob
@@ -75,7 +76,8 @@ def collect(
 
 
 def _further_setup(experiment: Experiment) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    precision = experiment.spec.precision
+    told: dict[str, Any] = {} if precision == FULL_PRECISION else {"precision_of_recognisers": precision}
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told

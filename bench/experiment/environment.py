@@ -11,17 +11,17 @@ from typing import Any
 _PACKAGES = ("cloakbench", "torch", "torchvision", "timm", "lpips", "pytorch-msssim", "numpy", "scipy", "hydra-core")
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe(*devices: str) -> dict[str, Any]:
     """Python, package versions, processor or accelerator, and the commit of the source tree when there is one."""
     import torch
 
-    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    accelerators = [torch.cuda.get_device_name(device) for device in devices if device.startswith("cuda")]
     return {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "device": device,
-        "accelerator": accelerator,
+        "device": ", ".join(devices),
+        "accelerator": ", ".join(accelerators),
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
     }

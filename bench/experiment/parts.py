@@ -14,8 +14,8 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.config.compose import compose_config, group_options, resolved
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.engine.added_metric import AddedMetric
+from cloakbench.bench.engine.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.loggers import RunLogger
@@ -55,7 +55,7 @@ def build_parts(config: DictConfig) -> Parts:
     """
     check_settings(config)
     single_choices(config)
-    checked_device(config.runtime.device)
+    check_devices(config)
     protocols = asked_protocols(config)
     if all(protocol.every_publication for protocol in protocols.values()):
         raise ConfigError(_why_nobody_asks(config, protocols))

@@ -11,6 +11,7 @@ from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.engine.devices import devices_of
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
@@ -59,7 +60,9 @@ def prepare(config: DictConfig) -> Experiment:
         publications={name: PublishedAs(one.photos, one.references) for name, one in publications.items()},
         seed=config.seed,
         embed_batch=config.plan.embed_batch,
-        device=config.runtime.device,
+        devices=devices_of(config),
+        precision=config.runtime.precision,
+        compiled=config.runtime.compile,
     )
     return Experiment(
         planning,
@@ -83,7 +86,7 @@ def _planning(
     planning = Planning(
         config,
         dataset,
-        fingerprints={key: fingerprint(models[key], model) for key, model in built.items()},
+        fingerprints={key: fingerprint(models[key], one, config.runtime.precision) for key, one in built.items()},
         cards={key: model.card for key, model in built.items()},
         same_weights=same_weights(built),
         cells=parts.cells,

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.kept import as_yaml, kept_settings
 from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.engine.devices import processes_of
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.loop import work
 from cloakbench.bench.experiment.added_scores import AddedScoreJob, added_score_jobs
@@ -31,7 +32,6 @@ from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
 from cloakbench.bench.experiment.scoring import ScoreJob, score_jobs
 from cloakbench.bench.plan.plan import Unit
-from cloakbench.bench.processes.pool import workers_of
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.store.errors import EntryGoneError, StoreError, explained
@@ -113,7 +113,7 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
         EntryGoneError: something that was stored is gone or was damaged; the report is not written.
     """
     config, folder = experiment.config, experiment.folder
-    workers = workers_of(config.runtime.workers)
+    workers = processes_of(config)
     status, problems = _work(experiment, workers, loggers)
     for details in status.details():
         log.debug("%s", details)
@@ -224,7 +224,7 @@ def _describe_run(experiment: Experiment) -> None:
     writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.planning.manifest.entries)
     texts = {
         "config.yaml": as_yaml(kept_settings(experiment.config)),
-        "environment.json": json.dumps(describe(experiment.spec.device), indent=1) + "\n",
+        "environment.json": json.dumps(describe(*experiment.spec.devices), indent=1) + "\n",
         "manifest.csv": manifest.getvalue(),
     }
     for name, content in texts.items():

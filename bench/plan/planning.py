@@ -143,7 +143,8 @@ class Planning:
         return self._originals[name, rows]
 
     def _unit(self, name: str, photos: str, cell: Cell, chunk: Chunk, digests: UnitDigests) -> PlannedUnit:
-        key, inputs = unit_key(cell, chunk, self.faces[photos], digests, self.config.seed)
+        config = self.config
+        key, inputs = unit_key(cell, chunk, self.faces[photos], digests, config.seed, config.runtime.precision)
         return PlannedUnit(Unit(cell, chunk, key, name), inputs, self.original(photos, chunk.probes))
 
     def _digests(self, name: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import content_key, tensor_digest
+from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.datasets.base import FaceSet
@@ -37,8 +38,12 @@ def unit_key(
     photos: FaceSet,
     digests: UnitDigests,
     seed: int,
+    precision: str = FULL_PRECISION,
 ) -> tuple[str, dict[str, Any]]:
-    """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk."""
+    """Key and inputs of a unit: the method and its code, the surrogates, and the photos of the chunk.
+
+    In another precision than float32 that, too, since a method may compute with networks that are no surrogates.
+    """
     protector = cell.protector
     sees_references = Need.REFERENCES in protector.needs
     inputs: dict[str, Any] = {
@@ -56,6 +61,8 @@ def unit_key(
         "auxiliary": digests.auxiliary_faces if Need.AUXILIARY in protector.needs else "",
         "landmarks": _landmarks_digest(photos, chunk.probes) if Need.LANDMARKS in protector.needs else "",
     }
+    if precision != FULL_PRECISION:
+        inputs["precision"] = precision
     return content_key("protected", inputs), inputs
 
 

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
@@ -32,6 +32,7 @@ import torch
 
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.machine import MachineError, machine_trouble
+from cloakbench.bench.processes.handlers import Handler, LooksAhead, MakeHandler
 from cloakbench.bench.store.errors import EntryGoneError, StoreError
 
 _BUSY_SECONDS = 0.1
@@ -43,7 +44,6 @@ _KILL = 9
 _IN_HERE = "its own words, if any, stand above; runtime.workers=0 works without worker processes"
 
 Job = TypeVar("Job")
-Handler = Callable[[Any], Any]
 
 
 class WorkerDiedError(MachineError):
@@ -87,45 +87,44 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers_of(setting: int | str) -> int:
-    """How many worker processes a setting asks for: one per core for ``auto``."""
-    return available_cores() if setting == "auto" else int(setting)
-
-
-def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Finished[Job]]:
+def answers(
+    jobs: Iterable[Job], makers: MakeHandler | Sequence[MakeHandler], workers: int, *, ahead: bool = False
+) -> Iterator[Finished[Job]]:
     """Answers in the order they finish. ``workers=0`` works inside this process, for debugging and for a GPU.
 
     Args:
         jobs: picklable; handed out in order.
-        make_handler: picklable factory, called once per worker.
+        makers: picklable factory, called once per worker; or one for each worker.
         workers: number of processes.
+        ahead: tell handlers that look ahead which job most likely is their next.
 
     Raises:
         StoreError, MachineError: the machine failed under a job; everything that was stored is kept.
         WorkerDiedError: a worker process vanished; everything it had stored is kept.
     """
     queue = deque(jobs)
+    makers = makers if isinstance(makers, Sequence) else [makers] * max(1, workers)
     if workers == 0 or not queue:
         handler = None
         while queue:
             job = queue.popleft()
-            handler, value = _attempt(handler, make_handler, job)
+            handler, value = _attempt(handler, makers[0], job, queue[0] if ahead and queue else None)
             if isinstance(value, Busy):
                 queue.append(job)
             else:
                 yield _answer(job, value)
         return
-    yield from _parallel(queue, make_handler, min(workers, len(queue)))
+    yield from _parallel(queue, makers[: min(workers, len(queue))], ahead=ahead)
 
 
-def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Finished[Job]]:
+def _parallel(queue: deque[Job], makers: Sequence[MakeHandler], *, ahead: bool) -> Iterator[Finished[Job]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cloakbench.bench.engine.worker"])
     processes: dict[Connection, Any] = {}
     starting: set[Connection] = set()
     busy: dict[Connection, Job] = {}
     try:
-        for _ in range(workers):
+        for make_handler in makers:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, make_handler), daemon=True)
             _start(process)
@@ -140,7 +139,7 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
                     value = connection.recv()
                     if isinstance(value, _Ready):
                         starting.discard(connection)
-                        connection.send(busy[connection])
+                        connection.send((busy[connection], None))
                         continue
                     value, logged = value
                 except (EOFError, ConnectionError) as gone:
@@ -150,7 +149,7 @@ def _parallel(queue: deque[Job], make_handler: Callable[[], Handler], workers: i
                 job = busy.pop(connection)
                 if isinstance(value, Busy):
                     queue.append(job)
-                _hand_out(connection, processes[connection], queue, busy)
+                _hand_out(connection, processes[connection], queue, busy, ahead=ahead)
                 if not isinstance(value, Busy):
                     yield _answer(job, value)
     finally:
@@ -177,12 +176,15 @@ def _known_start_method(name: str) -> Iterator[None]:
         multiprocessing.set_start_method(before, force=True)
 
 
-def _hand_out(connection: Connection, process: Any, queue: deque[Job], busy: dict[Connection, Job]) -> None:
+def _hand_out(
+    connection: Connection, process: Any, queue: deque[Job], busy: dict[Connection, Job], *, ahead: bool
+) -> None:
     if not queue:
         return
+    others = len(busy)  # each takes a job before this worker is done with its own, if all jobs are alike
     busy[connection] = queue.popleft()
     try:
-        connection.send(busy[connection])
+        connection.send((busy[connection], queue[others] if ahead and others < len(queue) else None))
     except ConnectionError as gone:
         raise _died(process, starting=False) from gone
 
@@ -235,7 +237,7 @@ def _answer(job: Job, value: Any) -> Finished[Job]:
     return Finished(job, value)
 
 
-def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
+def _serve(connection: Connection, make_handler: MakeHandler) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -246,10 +248,10 @@ def _serve(connection: Connection, make_handler: Callable[[], Handler]) -> None:
     connection.send(_Ready())
     while True:
         try:
-            job = connection.recv()
+            job, upcoming = connection.recv()
         except (EOFError, OSError):
             return
-        handler, value = _attempt(handler, make_handler, job)
+        handler, value = _attempt(handler, make_handler, job, upcoming)
         connection.send((value, kept.taken()))
 
 
@@ -273,10 +275,12 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(handler: Handler | None, make_handler: Callable[[], Handler], job: Any) -> tuple[Handler | None, Any]:
-    """The handler, made on first use, and its answer or the failure."""
+def _attempt(handler: Handler | None, make_handler: MakeHandler, job: Any, upcoming: Any) -> tuple[Handler | None, Any]:
+    """The handler, made on first use and told what most likely comes next, and its answer or the failure."""
     try:
         handler = handler or make_handler()
+        if upcoming is not None and isinstance(handler, LooksAhead):
+            handler.prepare(upcoming)
         return handler, handler(job)
     except Exception as error:
         return handler, Failure(reason_of(error), traceback.format_exc(), _fatal(error))

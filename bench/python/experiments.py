@@ -69,7 +69,7 @@ def evaluate(
         seed: names every random stream.
         results: folder of store and runs; default: ``results``, or ``CLOAKBENCH_RESULTS``.
         device: such as ``cuda``.
-        workers: processes; 0 works in this one. Default: one per core. No number changes a result.
+        workers: processes; 0 works in this one. Default: one per core, or per GPU. No number changes a result.
         experiment: a preset to start from; every list that is given replaces that of the preset.
         name: of the run.
         settings: further settings by dotted name, such as ``{"dataset.identities": 20}``.

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 from omegaconf import DictConfig
 
+from cloakbench.bench.engine.devices import processes_of
 from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.plan.plan import build_cells
-from cloakbench.bench.processes.pool import workers_of
 
 _NETWORK = "network"
 _USUAL = (20, 10)
@@ -76,7 +76,7 @@ def poisoning_seconds(
             passes = 1 + _steps(poisoning.regimes[regime])
             training = photos * int(attacker["epochs"]) * passes * (speed.forward + speed.backward)
             total += len(poisoning.seeds) * len(cells) * training
-    return total / max(1, workers_of(config.runtime.workers)) / (photos if per_photo else 1)
+    return total / max(1, processes_of(config)) / (photos if per_photo else 1)
 
 
 def _steps(regime: Mapping[str, Any]) -> int:

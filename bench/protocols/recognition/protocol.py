@@ -25,7 +25,6 @@ from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.store.embeddings import KIND, embedding_inputs
 from cloakbench.datasets.base import Role
-from cloakbench.models.base import embed_in_batches
 
 _JUDGED: tuple[Role, ...] = ("probe", "distractor", "auxiliary", "impostor")
 _EMBEDDINGS = "embeddings"
@@ -84,8 +83,8 @@ class RecognitionProtocol(Protocol):
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         images = worker.photos(photos)
         seen = images if condition.is_plain else worker.made(condition.settings)(images, photos.image_id)
-        network = worker.network(judge.name)
-        return Answer({_EMBEDDINGS: embed_in_batches(network, seen, worker.spec.embed_batch, worker.device)})
+        found, note = worker.embeddings(judge.name, seen)
+        return Answer({_EMBEDDINGS: found}, note)
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         return {_EMBEDDINGS: torch.full((photos, spec.embedding_sizes[judge.name]), torch.nan)}

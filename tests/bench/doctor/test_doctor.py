@@ -218,6 +218,9 @@ def test_room_and_devices_are_looked_at(planted: Planted, monkeypatch: pytest.Mo
     device, disk = planted.blocking()
     assert device == "a CUDA device: runtime=cpu"
     assert disk.startswith("disk: ")
+    planted.experiment(more="runtime: {precision: tf32}\n")
+    [precision, _] = planted.blocking()
+    assert precision == "runtime.precision is tf32: only CUDA devices compute so; on cpu it can be fp32 or bf16"
 
 
 def test_lpips_without_its_file_is_a_gap_and_no_obstacle(planted: Planted, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,30 @@ def test_what_a_worker_logs_as_a_warning_reaches_the_log_of_the_run(
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert error.getMessage().startswith("job 1 raised")
     assert "ValueError: inside" in caplog.text
+
+
+class Numbered:
+    """Answers with its number and the jobs that it was told to expect."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.expected = number, []
+
+    def __call__(self, job: int) -> tuple[int, list[int]]:
+        return self.number, list(self.expected)
+
+    def prepare(self, job: int) -> None:
+        self.expected.append(job)
+
+
+def test_each_worker_is_made_by_its_own_factory() -> None:
+    """As the devices of a run need it: every worker gets a job before any gets a second one."""
+    makers = [partial(Numbered, number) for number in range(2)]
+    assert {answer.value[0] for answer in answers(range(2), makers, 2)} == {0, 1}
+    assert {answer.value[0] for answer in answers(range(4), makers, 0)} == {0}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_handler_that_looks_ahead_is_told_what_comes_next(workers: int) -> None:
+    found = [answer.value[1] for answer in answers(range(3), partial(Numbered, 0), workers, ahead=True)]
+    assert found[1:] == ([[1, 2], [1, 2]] if workers == 0 else [[2], [2]])
+    assert [answer.value[1] for answer in answers(range(3), partial(Numbered, 0), workers)] == [[], [], []]

@@ -1,0 +1,178 @@
+"""The part of ``cloakbench perf`` on precision: a method at each precision that a device has, beside float32.
+
+All run in turn on the same photos, so that a slow moment of the machine hits each; ratios are medians over the turns.
+What a coarser search is worth is judged in float32: how many pixels of the masks are the same, and how far the photos
+are from their originals for the network that was attacked.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import get_method
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from cloakbench.bench.core.machine import FULL_PRECISION
+from cloakbench.bench.engine.precision import at_precision, float_rule
+from cloakbench.methods.base import Protector
+from cloakbench.methods.context import Cost, NetworkKind, ProtectContext
+from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+
+_SIDE = 8192
+"""Of the matrices whose product shows what a card can do."""
+_PRODUCTS = 20
+
+
+@dataclass(frozen=True)
+class PrecisionRow:
+    """A method at a precision.
+
+    Attributes:
+        name: of method, network, and precision.
+        seconds: of a call, the median.
+        ratio: to float32 in the same turn, the median.
+        passes_per_second: photos through the network, there or back.
+        share: of the bfloat16 products that the card was seen to do in a second; None on a CPU.
+        equal_pixels: share of pixels that are as float32 made them.
+        similarity: largest difference of the cosine of a photo and its original from that of float32.
+    """
+
+    name: str
+    seconds: float
+    ratio: float
+    passes_per_second: float
+    share: float | None
+    equal_pixels: float
+    similarity: float
+
+
+def run_precision(
+    embedded: str,
+    build: Callable[[], Recogniser],
+    searches: Mapping[str, tuple[Protector, PhotoBatch]],
+    repeats: int,
+) -> list[PrecisionRow]:
+    """Methods at each precision on a network, and on CUDA on one of the papers' size, too.
+
+    Args:
+        embedded: name of the network.
+        build: gives it, on the CPU.
+        searches: name to a method and the photos that it gets, all on one device.
+        repeats: as of a comparison of two; there are more to compare here.
+    """
+    device = next(iter(searches.values()))[1].images.device
+    builds = {embedded: build} | ({"IResNet-50": _full_width_recogniser} if device.type == "cuda" else {})
+    ceiling, turns = ceiling_of(device), max(1, repeats // 2)
+    return [
+        row
+        for network, build_one in builds.items()
+        for name, (method, crowd) in searches.items()
+        for row in precision_rows(f"{name} on {network}", method, build_one, crowd, turns, ceiling)
+    ]
+
+
+def precision_rows(
+    name: str,
+    method: Protector,
+    build: Callable[[], Recogniser],
+    crowd: PhotoBatch,
+    repeats: int,
+    ceiling: float | None = None,
+) -> list[PrecisionRow]:
+    """A method at each precision of the device that the photos are on, float32 first; compiled ones on CUDA alone.
+
+    Args:
+        name: of method and network.
+        method: what is run.
+        build: gives the network anew, on the CPU.
+        crowd: photos on the device.
+        repeats: turns, after one to warm up.
+        ceiling: products and sums in a second that the card is capable of, see `ceiling_of`.
+    """
+    device = crowd.images.device
+    precisions = [FULL_PRECISION, "tf32", "bf16"] if device.type == "cuda" else [FULL_PRECISION, "bf16"]
+    kinds = [(one, False) for one in precisions]
+    kinds += [(one, True) for one in (FULL_PRECISION, "bf16") if device.type == "cuda"]
+    models = [at_precision(build(), device, one, compiled=compiled) for one, compiled in kinds]
+    contexts = [ProtectContext({NetworkKind.RECOGNISER: (model,)}, device=device) for model in models]
+    found: list[Tensor] = []
+    costs: list[list[Cost]] = [[] for _ in kinds]
+    for turn in range(repeats + 1):
+        for place, (precision, _) in enumerate(kinds):
+            with float_rule(precision, device):
+                protected = method.protect(crowd, contexts[place])
+            if turn:
+                costs[place].append(protected.cost)
+            else:
+                found.append(protected.images)
+    work = _products_per_photo(models[0], crowd.images[:1])
+    exact = _similarity(models[0], crowd.images, found[0])
+    rows = []
+    for (precision, compiled), images, spent in zip(kinds, found, costs, strict=True):
+        seconds = statistics.median(one.seconds for one in spent)
+        passes = spent[0].forward_images + spent[0].backward_images
+        rows.append(
+            PrecisionRow(
+                f"{name}, {precision}{', compiled' * compiled}",
+                seconds,
+                statistics.median(one.seconds / full.seconds for one, full in zip(spent, costs[0], strict=True)),
+                passes / seconds,
+                None if ceiling is None else passes * work / seconds / ceiling,
+                float((images == found[0]).float().mean()),
+                float((_similarity(models[0], crowd.images, images) - exact).abs().max()),
+            )
+        )
+    return rows
+
+
+def ceiling_of(device: torch.device) -> float | None:
+    """Products and sums in a second of the largest bfloat16 matrix product that is tried; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    left, right = (torch.ones(_SIDE, _SIDE, dtype=torch.bfloat16, device=device) for _ in range(2))
+    product = left @ right
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begun.record()
+    for _ in range(_PRODUCTS):
+        torch.mm(left, right, out=product)
+    ended.record()
+    torch.cuda.synchronize(device)
+    return 2 * _SIDE**3 * _PRODUCTS / (begun.elapsed_time(ended) / 1000)
+
+
+def precision_table(rows: Sequence[PrecisionRow]) -> Any:
+    """Rows as a screen shows them."""
+    from rich.table import Table
+
+    table = Table("method", "s", "of fp32", "passes/s", "share", "equal pixels", "cosine within", title="Precision")
+    for row in rows:
+        share = "-" if row.share is None else f"{row.share:.1%}"
+        speed = (f"{row.seconds:.3f}", f"{row.ratio:.3f}", f"{row.passes_per_second:.0f}", share)
+        table.add_row(row.name, *speed, f"{row.equal_pixels:.1%}", f"{row.similarity:.4f}")
+    return table
+
+
+def _full_width_recogniser() -> Recogniser:
+    """IResNet-50 as the papers have it, untrained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = get_method("cloakbench.models.backbones.iresnet.IResNet")([3, 4, 14, 3])
+    return Recogniser(network, InputSpec(), ModelCard("IResNet-50", "ir", "IResNet", "none", "none", 512, ""))
+
+
+def _products_per_photo(model: Recogniser, photo: Tensor) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.embed(photo)
+    return counter.get_total_flops()
+
+
+@torch.no_grad()
+def _similarity(model: Recogniser, originals: Tensor, protected: Tensor) -> Tensor:
+    """Cosine ``[N]`` of each photo with its original."""
+    return (model.embed(protected.to(originals.device).float() / 255) * model.embed(originals)).sum(dim=1)
