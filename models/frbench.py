@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cloakbench.models.base import InputSpec, Recogniser
+from cloakbench.models.frozen.network import freeze
 from cloakbench.models.loading import assemble
 from cloakbench.models.weight_file import WeightError
 
@@ -45,7 +46,7 @@ def load_frbench(
     try:
         frbench.set_update_check(False)
         with torch.random.fork_rng(devices=[]):  # the package draws weights before it loads the published ones
-            network = FrbenchNetwork(frbench.FR(backbone, loss, dataset, eager_load=True))
+            network = freeze(FrbenchNetwork(frbench.FR(backbone, loss, dataset, eager_load=True)))
         digest = _digest(frbench.__version__, frbench.get_asset(f"{backbone}_{loss}_{dataset}"))
     except Exception as error:  # unknown key, no network, wrong digest, full disk, each its own type
         reason = (str(error).splitlines() or [type(error).__name__])[0]

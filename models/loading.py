@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.frozen.network import freeze, with_channels_last
 from cloakbench.models.onnx_reader.load import Wanted, load_onnx
 from cloakbench.models.state_dict import read_state_dict
 from cloakbench.models.weight_file import WeightError, WeightFile
@@ -104,7 +105,8 @@ def load_network(
     elif wanted.names is not None:
         raise WeightError(f"{wanted.setting} names outputs of an ONNX file, and {path} is a checkpoint: leave it out")
     else:
-        module = fill(network, read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore), path)
+        state = read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore)
+        module = with_channels_last(freeze(fill(network, state, path)), inputs.prepare(noise_images()))
     weights.keep_to(path, digest)
     return module.requires_grad_(False).eval(), digest
 

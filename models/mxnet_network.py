@@ -13,18 +13,24 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.models.base import InputSpec, Recogniser
+from cloakbench.models.frozen.steps import Layer, Norm, fold_norms
 from cloakbench.models.loading import assemble
 from cloakbench.models.mxnet_file import read_params
+from cloakbench.models.mxnet_operators import (
+    EPSILON,
+    IGNORED,
+    OPERATORS,
+    batch_norm,
+    convolution,
+    fully_connected,
+)
 from cloakbench.models.weight_file import WeightError, WeightFile
-
-Pair = Sequence[int]
 
 
 def load_mxnet(
@@ -77,29 +83,76 @@ class MxnetNetwork(nn.Module):
             raise WeightError(f"{source} has no layer {output!r}: set output to the embedding; it ends with {last}")
         self._output = places[0]
         self._input = -1
-        self._buffer_of: dict[int, str] = {}
-        self._steps: list[tuple[Callable[..., Tensor], list[int], int, dict[str, Any]]] = []
+        constants: dict[int | str, Tensor] = {}
+        self._steps: list[_Step] = []
         for place in _ancestors(nodes, self._output):
             node = nodes[place]
             if node["op"] != "null":
                 operator, settings = _operator(node, source)
-                self._steps.append((operator, [entry[0] for entry in node["inputs"]], place, settings))
+                self._steps.append(_Step(operator, [entry[0] for entry in node["inputs"]], [place], settings))
             elif (tensor := _parameter(parameters, node["name"])) is not None:
-                self._buffer_of[place] = f"tensor_{place}"  # MXNet allows names that buffers may not have
-                self.register_buffer(self._buffer_of[place], tensor)
+                constants[place] = tensor
             elif self._input < 0:
                 self._input = place
             else:
                 raise WeightError(f"{source} needs {node['name']}, which the parameter file does not hold")
         if self._input < 0:
             raise WeightError(f"{source} has no input for images: fetch it again")
+        self._steps = _folded(self._steps, constants, self._output)
+        used = {entry for step in self._steps for entry in step.inputs} & constants.keys()
+        # MXNet allows names that buffers may not have.
+        self._buffer_of = {entry: f"tensor_{number}" for number, entry in enumerate(sorted(used, key=str))}
+        for entry, name in self._buffer_of.items():
+            self.register_buffer(name, constants[entry])
 
     def forward(self, images: Tensor) -> Tensor:
-        values = {self._input: images}
-        values |= {place: self.get_buffer(name) for place, name in self._buffer_of.items()}
-        for operator, inputs, place, settings in self._steps:
-            values[place] = operator(*(values[entry] for entry in inputs), **settings)
+        values: dict[int | str, Tensor] = {self._input: images}
+        values |= {entry: self.get_buffer(name) for entry, name in self._buffer_of.items()}
+        for step in self._steps:
+            values[step.outputs[0]] = step.run(*(values[entry] for entry in step.inputs), **step.attributes)
         return values[self._output]
+
+
+@dataclass
+class _Step:
+    """One node: ``run(*inputs, **attributes)`` gives its one output. Values are named by their place in the file, and
+    constants that folding made by a text."""
+
+    run: Callable[..., Tensor]
+    inputs: list[int | str]
+    outputs: list[int | str]
+    attributes: dict[str, Any]
+
+
+def _folded(steps: Sequence[_Step], constants: dict[int | str, Tensor], output: int) -> list[_Step]:
+    """The steps with batch norms folded; ``constants`` gets the folded tensors."""
+
+    def norm_of(step: _Step) -> Norm | None:
+        of_channels = step.run is batch_norm and step.attributes.get("axis", 1) == 1
+        if not of_channels or not constants.keys() >= set(step.inputs[1:]):
+            return None
+        gamma, beta, mean, variance = (constants[entry] for entry in step.inputs[1:])
+        fixed = step.attributes.get("fix_gamma", True)
+        return Norm(mean, variance, step.attributes.get("eps", EPSILON), None if fixed else gamma, beta)
+
+    def layer_of(step: _Step) -> Layer | None:
+        if step.run not in (convolution, fully_connected) or not constants.keys() >= set(step.inputs[1:]):
+            return None
+        if step.run is fully_connected and not step.attributes.get("flatten", True):
+            return None
+        weight, *bias = (constants[entry] for entry in step.inputs[1:])
+        return Layer(weight, bias[0] if bias else None)
+
+    def set_layer(step: _Step, layer: Layer) -> None:
+        named = (("weight", layer.weight), ("bias", layer.bias))
+        step.inputs = [step.inputs[0], *(add_constant(step.outputs[0], word, part) for word, part in named)]
+
+    def add_constant(value: int | str, word: str, tensor: Tensor | None) -> str:
+        assert tensor is not None
+        constants[f"{value} {word}"] = tensor
+        return f"{value} {word}"
+
+    return fold_norms(steps, [output], norm_of, layer_of, set_layer, add_constant)
 
 
 def _ancestors(nodes: Sequence[Mapping[str, Any]], place: int) -> list[int]:
@@ -142,141 +195,3 @@ def _value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _pair(value: Pair, default: int) -> tuple[int, int]:
-    """Height and width; MXNet writes an empty tuple for the default."""
-    return (value[0], value[1]) if value else (default, default)
-
-
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    kernel: Pair,
-    stride: Pair = (),
-    pad: Pair = (),
-    dilate: Pair = (),
-    num_group: int = 1,
-    no_bias: bool = False,
-) -> Tensor:
-    """2-D convolution; ``kernel`` and ``no_bias`` repeat what the parameters say."""
-    return F.conv2d(x, weight, bias, _pair(stride, 1), _pair(pad, 0), _pair(dilate, 1), num_group)
-
-
-def _batch_norm(
-    x: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    *,
-    eps: float = 1e-3,
-    fix_gamma: bool = True,
-    axis: int = 1,
-) -> Tensor:
-    """Inference form. ``fix_gamma``, on by default, means that the stored scale is not used."""
-    if axis != 1:
-        raise WeightError(f"batch norm over axis {axis} is not supported: export the network to ONNX")
-    return F.batch_norm(x, mean, variance, None if fix_gamma else gamma, beta, training=False, eps=eps)
-
-
-def _leaky_relu(x: Tensor, gamma: Tensor | None = None, *, act_type: str = "leaky", slope: float = 0.25) -> Tensor:
-    if act_type == "prelu" and gamma is not None:
-        return F.prelu(x, gamma)
-    if act_type == "leaky":
-        return F.leaky_relu(x, slope)
-    raise WeightError(f"LeakyReLU of type {act_type!r} is not supported: export the network to ONNX")
-
-
-def _activation(x: Tensor, *, act_type: str) -> Tensor:
-    functions = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
-    if act_type not in functions:
-        raise WeightError(f"activation {act_type!r} is not supported: export the network to ONNX")
-    return functions[act_type](x)
-
-
-def _fully_connected(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, no_bias: bool = False, flatten: bool = True
-) -> Tensor:
-    return F.linear(x.flatten(1) if flatten else x, weight, bias)
-
-
-def _pooling(
-    x: Tensor,
-    *,
-    kernel: Pair = (),
-    stride: Pair = (),
-    pad: Pair = (),
-    pool_type: str = "max",
-    global_pool: bool = False,
-    pooling_convention: str = "valid",
-    count_include_pad: bool = True,
-) -> Tensor:
-    """Average or maximum; sizes round down (``valid``)."""
-    if pool_type not in ("max", "avg") or (pooling_convention != "valid" and not global_pool):
-        raise WeightError(f"pooling {pool_type!r}, {pooling_convention!r} is not supported: export the network to ONNX")
-    if global_pool:
-        return x.mean((2, 3), keepdim=True) if pool_type == "avg" else x.amax((2, 3), keepdim=True)
-    sizes = _pair(kernel, 1), _pair(stride, 1), _pair(pad, 0)
-    if pool_type == "max":
-        return F.max_pool2d(x, *sizes)
-    return F.avg_pool2d(x, *sizes, count_include_pad=count_include_pad)
-
-
-def _concat(*parts: Tensor, dim: int = 1) -> Tensor:
-    return torch.cat(parts, dim)
-
-
-def _add(a: Tensor, b: Tensor) -> Tensor:
-    return a + b
-
-
-def _multiply(a: Tensor, b: Tensor) -> Tensor:
-    return a * b
-
-
-def _minus_scalar(x: Tensor, *, scalar: float) -> Tensor:
-    return x - scalar
-
-
-def _times_scalar(x: Tensor, *, scalar: float) -> Tensor:
-    return x * scalar
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-OPERATORS: dict[str, Callable[..., Tensor]] = {
-    "Activation": _activation,
-    "BatchNorm": _batch_norm,
-    "BlockGrad": _same,
-    "Concat": _concat,
-    "Convolution": _convolution,
-    "Dropout": _same,
-    "Flatten": lambda x: x.flatten(1),
-    "FullyConnected": _fully_connected,
-    "LeakyReLU": _leaky_relu,
-    "Pooling": _pooling,
-    "_Plus": _add,
-    "_copy": _same,
-    "_minus_scalar": _minus_scalar,
-    "_mul_scalar": _times_scalar,
-    "_plus": _add,
-    "broadcast_add": _add,
-    "broadcast_mul": _multiply,
-    "elemwise_add": _add,
-    "elemwise_mul": _multiply,
-    "identity": _same,
-}
-"""What the interpreter runs; a setting that is not named in a function is refused, never ignored."""
-
-IGNORED = frozenset(
-    {
-        *("cudnn_off", "cudnn_tune", "lr_mult", "mode", "momentum", "num_args"),
-        *("num_filter", "num_hidden", "p", "use_global_stats", "wd_mult", "workspace"),
-    }
-)
-"""Settings that matter to training or to speed only, or that repeat the shape of a parameter."""

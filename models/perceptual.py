@@ -63,7 +63,8 @@ class EmbeddedFeatures:
 
     Args:
         model: builds the recogniser; called when the first photo is measured.
-        layers: names of the modules of its network whose outputs are compared.
+        layers: names of the modules of its network whose outputs are compared; what a batch norm does is part of the
+            convolution before it (`cloakbench.models.frozen.norms`).
     """
 
     name: ClassVar[str] = "embedded features"

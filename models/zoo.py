@@ -18,6 +18,7 @@ from safetensors.torch import load
 from torch import nn
 
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.frozen.network import freeze
 from cloakbench.models.weight_file import WeightError
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
@@ -93,7 +94,7 @@ def load_embedded(
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightError(f"weights of {name!r} do not fit conf/model/{name}.yaml: {reason}; run `make zoo`") from None
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Recogniser(
         module,
         inputs,

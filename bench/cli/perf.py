@@ -2,18 +2,16 @@
 
 Every ratio compares two things run in turn in one process on the same model and photos, and is the median over the
 turns, so that a slow moment of the machine hits both. The models are the largest of the embedded zoo
-and, for the two loops, one of a more usual size, beside whose passes everything else is small. Memory is kept
+and, for the two loops, one of a more usual size, beside whose passes everything else is small. All networks are frozen
+ones, bare loops included; what freezing gives is a section of its own, for each kind of network. Memory is kept
 between steps as in a run (`cloakbench.bench.processes.malloc`), for both sides alike.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -23,6 +21,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from cloakbench.bench.cli.perf_timing import Ratio, compare
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.setting_checks import check_values
@@ -35,24 +34,22 @@ from cloakbench.methods.base import Protector, without_title
 from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.frozen.network import freeze
+from cloakbench.models.zoo import read_weights
 
 REFERENCES = 10
 MODEL = "cosface_ir50"
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One row: seconds of ours and of what it is compared with, their ratio and the bar it has to stay under.
-
-    ``ratio`` is the median of the ratios of neighbouring runs; None, with the reason in ``note``, when there is none.
-    """
-
-    name: str
-    ours_seconds: float | None
-    other_seconds: float | None
-    ratio: float | None
-    bar: float | None
-    note: str = ""
+BACKBONES = (
+    "arcface_ir",
+    "cosface_ir50",
+    "cosface_ir_se",
+    "sface_resnet",
+    "cosface_se_resnet",
+    "arcface_mobilefacenet",
+    "cosface_mobilenet",
+    "cosface_inception_resnet",
+)
+"""A member of the embedded zoo for each of its networks."""
 
 
 def run_perf(people: int = 10, photos: int = 32, repeats: int = 5, device: str = "cpu") -> list[Ratio]:
@@ -65,12 +62,13 @@ def run_perf(people: int = 10, photos: int = 32, repeats: int = 5, device: str =
         device: where to run.
     """
     place = torch.device(device)
-    model, larger = _embedded_recogniser().to(place), _half_width_recogniser().to(place)
+    model, larger = _embedded_recogniser(MODEL).to(place), _half_width_recogniser().to(place)
     context, larger_context = (
         ProtectContext({NetworkKind.RECOGNISER: (one,)}, device=place) for one in (model, larger)
     )
     few = max(1, repeats // 2)
     return [
+        *(_frozen_over_trained(name, photos, repeats, place) for name in BACKBONES),
         _pgd_over_bare_loop(model, context, photos, repeats),
         _pgd_over_bare_loop(larger, larger_context, max(1, photos // 4), few),
         _opom_over_bare_loop(model, context, people, repeats),
@@ -80,6 +78,25 @@ def run_perf(people: int = 10, photos: int = 32, repeats: int = 5, device: str =
         _growth_with_people(context, people, repeats),
         _growth_with_gallery(repeats, place),
     ]
+
+
+def _frozen_over_trained(name: str, photos: int, repeats: int, device: torch.device) -> Ratio:
+    """A pass to the pixels and back through a network as it is loaded, over one through the network as it was trained,
+    in the memory layout of the loaded one."""
+    frozen = _embedded_recogniser(name).to(device)
+    network = instantiate(_model_config(name)["network"])()
+    network.load_state_dict(read_weights(name, frozen.card.weights_sha256))
+    network.to(device, memory_format=torch.channels_last)
+    trained = Recogniser(network, frozen.inputs, frozen.card)
+    images = _crowd(photos, 1, device).images
+    with torch.no_grad():
+        anchors = trained.embed(images)
+
+    def once(model: Recogniser) -> None:
+        _bare_passes(model, images, anchors, steps=1)
+
+    title = f"frozen / as trained, {name}"
+    return compare(title, lambda: once(frozen), lambda: once(trained), 2 * repeats, device, bar=1.0)
 
 
 def _pgd_over_bare_loop(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
@@ -92,7 +109,7 @@ def _pgd_over_bare_loop(model: Recogniser, context: ProtectContext, photos: int,
         _bare_passes(model, crowd.images, anchors, steps=10)
 
     name = f"PGD / bare loop, {model.card.name}"
-    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
+    return compare(name, lambda: method.protect(crowd, context), bare, repeats, context.device, bar=1.05)
 
 
 def _opom_over_bare_loop(model: Recogniser, context: ProtectContext, people: int, repeats: int) -> Ratio:
@@ -107,7 +124,7 @@ def _opom_over_bare_loop(model: Recogniser, context: ProtectContext, people: int
         _bare_passes(model, photos, anchors, steps=16)
 
     name = f"OPOM-ConvexHull / bare loop, {model.card.name}"
-    return _compare(name, lambda: method.protect(crowd, context), bare, repeats, context, bar=1.05)
+    return compare(name, lambda: method.protect(crowd, context), bare, repeats, context.device, bar=1.05)
 
 
 def _pgd_over_foolbox(model: Recogniser, context: ProtectContext, photos: int, repeats: int) -> Ratio:
@@ -136,7 +153,7 @@ def _pgd_over_foolbox(model: Recogniser, context: ProtectContext, photos: int, r
         attack.run(wrapped, crowd.images, Misclassification(anchors), epsilon=8 / 255)
 
     note = "ours also rounds, checks and measures"
-    return _compare(name, lambda: method.protect(crowd, context), peer, repeats, context, bar=1.0, note=note)
+    return compare(name, lambda: method.protect(crowd, context), peer, repeats, context.device, bar=1.0, note=note)
 
 
 def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -> Ratio:
@@ -153,9 +170,7 @@ def _hulls_over_one_at_a_time(people: int, repeats: int, device: torch.device) -
                 solve(points[person : person + 1], queries[person : person + 1, photo : photo + 1])
 
     name = f"{people} x {REFERENCES} convex hulls: batched / one at a time"
-    return _compare(
-        name, lambda: solve(points, queries), one_at_a_time, repeats, ProtectContext(device=device), bar=1.0
-    )
+    return compare(name, lambda: solve(points, queries), one_at_a_time, repeats, device, bar=1.0)
 
 
 def _growth_with_people(context: ProtectContext, people: int, repeats: int) -> Ratio:
@@ -182,7 +197,7 @@ def _growth_with_people(context: ProtectContext, people: int, repeats: int) -> R
             )
 
     name = f"OPOM-ConvexHull, {10 * people} / {people} people"
-    return _compare(name, chunks, lambda: method.protect(few, context), rounds, context, bar=10.5)
+    return compare(name, chunks, lambda: method.protect(few, context), rounds, context.device, bar=10.5)
 
 
 def _growth_with_gallery(repeats: int, device: torch.device) -> Ratio:
@@ -197,9 +212,8 @@ def _growth_with_gallery(repeats: int, device: torch.device) -> Ratio:
         protocol.records(Responses(probes, probes, identity, names, gallery=gallery))
 
     name = "identification, gallery 100,000 / 1,000"
-    context = ProtectContext(device=device)
     rounds = max(1, repeats // 2)
-    return _compare(name, lambda: search(large), lambda: search(large[:1000]), rounds, context, bar=100.0)
+    return compare(name, lambda: search(large), lambda: search(large[:1000]), rounds, device, bar=100.0)
 
 
 def _bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
@@ -209,37 +223,6 @@ def _bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int)
         leaf = images.detach().requires_grad_()
         loss = (model.embed(leaf) - anchors).square().sum()
         torch.autograd.grad(loss, leaf)
-
-
-def _compare(
-    name: str,
-    ours: Callable[[], object],
-    other: Callable[[], object],
-    repeats: int,
-    context: ProtectContext,
-    *,
-    bar: float,
-    note: str = "",
-) -> Ratio:
-    """Alternate ``ours`` and ``other``; the second of each pair goes first in the next."""
-    for warm_up in (ours, other):
-        warm_up()
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(repeats):
-        for is_ours in (True, False) if turn % 2 == 0 else (False, True):
-            times[is_ours].append(_seconds(ours if is_ours else other, context.device))
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(times[True], times[False], strict=True))
-    return Ratio(name, statistics.median(times[True]), statistics.median(times[False]), ratio, bar, note)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def _method(name: str, **changes: Any) -> Protector:
@@ -263,10 +246,13 @@ def _crowd(photos: int, people: int, device: torch.device) -> PhotoBatch:
     )
 
 
-def _embedded_recogniser() -> Recogniser:
-    """The largest member of the embedded zoo."""
-    config = compose_config([f"model@surrogate={MODEL}"]).surrogate
-    return build_recogniser(OmegaConf.to_container(config, resolve=True), MODEL)  # type: ignore[arg-type]
+def _model_config(name: str) -> dict[str, Any]:
+    config: Any = OmegaConf.to_container(compose_config([f"model@surrogate={name}"]).surrogate, resolve=True)
+    return config
+
+
+def _embedded_recogniser(name: str) -> Recogniser:
+    return build_recogniser(_model_config(name), name)
 
 
 def _half_width_recogniser() -> Recogniser:
@@ -274,7 +260,8 @@ def _half_width_recogniser() -> Recogniser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         build = get_method("cloakbench.models.backbones.iresnet.IResNet")
-        network = build([2, 2, 2, 2], channels=[32, 64, 128, 256])
+        network = freeze(build([2, 2, 2, 2], channels=[32, 64, 128, 256]))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Recogniser(
         network, InputSpec(), ModelCard("half-width IResNet-18", "ir", "IResNet", "none", "none", 512, "")
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from cloakbench.models.onnx_reader.folding import fold_norms
 from cloakbench.models.onnx_reader.operators import OPERATORS, operator_of
 from cloakbench.models.onnx_reader.operators.elementwise import Operator
 from cloakbench.models.onnx_reader.operators.quantised import ROUNDING
+from cloakbench.models.onnx_reader.step import Step
 from cloakbench.models.onnx_reader.tensors import from_proto, from_sparse
 from cloakbench.models.onnx_reader.wording import one_line, printable
 from cloakbench.models.weight_file import WeightError
@@ -25,18 +26,6 @@ Values = dict[str, Tensor | None]
 
 _SEVERAL = {"Split": 0, "TopK": 2}
 """Operators with more than one output here (0: any number). Others have more in the specification, for training."""
-
-
-@dataclass
-class Step:
-    """One node: ``run(*inputs, **attributes)`` gives ``outputs``; after it nobody reads ``last_use`` again."""
-
-    run: Operator
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any]
-    label: str
-    last_use: list[str] = field(default_factory=list)
 
 
 class Program:
@@ -75,6 +64,7 @@ class Program:
         for place, node in enumerate(graph.node):
             if wanted.intersection(filter(None, node.output)):
                 self._add(node, f"node {node.name!r}" if node.name else f"node {place}", wanted)
+        self.steps = fold_norms(self.steps, self.constants, self.outputs)
         used = {name for step in self.steps for name in step.inputs} | set(self.outputs)
         self.constants = {name: tensor for name, tensor in self.constants.items() if name in used}
         _mark_last_uses(self.steps, {*self.outputs, *self.constants})

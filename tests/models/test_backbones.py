@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,20 @@ import torch.nn.functional as F
 from PIL import Image
 from real_pack import PACK, requires_pack
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cloakbench.models.backbones import ir_se, iresnet
 from cloakbench.models.backbones.inception_resnet_v1 import InceptionResnetV1
 from cloakbench.models.backbones.ir_se import IRSE
 from cloakbench.models.backbones.iresnet import IResNet
 from cloakbench.models.backbones.layers import map_size
+from cloakbench.models.backbones.mobile_face import MobileFace
 from cloakbench.models.backbones.mobilefacenet import MobileFaceNet
 from cloakbench.models.backbones.mobilenet import MobileNet
 from cloakbench.models.backbones.se_resnet import FaceResNet
+from cloakbench.models.frozen.layers import ChannelAffine
+from cloakbench.models.frozen.network import freeze
 
 Build = Callable[[], nn.Module]
 
@@ -93,6 +99,70 @@ def test_slim_networks_embed_and_carry_gradients(name: str) -> None:
     assert images.grad is not None
     assert bool(torch.isfinite(images.grad).all())
     assert float(images.grad.abs().sum()) > 0
+
+
+NORMS_LEFT = {"iresnet": 5, "ir": 6, "ir_se": 5, "ir_fc": 5}
+"""Batch norms in front of zero-padded convolutions: one for each residual unit and one before the neck."""
+
+FROZEN: dict[str, Build] = SLIM | {
+    "ir_fc": lambda: IRSE((1, 1, 1, 1), False, channels=(4, 6, 8, 10), embedding_size=16),
+    "mobile_face": lambda: MobileFace(embedding_size=16),
+    "inception_avg": lambda: InceptionResnetV1(repeats=(1, 1, 1), width=0.0625, embedding_size=16),
+    "resnet_timm_stem": lambda: FaceResNet(
+        blocks=(1, 1, 1, 1), bottleneck=False, channels=(64, 8, 8, 8), embedding_size=16
+    ),
+}
+
+
+def _lived_in(build: Build) -> nn.Module:
+    """A network whose batch norms do something, some of them with scales below zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build().eval().requires_grad_(False)
+        for part in network.modules():
+            if isinstance(part, _BatchNorm):
+                assert part.running_mean is not None and part.running_var is not None
+                part.running_mean.normal_(0, 0.2)
+                part.running_var.uniform_(0.5, 2)
+                part.weight.uniform_(-0.3, 1.5)
+                part.bias.normal_(0, 0.2)
+    return network
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_frozen_networks_are_the_trained_ones_without_norms(name: str) -> None:
+    """In double precision, where no sum of another order moves a PReLU across its bend."""
+    trained = _lived_in(FROZEN[name]).double()
+    frozen = freeze(copy.deepcopy(trained))
+    assert not any(isinstance(part, _BatchNorm) for part in frozen.modules())
+    assert sum(isinstance(part, ChannelAffine) for part in frozen.modules()) == NORMS_LEFT.get(name, 0)
+    assert not any(weight.requires_grad for weight in frozen.parameters())
+    images = torch.rand(2, 3, 112, 112, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images.requires_grad_()
+    found, expected = (network(images) for network in (frozen, trained))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    slopes = [torch.autograd.grad(output.sin().sum(), images)[0] for output in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-8, atol=1e-10 * float(slopes[1].abs().max()))
+
+
+@pytest.mark.parametrize("build", [IRSE, FaceResNet], ids=lambda build: build.__name__)
+def test_going_back_computes_no_gradient_of_weights(build: type[nn.Module]) -> None:
+    """Every gradient that convolutions and linear layers compute is the one of their input."""
+    network = freeze(SLIM["ir" if build is IRSE else "se_resnet"]())
+    images = torch.rand(1, 3, 112, 112).requires_grad_()
+    asked: list[tuple[bool, ...]] = []
+
+    class Spy(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.convolution_backward.default:
+                asked.append(tuple(args[-1]))
+            assert "prelu_kernel_backward" not in str(func) and "batch_norm" not in str(func)
+            return func(*args, **(kwargs or {}))
+
+    with Spy():
+        torch.autograd.grad(network(images).sum(), images)
+    assert len(asked) > 5
+    assert set(asked) == {(True, False, False)}
 
 
 def test_map_size_is_what_half_padded_convolutions_leave() -> None:

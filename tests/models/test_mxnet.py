@@ -16,8 +16,10 @@ from torch import Tensor
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.models.frozen.layers import channel_affine
 from cloakbench.models.mxnet_file import read_params
 from cloakbench.models.mxnet_network import MxnetNetwork
+from cloakbench.models.mxnet_operators import batch_norm
 from cloakbench.models.weight_file import WeightError
 
 
@@ -199,6 +201,32 @@ def test_graph_gives_what_the_same_network_gives_in_torch(batch: int) -> None:
     gradients = [torch.autograd.grad(output.sin().sum(), images)[0] for output in (network(images), expected)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
     assert not any("fc7" in name or tensor.shape == (10, 6) for name, tensor in network.named_buffers())
+
+
+def test_norms_behind_a_layer_are_folded_and_others_are_one_multiply_add() -> None:
+    network = MxnetNetwork(face_network(), face_parameters(), "fc1", "model-symbol.json")
+    assert not any(step.run in (batch_norm, channel_affine) for step in network._steps)
+    graph = face_network()  # a norm before a padded convolution, as residual units begin
+    names = [node["name"] for node in graph["nodes"]]
+    norm, layer = (graph["nodes"][names.index(name)] for name in ("bn1", "conv1"))
+    source = layer["inputs"][0]
+    reader = next(node for node in graph["nodes"] if node["name"] == "se_pool")
+    norm["inputs"][0], reader["inputs"][0] = source, [names.index("bn1"), 0, 0]
+    network = MxnetNetwork(graph, face_parameters(), "fc1", "model-symbol.json")
+    assert sum(step.run is channel_affine for step in network._steps) == 1
+    assert not any(step.run is batch_norm for step in network._steps)
+    p = face_parameters()
+    x = F.conv2d((grey(2) - 127.5) / 128, p["arg:conv0_weight"], None, 2, 1)
+    mean, variance, scale, shift = (p[f"{kind}:bn0_{part}"] for kind, part in STATISTICS)
+    x = F.batch_norm(x, mean, variance, scale, shift, eps=2e-5)
+    trunk = F.prelu(x, p["arg:relu0_gamma"])
+    mean, variance, _, shift = (p[f"{kind}:bn1_{part}"] for kind, part in STATISTICS)
+    x = F.batch_norm(trunk, mean, variance, None, shift, eps=2e-5)
+    found = MxnetNetwork(graph, face_parameters(), "bn1", "model-symbol.json")(grey(2))
+    torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-5)
+
+
+STATISTICS = (("aux", "moving_mean"), ("aux", "moving_var"), ("arg", "gamma"), ("arg", "beta"))
 
 
 def altered(name: str, op: str | None = None, **settings: str) -> dict[str, Any]:

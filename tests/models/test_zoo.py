@@ -27,7 +27,7 @@ from cloakbench.models.training.command import ZooError, jobs_of, run_zoo
 from cloakbench.models.training.member import MemberJob, half_state, train_member
 from cloakbench.models.training.trainer import one_step_adversaries
 from cloakbench.models.weight_file import WeightError
-from cloakbench.models.zoo import load_embedded
+from cloakbench.models.zoo import load_embedded, read_weights
 
 TESTS = Path(__file__).resolve().parent
 NETWORK: dict[str, Any] = {
@@ -181,8 +181,11 @@ def test_loaded_member_is_frozen_and_as_measured(trained: Path) -> None:
 
 
 def test_half_precision_round_trip(trained: Path) -> None:
-    state = load(trained).network.state_dict()
-    for key, value in half_state(load(trained).network).items():
+    card = json.loads((trained / "weights" / "toy.json").read_text())
+    state = read_weights("toy", card["sha256"], trained / "weights")
+    network = instantiate(NETWORK, _convert_="all")()
+    network.load_state_dict(state)
+    for key, value in half_state(network).items():
         assert torch.equal(value.to(state[key].dtype), state[key])
         assert value.dtype in (torch.float16, torch.int64)
 

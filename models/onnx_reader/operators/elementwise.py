@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cloakbench.models.frozen.layers import prelu
 from cloakbench.models.onnx_reader.tensors import cast, is_whole, together
 
 Operator = Callable[..., Any]
@@ -71,11 +72,8 @@ def _cast_like(x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = 
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """The slope is broadcast to ``x``; one a channel takes torch's own pass, which is faster."""
-    per_channel = x.ndim > 1 and slope.ndim == x.ndim - 1 and slope.numel() == slope.shape[0] == x.shape[1]
-    if per_channel or slope.numel() == 1:
-        return F.prelu(x, slope.reshape(-1))
-    return torch.where(x < 0, slope * x, x)
+    """The slope is broadcast to ``x``."""
+    return torch.where(x < 0, slope * x, x) if is_whole(x) else prelu(x, slope)
 
 
 def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:

@@ -1,0 +1,1 @@
+"""Networks that are not trained again: the same function in fewer and faster passes."""
