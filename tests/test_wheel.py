@@ -27,7 +27,6 @@ IMPORT_NAMES = {
     "facenet-pytorch": "facenet_pytorch",
 }
 NOT_IMPORTED = {
-    "pytorch-msssim": "the reference that SSIM and MS-SSIM are held against",
     "frbench": "imported when one of its recognisers is asked for",
     "hydra-joblib-launcher": "a plug-in that Hydra finds",
     "hydra-submitit-launcher": "a plug-in that Hydra finds",
