@@ -12,6 +12,7 @@ percentile interval is known to be too narrow; ``n_identities`` stands beside ev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -95,17 +96,16 @@ def mean_intervals(values: ArrayLike, identity: ArrayLike, resamples: int, seed:
     return [i if i.n_identities > 1 else Interval(i.value, np.nan, np.nan, i.n_identities) for i in intervals]
 
 
-def identity_weights(n_identities: int, resamples: int, seed: int) -> list[NDArray[np.int64]]:
-    """How often each person is drawn: blocks of ``[R, n_identities]`` whose rows add up to ``resamples``."""
+def identity_weights(n_identities: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each person is drawn: blocks of ``[R, n_identities]`` whose rows add up to ``resamples``, one at a time
+    as all of them may be larger than memory."""
     rng = np.random.default_rng(stream_seed(seed, "identity bootstrap"))
     block = max(1, _DRAWS_AT_ONCE // max(1, n_identities))
-    blocks = []
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         draws = rng.integers(n_identities, size=(rows, n_identities))
         draws += n_identities * np.arange(rows)[:, None]
-        blocks.append(np.bincount(draws.ravel(), minlength=draws.size).reshape(rows, n_identities))
-    return blocks
+        yield np.bincount(draws.ravel(), minlength=draws.size).reshape(rows, n_identities)
 
 
 def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:

@@ -75,9 +75,12 @@ class PersonSums:
 
     def replicates(self, resamples: int, seed: int) -> Floats:
         """The quantities in every draw of people, ``[resamples, K]``; NaN in a draw without trials."""
-        drawn = np.concatenate(identity_weights(self.n_identities, resamples, seed)).astype(np.float64)
+        replicates = []
         with np.errstate(invalid="ignore"):
-            return (drawn @ self.numerator) / (drawn @ self.denominator)
+            for block in identity_weights(self.n_identities, resamples, seed):
+                drawn = block.astype(np.float64)
+                replicates.append((drawn @ self.numerator) / (drawn @ self.denominator))
+        return np.concatenate(replicates)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`Claims`: who does which piece of work, among all processes that share a store, on one machine or on many."""
+"""`WorkClaims`: who does which piece of work, among all processes that share a store, on one machine or on many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY_FILE = "by-file"
 """A file of this name among the locks of a store makes everybody claim by files, see ``docs/cluster.md``."""
 
 
-class Claims:
+class WorkClaims:
     """The locks in ``folder``.
 
     Usually a claim is an advisory lock that the operating system drops when its holder dies. Where the file system has

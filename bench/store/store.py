@@ -30,7 +30,7 @@ from cloakbench.bench.core.redaction import without_secret_settings
 from cloakbench.bench.core.regular_file import open_regular, remove_opened
 from cloakbench.bench.core.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.bench.store import entries
-from cloakbench.bench.store.claims import Claims
+from cloakbench.bench.store.claims import WorkClaims
 from cloakbench.bench.store.errors import StoreError, explained, unreadable
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._claims = Claims(root / "locks")
+        self._claims = WorkClaims(root / "locks")
 
     def path(self, kind: str, key: str, suffix: str) -> Path:
         """Where an entry lies, whether or not it exists."""
