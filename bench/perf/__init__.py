@@ -1,1 +1,1 @@
-"""What work costs: ours beside bare loops and other packages, and how it grows; for `cloakbench perf`."""
+"""Costs for `cloakbench perf`: ours beside bare loops and other packages, and how they grow."""

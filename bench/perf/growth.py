@@ -1,4 +1,4 @@
-"""How time and memory grow: with people, probes, the gallery, what is stored, and the records of a report.
+"""Growth of time and memory: with people, probes, the gallery, what is stored, and the records of a report.
 
 Every row holds a size against a smaller one. Time per piece may grow by a tenth; memory may not grow, but where results
 themselves do.
