@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from cloakbench.bench.core import held_file
+from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.file_lock import NoLocksError, exclusive, try_lock
 from cloakbench.bench.core.held_file import STALE_SECONDS, HeldFile
+from cloakbench.bench.protect.state import open_copies
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=["no server", "no such thing", "no call"])
@@ -146,3 +148,11 @@ def test_one_at_a_time_where_nothing_can_be_locked(
     assert order == ["first", "second"]
     assert caplog.messages == ["another process is drawing: waiting for it"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_has_one_writer_where_nothing_can_be_locked(tmp_path: Path, no_locks: None) -> None:
+    refused = pytest.raises(ConfigError, match="another process writes to")
+    with open_copies(tmp_path / "out"), refused, open_copies(tmp_path / "out"):
+        pass
+    with open_copies(tmp_path / "out"):
+        pass
