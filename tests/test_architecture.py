@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from cloakbench.bench.core import status
+from cloakbench.bench.core import code_digests, status
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "datasets", "methods", "models")
@@ -113,6 +114,39 @@ def test_rooms_of_the_bench_import_downwards_only(path: Path) -> None:
         parts = module.split(".")
         if parts[0] == "bench" and parts[1:2] not in ([], [room]):
             assert floor[parts[1]] < floor[room], f"{place} imports {module}, which is no floor below"
+
+
+def test_rooms_modules_and_functions_of_the_bench_are_small() -> None:
+    """At most 18 modules in a room, 300 lines in a module, 60 in a function, its docstring apart."""
+    modules = sorted((ROOT / "bench").rglob("*.py"))
+    rooms = Counter(path.parent for path in modules if path.name != "__init__.py")
+    large = [f"{room.relative_to(ROOT)}: {count} modules" for room, count in rooms.items() if count > 18]
+    for path in modules:
+        source, place = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
+        lines = len(source.splitlines())
+        if lines > 300 and place != "bench/cli/perf.py":  # whose split is under way
+            large.append(f"{place}: {lines} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                told = (ast.get_docstring(node, clean=False) or "").count("\n")
+                if (length := (node.end_lineno or 0) - node.lineno + 1 - told) > 60:
+                    large.append(f"{place}, {node.name}: {length} lines")
+    assert large == []
+
+
+def test_keys_of_protected_photos_hold_no_code_that_prints_or_calls() -> None:
+    methods = [f"cloakbench.methods.{path.stem}" for path in (ROOT / "methods").glob("[!_]*.py")]
+    queue, found = {"cloakbench.methods.base", *methods}, set()
+    while queue:
+        found.add(name := queue.pop())
+        if code_digests._is_followed(name):
+            used = {
+                part for one in code_digests._read(name).references for part in code_digests._with_parents(one.module)
+            }
+            queue |= (used | set(code_digests._with_parents(name))) - found
+    rooms = {".".join(name.split(".")[1:3]) for name in found}
+    assert {"bench.core", "methods.parts"} <= rooms
+    assert rooms.isdisjoint({"bench.report", "bench.cli", "bench.python", "bench.api"}) and "" not in rooms
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, group_options, resolved, split_config_dirs
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
@@ -39,12 +38,12 @@ def main(words: Sequence[str]) -> int:
     for title in ("check", "result", "detail"):
         table.add_column(title)
     for result in results:
-        table.add_row(result.name, _verdict(result.passed, result.skipped), result.detail)
+        table.add_row(result.name, _word(result.passed, result.skipped), result.detail)
     Screen().print(table)
     return 0 if all(result.passed for result in results) else 1
 
 
-def _verdict(passed: bool, skipped: bool) -> Text:
+def _word(passed: bool, skipped: bool) -> Text:
     return plain("skipped", "dim") if skipped else plain("passed", "green") if passed else plain("failed", "red")
 
 
@@ -55,9 +54,9 @@ def _check_method(config: DictConfig) -> list[CheckResult]:
     from cloakbench.methods.conformance import check_config
 
     torch.set_num_threads(1)  # many small operations: threads would only wait for each other
-    plain: Any = OmegaConf.to_container(config.method, resolve=True)
-    make_protector(plain, config.method_key, "method")  # a bad setting is one line, not a failed check
-    return check_config(plain)
+    settings = resolved(config.method)
+    make_protector(settings, config.method_key, "method")  # a bad setting is one line, not a failed check
+    return check_config(settings)
 
 
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
@@ -82,14 +81,14 @@ def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
             tuple(name for some in known for name in some.identity),
         )
         faces = Faces(joined, dataset.faces("distractor") if "distractor" in dataset.roles() else None)
-    judge = CheckSettings(
+    settings = CheckSettings(
         one.config.plan.embed_batch, one.config.device, one.config.statistics.resamples, one.config.seed
     )
-    return one.name, results + check_on_faces(one.model, faces, one.no_faces, judge)
+    return one.name, results + check_on_faces(one.model, faces, one.no_faces, settings)
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _SuiteResult:
     """A whole suite in one line.
 
     Attributes:
@@ -106,42 +105,42 @@ class _Verdict:
 def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
     """Every method and every embedded recogniser, each after the other whatever came out; a line each, as it ends."""
     console = Screen()
-    verdicts = []
+    results = []
     for group in groups:
-        suite = {"method": _method_verdict, "model": _model_verdict}[group]
+        suite = {"method": _method_suite, "model": _model_suite}[group]
         for name in group_options(group, config_dirs):
-            verdict = _timed(console, group, name, lambda name=name, suite=suite: suite(name, config_dirs))
-            verdicts += [verdict] if verdict is not None else []
-    failed = sum(not verdict.passed for verdict in verdicts)
-    skipped = sum(verdict.skipped for verdict in verdicts)
-    console.print(f"{len(verdicts) - failed - skipped} passed, {skipped} skipped, {failed} failed")
+            result = _timed(console, group, name, lambda name=name, suite=suite: suite(name, config_dirs))
+            results += [result] if result is not None else []
+    failed = sum(not result.passed for result in results)
+    skipped = sum(result.skipped for result in results)
+    console.print(f"{len(results) - failed - skipped} passed, {skipped} skipped, {failed} failed")
     return 1 if failed else 0
 
 
-def _timed(console: Screen, group: str, name: str, suite: Callable[[], _Verdict | None]) -> _Verdict | None:
+def _timed(console: Screen, group: str, name: str, suite: Callable[[], _SuiteResult | None]) -> _SuiteResult | None:
     begun = time.perf_counter()
     try:
-        verdict = suite()
+        result = suite()
     except Exception as problem:  # a method or network of a user's own may raise anything
-        verdict = _Verdict(passed=False, detail=reason_of(problem))
-    if verdict is not None:
-        told = _verdict(verdict.passed, verdict.skipped)
+        result = _SuiteResult(passed=False, detail=reason_of(problem))
+    if result is not None:
+        told = _word(result.passed, result.skipped)
         seconds = f"{time.perf_counter() - begun:5.1f} s"
-        line = Text.assemble(plain(f"{group} {name:<32} "), told, plain(f" {seconds}  {verdict.detail}".rstrip()))
+        line = Text.assemble(plain(f"{group} {name:<32} "), told, plain(f" {seconds}  {result.detail}".rstrip()))
         console.print(line, soft_wrap=True)
-    return verdict
+    return result
 
 
-def _method_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict:
+def _method_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
     from cloakbench.bench.doctor.preflight import missing_of_method
 
     config = compose_config([f"method={name}"], config_dirs=config_dirs)
     if missing := missing_of_method(config.method):
-        return _Verdict(passed=True, detail="; ".join(map(str, missing)), skipped=True)
+        return _SuiteResult(passed=True, detail="; ".join(map(str, missing)), skipped=True)
     return _summed(_check_method(config))
 
 
-def _model_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict | None:
+def _model_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
     """The contract of an embedded recogniser, without faces; None for all others, whose weights are not here."""
     from cloakbench.bench.config.networks import build_recogniser, is_embedded
     from cloakbench.models.conformance import check_recogniser, smooth_images
@@ -149,10 +148,9 @@ def _model_verdict(name: str, config_dirs: Sequence[str]) -> _Verdict | None:
     config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
     if not is_embedded(config):
         return None
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return _summed(check_recogniser(build_recogniser(plain, name), smooth_images("cpu")))
+    return _summed(check_recogniser(build_recogniser(resolved(config), name), smooth_images("cpu")))
 
 
-def _summed(results: Sequence[CheckResult]) -> _Verdict:
+def _summed(results: Sequence[CheckResult]) -> _SuiteResult:
     failed = [f"{result.name}: {result.detail}" for result in results if not result.passed]
-    return _Verdict(passed=not failed, detail="; ".join(failed))
+    return _SuiteResult(passed=not failed, detail="; ".join(failed))

@@ -11,12 +11,13 @@ import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
+from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
 from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, protocols_of
-from cloakbench.bench.experiment.parts import about_probes
+from cloakbench.bench.processes.time_left import duration
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +112,13 @@ def _own_photos(config: DictConfig) -> int | None:
 
 def _photos(config: DictConfig) -> int | None:
     """Photos of a cell of the experiment; of its protocols where nobody asks about the probes."""
-    return probe_photos(config) if about_probes(protocols_of(config)) else _own_photos(config)
+    return probe_photos(config) if asks_about_probes(config) else _own_photos(config)
 
 
 def _seconds(config: DictConfig, estimator: Estimator, *, per_photo: bool = False) -> float | None:
-    protocols = protocols_of(config)
-    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in protocols.items()]
-    if about_probes(protocols):
+    asked = protocols_of(config)
+    parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in asked.items()]
+    if asks_about_probes(config):
         parts.append(estimator.seconds_per_photo(config) if per_photo else estimator.seconds(config))
     return None if None in parts else sum(part for part in parts if part is not None)
 
@@ -174,6 +175,4 @@ def _duration(one: Diagnosis) -> str:
         return one.unknown
     if one.per_photo:
         return f"~{seconds:.2g} s/photo"
-    if seconds < 90:
-        return f"~{seconds:.0f} s"
-    return f"~{seconds / 60:.0f} min" if seconds < 5400 else f"~{seconds / 3600:.1f} h"
+    return f"~{duration(seconds)}"

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.config.compose import compose_config, missing_settings, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.core.screen import Screen
 from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
@@ -135,7 +135,7 @@ def _as_surrogate(word: str) -> str:
 def _fetch_model(config: DictConfig) -> int:
     if missing := missing_settings(config):
         raise ValueError(f"set {', '.join(f'model.{key}' for key in missing)}")
-    files = list(_weight_files(OmegaConf.to_container(config, resolve=True)))
+    files = list(_weight_files(resolved(config)))
     page = str(OmegaConf.select(config, "card.page") or "")
     for node in files:
         path, sha256 = instantiate(node).resolve(page)

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table
 
-from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.flags import nearest
 from cloakbench.bench.config.plug_ins import project, shadowed, sources
 from cloakbench.bench.core.errors import ConfigError
@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(f"say what to list: cloakbench list {'|'.join(plurals)}{nearest(rest[0], plurals)}")
     names = group_options(group, config_dirs)
     describe: Describe = _DESCRIBED.get(group, _plain_columns)
-    if group in ("model", "method"):  # composed together: one at a time they would take half a minute
+    if group in _DESCRIBED:  # composed together: one at a time they would take half a minute
         own = sorted(project().names(group))
         found = compose_config([f"+{group}@found.{name}={name}" for name in own]).found
         describe = partial(describe, found)
@@ -97,9 +97,8 @@ def _method_columns(configs: DictConfig, name: str, group: str, config_dirs: Seq
     empty = {"scope": "", "needs": "", "budget": ""}
     if missing := missing_settings(method):
         return {**empty, "paper": "a template", _NOTE: f"set {', '.join(missing)}"}
-    config: Any = OmegaConf.to_container(method)
     try:
-        protector = make_protector(config, name)
+        protector = make_protector(resolved(method), name)
     except ConfigError as problem:
         return {**empty, "paper": "cannot be built", _NOTE: str(problem)}
     budget = protector.budget
@@ -142,7 +141,7 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
     config = _config(configs, name, group, config_dirs)
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain = resolved(config)
     if absent := _absent_file(plain):  # nothing is fetched, and no network built, for a list
         stated = {"family": plain["card"]["family"], "head": plain["card"]["head"]}
         return {**empty, **stated, "state": "not yet", _NOTE: absent}
@@ -160,14 +159,14 @@ def _model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequ
     }
 
 
-def _attribute_model_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+def _attribute_model_columns(configs: DictConfig, name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.config.networks import build_attribute_model
 
     empty = {"answers": "", "view": "", "training set": ""}
-    config = compose_config([f"+attribute_model@attribute_model={name}"], config_dirs=config_dirs).attribute_model
+    config = _config(configs, name, group, config_dirs)
     if missing := missing_settings(config):
         return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain = resolved(config)
     try:
         model = build_attribute_model(plain, name)
     except ValueError as problem:

@@ -41,12 +41,11 @@ from cloakbench.bench.config import flags
 from cloakbench.bench.config.flags import CommandLine, read_command_line
 from cloakbench.bench.core.errors import one_line
 from cloakbench.bench.core.escape import terminal
+from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
 
 if TYPE_CHECKING:
     from cloakbench.bench.experiment.run import Outcome
-
-from cloakbench.bench.core.redaction import without_secrets
 
 log = logging.getLogger("cloakbench")
 
@@ -64,10 +63,10 @@ CONFIGS = {
 }
 """The config of each command that has one of its own."""
 
-_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export")
+_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export", "perf")
 """Words with a module of their own in ``bench.cli``."""
 
-_VERBS = (*_COMMANDS, "zoo", "perf", "help")
+_VERBS = (*_COMMANDS, "zoo", "help")
 _WITH_NAMES = ("report", "list", "check", "help")
 """Verbs that take plain names."""
 
@@ -113,7 +112,7 @@ def _dispatch(line: CommandLine) -> int:
     check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
         return importlib.import_module(f"cloakbench.bench.cli.{line.verb}").main(line.plain)
-    return {"zoo": _zoo, "perf": _perf, "": _experiments}[line.verb](line)
+    return (_zoo if line.verb == "zoo" else _experiments)(line)
 
 
 def _config_of(line: CommandLine) -> str:
@@ -162,12 +161,6 @@ def _zoo(line: CommandLine) -> int:
     checked_device(config.device, "device")
     run_zoo(config, Screen(stderr=True))
     return 0
-
-
-def _perf(line: CommandLine) -> int:
-    from cloakbench.bench.cli.perf import main as perf
-
-    return perf(line.plain)
 
 
 def _experiments(line: CommandLine) -> int:

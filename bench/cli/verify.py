@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     named."""
     one = compose_one_model(words, "verify", "verify")
     pairs = _pairs(one)
-    rates, scores = _judge(one, pairs)
+    rates, scores = _rates(one, pairs)
     folder = _write(one, pairs, rates, scores)
     failed = Counter(status for status in pairs.status if status != OK)
     console = Screen()
@@ -143,7 +143,7 @@ def _left_out(pairs: LabelledPairs) -> list[str]:
     return [terminal(line) for line in lines]
 
 
-def _judge(one: OneModel, pairs: LabelledPairs) -> tuple[pd.DataFrame, np.ndarray]:
+def _rates(one: OneModel, pairs: LabelledPairs) -> tuple[pd.DataFrame, np.ndarray]:
     """Rates and the cosine of each pair; both are in the store afterwards."""
     config, store = one.config, one.store
     batch = config.plan.embed_batch

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.given import given_below, is_given
 from cloakbench.bench.core.errors import ConfigError
 
@@ -68,8 +69,8 @@ def refuse_idle_budgets(
     if chosen and place and is_given(config, idle := f"{place}more_epsilons_255"):
         raise ConfigError(f"{idle} has no effect with method={config.method_key}: set {place}epsilons_255")
     if place:
-        if not config.targets and is_given(config, "epsilons_255") and config.epsilons_255:
-            raise ConfigError(f"epsilons_255 has no effect on an experiment without targets: set {place}epsilons_255")
+        if is_given(config, "epsilons_255") and config.epsilons_255 and not asks_about_probes(config):
+            raise ConfigError(f"epsilons_255 has no effect where nobody asks about probes: set {place}epsilons_255")
     elif is_given(config, "epsilons_255") and config.epsilons_255 and not at_list:
         why = f"{', '.join(without)} has no budget (epsilon_255)" if without else "plan.limits says others"
         raise ConfigError(f"epsilons_255={list(config.epsilons_255)} has no effect: {why}; leave it out")

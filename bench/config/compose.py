@@ -58,7 +58,7 @@ def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def compose_config(
     overrides: Sequence[str], config_name: str = "config", config_dirs: Sequence[str] = ()
 ) -> DictConfig:
-    """Compose one config. Paths and texts keep every sign they are typed with (`command_line.values`).
+    """Compose one config. Paths and texts keep every sign they are typed with (:mod:`cloakbench.bench.config.values`).
 
     Raises:
         ConfigError: the overrides do not fit; one line with the nearest name that would. Or a class that somebody's
@@ -104,6 +104,12 @@ def as_mistake(
 ) -> ConfigError:
     """What is wrong with ``words``, in one line, from what Hydra raised."""
     return ConfigError(explain(problem, words, config_dirs, partial(_known_keys, config_name, words, config_dirs)))
+
+
+def resolved(block: Any) -> dict[str, Any]:
+    """A block as plain values, its references filled in."""
+    plain: Any = OmegaConf.to_container(block, resolve=True)
+    return plain
 
 
 def missing_settings(config: DictConfig) -> list[str]:

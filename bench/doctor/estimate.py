@@ -11,12 +11,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.engine.estimates import Speed, workers_of
-from cloakbench.bench.plan.limits import Limit, read_limits
+from cloakbench.bench.engine.estimates import Speed
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
-from cloakbench.bench.plan.plan import Cell, build_cells, chosen_methods
+from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.bench.processes.pool import workers_of
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -39,7 +40,7 @@ def probe_photos(config: DictConfig) -> int | None:
 
 def cell_photos(cell: Cell, config: DictConfig) -> int:
     """Photos of one cell, of which the plan may leave some out; for experiments whose photos are counted."""
-    dataset, limit = config.dataset, read_limits(config, chosen_methods(config)).get(cell.method, Limit())
+    dataset, limit = config.dataset, cell.limit
     people = int(dataset.get("identities") or dataset.max_identities)
     each = int(dataset.probes_per_identity)
     return min(people, limit.people or people) * min(each, limit.photos or each)
@@ -98,7 +99,7 @@ class Estimator:
         for cell in build_cells(config):
             photos = photos_of(cell)
             total += photos * (self.cell_seconds(cell, config, photos, (each, references)) + answering)
-        return total / workers_of(config)
+        return total / max(1, workers_of(config.runtime.workers))
 
     def cell_seconds(self, cell: Cell, config: DictConfig, photos: int, numbers: tuple[int, int]) -> float:
         """Seconds per photo of one cell; passes are spread evenly over an ensemble.
@@ -122,7 +123,7 @@ class Estimator:
 
     def speed(self, model: DictConfig, device: torch.device) -> Speed:
         """Of a recogniser, from its config."""
-        plain: Any = OmegaConf.to_container(model, resolve=True)
+        plain = resolved(model)
         key = str(plain)
         if key not in self.speeds:
             self.speeds[key] = measure_speed(build_recogniser(plain, plain["name"]).to(device).embed, device)

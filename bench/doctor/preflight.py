@@ -15,13 +15,14 @@ from typing import Any, Literal
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from cloakbench.bench.config.compose import missing_settings
+from cloakbench.bench.config.asked import asks_about_probes
+from cloakbench.bench.config.compose import missing_settings, resolved
 from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
 from cloakbench.bench.engine.protocol import Protocol
-from cloakbench.bench.experiment.parts import about_probes, asked_protocols
+from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
@@ -82,7 +83,7 @@ def missing_of_method(method: DictConfig) -> list[Missing]:
     """What a method lacks by itself: settings, files it reads, packages."""
     if missing := missing_settings(method):
         return [Missing(f"{key} is not set", f"method.{key}=...") for key in missing]
-    plain: Any = OmegaConf.to_container(method, resolve=True)
+    plain = resolved(method)
     files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
     absent = [
         Missing(f"no file {path}", f"put it there, from {_LPIPS_FILE}" if path.name in _LPIPS_FILE else "put it there")
@@ -116,7 +117,7 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
 def _cells(config: DictConfig) -> tuple[list[Cell], str]:
     """The cells of an experiment, or why it has none; where nobody asks about the probes, protocols check theirs."""
     try:
-        return (build_cells(config) if about_probes(protocols_of(config)) else []), ""
+        return (build_cells(config) if asks_about_probes(config) else []), ""
     except ConfigError as problem:
         return [], str(problem)
 
@@ -124,7 +125,7 @@ def _cells(config: DictConfig) -> tuple[list[Cell], str]:
 def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
     if missing_settings(model):
         return  # reported with the settings
-    plain: Any = OmegaConf.to_container(model, resolve=True)
+    plain = resolved(model)
     yield from _package_lacks(plain)
     if is_embedded(plain):
         folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}

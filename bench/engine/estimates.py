@@ -10,7 +10,6 @@ import torch
 from omegaconf import DictConfig
 
 from cloakbench.bench.plan.plan import Cell
-from cloakbench.bench.processes.pool import available_cores
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,3 @@ class Timer(Protocol):
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""
         ...
-
-
-def workers_of(config: DictConfig) -> int:
-    """How many pieces of work go on at once."""
-    return available_cores() if config.runtime.workers == "auto" else max(1, int(config.runtime.workers))

@@ -80,6 +80,10 @@ class Question:
     judge: Judge
     condition: Condition
 
+    def key(self, protocol: Protocol, photos: Photos, spec: WorkerSpec) -> str:
+        """Where its answer is stored, as ``protocol`` itself says it."""
+        return protocol.answer_key(self.judge, self.condition, photos, spec)
+
 
 @dataclass(frozen=True)
 class CleanJob(Job):
@@ -213,7 +217,7 @@ class CellJob(Job):
         if photos.failure[0] != OK:
             return Report()
         protocol = worker.protocol(self.question.protocol)
-        key = answer_key(protocol, self.question, photos, worker.spec)
+        key = self.question.key(protocol, photos, worker.spec)
         with worker.store.claim(key) as mine:
             if not mine:
                 return Busy.after_a_pause()
@@ -243,11 +247,6 @@ def do(worker: Worker, job: Job) -> Report | Busy:
     with worker.store.claim(f"J{content_key(kind, {'name': name})}") as mine:
         done = job.run(worker) if mine else Busy.after_a_pause()
     return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
-
-
-def answer_key(protocol: Protocol, question: Question, photos: Photos, spec: WorkerSpec) -> str:
-    """Where an answer is stored."""
-    return protocol.answer_key(question.judge, question.condition, photos, spec)
 
 
 def answer(worker: Worker, question: Question, photos: Photos) -> Answer:

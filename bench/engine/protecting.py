@@ -6,7 +6,6 @@ Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/archite
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +14,12 @@ import torch
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
-from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.store import PRIVATE
@@ -108,15 +107,6 @@ def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
         landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
         aim_photos=aim_photos,
     )
-
-
-def training_cost(about: Mapping[str, Any] | None) -> dict[str, float]:
-    """Columns of the cost table for what a method trained once; all units of a cell tell the same."""
-    training = (about or {}).get("training", {})
-    return {
-        "training_seconds": training.get("seconds", 0.0),
-        "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
-    }
 
 
 def _about(protected: Protected, inputs: Inputs, peak_mib: float | None) -> dict[str, Any]:

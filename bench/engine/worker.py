@@ -79,7 +79,6 @@ class Worker:
         self.device = torch.device(spec.device)
         self._faces: dict[str, FaceSet] = {}
         self._networks: dict[str, Recogniser] = {}
-        self._protocols: dict[str, Protocol] = {}
         self._protectors: dict[tuple[str, str], Protector] = {}
         self._made: dict[str, Any] = {}
         self._states: dict[str, UnitState] = {}
@@ -99,9 +98,7 @@ class Worker:
 
     def protocol(self, key: str) -> Protocol:
         """A protocol of the experiment."""
-        if key not in self._protocols:
-            self._protocols[key] = instantiate(dict(self.spec.protocols[key]))
-        return self._protocols[key]
+        return self.made(self.spec.protocols[key])
 
     def protector(self, cell: Cell) -> Protector:
         """The method of a cell."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pandas as pd
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.engine.jobs import Job, Report
-from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.scoring import ScoreJob
-from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.bench.store.store import Store
 
@@ -33,7 +30,6 @@ class AddedScoreJob(Job):
     score: ScoreJob
     metric: str
     key: str
-    frames: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> Hashable:
@@ -42,22 +38,6 @@ class AddedScoreJob(Job):
     @property
     def label(self) -> str:
         return f"{self.metric} of {self.score.label}"
-
-    @property
-    def protocol(self) -> str:
-        return self.score.protocol
-
-    @property
-    def publication(self) -> str:
-        return self.score.publication
-
-    @property
-    def judge(self) -> Judge:
-        return self.score.judge
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        return self.score.conditions
 
     def is_done(self, store: Store) -> bool:
         """Whether the measurements are there and undamaged."""

@@ -12,15 +12,14 @@ import pandas as pd
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
-from cloakbench.bench.engine.jobs import CellJob, answer_key
+from cloakbench.bench.engine.jobs import CellJob
 from cloakbench.bench.experiment.added_scores import AddedScoreJob
 from cloakbench.bench.experiment.costs import cost_rows
 from cloakbench.bench.experiment.decided import decided
 from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
-from cloakbench.bench.experiment.experiment import Asked, Experiment
+from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
-from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, PhotoRecords, Results
@@ -29,27 +28,34 @@ from cloakbench.models.base import ModelCard
 
 
 def collect(
-    experiment: Experiment, status: RunStatus, jobs: Sequence[ScoreJob | AddedScoreJob]
+    experiment: Experiment, status: RunStatus, scores: Sequence[ScoreJob], added: Sequence[AddedScoreJob]
 ) -> tuple[Results, list[str]]:
     """Results of an experiment from the store alone, and what its judges failed at, a line each.
+
+    Args:
+        experiment: whose.
+        status: what became of every unit.
+        scores: of its protocols.
+        added: of added metrics, made from these.
 
     Raises:
         EntryGoneError: something that was stored is gone or was damaged; nothing is put in its place.
     """
-    asked = {(one.key, one.publication.name): one for one in experiment.asked}
-    rates = [_rates(experiment, status, asked[job.protocol, job.publication], job) for job in jobs]
+    measured = [(job, job.key) for job in scores] + [(one.score, one.key) for one in added]
+    rates = [_rates(experiment, status, job, key) for job, key in measured]
     measurements = pd.concat(rates, ignore_index=True).reindex(columns=list(MEASUREMENT_COLUMNS))
     measurements["note"] = [without_secrets(note) if isinstance(note, str) else note for note in measurements["note"]]
+    manifest = experiment.planning.manifest
     cells = [cell for one in experiment.publications.values() for cell in one.cells]
     results = Results(
         name=experiment.config.name,
-        dataset=f"{experiment.manifest.name} {experiment.manifest.version}",
-        manifest_sha256=experiment.manifest_digest,
+        dataset=f"{manifest.name} {manifest.version}",
+        manifest_sha256=experiment.planning.manifest_digest,
         measurements=measurements,
         models=_models(experiment),
         methods=_methods(cells),
         costs=pd.DataFrame([row for one in experiment.publications.values() for row in cost_rows(status, one)]),
-        thresholds=_named_frame(experiment, jobs, "thresholds"),
+        thresholds=_named_frame(experiment, scores, "thresholds"),
         examples=_examples(experiment, status),
         setup={
             "description": without_secrets(experiment.config.description),
@@ -61,10 +67,10 @@ def collect(
         },
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
-        records=_records(experiment, [job for job in jobs if isinstance(job, ScoreJob)]),
+        records=_records(experiment, scores),
         metrics=metric_frame(experiment),
     )
-    results = decided(experiment, results, [job.key for job in jobs])
+    results = decided(experiment, results, [key for _, key in measured])
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 
 
@@ -77,10 +83,9 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
 
 def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> PhotoRecords:
     """Per-photo records of every cell, judge and condition, by label of the protocol."""
-    asked = {(one.key, one.publication.name): one for one in experiment.asked}
     of_label: dict[str, list[tuple[Publication, ScoreJob]]] = {}
     for job in jobs:
-        one = asked[job.protocol, job.publication]
+        one = experiment.asked_by(job)
         if one.label == one.protocol.name:  # others are about somebody else's photos
             of_label.setdefault(one.label, []).append((one.publication, job))
 
@@ -94,13 +99,14 @@ def _records(experiment: Experiment, jobs: Sequence[ScoreJob]) -> PhotoRecords:
     return PhotoRecords(of_label, read)
 
 
-def _rates(experiment: Experiment, status: RunStatus, asked: Asked, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
-    """The measurements of a score with the axes of the experiment."""
-    publication, judge = asked.publication, job.judge
-    rates = _name_cells(publication, _read(experiment, "measurements", job.key), job).assign(protocol=asked.label)
+def _rates(experiment: Experiment, status: RunStatus, job: ScoreJob, key: str) -> pd.DataFrame:
+    """The measurements stored under a key, of a score or made from one, with the axes of the experiment."""
+    asked, judge = experiment.asked_by(job), job.judge
+    publication = asked.publication
+    rates = _name_cells(publication, _read(experiment, "measurements", key), job).assign(protocol=asked.label)
     rates = _with_reasons(rates, np.array([status.photo_reasons(units) for units in publication.units], dtype=object))
     white_box = [not judge.networks.isdisjoint(cell.surrogates) for cell in publication.cells]
-    cards = experiment.cards
+    cards = experiment.planning.cards
     same_family = [
         not white and any(cards[key].family == judge.family for key in cell.surrogates)
         for white, cell in zip(white_box, publication.cells, strict=True)
@@ -121,7 +127,7 @@ def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
     return rates.assign(note=notes)
 
 
-def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob | AddedScoreJob) -> pd.DataFrame:
+def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob) -> pd.DataFrame:
     """Add the axes of the experiment to rows that know only their cell's number."""
     place = frame["cell"].to_numpy()
     cells = publication.cells
@@ -135,7 +141,7 @@ def _name_cells(publication: Publication, frame: pd.DataFrame, job: ScoreJob | A
     )
 
 
-def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob | AddedScoreJob], name: str) -> pd.DataFrame:
+def _named_frame(experiment: Experiment, jobs: Sequence[ScoreJob], name: str) -> pd.DataFrame:
     """A further frame of protocols, from every judge's clean answers."""
     frames = [
         _read(experiment, name, job.key).assign(judge=job.judge.name)
@@ -179,8 +185,7 @@ def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
             protocol = experiment.protocol(question.protocol)
             for number, photos in enumerate(cells):
                 if photos.failure[0] == OK:
-                    key = answer_key(protocol, question, photos, experiment.spec)
-                    failure = experiment.store.read_json("failures", key)
+                    failure = experiment.store.read_json("failures", question.key(protocol, photos, experiment.spec))
                     if failure is not None:
                         label = CellJob(question, number, publication.units[number]).label
                         yield f"{label}: {failure['reason']}"
@@ -188,9 +193,7 @@ def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
 
 def _subsets(experiment: Experiment) -> dict[str, str]:
     """What the reader must know of methods that ran on fewer photos than the others."""
-    limits: dict[str, Limit] = {}
-    for publication in experiment.publications.values():
-        limits |= publication.limits
+    limits = {cell.method: cell.limit for one in experiment.publications.values() for cell in one.cells}
     words = [
         f"{method} on {limit.photos or 'all'} photos of {limit.people or 'all'} people"
         for method, limit in limits.items()
@@ -229,7 +232,6 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "targeted": protector.targeted,
             "trained": protector.is_trained,
             "person_specific": protector.person_specific,
-            "norm": protector.budget.norm if protector.budget else "",
             "paper": protector.paper,
             "official_settings": protector.official_settings,
             "deviations": protector.deviations,
@@ -243,7 +245,7 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
 
 def _models(experiment: Experiment) -> pd.DataFrame:
     rows = []
-    for key, card in experiment.cards.items():
+    for key, card in experiment.planning.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
         rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
     return pd.DataFrame(rows, columns=[*(item.name for item in fields(ModelCard)), "roles"])

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cloakbench.bench.core.status import METHOD_FAILED, OK
-from cloakbench.bench.engine.protecting import training_cost
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.publication import PROBES, Publication
 
@@ -26,6 +25,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
         abouts = [about for one in units if (about := status.states[one.unit.key].about)]
         photos = sum(len(about["status"]) for about in abouts)
         whole = len(abouts) == len(units)
+        training = abouts[0].get("training", {}) if abouts else {}  # all units of a cell tell the same
         per_photo = {
             column: sum(about["cost"][name] for about in abouts) / photos if whole and photos else np.nan
             for column, name in _PER_PHOTO.items()
@@ -36,7 +36,8 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "scope": cell.protector.scope,
             "images": photos,
             **per_photo,
-            **training_cost(abouts[0] if abouts else None),
+            "training_seconds": training.get("seconds", 0.0),
+            "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
             "peak_memory_mib": max(
                 (peak for about in abouts if (peak := about.get("added_peak_mib")) is not None), default=np.nan
             ),

@@ -16,6 +16,7 @@ from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.added_metric import AddedMetric
+from cloakbench.bench.engine.answers import ScoreInputs
 from cloakbench.bench.engine.jobs import Question
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
@@ -26,8 +27,7 @@ from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import PROBES, ChunkPhotos, PlannedUnit, Publication
 from cloakbench.bench.store.store import Store
-from cloakbench.datasets.base import FaceSet, Manifest
-from cloakbench.models.base import ModelCard
+from cloakbench.datasets.base import FaceSet
 
 HARMLESS = frozenset({"unused", "duplicate"})
 """Statuses of files that play no role without anything being wrong with them."""
@@ -70,45 +70,36 @@ class Experiment:
     """A composed config, made concrete.
 
     Attributes:
-        config: the composed config.
-        store: where results live.
-        manifest: the images used, with digests.
-        faces: name to faces that workers can read: the roles of the data set, and what protocols add.
-        cards: model key to card, for every surrogate and target.
+        planning: config, data set, store and networks, with which the plans were made.
         spec: what the workers must know.
         publications: name to the photos that are protected.
         asked: who asks what about them, in the order of the config.
         metrics: key to a metric that is added to those of a protocol.
-        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
-            them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
-        planning: what the plans were made with.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
         remarks: what does not fit between the photos and the files that a method reads, a line each.
         loggers: what follows the run.
     """
 
-    config: DictConfig
-    store: Store
-    manifest: Manifest
-    faces: Mapping[str, FaceSet]
-    cards: Mapping[str, ModelCard]
+    planning: Planning
     spec: WorkerSpec
     publications: Mapping[str, Publication]
     asked: tuple[Asked, ...]
     metrics: Mapping[str, AddedMetric]
-    same_weights: Mapping[str, frozenset[str]]
-    planning: Planning
     rejected: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     loggers: tuple[RunLogger, ...] = ()
 
     @property
-    def surrogates(self) -> tuple[str, ...]:
-        return tuple(self.config.surrogates)
+    def config(self) -> DictConfig:
+        return self.planning.config
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        return tuple(self.config.targets)
+    def store(self) -> Store:
+        return self.planning.store
+
+    @property
+    def faces(self) -> Mapping[str, FaceSet]:
+        return self.planning.faces
 
     @property
     def units(self) -> Iterator[PlannedUnit]:
@@ -120,6 +111,11 @@ class Experiment:
     def protocol(self, key: str) -> AskedProtocol:
         """A protocol that is asked."""
         return next(asked.protocol for asked in self.asked if asked.key == key)
+
+    def asked_by(self, score: ScoreInputs) -> Asked:
+        """Of which question a score is."""
+        place = (score.protocol, score.publication)
+        return next(one for one in self.asked if (one.key, one.publication.name) == place)
 
     def questions(self, publication: Publication, *, whole_cells: bool) -> tuple[Question, ...]:
         """What is asked about each chunk, or each cell, of a publication; protocols that ask the same ask once."""
@@ -176,7 +172,7 @@ class Experiment:
         inputs = {
             "config": node_settings(without_titles(settings), printing),
             "models": {role: [self.spec.fingerprints[k] for k in keys] for role, keys in self.roles.items()},
-            "manifest": self.manifest_digest,
+            "manifest": self.planning.manifest_digest,
             "units": [planned.unit.key for planned in self.units],
             "judges": [[asked.key, [dict(judge.inputs) for judge, _ in asked.judges]] for asked in self.asked],
         }
@@ -184,11 +180,7 @@ class Experiment:
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
-        return {"surrogate": self.surrogates, "target": self.targets}
-
-    @cached_property
-    def manifest_digest(self) -> str:
-        return self.manifest.digest()
+        return {"surrogate": tuple(self.config.surrogates), "target": tuple(self.config.targets)}
 
     @cached_property
     def folder(self) -> Path:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import get_class
+from omegaconf import DictConfig
 
+from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.build import build
+from cloakbench.bench.config.compose import compose_config, group_options, resolved
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
@@ -55,23 +58,19 @@ def build_parts(config: DictConfig) -> Parts:
     checked_device(config.runtime.device)
     protocols = asked_protocols(config)
     if all(protocol.every_publication for protocol in protocols.values()):
-        if not config.targets:
-            raise ConfigError(
-                "the experiment has no target: add one with model@target=NAME (see cloakbench list models)"
-            )
-        raise ConfigError("the experiment has no protocol: add one with +protocol@protocols.NAME=NAME")
+        raise ConfigError(_why_nobody_asks(config, protocols))
     transforms: dict[str, Mapping[str, Any]] = {AS_PUBLISHED.label: {}}
     for key, value in config.transforms.items():
-        label, settings = _built(value, f"transforms.{key}", Transform).label, plain(value)
+        label, settings = _built(value, f"transforms.{key}", Transform).label, resolved(value)
         if transforms.get(label) not in (None, {}, settings):
             raise ConfigError(f"transforms.{key} and another transform are both called {label}: make them differ more")
         transforms[label] = settings
-    loggers = tuple(build(plain(value), f"logger.{key}") for key, value in config.logger.items())
+    loggers = tuple(build(resolved(value), f"logger.{key}") for key, value in config.logger.items())
     for key, protocol in protocols.items():
         protocol.check(config, f"protocols.{key}.")
     metrics = {str(key): _built(value, f"metrics.{key}", AddedMetric) for key, value in config.metrics.items()}
     check_metrics(protocols, metrics)
-    cells = build_cells(config) if about_probes(protocols) else []
+    cells = build_cells(config) if asks_about_probes(config) else []
     return Parts(build_dataset(config), cells, protocols, metrics, transforms, loggers)
 
 
@@ -85,9 +84,18 @@ def asked_protocols(config: DictConfig) -> dict[str, Protocol]:
     return {key: protocol for key, protocol in built.items() if protocol.is_asked(config)}
 
 
-def about_probes(protocols: Mapping[str, Protocol]) -> bool:
-    """Whether the methods of the experiment protect the probes, since somebody asks about them."""
-    return any(one.is_about_probes for one in protocols.values())
+def _why_nobody_asks(config: DictConfig, asked: Mapping[str, Protocol]) -> str:
+    """What an experiment lacks in which no photo is published; ``asked`` are about those of other protocols."""
+    if any(_built(value, f"protocols.{key}", Protocol).asks_targets for key, value in config.protocols.items()):
+        return "the experiment has no target: add one with model@target=NAME (see cloakbench list models)"
+    names = group_options("protocol")
+    found = compose_config([f"+protocol@found.{name}={name}" for name in names]).found
+    publishing = [name for name in names if not get_class(found[name]._target_).every_publication]
+    lack = f"{', '.join(asked)} asks about what others publish, and nobody does" if asked else "nobody asks anything"
+    return (
+        f"the experiment has no protocol that says which photos are protected ({lack}): add one with "
+        f"+protocol@protocols.NAME=NAME, NAME one of {', '.join(publishing)}"
+    )
 
 
 def check_metrics(protocols: Mapping[str, Protocol], metrics: Mapping[str, AddedMetric]) -> None:
@@ -148,14 +156,7 @@ def build_dataset(config: DictConfig) -> Dataset:
 
 
 def _built(config: DictConfig, where: str, kind: type[Part]) -> Part:
-    part = build(plain(config), where)
+    part = build(resolved(config), where)
     if not isinstance(part, kind):
         raise ConfigError(f"{where}: {config._target_} built a {type(part).__name__}, not a {kind.__name__}")
     return part
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A block as plain values."""
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.asked import asks_about_probes
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Judge
@@ -15,11 +16,10 @@ from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec
 from cloakbench.bench.experiment.experiment import HARMLESS, Asked, Experiment
 from cloakbench.bench.experiment.face_needs import check_given_faces, check_roles
-from cloakbench.bench.experiment.parts import Parts, about_probes, build_parts, plain
+from cloakbench.bench.experiment.parts import Parts, build_parts
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Role
 from cloakbench.models.base import Recogniser
 from cloakbench.models.same_weights import same_weights
@@ -35,7 +35,7 @@ def prepare(config: DictConfig) -> Experiment:
         ValueError: faces or weights cannot be had; the message says what to do.
     """
     parts = build_parts(config)
-    models = {key: plain(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
+    models = {key: resolved(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
     built = {key: build_recogniser(model, key) for key, model in models.items()}
     planning = _planning(config, parts, models, built)
     asked = tuple(_asked(parts, planning))
@@ -54,25 +54,19 @@ def prepare(config: DictConfig) -> Experiment:
         models=models,
         fingerprints=planning.fingerprints,
         embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
-        protocols={key: plain(config.protocols[key]) for key in parts.protocols},
-        metrics={key: plain(config.metrics[key]) for key in parts.metrics},
+        protocols={key: resolved(config.protocols[key]) for key in parts.protocols},
+        metrics={key: resolved(config.metrics[key]) for key in parts.metrics},
         publications={name: PublishedAs(one.photos, one.references) for name, one in publications.items()},
         seed=config.seed,
         embed_batch=config.plan.embed_batch,
         device=config.runtime.device,
     )
     return Experiment(
-        config,
-        planning.store,
-        planning.manifest,
-        planning.faces,
-        planning.cards,
+        planning,
         spec,
         publications,
         asked,
         parts.metrics,
-        planning.same_weights,
-        planning,
         _rejected(parts.dataset),
         _remarks(publications.get(PROBES), planning.faces),
         parts.loggers,
@@ -84,13 +78,11 @@ def _planning(
 ) -> Planning:
     """The faces of the experiment, stored for the workers, and what its networks are."""
     dataset = parts.dataset
-    if about_probes(parts.protocols):
+    if asks_about_probes(config):
         check_roles(config, dataset, parts.protocols.values(), parts.cells)
     planning = Planning(
         config,
         dataset,
-        dataset.manifest(),
-        Store(Path(config.paths.store)),
         fingerprints={key: fingerprint(models[key], model) for key, model in built.items()},
         cards={key: model.card for key, model in built.items()},
         same_weights=same_weights(built),
@@ -98,7 +90,7 @@ def _planning(
         transforms=parts.transforms,
     )
     named = {role for one in parts.protocols.values() for role in one.needs | one.gaps_without}
-    wanted = {*_ROLES, *named} if about_probes(parts.protocols) else {"auxiliary"}
+    wanted = {*_ROLES, *named} if asks_about_probes(config) else {"auxiliary"}
     for role in ROLES:
         if role in wanted and role in dataset.roles():
             planning.add_faces(role, dataset.faces(role))
@@ -125,11 +117,11 @@ def _judges(
     judges = tuple(protocol.judges(planning))
     if strange := [judge for judge in judges if not isinstance(judge, Judge)]:
         raise ConfigError(f"protocol {protocol.name} asks a {type(strange[0]).__name__}: its judges() must give Judges")
-    return tuple(
-        (judge, tuple(protocol.conditions(judge, planning)))
-        for judge in judges
-        if protocol.asks_about(judge, publication)
-    )
+    asked = [judge for judge in judges if protocol.asks_about(judge, publication)]
+    names = [judge.name for judge in asked if judge.name]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"protocol {protocol.name} asks two judges called {twice[0]}: give each a name of its own")
+    return tuple((judge, tuple(protocol.conditions(judge, planning))) for judge in asked)
 
 
 def _rejected(dataset: Dataset) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
 from cloakbench.bench.experiment.scoring import ScoreJob, score_jobs
 from cloakbench.bench.plan.plan import Unit
-from cloakbench.bench.processes.pool import available_cores
+from cloakbench.bench.processes.pool import workers_of
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.store.errors import EntryGoneError, StoreError, explained
@@ -114,7 +114,7 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
         EntryGoneError: something that was stored is gone or was damaged; the report is not written.
     """
     config, folder = experiment.config, experiment.folder
-    workers = available_cores() if config.runtime.workers == "auto" else int(config.runtime.workers)
+    workers = workers_of(config.runtime.workers)
     status, problems = _work(experiment, workers, loggers)
     for details in status.details():
         log.debug("%s", details)
@@ -123,7 +123,7 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     _measure(experiment, jobs, workers)
     added = list(added_score_jobs(experiment, jobs))
     _measure(experiment, added, workers)
-    results, more = collect(experiment, status, [*jobs, *added])
+    results, more = collect(experiment, status, jobs, added)
     problems += more
 
     reused = is_current(results, folder) and not config.runtime.force_report
@@ -233,7 +233,7 @@ def _describe_run(experiment: Experiment) -> None:
     manifest = io.StringIO()
     writer = csv.writer(manifest, lineterminator="\n")
     writer.writerow(["image_id", "identity", "role", "sha256", "status", "note"])
-    writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.manifest.entries)
+    writer.writerows(map(csv_text, astuple(entry)) for entry in experiment.planning.manifest.entries)
     texts = {
         "config.yaml": as_yaml(kept_settings(experiment.config)),
         "environment.json": json.dumps(describe(experiment.spec.device), indent=1) + "\n",

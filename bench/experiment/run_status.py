@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question, answer_key
+from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question
 from cloakbench.bench.engine.protocol import Photos
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
 from cloakbench.bench.experiment.experiment import Experiment
@@ -24,12 +24,10 @@ class RunStatus:
     Attributes:
         experiment: whose.
         states: unit key to what is stored of it.
-        unfinished: names of jobs that ended in an error, so that anything of theirs may be missing.
     """
 
     experiment: Experiment
     states: Mapping[str, UnitState]
-    unfinished: frozenset[Hashable] = frozenset()
 
     def cells(self, publication: str) -> tuple[CellPhotos, ...]:
         """The photos of every cell of a publication."""
@@ -92,6 +90,11 @@ def look_up(experiment: Experiment) -> RunStatus:
 def look_again(status: RunStatus, jobs: Collection[Job], unfinished: Collection[Hashable]) -> RunStatus:
     """The status after work: units that had no photos are looked up again.
 
+    Args:
+        status: before.
+        jobs: the work.
+        unfinished: names of those that ended in an error, so that anything of theirs may be missing.
+
     Raises:
         EntryGoneError: nothing is stored of a unit, or of an answer, whose job went through.
     """
@@ -100,7 +103,7 @@ def look_again(status: RunStatus, jobs: Collection[Job], unfinished: Collection[
     for planned in experiment.units:
         if not states[planned.unit.key].is_settled and planned.unit.key not in unfinished:
             raise EntryGoneError(f"protected photos of {planned.unit.cell.label} are gone from {experiment.store.root}")
-    found = RunStatus(experiment, states, frozenset(unfinished))
+    found = RunStatus(experiment, states)
     if jobs and any(job.name not in unfinished for job in due_jobs(found)):
         raise EntryGoneError(f"results that were just stored are gone from {experiment.store.root}")
     return found
@@ -183,7 +186,7 @@ def _clean_jobs(experiment: Experiment) -> Iterator[CleanJob]:
 def _key(experiment: Experiment, question: Question, photos: Photos) -> tuple[str, str]:
     """Kind and key of an answer."""
     protocol = experiment.protocol(question.protocol)
-    return protocol.kind, answer_key(protocol, question, photos, experiment.spec)
+    return protocol.kind, question.key(protocol, photos, experiment.spec)
 
 
 def _has(experiment: Experiment, question: Question, photos: Photos) -> bool:

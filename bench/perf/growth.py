@@ -24,7 +24,7 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.seal import seal
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.jobs import CleanJob, answer_key
+from cloakbench.bench.engine.jobs import CleanJob
 from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.prepare import prepare
@@ -34,7 +34,8 @@ from cloakbench.bench.perf.timing import Ratio, grow
 from cloakbench.bench.plan.publication import PROBES, PlannedUnit, UnitState
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
-from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
+from cloakbench.bench.statistics.intervals import PersonSums
+from cloakbench.bench.statistics.joint_intervals import CellMean, joint_intervals
 from cloakbench.bench.store import entries as stored
 from cloakbench.bench.store.store import Store
 
@@ -176,7 +177,7 @@ def _settled(experiment: Experiment, entries: int) -> Experiment:
         photos = chunk_photos(planned, UnitState(about), publication.faces)
         for question in questions:
             protocol = experiment.protocol(question.protocol)
-            place = answer_key(protocol, question, photos, experiment.spec)
+            place = question.key(protocol, photos, experiment.spec)
             _put(experiment.store, protocol.kind, place, ".safetensors", answer)
         units.append(planned)
     return _with_units(experiment, units)

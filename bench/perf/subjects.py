@@ -10,7 +10,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.compose import compose_config, resolved
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.methods.base import Protector, without_title
 from cloakbench.methods.context import NetworkKind, ProtectContext
@@ -62,8 +62,7 @@ def context_of(model: Recogniser, device: torch.device) -> ProtectContext:
 
 def model_config(name: str) -> dict[str, Any]:
     """The block of a member of the embedded zoo."""
-    config: Any = OmegaConf.to_container(compose_config([f"model@surrogate={name}"]).surrogate, resolve=True)
-    return config
+    return resolved(compose_config([f"model@surrogate={name}"]).surrogate)
 
 
 def embedded_recogniser(name: str = MODEL) -> Recogniser:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from cloakbench.bench.config.asked import asks_about_probes
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.given import is_given, is_taken_out
 from cloakbench.bench.core.errors import ConfigError
 
@@ -29,6 +30,9 @@ class Limit:
     surrogates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+NO_LIMIT = Limit()
+
+
 def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -> dict[str, Limit]:
     """``plan.limits`` of the methods of a publication, by method.
 
@@ -42,7 +46,7 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
     """
     limits = {}
     for method, given in (config.plan.limits or {}).items():
-        plain: Any = OmegaConf.to_container(given, resolve=True)
+        plain = resolved(given)
         if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
         if not is_meant(config, "plan.limits", str(method), {*methods, *map(str, config.controls)}, place):
@@ -89,4 +93,4 @@ def _method_lists(config: DictConfig) -> list[Collection[str]]:
     """The lists of methods that the experiment really uses."""
     blocks = [protocol for protocol in config.protocols.values() if isinstance(protocol.get("methods"), DictConfig)]
     own = [{str(config.method_key)}] if config.method is not None else [{str(key) for key in config.methods}]
-    return [*(own if config.targets else []), *({str(key) for key in block.methods} for block in blocks)]
+    return [*(own if asks_about_probes(config) else []), *({str(key) for key in block.methods} for block in blocks)]

@@ -53,7 +53,12 @@ def expected_passes(
 
 
 def passes_of(cell: Cell) -> float | None:
-    """Passes per photo of a cell, in forward ones, on people with ten photos; None where they cannot be told."""
+    """Passes per photo of a cell, in forward ones, on people with ten photos; None where they cannot be told.
+
+    Nor are those of methods that train networks or attack none: other passes than the surrogate's, of another cost.
+    """
+    if cell.protector.stages() or not cell.surrogates:
+        return None
     numbers = (_PHOTOS_OF_A_PERSON, _PHOTOS_OF_A_PERSON)
     try:
         forward, backward = expected_passes(cell.config, cell.method, *numbers, surrogates=max(1, len(cell.surrogates)))

@@ -13,12 +13,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.budgets import budgets_of, refuse_idle_budgets
 from cloakbench.bench.config.build import build
 from cloakbench.bench.core.axes import BudgetSize, row_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.chunks import Chunk
-from cloakbench.bench.plan.limits import Limit, read_limits
+from cloakbench.bench.plan.limits import NO_LIMIT, Limit, read_limits
 from cloakbench.bench.plan.variants import Variant, read_grids, variants_of
 from cloakbench.methods.base import TITLE, Protector, without_title
 from cloakbench.methods.context import Need
@@ -39,6 +40,7 @@ class Cell:
         where: place of the method on the command line, for errors.
         title: how reports print the method; decides nothing and is in no key.
         variant, varied: `Variant.text` and `Variant.varied`; they are in no key, since the config says the same.
+        limit: the part of the plan that the method is kept to.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Cell:
     title: str = ""
     variant: str = ""
     varied: str = ""
+    limit: Limit = NO_LIMIT
 
     @cached_property
     def protector(self) -> Protector:
@@ -134,14 +137,14 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
     limits, grids = read_limits(config, methods, place), read_grids(config, methods, place)
     without, at_list = [], False
     for key, method in methods.items():
-        limit = limits.get(key, Limit())
+        limit = limits.get(key, NO_LIMIT)
         axis = budgets_of(config, key, limit.epsilons_255, place, chosen=chosen)
         if key in more:
             axis = axis or [method.epsilon_255]
             axis += [value for value in more[key] if value not in axis]
         where = "method" if chosen else f"{place}methods.{key}"
         variants = variants_of(key, method, grids.get(key, {}), where)
-        own = list(_cells_of(key, variants, _title(key, method), axis, limit.surrogates or labels))
+        own = list(_cells_of(key, variants, _title(key, method), axis, limit.surrogates or labels, limit))
         without += [] if own[0].budget else [key]
         at_list |= axis == list(block.get("epsilons_255") or ()) and bool(own[0].budget)
         cells += own
@@ -157,6 +160,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
             _title(str(key), method),
             budgets or None,
             labels,
+            limits.get(str(key), NO_LIMIT),
         )
     ]
     return controls + cells
@@ -164,7 +168,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
 
 def is_chosen(config: DictConfig, place: str) -> bool:
     """Whether ``method=`` replaces the methods of a block: the experiment's own, or where they are all there is."""
-    return config.method is not None and (not place or not config.targets)
+    return config.method is not None and (not place or not asks_about_probes(config))
 
 
 def chosen_methods(config: DictConfig, place: str = "") -> dict[str, DictConfig]:
@@ -206,11 +210,12 @@ def _cells_of(
     title: str,
     axis: Sequence[float] | None,
     labels: Mapping[str, tuple[str, ...]],
+    limit: Limit,
 ) -> Iterator[Cell]:
     """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
     for variant, epsilon_255 in ((one, size) for one in variants for size in _sizes(one, axis)):
         at_budget = {**variant.config, **({"epsilon_255": epsilon_255} if epsilon_255 is not None else {})}
-        told = (variant.where, title, variant.text, variant.varied)
+        told = (variant.where, title, variant.text, variant.varied, limit)
         first = Cell(key, at_budget, BudgetSize.of(epsilon_255), NO_SURROGATE, (), *told)
         if Need.SURROGATES not in first.protector.needs:
             yield first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,13 +12,12 @@ from omegaconf import DictConfig
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.plan.chunks import Chunk, build_chunks, narrow
-from cloakbench.bench.plan.limits import read_limits
-from cloakbench.bench.plan.plan import Cell, Unit, build_cells, chosen_methods
+from cloakbench.bench.plan.plan import Cell, Unit, build_cells
 from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
 from cloakbench.bench.plan.unit_keys import UnitDigests, unit_key
 from cloakbench.bench.store.faces import write_faces
 from cloakbench.bench.store.store import Store
-from cloakbench.datasets.base import Dataset, FaceSet, Manifest
+from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.models.base import ModelCard
 
 
@@ -27,26 +27,24 @@ class Planning:
     Args:
         config: the composed config.
         dataset: its data set.
-        manifest: of the data set.
-        store: where faces are kept for the workers.
         fingerprints: model key to content digest.
         cards: model key to card.
-        same_weights: model key to the keys of all models with its weights.
+        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
+            them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         cells: of the probes, where they have been planned.
         transforms: label to resolved config of what may happen to a published photo, that of no transform included.
 
     Attributes:
         faces: name to faces that workers can read: the roles of the data set, and what protocols add.
         keys: the same to the keys of the stored faces.
-        manifest: as given.
+        store: where faces are kept for the workers, and results.
+        manifest: of the data set.
     """
 
     def __init__(
         self,
         config: DictConfig,
         dataset: Dataset,
-        manifest: Manifest,
-        store: Store,
         *,
         fingerprints: Mapping[str, str],
         cards: Mapping[str, ModelCard],
@@ -54,21 +52,21 @@ class Planning:
         cells: Sequence[Cell] = (),
         transforms: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.config, self.dataset, self.store = config, dataset, store
+        self.config, self.dataset, self.store = config, dataset, Store(Path(config.paths.store))
         self.fingerprints, self.cards, self.same_weights = fingerprints, cards, same_weights
         self.transforms = transforms or {}
         self.faces: dict[str, FaceSet] = {}
         self.keys: dict[str, str] = {}
-        self.manifest = manifest
-        self._manifest_digest = manifest.digest()
-        self._sha256 = {entry.image_id: entry.sha256 for entry in manifest.entries}
+        self.manifest = dataset.manifest()
+        self.manifest_digest = self.manifest.digest()
+        self._sha256 = {entry.image_id: entry.sha256 for entry in self.manifest.entries}
         self._cells = tuple(cells)
         self._originals: dict[tuple[str, tuple[int, ...]], str] = {}
 
     def add_faces(self, name: str, faces: FaceSet, label: str = "") -> None:
         """Store faces for the workers under a name; ``label`` tells them from others of the data set in their key."""
         self.faces[name] = faces
-        self.keys[name] = write_faces(self.store, self._manifest_digest, label or name, faces)
+        self.keys[name] = write_faces(self.store, self.manifest_digest, label or name, faces)
 
     def named_faces(self, name: str, protocol: str) -> FaceSet:
         """Faces that a protocol asks for by name.
@@ -108,7 +106,6 @@ class Planning:
         cells: Sequence[Cell],
         chunks_of: Callable[[Cell], Sequence[Chunk]],
         *,
-        place: str = "",
         image_metrics: tuple[str, ...] | None = None,
     ) -> Publication:
         """A publication with the units of its cells.
@@ -118,7 +115,6 @@ class Planning:
             photos, references: names of faces.
             cells: what protects them.
             chunks_of: the people, split as a cell needs it.
-            place: the block of the config that its methods stand in, with a dot at its end.
             image_metrics: see `Publication`.
         """
         faces = self.named_faces(photos, name)
@@ -129,15 +125,14 @@ class Planning:
             networks=self.fingerprints,
             auxiliary_faces=self.keys.get("auxiliary", ""),
         )
-        limits = read_limits(self.config, chosen_methods(self.config, place), place)
-        units = []
-        for cell in cells:
-            chunks = chunks_of(cell)
-            if cell.method in limits:
-                chunks = narrow(chunks, faces, limits[cell.method])
-            units.append(tuple(self._unit(name, photos, cell, chunk, digests) for chunk in chunks))
+        units = tuple(
+            tuple(
+                self._unit(name, photos, cell, chunk, digests) for chunk in narrow(chunks_of(cell), faces, cell.limit)
+            )
+            for cell in cells
+        )
         whole = tuple(chunks_of(cells[0])) if cells else ()
-        return Publication(name, photos, references, faces, tuple(cells), whole, tuple(units), image_metrics, limits)
+        return Publication(name, photos, references, faces, tuple(cells), whole, units, image_metrics)
 
     def original(self, name: str, rows: tuple[int, ...]) -> str:
         """Digest of some of the faces of a name; each is taken once."""

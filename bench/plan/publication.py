@@ -9,7 +9,6 @@ from typing import Any
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.plan.chunks import Chunk
-from cloakbench.bench.plan.limits import Limit
 from cloakbench.bench.plan.plan import Cell, Unit
 from cloakbench.datasets.base import FaceSet
 
@@ -39,7 +38,6 @@ class Publication:
         chunks: the people of the photos, split as the plan has it where nothing limits a method.
         units: of every cell, in the order of `cells`.
         image_metrics: names of the image metrics to be taken of them; None for all of the experiment.
-        limits: methods that are kept to a part of the plan.
     """
 
     name: str
@@ -50,7 +48,6 @@ class Publication:
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[PlannedUnit, ...], ...]
     image_metrics: tuple[str, ...] | None = None
-    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.core.axes import in_order, variant_text
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.redaction import without_secret_settings
 from cloakbench.bench.plan.limits import is_meant
 from cloakbench.methods.base import TITLE, without_title
 
@@ -25,7 +27,7 @@ class Variant:
     """A method with its settings.
 
     Attributes:
-        text: of the settings that were listed (`variant_text`); empty for the method as composed.
+        text: of the settings that were listed (`variant_text`), without secrets; empty for the method as composed.
         config: resolved settings without the title: those that the method would have if it were composed with them.
         where: its place in the experiment, for errors.
         varied: text of the settings that set the variants of this method apart; the method as composed has it, too.
@@ -48,7 +50,7 @@ def read_grids(config: DictConfig, methods: Collection[str], place: str = "") ->
         if method in config.controls and method not in methods:
             raise ConfigError(f"variants names {method}, a control, which has none; name one of {', '.join(methods)}")
         if is_meant(config, "variants", str(method), methods, place):
-            grids[str(method)] = OmegaConf.to_container(given, resolve=True)
+            grids[str(method)] = resolved(given)
     return grids
 
 
@@ -64,11 +66,11 @@ def variants_of(key: str, method: DictConfig, grid: Grid, where: str) -> list[Va
     Raises:
         ConfigError: a setting that is unknown or the budget, or settings that the method has already.
     """
-    own = variant_text({name: _own_value(key, method, name) for name in grid})
-    found: dict[str, Variant] = {"": Variant("", _plain(method), where, own)}
+    own = _text({name: _own_value(key, method, name) for name in grid})
+    found: dict[str, Variant] = {"": Variant("", without_title(resolved(method)), where, own)}
     for values in itertools.product(*grid.values()) if grid else ():
         settings = dict(zip(grid, values, strict=True))
-        text = variant_text(settings)
+        text = _text(settings)
         if text == own:
             raise ConfigError(f"variants.{key}: {text} is how {key} is set already, and a row of its own: leave it out")
         if text in found:
@@ -76,7 +78,7 @@ def variants_of(key: str, method: DictConfig, grid: Grid, where: str) -> list[Va
         varied = copy.deepcopy(method)
         for name, value in settings.items():
             OmegaConf.update(varied, name, value)
-        found[text] = Variant(text, _plain(varied), f"variants.{key}", text)
+        found[text] = Variant(text, without_title(resolved(varied)), f"variants.{key}", text)
     return [found[text] for text in in_order(found)]
 
 
@@ -94,6 +96,5 @@ def _own_value(key: str, method: DictConfig, name: str) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _plain(method: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(method, resolve=True)
-    return without_title(plain)
+def _text(settings: Mapping[str, Any]) -> str:
+    return variant_text(without_secret_settings(settings))

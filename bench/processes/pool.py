@@ -87,6 +87,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def workers_of(setting: int | str) -> int:
+    """How many worker processes a setting asks for: one per core for ``auto``."""
+    return available_cores() if setting == "auto" else int(setting)
+
+
 def answers(jobs: Iterable[Job], make_handler: Callable[[], Handler], workers: int) -> Iterator[Finished[Job]]:
     """Answers in the order they finish. ``workers=0`` works inside this process, for debugging and for a GPU.
 

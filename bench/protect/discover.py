@@ -1,8 +1,9 @@
 """Discovery of photos: which files are some, the names of their protected copies, and whether both folders can be used.
 
-What a photo is, the data set's reader says (`photos.is_photo`): the content decides where the name does not. Links to
-folders are followed, each real folder once, and so is each real file: what lies in the folder itself comes first, then
-what few links lead to, then what lies less deep. A photo that two names lead to is protected under the first.
+What a photo is, the data set's reader says (`cloakbench.datasets.photos.is_photo`): the content decides where the name
+does not. Links to folders are followed, each real folder once, and so is each real file: what lies in the folder itself
+comes first, then what few links lead to, then what lies less deep. A photo that two names lead to is protected under
+the first.
 """
 
 from __future__ import annotations

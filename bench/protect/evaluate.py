@@ -55,7 +55,7 @@ file. The other `VIEWS` likewise."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CopiedFace:
     """One face of a saved copy."""
 
     change: Change
@@ -72,8 +72,8 @@ def measure(
     given: Tensor | None,
     models: Mapping[str, Recogniser],
     device: torch.device,
-) -> list[Verdict]:
-    """One verdict per face.
+) -> list[CopiedFace]:
+    """What was changed of each face, and how alike it still is.
 
     Args:
         original, saved: the photo and its copy as read back, uint8 ``[3, H, W]``.
@@ -85,13 +85,13 @@ def measure(
         device: where the models are.
     """
     again = {name: _faces_of(seen, finder, given, original) for name, seen in _views(saved)}
-    verdicts = []
+    copied = []
     for face, crop in zip(faces, protected, strict=True):
         seen = {name: _nearest(face, others) for name, others in again.items()}
         crops = {"crop": crop} | {name: found.crop for name, found in seen.items() if found is not None}
         similarity = {key: _similarity(model, key, face.crop, crops, device) for key, model in models.items()}
-        verdicts.append(Verdict(_change(original, saved, face), similarity, seen["photo"] is not None))
-    return verdicts
+        copied.append(CopiedFace(_change(original, saved, face), similarity, seen["photo"] is not None))
+    return copied
 
 
 def _views(saved: Tensor) -> Iterator[tuple[str, Tensor]]:

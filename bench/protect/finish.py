@@ -9,12 +9,7 @@ from pathlib import Path
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.protect.discover import PhotoFolder
 from cloakbench.bench.protect.recognition import Threshold, find_thresholds, summary, verdict
-from cloakbench.bench.protect.report import (
-    Row,
-    left_rows,
-    to_csv,
-    to_markdown,
-)
+from cloakbench.bench.protect.report import Row, left_rows, to_csv, to_markdown
 from cloakbench.bench.protect.settings import Settings, settings_in_words
 from cloakbench.bench.protect.sheet import Shown, draw_sheet
 from cloakbench.bench.protect.state import FinishedCopies

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,17 +46,6 @@ def obstacle(root: Path, inner: Path) -> str:
     if (root / inner).is_dir() and not (root / inner).is_symlink():
         return f"{inner} in the output folder is a folder: move it away"
     return ""
-
-
-def walk_files(root: Path) -> Iterator[Path]:
-    """Every plain file below a folder, relative to it; links and hidden folders are not entered. Unreadable ones are
-    left out."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            place = Path(folder, name)
-            if stat.S_ISREG(place.lstat().st_mode):
-                yield place.relative_to(root)
 
 
 def write_whole(place: Path, content: bytes, temporary: Path) -> None:

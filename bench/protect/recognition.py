@@ -57,7 +57,7 @@ def find_thresholds(settings: Settings) -> dict[str, Threshold]:
 
 
 def verdict(cosines: Mapping[str, Mapping[str, float | None]], thresholds: Mapping[str, Threshold]) -> str:
-    """What the recognisers make of one face of a copy, in one line; ``cosines`` by model and view (`judge.VIEWS`)."""
+    """What the recognisers make of one face of a copy, in one line; ``cosines`` by model and view (`VIEWS`)."""
     if not cosines:
         return "no recogniser looked at it: name one with model@target=NAME"
     said = {view: _one_view(cosines, thresholds, view) for view in VIEWS}

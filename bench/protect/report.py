@@ -15,7 +15,7 @@ from typing import Any
 from cloakbench.bench.core import escape
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.protect.discover import Left, Photo, PhotoFolder
-from cloakbench.bench.protect.evaluate import VIEWS, Verdict
+from cloakbench.bench.protect.evaluate import VIEWS, CopiedFace
 from cloakbench.bench.protect.faces import Face
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ COLUMNS = (
 )
 """``face`` counts from the left; ``box`` is the detector's. Changes and SSIM are over the box of photo pixels that the
 crop covers, ``changed_pixels`` is over the whole photo; ``exact`` says whether the file holds just the pixels that were
-made. Four more columns per model: see `judge.Similarity`."""
+made. Four more columns per model: see `Similarity`."""
 
 _LEFT_MOST = 200  # of what was left alone, named in the report
 
@@ -64,14 +64,14 @@ def face_row(
     photo: Photo,
     number: int,
     face: Face,
-    verdict: Verdict,
+    copied: CopiedFace,
     whole: PhotoChange,
     dropped: Sequence[str],
     notes: Sequence[str],
 ) -> Row:
     """A face that was protected."""
     box = dict(zip(COLUMNS[4:8], (round(value, 1) for value in face.box or ()), strict=False))
-    change = verdict.change
+    change = copied.change
     return {
         "file": photo.name,
         "output": photo.output,
@@ -86,7 +86,7 @@ def face_row(
         "exact": "yes" if whole.exact else "no",
         "metadata_dropped": "; ".join(dropped),
         "notes": "; ".join(notes),
-        "cosines": {key: dict(found) for key, found in verdict.similarity.items()},
+        "cosines": {key: dict(found) for key, found in copied.similarity.items()},
     }
 
 

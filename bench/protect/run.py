@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cloakbench.bench.core.errors import reason_of
+from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import MachineError, machine_trouble
@@ -22,12 +22,7 @@ from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
 from cloakbench.bench.protect.finish import ProtectOutcome, finish
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
-from cloakbench.bench.protect.report import (
-    PhotoChange,
-    Row,
-    face_row,
-    failure_row,
-)
+from cloakbench.bench.protect.report import PhotoChange, Row, face_row, failure_row
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
 from cloakbench.bench.protect.state import FinishedCopies, open_copies
@@ -122,7 +117,7 @@ def _key(settings: Settings, shared: dict[str, Any], photo: Photo) -> str:
     inputs = {
         "photo": hashlib.sha256(read(photo.path)).hexdigest(),
         "name": photo.name,
-        "face": settings.detector.fingerprint() if given is None else given.tolist(),
+        "face": settings.finder.detector.fingerprint() if given is None else given.tolist(),
         "files": dict(settings.protector.files_read([photo.name])),
     }
     return content_key("copy", {**shared, **inputs})
@@ -161,6 +156,11 @@ def _work(
         for task in tasks:
             yield task, [failure_row(task.photo, METHOD_FAILED, reason)]
         return
+    if protected.private:
+        raise ConfigError(
+            f"{settings.method} gives owners a {', '.join(sorted(protected.private))} that lifts its protection, which "
+            "is not kept beside copies: choose another method"
+        )
     for task in tasks:
         places = [place for place, (name, *_) in enumerate(faces) if name == task.photo.name]
         try:
@@ -189,9 +189,7 @@ def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Fou
     staged = copies.stage(encoded.content)
     saved = settings.finder.decode(encoded.content)
     given = settings.finder.given(task.photo.path)
-    verdicts = measure(
-        original, saved, found.faces, protected, settings.finder, given, settings.models, settings.device
-    )
+    copied = measure(original, saved, found.faces, protected, settings.finder, given, settings.models, settings.device)
     alpha = keeps_alpha(content, settings.format)
     notes = [*(note for note in metadata.converted if not (alpha and note == ON_WHITE)), *encoded.notes]
     dropped = (*metadata.dropped, *encoded.dropped)
@@ -199,9 +197,9 @@ def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Fou
         notes.append(f"{found.others} other faces in it are not protected")
     whole = PhotoChange(int((saved != original).any(0).sum()), torch.equal(saved, pasted))
     rows = []
-    for number, (face, judged) in enumerate(zip(found.faces, verdicts, strict=True), start=1):
-        own = notes + ([] if judged.found_again else ["its face is not found in the copy"])
-        rows.append(face_row(task.photo, number, face, judged, whole, dropped, own))
+    for number, (face, one) in enumerate(zip(found.faces, copied, strict=True), start=1):
+        own = notes + ([] if one.found_again else ["its face is not found in the copy"])
+        rows.append(face_row(task.photo, number, face, one, whole, dropped, own))
     pictures = pictures_of(original, saved, found.faces)
     copies.commit(staged, task.photo, task.key, task.judged, rows, pictures)
     return rows

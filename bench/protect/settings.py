@@ -10,19 +10,19 @@ from typing import Any
 
 import PIL
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cloakbench.bench.config.build import build
-from cloakbench.bench.config.compose import missing_settings
+from cloakbench.bench.config.compose import missing_settings, resolved
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import make_protector
-from cloakbench.bench.protect.faces import FaceFinder, Which
+from cloakbench.bench.protect.faces import FaceFinder
 from cloakbench.bench.store.store import Store
-from cloakbench.datasets.detection import Detector, read_landmarks
+from cloakbench.datasets.detection import read_landmarks
 from cloakbench.datasets.encoding import Format
 from cloakbench.datasets.metadata import Policy
 from cloakbench.methods.base import Protector, without_title
@@ -46,15 +46,14 @@ class Settings:
         impostors: config of the data set whose impostors calibrate thresholds of embedded models.
         method: name of the method.
         method_config: its resolved config.
+        protector: the method itself.
         surrogates, judges: key to model.
         embedded: keys of the models that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
         store: where thresholds are kept.
-        detector: finds faces in photos without given points.
-        landmarks_file: five points per photo, or None.
+        finder: opens the person's photos and finds their faces.
         soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
-        faces, format, metadata, max_references, min_crop_px, max_megapixels, overwrite, force, seed: see
-            conf/protect.yaml.
+        format, metadata, max_references, overwrite, force, seed: see conf/protect.yaml.
         device: where to compute.
     """
 
@@ -66,37 +65,21 @@ class Settings:
     impostors: Mapping[str, Any]
     method: str
     method_config: Mapping[str, Any]
+    protector: Protector
     surrogates: Mapping[str, Recogniser]
     judges: Mapping[str, Recogniser]
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
     store: Store
-    detector: Detector
-    landmarks_file: Path | None
+    finder: FaceFinder
     soften: bool
-    faces: Which
     format: Format
     metadata: Policy
     max_references: int
-    min_crop_px: int
-    max_megapixels: float
     overwrite: bool
     force: bool
     seed: int
     device: torch.device
-
-    @cached_property
-    def protector(self) -> Protector:
-        return make_protector(self.method_config, self.method)
-
-    @cached_property
-    def finder(self) -> FaceFinder:
-        """Opens the person's photos; raises ``DatasetError`` for a bad landmarks file."""
-        points = {}
-        if self.landmarks_file is not None:
-            folder = self.source.parent if self.source.is_file() else self.source
-            points = read_landmarks(self.landmarks_file, folder)
-        return FaceFinder(self.detector, points, self.faces, self.max_megapixels, self.min_crop_px)
 
     @property
     def protects_real_faces(self) -> bool:
@@ -119,11 +102,11 @@ class Settings:
             "surrogates": [self.fingerprints[key] for key in self.surrogates],
             "seed": self.seed,
             "soften": self.soften,
-            "faces": self.faces,
+            "faces": self.finder.which,
             "format": self.format,
             "metadata": self.metadata,
-            "max_megapixels": self.max_megapixels,
-            "min_crop_px": self.min_crop_px,
+            "max_megapixels": self.finder.max_megapixels,
+            "min_crop_px": self.finder.min_crop_px,
             "device": self.device.type,
             "pillow": PIL.__version__,
         }
@@ -141,39 +124,32 @@ def read_settings(config: DictConfig) -> Settings:
         raise ConfigError(f"set {', '.join(f'{key}=...' for key in missing)}")
     check_values(config)
     device = checked_device(config.device, "device")
-    surrogate_configs = _models(config.surrogate, config.surrogates)
-    judge_configs = _models(config.target, config.targets)
-    method_config = without_title(_plain(config.method))
-    uses_surrogates = Need.SURROGATES in make_protector(method_config, config.method_key, "method").needs
-    built = {
-        key: build_recogniser(model, key)
-        for key, model in ({**surrogate_configs, **judge_configs} if uses_surrogates else judge_configs).items()
-    }
+    method_config = without_title(resolved(config.method))
+    protector = make_protector(method_config, config.method_key, "method")
+    surrogates = _models(config.surrogate, config.surrogates) if Need.SURROGATES in protector.needs else {}
+    judges = _models(config.target, config.targets)
+    configs = {**surrogates, **judges}
+    built = {key: build_recogniser(model, key).to(device) for key, model in configs.items()}
     settings = Settings(
         source=_path(config.input),
         output=_path(config.output),
         references=_path(config.references) if config.references else None,
         auxiliary=_path(config.auxiliary) if config.auxiliary else None,
-        world=_plain(config.world),
-        impostors=_plain(config.impostors),
+        world=resolved(config.world),
+        impostors=resolved(config.impostors),
         method=config.method_key,
         method_config=method_config,
-        surrogates={key: built[key].to(device) for key in surrogate_configs if uses_surrogates},
-        judges={key: built[key].to(device) for key in judge_configs},
-        embedded=tuple(key for key in built if is_embedded({**surrogate_configs, **judge_configs}[key])),
-        fingerprints={
-            key: fingerprint({**surrogate_configs, **judge_configs}[key], model) for key, model in built.items()
-        },
+        protector=protector,
+        surrogates={key: built[key] for key in surrogates},
+        judges={key: built[key] for key in judges},
+        embedded=tuple(key for key, model in configs.items() if is_embedded(model)),
+        fingerprints={key: fingerprint(configs[key], model) for key, model in built.items()},
         store=Store(_path(config.paths.store)),
-        detector=build(_plain(config.detector), "detector"),
-        landmarks_file=_path(config.landmarks_file) if config.landmarks_file else None,
+        finder=_finder(config),
         soften=config.soften_surrogates,
-        faces=config.faces,
         format=config.format,
         metadata=config.metadata,
         max_references=config.max_references,
-        min_crop_px=config.min_crop_px,
-        max_megapixels=config.max_megapixels,
         overwrite=config.overwrite,
         force=config.force,
         seed=config.seed,
@@ -183,6 +159,15 @@ def read_settings(config: DictConfig) -> Settings:
     return settings
 
 
+def _finder(config: DictConfig) -> FaceFinder:
+    """Raises `cloakbench.datasets.photos.DatasetError` for a bad landmarks file."""
+    source, points = _path(config.input), {}
+    if config.landmarks_file:
+        points = read_landmarks(_path(config.landmarks_file), source.parent if source.is_file() else source)
+    detector = build(resolved(config.detector), "detector")
+    return FaceFinder(detector, points, config.faces, config.max_megapixels, config.min_crop_px)
+
+
 def _check(settings: Settings) -> None:
     protector, name = settings.protector, settings.method
     if Need.SURROGATES in protector.needs and not settings.surrogates:
@@ -190,7 +175,7 @@ def _check(settings: Settings) -> None:
     _check_use(settings)
     if protector.scope == "dataset":
         raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
-    if settings.faces == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):
+    if settings.finder.which == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):
         raise ConfigError(
             f"faces=all needs a method that knows nothing of the person, and {name} makes its changes for one: set "
             "faces=main"
@@ -233,15 +218,10 @@ def needs_others(protector: Protector) -> bool:
 
 def _models(one: DictConfig | None, more: DictConfig) -> dict[str, dict[str, Any]]:
     """Key to resolved config; the model chosen alone is called by its own name."""
-    configs = [_plain(one)] if one is not None else []
+    configs = [resolved(one)] if one is not None else []
     return {str(config.get("name", "model")): config for config in configs} | {
-        str(key): _plain(model) for key, model in more.items()
+        str(key): resolved(model) for key, model in more.items()
     }
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return plain
 
 
 def _path(text: str) -> Path:
@@ -257,6 +237,6 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
         surrogates += ", softened to outlast the way through the photo"
     return (
         f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
-        f"Faces: {'the main face' if settings.faces == 'main' else 'every face'} of each photo.",
+        f"Faces: {'the main face' if settings.finder.which == 'main' else 'every face'} of each photo.",
         f"Files: {_FILES[settings.format]}, metadata policy {settings.metadata}.",
     )

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
-from cloakbench.bench.config.compose import compose_config, group_options
+from cloakbench.bench.config.compose import compose_config, group_options, resolved
 from cloakbench.bench.config.given import is_given
 from cloakbench.bench.config.plug_ins import make_importable
 from cloakbench.bench.config.values import quoted
@@ -101,8 +101,7 @@ def compose_part(group: str, name: str, settings: Mapping[str, Any], config_dirs
         ConfigError: there is no config of that name; the message lists those there are.
     """
     config = compose_config(["~experiment", f"+{group}@{_HOLDER}.part={name}"], config_dirs=config_dirs)
-    block: Any = OmegaConf.to_container(config[_HOLDER].part, resolve=True)
-    return _merged(block, plain_block(settings, group))
+    return _merged(resolved(config[_HOLDER].part), plain_block(settings, group))
 
 
 def _merged(block: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

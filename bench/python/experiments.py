@@ -16,6 +16,7 @@ from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.run import run
 from cloakbench.bench.python.composing import ConfigDirs, compose_experiment, config_folders
+from cloakbench.bench.python.spelling import spelled_in_python
 from cloakbench.bench.report.results import Results
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.methods.base import Protector
@@ -115,9 +116,9 @@ def evaluate(
     }
     typed = {key: value for key, value in scalars.items() if value is not None}
     forget_sources()  # in a notebook a module changes between two calls
-    config = compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, config_folders(config_dir))
-    with threads_kept():
-        outcome = run(config)
+    with threads_kept(), spelled_in_python():
+        folders = config_folders(config_dir)
+        outcome = run(compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, folders))
     for problem in outcome.problems:
         log.warning("%s", problem)
     return replace(outcome.results, problems=tuple(outcome.problems), folder=outcome.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,14 @@ class ProtectedImages:
             and original still are to it.
         cost: what it took.
         warnings: what to know before anything is published.
+        private: what only the owners may have, such as keys of veils: tensors by name for each call of the method.
     """
 
     images: Tensor
     measured: pd.DataFrame
     cost: Cost
     warnings: tuple[str, ...]
+    private: tuple[Mapping[str, Tensor], ...] = field(default=(), repr=False)
 
     def to_numpy(self) -> np.ndarray:
         """The photos, uint8 ``[N, H, W, 3]``."""
@@ -277,4 +279,5 @@ def _measured(
         before, after = (embed_in_batches(judge, some, CHUNK, device) for some in (photos, protected))
         columns[f"cosine_{key}"] = (before * after).sum(dim=1).tolist()
     warnings = tuple(dict.fromkeys(warning for one in done for warning in one.warnings))
-    return ProtectedImages(protected, pd.DataFrame(columns), Cost.total([one.cost for one in done]), warnings)
+    private = tuple(one.private for one in done if one.private)
+    return ProtectedImages(protected, pd.DataFrame(columns), Cost.total([one.cost for one in done]), warnings, private)

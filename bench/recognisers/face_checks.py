@@ -78,18 +78,18 @@ class CheckSettings:
 
 
 def check_on_faces(
-    model: Recogniser, faces: Faces | None, reason: str = "", judge: CheckSettings | None = None
+    model: Recogniser, faces: Faces | None, reason: str = "", settings: CheckSettings | None = None
 ) -> list[CheckResult]:
     """Colour order, input scale and range, and clean Top-1.
 
     Args:
-        model: the recogniser, on the device of ``judge``.
+        model: the recogniser, on the device of ``settings``.
         faces: what to try it on; None skips every check.
         reason: why there are no faces.
-        judge: how; the defaults otherwise.
+        settings: how; the defaults otherwise.
     """
-    judge = judge or CheckSettings()
-    trial = _Trial(model, faces, reason, judge)
+    settings = settings or CheckSettings()
+    trial = _Trial(model, faces, reason, settings)
     checks: dict[str, Callable[[], str]] = {
         name: lambda wrong=wrong: trial.compare(wrong) for name, wrong in wrong_inputs(model.inputs).items()
     }
@@ -191,8 +191,8 @@ def leave_one_out_hits(embeddings: Tensor, person: Tensor, others: Tensor) -> Te
 class _Trial:
     """One recogniser on one set of faces; what every check needs is computed once."""
 
-    def __init__(self, model: Recogniser, faces: Faces | None, reason: str, judge: CheckSettings) -> None:
-        self.model, self.faces, self.reason, self.judge = model, faces, reason, judge
+    def __init__(self, model: Recogniser, faces: Faces | None, reason: str, settings: CheckSettings) -> None:
+        self.model, self.faces, self.reason, self.settings = model, faces, reason, settings
         self._configured: tuple[Tensor, Separation] | None = None
 
     def compare(self, wrong: InputSpec) -> str:
@@ -221,11 +221,13 @@ class _Trial:
 
     def top1(self) -> str:
         """Leave-one-out Top-1 with its identity interval, against what the card says."""
-        known, single = self._given()
+        (known, single), settings = self._given(), self.settings
         others = self.faces.others if self.faces else None
-        gallery = torch.cat([self.judge.embed(self.model, faces) for faces in (single, others)])
-        hits = leave_one_out_hits(self.judge.embed(self.model, known), known.labels(), gallery).double().numpy()
-        rate = ratio_interval(hits, np.ones(len(hits)), np.array(known.identity), self.judge.resamples, self.judge.seed)
+        gallery = torch.cat([settings.embed(self.model, faces) for faces in (single, others)])
+        hits = leave_one_out_hits(settings.embed(self.model, known), known.labels(), gallery).double().numpy()
+        rate = ratio_interval(
+            hits, np.ones(len(hits)), np.array(known.identity), self.settings.resamples, self.settings.seed
+        )
         seen = (
             f"{rate.value:.2%} [{rate.low:.2%}, {rate.high:.2%}], {int(hits.sum())} of {len(hits)} photos of "
             f"{rate.n_identities} people, {len(gallery)} others in the gallery"
@@ -254,8 +256,8 @@ class _Trial:
         return known.select([row for row, name in enumerate(known.identity) if name in chosen])
 
     def _separation(self, model: Recogniser, faces: FaceSet) -> tuple[Tensor, Separation]:
-        embeddings = self.judge.embed(model, faces)
-        return embeddings, separation(embeddings, faces.labels(), self.judge.resamples, self.judge.seed)
+        embeddings = self.settings.embed(model, faces)
+        return embeddings, separation(embeddings, faces.labels(), self.settings.resamples, self.settings.seed)
 
 
 def _split(faces: FaceSet) -> tuple[FaceSet, FaceSet]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from cloakbench.bench.config.compose import compose_config, missing_settings, split_config_dirs
+from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
@@ -68,7 +67,7 @@ def compose_one_model(words: Sequence[str], command: str, config_name: str = "re
         raise ConfigError(f"set {', '.join(f'model.{key}=...' for key in missing)}")
     check_values(config)
     device = checked_device(config.device, "device")
-    plain: Any = OmegaConf.to_container(config.model, resolve=True)
+    plain = resolved(config.model)
     model = build_recogniser(plain, config.model.name)
     named = [word.partition("=")[2] for word in overrides if word.startswith("dataset=")]
     no_faces = "" if named or is_embedded(plain) else f"no faces at hand: {_FACES}"

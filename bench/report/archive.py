@@ -26,16 +26,17 @@ from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import Example, PhotoRecords, Results
+from cloakbench.bench.report.results import DECIDED, Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "metrics", "means", "rankings", "pairs", "identical")
+_NEWER = ("protocols", "conditions", "metrics", *DECIDED)
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
+_RENAMED_SETTING = ('"variants_on":', '"conditions_on":')
 _FRAMES = ("measurements", "models", "methods", "costs", "thresholds", *_NEWER)
 _RECORDS = "records_"
 _WITH_VARIANT = {"measurements": "method", "costs": "method", "methods": "key"}
@@ -101,6 +102,8 @@ def load_results(folder: Path) -> Results:
         for column in ("varied", "variant") if name == "methods" else ("variant",):
             if column not in frames[name]:
                 frames[name].insert(list(frames[name]).index(before) + 1, column, "")
+    if "protocols" in frames:
+        frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
     photos: dict[str, dict[str, torch.Tensor]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():

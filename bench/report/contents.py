@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.tables import reported_tables
 from cloakbench.bench.report.reporters import also_measured
 from cloakbench.bench.report.section import Reporter, Section
@@ -26,7 +26,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     """
     results = measured.results
     of_protocols = [section for reporter in reporters for section in reporter.sections(measured)]
-    reported = reported_tables(ResultLookup(results))
+    reported = reported_tables(Lookup(measured))
     failures, gaps = failures_table(measured), gaps_table(measured)
     rest = also_measured(measured, reporters, of_protocols)
     costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."

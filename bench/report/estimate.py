@@ -47,6 +47,11 @@ def text(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)
 
 
+def count_text(value: Any) -> str:
+    """A whole number of a frame as text; nothing for None and NaN."""
+    return "" if pd.isna(value) else f"{int(value)}"
+
+
 def mean_estimate(cells: Sequence[Estimate]) -> Estimate:
     """Mean of estimates with a conservative interval; ``n`` is the smallest. Missing if there is none or one fails."""
     if not cells or not all(cell.ok for cell in cells):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
-from cloakbench.bench.report.estimate import Estimate, estimate_of, records, text
-from cloakbench.bench.report.index import Measured, Place, Run
+from cloakbench.bench.report.estimate import Estimate, records
+from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.section import Section
-from cloakbench.bench.report.table import SAME_FAMILY, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 
 def default_section(index: Measured, name: str, title: str) -> Section:
@@ -39,18 +38,16 @@ def generic_tables(
     """
     tables = []
     for protocol in dict.fromkeys([*titles, *sorted(place.protocol for place in places)]):
-        wanted = {place for place in places if place.protocol == protocol}
-        lines = [line for line in records(index.results.measurements) if index.place_of(line) in wanted]
-        if lines:
+        wanted = [cell for cell in index.cells if cell.place in places and cell.place.protocol == protocol]
+        if wanted:
             known = {metric.name: metric for metric in index.results.declared(protocol)}
-            strange = sorted({line["metric"] for line in lines} - known.keys())
+            strange = sorted({cell.place.metric for cell in wanted} - known.keys())
             known |= {name: Metric(name, name, "", "mean", decimals=3, higher_protects=None) for name in strange}
-            tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, lines))
+            tables.append(_table(f"{prefix}{protocol}", titles.get(protocol, protocol), index, known, wanted))
     return tables
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """What a row is: a method at a budget on a surrogate under a condition."""
 
     run: Run
@@ -58,12 +55,11 @@ class _Line:
     condition: str
 
 
-def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], lines: list[dict[str, Any]]) -> Table:
-    cells: dict[tuple[_Line, str, str], Estimate] = {}
-    for line in lines:
-        run = Run.of(line)
-        where = _Line(run, text(line["surrogate"]), text(line["condition"]))
-        cells[where, text(line["judge"]), line["metric"]] = estimate_of(line)
+def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric], wanted: Sequence[CellPlace]) -> Table:
+    cells = {
+        (_Line(cell.run, cell.surrogate, cell.place.condition), cell.judge, cell.place.metric): index.cells[cell]
+        for cell in wanted
+    }
     judges = index.in_order(judge for _, judge, _ in cells)
     judges = [*([""] if any(not judge for _, judge, _ in cells) else []), *judges]
     asked = [
@@ -75,7 +71,7 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
     several = len({where.condition for where in rows}) > 1
     with_surrogate = any(where.surrogate for where in rows)
     columns = [
-        Column("epsilon_255", "ε (grey levels)"),
+        BUDGET,
         *([Column("surrogate", "Surrogate")] if with_surrogate else []),
         Column("n", "n"),
     ]
@@ -92,10 +88,10 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
                 (
                     where.run.budget.text,
                     *([where.surrogate] if with_surrogate else []),
-                    _n([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
+                    trials_text([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
                     *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
                 ),
-                _title(index.results.conditions, lines[0]["protocol"], where.condition) if several else "",
+                _title(index.results.conditions, wanted[0].place.protocol, where.condition) if several else "",
             )
             for where in rows
         ),
@@ -130,20 +126,7 @@ def _column(judge: str, metric: Metric) -> Column:
 
 def _cell(estimate: Estimate | None, metric: Metric) -> Number | str:
     """A number; nothing where it was not planned."""
-    if estimate is None:
-        return ""
-    marks = WHITE_BOX * estimate.white_box + SAME_FAMILY * (estimate.same_family and not estimate.white_box)
-    marks += SOME_FAILED * (estimate.n_failed > 0)
-    if not estimate.ok:
-        return Number(marks=marks)
-    value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
-    return Number(value, low, high, metric.decimals, marks)
-
-
-def _n(estimates: Iterable[Estimate]) -> str:
-    """Trials per cell: one number, or the range when cells differ."""
-    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
-    return "–" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    return "" if estimate is None else Number.of(estimate, metric.scale, metric.decimals, cell_marks(estimate))
 
 
 def _title(conditions: pd.DataFrame, protocol: str, label: str) -> str:

@@ -2,9 +2,9 @@
 
 The rules of the averages live here and nowhere else:
 
-* A *black-box mean* runs over every target of the run except those that are the surrogate itself. Targets of the
+* A *black-box mean* runs over every judge of a metric except those that are the surrogate itself. Judges of the
   surrogate's architecture family stay in and are marked. For methods without a surrogate, such as the clean row, the
-  same targets are left out, so that the means of one surrogate's block compare like with like.
+  same judges are left out, so that the means of one surrogate's block compare like with like.
 * A mean with a missing term is missing. There are no partial means.
 * The interval of a mean is its joint one, of one draw of people for all of its cells (``Results.means``). Where a kept
   run has none, it has the means of the cells' ends. All cells share their identities, and the standard deviation of a
@@ -14,11 +14,9 @@ The rules of the averages live here and nowhere else:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
@@ -57,6 +55,21 @@ class Run:
         return {"method": method, "variant": variant, "epsilon_255": self.budget.number}
 
 
+class CellPlace(NamedTuple):
+    """What a row of the measurements is about; surrogate and judge are empty where there is none."""
+
+    place: Place
+    run: Run
+    surrogate: str = ""
+    judge: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> CellPlace:
+        """That of a row of the measurements."""
+        place = Place(str(row["protocol"]), str(row["metric"]), text(row["condition"]))
+        return cls(place, Run.of(row), text(row["surrogate"]), text(row["judge"]))
+
+
 class DuplicateMeasurementError(ValueError):
     """Two rows of the measurements describe the same cell."""
 
@@ -64,11 +77,12 @@ class DuplicateMeasurementError(ValueError):
 class Measured:
     """An index over ``Results.measurements``.
 
-    Cells and means are of protocols about the probes; others have judges and surrogates of their own and index their
-    rows themselves.
+    Rows, columns and means are of protocols about the probes; those about other photos have judges and surrogates of
+    their own and read their ``cells`` themselves.
 
     Attributes:
         results: what was indexed.
+        cells: every number, in the order of the measurements.
         surrogates: surrogate keys in the order of the model cards; ``("",)`` when no method uses one.
         runs: every (method, budget), controls first.
         methods: name of a method's rows to what its class and config say of it (`Results.methods`), in order.
@@ -77,48 +91,45 @@ class Measured:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._cells: dict[tuple[Any, ...], Estimate] = {}
-        self._places: dict[Place, None] = {}
+        self.cells: dict[CellPlace, Estimate] = {}
+        for row in records(results.measurements):
+            if (cell := CellPlace.of(row)) in self.cells:
+                raise DuplicateMeasurementError(f"measured twice: {cell}")
+            self.cells[cell] = estimate_of(row)
         self._foreign = set(results.protocols.loc[results.protocols["publication"] != "", "label"])
         self._protocol_of = self._owners()
-        judges: dict[str, dict[str, None]] = {}
-        for row in records(results.measurements):
-            place = self.place_of(row)
-            self._places[place] = None
-            if self._protocol_of.get(place.metric) != place.protocol:
-                continue
-            key = (place.metric, Run.of(row), text(row["surrogate"]), text(row["judge"]), row["condition"])
-            if key in self._cells:
-                raise DuplicateMeasurementError(f"measured twice: {key}")
-            self._cells[key] = estimate_of(row)
-            judges.setdefault(place.protocol, {})[key[3]] = None
+        self._order = list(results.models["name"]) if len(results.models) else []
         lines = {row_name(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
         self.methods: Mapping[str, Mapping[str, Any]] = {row: lines[row] for row in method_order(lines, lines)}
         self._titles = {split_row_name(row)[0]: text(line.get("title")) for row, line in lines.items()}
-        self._order = list(results.models["name"]) if len(results.models) else []
-        self._judges = {protocol: tuple(self.in_order(found)) for protocol, found in judges.items()}
-        self.surrogates: tuple[str, ...] = tuple(self.in_order(key[2] for key in self._cells)) or ("",)
+        own = [cell for cell in self.cells if self._protocol_of.get(cell.place.metric) == cell.place.protocol]
+        self._judges = {
+            protocol: tuple(self.in_order(cell.judge for cell in own if cell.place.protocol == protocol))
+            for protocol in set(self._protocol_of.values())
+        }
+        self.surrogates: tuple[str, ...] = tuple(self.in_order(cell.surrogate for cell in own)) or ("",)
         self.metrics: frozenset[str] = frozenset(self._protocol_of)
-        self.runs: tuple[Run, ...] = tuple(self.ordered(key[1] for key in self._cells))
-        used: dict[Run, set[str]] = {}
-        for key in self._cells:
-            if key[2]:
-                used.setdefault(key[1], set()).add(key[2])
+        self.runs: tuple[Run, ...] = tuple(self.ordered(cell.run for cell in own))
+        used = {(cell.run, cell.surrogate) for cell in own if cell.surrogate}
         self._surrogates_of = {
-            run: tuple(name for name in self.surrogates if name in names) for run, names in used.items()
+            run: tuple(name for name in self.surrogates if (run, name) in used) for run in {run for run, _ in used}
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
-        self._joint = JointMeans(results.means)
         self._small: dict[tuple[str, BudgetSize, str], frozenset[Run]] = {}
-        self._white_box = {(key[2], key[3]) for key, cell in self._cells.items() if cell.white_box}
+        self._white_box = {(cell.surrogate, cell.judge) for cell in own if self.cells[cell].white_box}
+        self._joint = {
+            (Place(line["protocol"], line["metric"], line["condition"]), Run.of(line), line["surrogate"], white_box): (
+                line["low"],
+                line["high"],
+            )
+            for line in records(results.means)
+            for white_box in (bool(line["white_box"]),)
+        }
 
     def _owners(self) -> dict[str, str]:
         """Metric to the protocol about the probes that it is of; the first of the experiment, where several have it."""
-        frame = self.results.measurements
         order = list(self.results.protocols["label"])
-        found = {
-            (str(protocol), str(metric)) for protocol, metric in zip(frame["protocol"], frame["metric"], strict=True)
-        }
+        found = {(cell.place.protocol, cell.place.metric) for cell in self.cells}
         owners: dict[str, str] = {}
         ranked = ((order.index(one[0]) if one[0] in order else len(order), *one) for one in found)
         for _, protocol, metric in sorted(ranked):
@@ -130,31 +141,21 @@ class Measured:
         """Whether a protocol is about other photos than the probes."""
         return protocol in self._foreign
 
-    def places(self, protocol: str, metrics: Collection[str] = (), condition: str | None = None) -> frozenset[Place]:
-        """What was measured under the name of a protocol, whatever its photos are.
+    def places(self, protocol: str = "", metrics: Collection[str] = (), condition: str = "") -> frozenset[Place]:
+        """Everything that was measured, whatever its photos are.
 
         Args:
-            protocol: as in the ``protocol`` column.
+            protocol: as in the ``protocol`` column; any when empty.
             metrics: only these; all when empty.
-            condition: only under this; under any when None.
+            condition: only under this; under any when empty.
         """
         return frozenset(
             place
-            for place in self._places
-            if place.protocol == protocol
+            for place in {cell.place for cell in self.cells}
+            if protocol in ("", place.protocol)
             and (not metrics or place.metric in metrics)
-            and condition in (None, place.condition)
+            and condition in ("", place.condition)
         )
-
-    @property
-    def all_places(self) -> tuple[Place, ...]:
-        """Everything that was measured."""
-        return tuple(self._places)
-
-    @staticmethod
-    def place_of(row: Mapping[str, Any]) -> Place:
-        """Where a row of the measurements stands."""
-        return Place(str(row["protocol"]), str(row["metric"]), text(row["condition"]))
 
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """Unique non-empty keys of networks and judges, those of the model cards first."""
@@ -199,104 +200,84 @@ class Measured:
         method that uses none, whose row stands beside every surrogate."""
         return self._surrogates_of.get(run, self.surrogates)
 
-    def is_white_box(self, surrogate: str, target: str) -> bool:
-        """Whether the target is the surrogate."""
-        return (surrogate, target) in self._white_box
-
-    def cell(self, metric: str, run: Run, surrogate: str, target: str, transform: str = UNTRANSFORMED) -> Estimate:
-        """One cell; for a method that uses no surrogate, its only row whatever ``surrogate`` is asked for."""
-        source = surrogate if self.uses_surrogate(run.method) else ""
-        key = (metric, run, source, target, transform)
-        return self._cells.get(key, Estimate())
-
-    def absent(self) -> dict[tuple[Run, str, str], list[str]]:
-        """(run, surrogate, target) to the metrics by target that the measurements do not even mention."""
-        by_target = sorted({key[0] for key in self._cells if key[3] and key[4] == UNTRANSFORMED})
-        targets = self.in_order(key[3] for key in self._cells)
-        absent: dict[tuple[Run, str, str], list[str]] = {}
-        for run in self.runs:
-            for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
-                for target, metric in itertools.product(targets, by_target):
-                    key = (metric, run, surrogate, target, UNTRANSFORMED)
-                    if key not in self._cells and target in self.judges(metric):
-                        absent.setdefault((run, surrogate, target), []).append(metric)
-        return absent
+    def is_white_box(self, surrogate: str, judge: str) -> bool:
+        """Whether the judge is the surrogate."""
+        return (surrogate, judge) in self._white_box
 
     def judges_of(self, metric: str, surrogate: str, *, white_box: bool) -> list[str]:
         """Judges of a metric who are the surrogate, or those who are not."""
-        return [target for target in self.judges(metric) if self.is_white_box(surrogate, target) == white_box]
+        return [judge for judge in self.judges(metric) if self.is_white_box(surrogate, judge) == white_box]
 
-    def black_box(self, metric: str, run: Run, surrogate: str, transform: str = UNTRANSFORMED) -> Estimate:
-        """Mean over the targets that are not the surrogate; missing when one of them is."""
-        targets = self.judges_of(metric, surrogate, white_box=False)
-        mean = mean_estimate([self.cell(metric, run, surrogate, target, transform) for target in targets])
-        return self._with_joint_ends(mean, metric, run, surrogate, transform)
+    def cell(self, metric: str, run: Run, surrogate: str, judge: str, condition: str = UNTRANSFORMED) -> Estimate:
+        """One cell; for a method that uses no surrogate, its only row whatever ``surrogate`` is asked for."""
+        source = surrogate if self.uses_surrogate(run.method) else ""
+        return self.cells.get(CellPlace(self._place(metric, condition), run, source, judge), Estimate())
 
-    def white_box(self, metric: str, run: Run, surrogate: str) -> Estimate:
-        """Mean over the targets that are the surrogate; missing for methods without one."""
-        if not self.uses_surrogate(run.method):
-            return Estimate()
-        targets = self.judges_of(metric, surrogate, white_box=True)
-        mean = mean_estimate([self.cell(metric, run, surrogate, target) for target in targets])
-        return self._with_joint_ends(mean, metric, run, surrogate, white=True)
+    def absent(self) -> dict[tuple[Run, str, str], list[str]]:
+        """(run, surrogate, judge) to the metrics by judge that the measurements do not even mention."""
+        judged = [
+            cell
+            for cell in self.cells
+            if cell.judge and self._protocol_of.get(cell.place.metric) == cell.place.protocol
+        ]
+        metrics = sorted({cell.place.metric for cell in judged if cell.place.condition == UNTRANSFORMED})
+        judges = self.in_order(cell.judge for cell in judged)
+        absent: dict[tuple[Run, str, str], list[str]] = {}
+        for run in self.runs:
+            for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
+                for judge, metric in itertools.product(judges, metrics):
+                    cell = CellPlace(self._place(metric), run, surrogate, judge)
+                    if cell not in self.cells and judge in self.judges(metric):
+                        absent.setdefault((run, surrogate, judge), []).append(metric)
+        return absent
 
-    def black_box_overall(self, metric: str, run: Run, transform: str = UNTRANSFORMED) -> Estimate:
-        """Mean of the black-box means of all surrogates; missing when one of them is."""
-        mean = mean_estimate(
-            [self.black_box(metric, run, surrogate, transform) for surrogate in self.surrogates_of(run)]
-        )
-        return self._with_joint_ends(mean, metric, run, ALL, transform)
+    def black_box(self, metric: str, run: Run, surrogate: str = ALL, condition: str = UNTRANSFORMED) -> Estimate:
+        """Mean over the judges who are not the surrogate, of all surrogates the mean of these means; missing when one
+        of them is."""
+        return self._over_judges(metric, run, surrogate, condition, white_box=False)
 
-    def white_box_overall(self, metric: str, run: Run) -> Estimate:
-        """Mean of the white-box cells of the surrogates that are also targets; missing when one of them is."""
-        surrogates = [s for s in self.surrogates_of(run) if self.judges_of(metric, s, white_box=True)]
-        mean = mean_estimate([self.white_box(metric, run, surrogate) for surrogate in surrogates])
-        return self._with_joint_ends(mean, metric, run, ALL, white=True)
+    def white_box(self, metric: str, run: Run, surrogate: str = ALL) -> Estimate:
+        """Mean over the judges who are the surrogate, of all surrogates over those that also judge; missing for methods
+        without a surrogate."""
+        return self._over_judges(metric, run, surrogate, UNTRANSFORMED, white_box=True)
 
-    def _with_joint_ends(
-        self, mean: Estimate, metric: str, run: Run, block: str, transform: str = UNTRANSFORMED, *, white: bool = False
+    def quality(self, metric: str, run: Run) -> Estimate:
+        """A metric without judges, averaged over the surrogates."""
+        cells = [self.cell(metric, run, surrogate, "") for surrogate in self.surrogates_of(run)]
+        return self.mean(cells, self._place(metric), run, ALL)
+
+    def mean(
+        self, cells: Sequence[Estimate], place: Place, run: Run, block: str, *, white_box: bool = False
     ) -> Estimate:
-        place = Place(self._protocol_of.get(metric, ""), metric, transform)
-        return self._joint.of(mean, place, run, block, white_box=white)
+        """The mean of cells, with its joint interval where ``Results.means`` has it for this block of a table."""
+        mean = mean_estimate(cells)
+        ends = self._joint.get((place, run, block, white_box)) if mean.ok else None
+        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
 
     def is_small(self, metric: str, run: Run, surrogate: str = ALL) -> bool:
         """Whether the mean of a run stands on too few photos or people to be ranked beside those of its budget."""
         key = (metric, run.budget, surrogate)
         if key not in self._small:
-            runs = self.runs_at(run.budget)
-            if surrogate == ALL:
-                means = [self.black_box_overall(metric, one) for one in runs]
-            else:
-                means = [self.black_box(metric, one, surrogate) for one in runs]
-            known = [(one, mean) for one, mean in zip(runs, means, strict=True) if mean.ok]
-            small = is_small([mean.n for _, mean in known], [mean.n_identities for _, mean in known])
-            self._small[key] = frozenset(one for (one, _), few in zip(known, small, strict=True) if few)
+            means = {one: self.black_box(metric, one, surrogate) for one in self.runs_at(run.budget)}
+            known = {one: mean for one, mean in means.items() if mean.ok}
+            small = is_small([mean.n for mean in known.values()], [mean.n_identities for mean in known.values()])
+            self._small[key] = frozenset(one for one, few in zip(known, small, strict=True) if few)
         return run in self._small[key]
 
-    def quality(self, metric: str, run: Run) -> Estimate:
-        """A quality metric, averaged over the surrogates."""
-        mean = mean_estimate([self.cell(metric, run, surrogate, "") for surrogate in self.surrogates_of(run)])
-        return self._with_joint_ends(mean, metric, run, ALL)
+    def _over_judges(self, metric: str, run: Run, surrogate: str, condition: str, *, white_box: bool) -> Estimate:
+        if surrogate == ALL:
+            names = self.surrogates_of(run)
+            known = [name for name in names if not white_box or self.judges_of(metric, name, white_box=True)]
+            cells = [self._over_judges(metric, run, name, condition, white_box=white_box) for name in known]
+        elif white_box and not self.uses_surrogate(run.method):
+            cells = []
+        else:
+            judges = self.judges_of(metric, surrogate, white_box=white_box)
+            cells = [self.cell(metric, run, surrogate, judge, condition) for judge in judges]
+        return self.mean(cells, self._place(metric, condition), run, surrogate, white_box=white_box)
 
-
-class JointMeans:
-    """The joint intervals of means that ``Results.means`` has; ``means`` are all of it, or a part."""
-
-    def __init__(self, means: pd.DataFrame) -> None:
-        self._ends = {
-            (
-                Place(line["protocol"], line["metric"], line["condition"]),
-                Run.of(line),
-                line["surrogate"],
-                bool(line["white_box"]),
-            ): (line["low"], line["high"])
-            for line in records(means)
-        }
-
-    def of(self, mean: Estimate, place: Place, run: Run, block: str, *, white_box: bool = False) -> Estimate:
-        """A mean of cells with the ends of its own interval where these were worked out, as it is otherwise."""
-        ends = self._ends.get((place, run, block, white_box)) if mean.ok else None
-        return replace(mean, low=ends[0], high=ends[1]) if ends else mean
+    def _place(self, metric: str, condition: str = UNTRANSFORMED) -> Place:
+        return Place(self._protocol_of.get(metric, ""), metric, condition)
 
 
 def is_control(run: Run) -> bool:

@@ -24,11 +24,6 @@ def interval_text(low: float, high: float, digits: int = 1) -> str:
     return f"[{number_text(low, digits)}, {number_text(high, digits)}]"
 
 
-def with_interval(value: float, low: float, high: float, digits: int = 1) -> str:
-    """``63.3 [56.7, 70.0]``; a dash when there is no value, the value alone when there is no interval."""
-    return GAP if math.isnan(value) else f"{number_text(value, digits)} {interval_text(low, high, digits)}".strip()
-
-
 def number_text(value: float, digits: int = 1) -> str:
     """A number with a minus sign that is one, and no minus before what rounds to zero."""
     if math.isinf(value):

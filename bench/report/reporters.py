@@ -50,7 +50,7 @@ def headlines(index: Measured, reporters: Iterable[Reporter]) -> dict[str, Headl
 def also_measured(index: Measured, reporters: Iterable[Reporter], sections: Iterable[Section]) -> Section | None:
     """What no section shows; None where everything is shown."""
     shown = {place for section in sections for place in section.shows}
-    left = [place for place in index.all_places if place not in shown]
+    left = [place for place in sorted(index.places()) if place not in shown]
     if not left:
         return None
     labels = {reporter.name: [reporter.name] for reporter in reporters}

@@ -1,4 +1,4 @@
-"""`Results`, all that a report is made from: a tidy frame of measurements, models, costs, thresholds, examples."""
+"""`Results`, all that a report is made from: tidy frames of what was measured, what was decided, and who took part."""
 
 from __future__ import annotations
 
@@ -66,7 +66,6 @@ METRIC_COLUMNS = {
 }
 """The columns of ``Results.metrics`` and what they hold: a `cloakbench.bench.report.metric.Metric` each."""
 
-
 MEAN_COLUMNS = {
     "protocol": "label of the protocol",
     "metric": "as in the measurements",
@@ -83,8 +82,6 @@ MEAN_COLUMNS = {
     "n_identities": "people drawn",
 }
 """The columns of ``Results.means`` and what they hold."""
-
-_RUN = ("method", "variant", "epsilon_255")
 
 _RANKING = {
     "protocol": "label of the protocol",
@@ -136,6 +133,9 @@ IDENTICAL_COLUMNS = {
 }
 """The columns of ``Results.identical``."""
 
+DECIDED = {"means": MEAN_COLUMNS, "rankings": RANKING_COLUMNS, "pairs": PAIR_COLUMNS, "identical": IDENTICAL_COLUMNS}
+"""The frames of `Results` that are worked out of records."""
+
 
 class PhotoRecords(Mapping[str, pd.DataFrame]):
     """Per-photo records by label of the protocol, each read when it is asked for and kept by nobody.
@@ -163,12 +163,6 @@ class PhotoRecords(Mapping[str, pd.DataFrame]):
         return len(self._names)
 
 
-def undecided() -> dict[str, pd.DataFrame]:
-    """The fields of `Results` that are worked out of records, without a row."""
-    columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)
-    return dict(zip(("means", "rankings", "pairs", "identical"), map(_empty, columns), strict=True))
-
-
 def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
@@ -192,20 +186,19 @@ class Results:
         dataset: name and version of the data set.
         manifest_sha256: digest of the manifest every number comes from.
         measurements: tidy frame with `MEASUREMENT_COLUMNS`.
-        models: one row a model: name, roles (surrogate, target), family, backbone, head, stands_for, robust,
-            clean_top1.
-        costs: one row per method, variant, epsilon_255, surrogate: scope, images, seconds_per_image, forward_per_image,
-            backward_per_image, training_seconds, training_passes (of what is trained once for all photos),
-            peak_memory_mib (what protecting added to the process, or of the device; NaN where it was not measured),
-            status, note (why a method raised), publication (empty for the probes), converged (whether a search met its
-            stop error: yes, no or nothing).
-            Times are the only numbers that differ between equal runs.
+        models: one row a model: its card (`cloakbench.models.base.ModelCard`), and roles (surrogate, target).
+        costs: one row per method, variant, epsilon_255, surrogate and publication (empty for the probes): scope,
+            images, seconds_per_image, forward_per_image, backward_per_image, training_seconds, training_passes (of what
+            is trained once for all photos), peak_memory_mib (what protecting added to the process, or of the device;
+            NaN where it was not measured), status, note (why a method raised), converged (whether a search met its stop
+            error: yes, no or nothing). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
             in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
-            goal, needs, targeted, trained, person_specific, norm, paper, official_settings and deviations (of its
+            goal, needs, targeted, trained, person_specific, paper, official_settings and deviations (of its
             class: what the paper set, and where the class departs from that), notes (how the configuration departs from
             what its name promises).
-        thresholds: one row per target and FAR: target, far, threshold, low, high, n_pairs, n_identities.
+        thresholds: one row per judge and false accept rate (far): threshold, low, high, n_pairs, n_identities, status,
+            note, legacy, legacy_far, legacy_far_low, legacy_far_high, used (calibrated or legacy).
         examples: faces for the image grid.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.

@@ -14,7 +14,7 @@ from cloakbench.bench.report.table import Number, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cloakbench.bench.report.plotting import Drawing
+    from cloakbench.bench.report.drawing.plotting import Drawing
     from cloakbench.bench.statistics.photo_trials import EventsAndTrials
 
 
@@ -72,10 +72,7 @@ class Quantity:
 
     def number(self, estimate: Estimate) -> Number:
         """As printed: rates in per cent."""
-        scale = 100 if self.is_rate else 1
-        if not estimate.ok:
-            return Number()
-        return Number(scale * estimate.value, scale * estimate.low, scale * estimate.high, self.decimals)
+        return Number.of(estimate, 100 if self.is_rate else 1, self.decimals)
 
     @property
     def column(self) -> str:

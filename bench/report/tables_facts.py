@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
-from cloakbench.bench.report.estimate import records, text
+from cloakbench.bench.report.estimate import count_text, records, text
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.results import Results
-from cloakbench.bench.report.table import Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, Number, Row, Table, columns
 
 
 def models_table(results: Results) -> Table | None:
@@ -25,7 +25,7 @@ def models_table(results: Results) -> Table | None:
             Row(
                 line["name"],
                 (
-                    _roles(line["roles"]),
+                    str(line["roles"]),
                     str(line["family"]),
                     str(line["backbone"]),
                     str(line["head"]),
@@ -40,14 +40,14 @@ def models_table(results: Results) -> Table | None:
         title="Recognisers",
         caption="Clean Top-1 in per cent, from the model's card: identities that chose nothing.",
         stub="Model",
-        columns=(
-            Column("roles", "Roles"),
-            Column("family", "Family"),
-            Column("backbone", "Backbone"),
-            Column("head", "Head"),
-            Column("stands_for", "Stands for"),
-            Column("robust", "Hardened"),
-            Column("clean_top1_percent", "Clean Top-1"),
+        columns=columns(
+            roles="Roles",
+            family="Family",
+            backbone="Backbone",
+            head="Head",
+            stands_for="Stands for",
+            robust="Hardened",
+            clean_top1_percent="Clean Top-1",
         ),
         rows=tuple(rows),
     )
@@ -108,7 +108,7 @@ def _cost_table(
                     Run.of(line).budget.text,
                     surrogate,
                     ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
-                    _count(line["images"]),
+                    count_text(line["images"]),
                     *(Number() if failed else Number(float(line[key]), digits=d) for key, (_, d) in numbers.items()),
                 ),
             )
@@ -119,11 +119,9 @@ def _cost_table(
         caption=caption,
         stub="Method",
         columns=(
-            Column("epsilon_255", "ε (grey levels)"),
-            Column("surrogate", "Surrogate"),
-            Column("scope", "Scope"),
-            Column("images", "Photos"),
-            *(Column(key, label) for key, (label, _) in numbers.items()),
+            BUDGET,
+            *columns(surrogate="Surrogate", scope="Scope", images="Photos"),
+            *columns(**{key: label for key, (label, _) in numbers.items()}),
         ),
         rows=tuple(rows),
     )
@@ -142,12 +140,7 @@ def gaps_table(measured: Measured) -> Table | None:
         title="Not available",
         caption="Quantities that are not defined here, that lack a file nobody has to have, or that nobody asked for.",
         stub="Protocol",
-        columns=(
-            Column("metrics", "Metrics"),
-            Column("methods", "Methods"),
-            Column("cells", "Cells"),
-            Column("note", "Why"),
-        ),
+        columns=columns(metrics="Metrics", methods="Methods", cells="Cells", note="Why"),
         rows=tuple(
             Row(
                 protocol,
@@ -174,7 +167,7 @@ def failures_table(measured: Measured) -> Table | None:
         if status := _failure(line):
             run = Run.of(line)
             where = (run.budget.text, text(line["surrogate"]), text(line["judge"]))
-            key = (status, measured.title(run.method), *where, text(line["note"]), _count(line["n_failed"]))
+            key = (status, measured.title(run.method), *where, text(line["note"]), count_text(line["n_failed"]))
             groups.setdefault((line["protocol"], *key), []).append(line)
     rows = []
     for (protocol, status, method, budget, surrogate, target, note, n_failed), lines in sorted(groups.items()):
@@ -202,15 +195,9 @@ def failures_table(measured: Measured) -> Table | None:
         caption="Cells without a value, and cells from which planned photos are missing.",
         stub="Method",
         columns=(
-            Column("epsilon_255", "ε (grey levels)"),
-            Column("surrogate", "Surrogate"),
-            Column("target", "Target"),
-            Column("what", "What"),
-            Column("transforms", "Transforms"),
-            Column("cells", "Cells"),
-            Column("status", "Status"),
-            Column("n_failed", "Photos failed"),
-            Column("note", "Why"),
+            BUDGET,
+            *columns(surrogate="Surrogate", target="Target", what="What", transforms="Transforms", cells="Cells"),
+            *columns(status="Status", n_failed="Photos failed", note="Why"),
         ),
         rows=tuple(rows),
     )
@@ -228,11 +215,3 @@ def _failure(line: dict[str, Any]) -> str:
     if pd.isna(line["value"]):
         return "no value"
     return "some photos failed" if line["n_failed"] > 0 else ""
-
-
-def _count(value: float) -> str:
-    return "" if pd.isna(value) else f"{int(value)}"
-
-
-def _roles(roles: Any) -> str:
-    return roles if isinstance(roles, str) else ", ".join(roles)

@@ -14,7 +14,7 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.section import Reporter
-from cloakbench.bench.report.table import Column, Row, Table
+from cloakbench.bench.report.table import Column, Row, Table, columns
 
 SURVEY_ROWS = {
     "EM [11]": "em",
@@ -45,13 +45,8 @@ def methods_table(measured: Measured) -> Table | None:
         title="Methods",
         caption="From the class attributes: what each method aims at, what one perturbation covers, what it needs.",
         stub="Method",
-        columns=(
-            Column("goal", "Goal"),
-            Column("scope", "Scope"),
-            Column("needs", "Needs"),
-            Column("targeted", "Targeted"),
-            Column("trained", "Trained once"),
-            Column("paper", "Paper"),
+        columns=columns(
+            goal="Goal", scope="Scope", needs="Needs", targeted="Targeted", trained="Trained once", paper="Paper"
         ),
         rows=tuple(rows),
     )
@@ -71,7 +66,7 @@ def settings_table(measured: Measured) -> Table | None:
         title="Methods: as published, and as implemented here",
         caption="From the class attributes; grey levels of 255 where no unit is given.",
         stub="Method",
-        columns=(Column("official_settings", "Paper or official code"), Column("deviations", "Different here")),
+        columns=columns(official_settings="Paper or official code", deviations="Different here"),
         rows=tuple(rows),
     )
 
@@ -92,17 +87,17 @@ def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Tab
 def _survey_table(
     number: int, measured: Measured, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[str]]
 ) -> Table:
-    columns, lines = load_survey_table(number)
+    questions, lines = load_survey_table(number)
     rows = []
     for line in lines:
-        printed = line[columns[0]]
-        rows.append(Row("survey", tuple(line[column] for column in columns[1:]), printed))
+        printed = line[questions[0]]
+        rows.append(Row("survey", tuple(line[column] for column in questions[1:]), printed))
         variants = ours.get(SURVEY_ROWS.get(printed, ""), [])
         if not variants:
             words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
-            rows.append(Row("here", (words, *[""] * (len(columns) - 2)), printed))
+            rows.append(Row("here", (words, *[""] * (len(questions) - 2)), printed))
         for key in variants:
-            cells = tuple(_evidence(column, measured.methods[key], found[key]) for column in columns[1:])
+            cells = tuple(_evidence(column, measured.methods[key], found[key]) for column in questions[1:])
             rows.append(Row(f"here: {measured.title(key)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
@@ -110,7 +105,7 @@ def _survey_table(
         title=f"Survey Table {'I' * number}: {kind}",
         caption="Cells as printed by the survey, and what this run says about the same question.",
         stub="Source",
-        columns=tuple(Column(column.lower().replace(" ", "_").replace("-", "_"), column) for column in columns[1:]),
+        columns=tuple(Column(column.lower().replace(" ", "_").replace("-", "_"), column) for column in questions[1:]),
         rows=tuple(rows),
         footnotes=(
             "Open-set: black-box PSR Top-1 in an identification among people whom no recogniser was trained on. "

@@ -87,12 +87,11 @@ def table_on_screen(source: ReportTable) -> Fitted:
 def _cell(column: Column, cell: Number | str) -> str:
     if isinstance(cell, str):
         return cell
-    return f"{cell.text} {cell.interval}".strip() if column.interval == "always" else cell.text
+    return cell.words() if column.interval == "always" else cell.text
 
 
 def _estimate(quantity: Quantity, row: HeadlineRow) -> str:
     if quantity.needs_surrogate and is_control(row.run):
         return ""
     number = quantity.number(row.values[quantity])
-    has_interval = quantity.on_screen and number.high >= number.low
-    return f"{number.text} {number.interval}" if has_interval else number.text
+    return number.words() if quantity.on_screen else number.text

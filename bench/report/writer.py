@@ -18,16 +18,17 @@ from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents, self_checks
+from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.opening.findings import findings
 from cloakbench.bench.report.opening.leads import Lead, leads
 from cloakbench.bench.report.opening.ranking_table import ranking_table
-from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
-from cloakbench.bench.report.table import Table, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table import Table
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables_facts import cost_table, failures_table
 from cloakbench.bench.store.errors import explained
 

@@ -12,7 +12,7 @@ percentile interval is known to be too narrow; ``n_identities`` stands beside ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -27,6 +27,9 @@ CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 2_000_000
 """Bounds the memory of the resampling weights; part of the definition of the draws, hence no option."""
 
+COLLAPSED = 1e-9
+"""Intervals narrower than this have no spread in them but that of rounding."""
+
 Floats = NDArray[np.float64]
 
 
@@ -39,6 +42,63 @@ class Interval:
     high: float
     n_identities: int
     """People with at least one trial."""
+
+
+@dataclass(frozen=True)
+class PersonSums:
+    """Numerators and denominators of K quantities, summed by person: both ``[P, K]``.
+
+    People without any trial are left out. A rate has its events and trials here, a mean its values and ones.
+    """
+
+    numerator: Floats
+    denominator: Floats
+
+    @classmethod
+    def of(cls, numerator: ArrayLike, denominator: ArrayLike, identity: ArrayLike) -> PersonSums:
+        """Sums of rows ``[N, K]`` over the people ``identity`` ``[N]``; rows without trials may hold NaN.
+
+        Raises:
+            ValueError: shapes differ, or a row with trials holds a value that is not finite.
+        """
+        top, bottom = (np.asarray(part, dtype=np.float64) for part in (numerator, denominator))
+        people, person = np.unique(np.asarray(identity), return_inverse=True)
+        if top.ndim != 2 or top.shape != bottom.shape or len(top) != len(person):
+            raise ValueError(
+                f"numerator {top.shape} and denominator {bottom.shape} must both be [N, K] with N = {len(person)}"
+            )
+        top = np.where(bottom > 0, top, 0.0)
+        if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
+            raise ValueError("a row with trials holds a value that is not finite")
+        sums = np.zeros((2, len(people), top.shape[1]))
+        np.add.at(sums[0], person, top)
+        np.add.at(sums[1], person, bottom)
+        drawn = sums[1].any(axis=1)
+        return cls(sums[0, drawn], sums[1, drawn])
+
+    @property
+    def n_identities(self) -> int:
+        """People with a trial in any of the quantities; a draw has as many."""
+        return len(self.denominator)
+
+    def select(self, cells: Sequence[int]) -> PersonSums:
+        """Some of the quantities, over the people who have a trial in any of them."""
+        people = self.denominator[:, cells].any(axis=1)
+        return PersonSums(self.numerator[people][:, cells], self.denominator[people][:, cells])
+
+    def ratios(self) -> Floats:
+        """The quantities, ``[K]``; NaN where there is no trial."""
+        with np.errstate(invalid="ignore"):
+            return self.numerator.sum(axis=0) / self.denominator.sum(axis=0)
+
+    def replicates(self, resamples: int, seed: int) -> Floats:
+        """The quantities in every draw of people, ``[resamples, K]``; NaN in a draw without trials."""
+        replicates = []
+        with np.errstate(invalid="ignore"):
+            for block in identity_weights(self.n_identities, resamples, seed):
+                drawn = block.astype(np.float64)
+                replicates.append((drawn @ self.numerator) / (drawn @ self.denominator))
+        return np.concatenate(replicates)
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
@@ -79,11 +139,12 @@ def ratio_intervals(
     Raises:
         ValueError: shapes differ, a row with trials has a numerator outside 0 .. its denominator, or no resamples.
     """
-    numerator, denominator = _trials(numerator, denominator)
-    if np.any((numerator < 0) | (numerator > denominator)):
+    sums = PersonSums.of(numerator, denominator, identity)
+    check_bounds(sums, resamples, bounded=True)
+    top, bottom = np.asarray(numerator), np.asarray(denominator)
+    if bool(((bottom > 0) & ((top < 0) | (top > bottom))).any()):
         raise ValueError("a rate needs 0 <= numerator <= denominator in every row")
-    intervals = _bootstrap(numerator, denominator, identity, resamples, seed)
-    return [_wilson_if_collapsed(interval) for interval in intervals]
+    return [_wilson_if_collapsed(interval) for interval in _percentiles(sums, resamples, seed)]
 
 
 def mean_intervals(values: ArrayLike, identity: ArrayLike, resamples: int, seed: int) -> list[Interval]:
@@ -92,7 +153,9 @@ def mean_intervals(values: ArrayLike, identity: ArrayLike, resamples: int, seed:
     One person gives no interval; equal values give an exact one.
     """
     values = np.asarray(values, dtype=np.float64)
-    intervals = _bootstrap(*_trials(values, ~np.isnan(values)), identity, resamples, seed)
+    sums = PersonSums.of(values, ~np.isnan(values), identity)
+    check_bounds(sums, resamples, bounded=False)
+    intervals = _percentiles(sums, resamples, seed)
     return [i if i.n_identities > 1 else Interval(i.value, np.nan, np.nan, i.n_identities) for i in intervals]
 
 
@@ -108,6 +171,19 @@ def identity_weights(n_identities: int, resamples: int, seed: int) -> Iterator[N
         yield np.bincount(draws.ravel(), minlength=draws.size).reshape(rows, n_identities)
 
 
+def check_bounds(sums: PersonSums, resamples: int, *, bounded: bool) -> None:
+    """Refuse what has no interval.
+
+    Raises:
+        ValueError: fewer than one resample, or ``bounded`` sums of a rate outside [0, 1].
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+    slack = 1e-9 * sums.denominator  # events may be shares, whose sums round
+    if bounded and bool(((sums.numerator < 0) | (sums.numerator > sums.denominator + slack)).any()):
+        raise ValueError("a rate needs 0 <= numerator <= denominator for every person")
+
+
 def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:
     """2.5 and 97.5 percentiles over the first axis; NaN replicates (draws without any trial) do not count."""
     tail = 100 * (1 - CONFIDENCE) / 2
@@ -120,55 +196,20 @@ def _column(values: ArrayLike) -> Floats:
     return np.asarray(values, dtype=np.float64)[:, None]
 
 
-def _trials(numerator: ArrayLike, denominator: ArrayLike) -> tuple[Floats, Floats]:
-    """Both as float64 ``[N, K]``; numerators of rows without trials become 0."""
-    numerator, denominator = (np.asarray(part, dtype=np.float64) for part in (numerator, denominator))
-    if numerator.ndim != 2 or numerator.shape != denominator.shape:
-        raise ValueError(f"numerator {numerator.shape} and denominator {denominator.shape} must both be [N, K]")
-    numerator = np.where(denominator > 0, numerator, 0.0)
-    if not np.isfinite(numerator).all() or not np.isfinite(denominator).all():
-        raise ValueError("a row with trials holds a value that is not finite")
-    return numerator, denominator
-
-
-def _bootstrap(
-    numerator: Floats, denominator: Floats, identity: ArrayLike, resamples: int, seed: int
-) -> list[Interval]:
-    """Percentile intervals of ``sum(numerator) / sum(denominator)`` per column."""
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
-    people, person = np.unique(np.asarray(identity), return_inverse=True)
-    if len(person) != len(numerator):
-        raise ValueError(f"{len(person)} identities for {len(numerator)} rows")
-    # A person without a single trial is no part of the population that the rate speaks of.
-    top, bottom = (_sum_by(person, len(people), column) for column in (numerator, denominator))
-    keep = bottom.any(axis=1)
-    top, bottom = top[keep], bottom[keep]
-    counts = (bottom > 0).sum(axis=0)
-    if not len(top):
-        return [Interval(np.nan, np.nan, np.nan, 0)] * numerator.shape[1]
-
-    with np.errstate(invalid="ignore"):  # 0 / 0, a draw without trials, is NaN and does not count
-        value = top.sum(axis=0) / bottom.sum(axis=0)
-        weights = identity_weights(len(top), resamples, seed)
-        replicates = np.concatenate([(block @ top) / (block @ bottom) for block in weights])
+def _percentiles(sums: PersonSums, resamples: int, seed: int) -> list[Interval]:
+    """Each quantity with the percentiles of its draws; all NaN where nobody has a trial."""
+    value, counts = sums.ratios(), (sums.denominator > 0).sum(axis=0)
     low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
-    drawn = counts > 0
-    low[drawn], high[drawn] = percentile_interval(replicates[:, drawn])
+    if (drawn := counts > 0).any():
+        low[drawn], high[drawn] = percentile_interval(sums.replicates(resamples, seed)[:, drawn])
     return [
         Interval(float(v), float(min(a, v)), float(max(b, v)), int(n))
         for v, a, b, n in zip(value, low, high, counts, strict=True)
     ]
 
 
-def _sum_by(group: NDArray[np.intp], groups: int, values: Floats) -> Floats:
-    total = np.zeros((groups, values.shape[1]))
-    np.add.at(total, group, values)
-    return total
-
-
 def _wilson_if_collapsed(interval: Interval) -> Interval:
-    if interval.n_identities == 0 or interval.high - interval.low > 1e-9:
+    if interval.n_identities == 0 or interval.high - interval.low > COLLAPSED:
         return interval
     low, high = wilson(interval.value * interval.n_identities, interval.n_identities)
     return Interval(interval.value, low, high, interval.n_identities)

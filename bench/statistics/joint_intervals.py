@@ -18,69 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from cloakbench.bench.statistics.intervals import Floats, Interval, identity_weights, percentile_interval, wilson
-
-COLLAPSED = 1e-9
-"""Intervals narrower than this have no spread in them but that of rounding."""
-
-
-@dataclass(frozen=True)
-class PersonSums:
-    """Numerators and denominators of K quantities, summed by person: both ``[P, K]``.
-
-    People without any trial are left out. A rate has its events and trials here, a mean its values and ones.
-    """
-
-    numerator: Floats
-    denominator: Floats
-
-    @classmethod
-    def of(cls, numerator: ArrayLike, denominator: ArrayLike, identity: ArrayLike) -> PersonSums:
-        """Sums of rows ``[N, K]`` over the people ``identity`` ``[N]``; rows without trials may hold NaN.
-
-        Raises:
-            ValueError: shapes differ, or a row with trials holds a value that is not finite.
-        """
-        top, bottom = (np.asarray(part, dtype=np.float64) for part in (numerator, denominator))
-        people, person = np.unique(np.asarray(identity), return_inverse=True)
-        if top.ndim != 2 or top.shape != bottom.shape or len(top) != len(person):
-            raise ValueError(
-                f"numerator {top.shape} and denominator {bottom.shape} must both be [N, K] with N = {len(person)}"
-            )
-        top = np.where(bottom > 0, top, 0.0)
-        if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
-            raise ValueError("a row with trials holds a value that is not finite")
-        sums = np.zeros((2, len(people), top.shape[1]))
-        np.add.at(sums[0], person, top)
-        np.add.at(sums[1], person, bottom)
-        drawn = sums[1].any(axis=1)
-        return cls(sums[0, drawn], sums[1, drawn])
-
-    @property
-    def n_identities(self) -> int:
-        """People with a trial in any of the quantities; a draw has as many."""
-        return len(self.denominator)
-
-    def select(self, cells: Sequence[int]) -> PersonSums:
-        """Some of the quantities, over the people who have a trial in any of them."""
-        people = self.denominator[:, cells].any(axis=1)
-        return PersonSums(self.numerator[people][:, cells], self.denominator[people][:, cells])
-
-    def ratios(self) -> Floats:
-        """The quantities, ``[K]``; NaN where there is no trial."""
-        with np.errstate(invalid="ignore"):
-            return self.numerator.sum(axis=0) / self.denominator.sum(axis=0)
-
-    def replicates(self, resamples: int, seed: int) -> Floats:
-        """The quantities in every draw of people, ``[resamples, K]``; NaN in a draw without trials."""
-        replicates = []
-        with np.errstate(invalid="ignore"):
-            for block in identity_weights(self.n_identities, resamples, seed):
-                drawn = block.astype(np.float64)
-                replicates.append((drawn @ self.numerator) / (drawn @ self.denominator))
-        return np.concatenate(replicates)
+from cloakbench.bench.statistics.intervals import (
+    COLLAPSED,
+    Floats,
+    Interval,
+    PersonSums,
+    check_bounds,
+    percentile_interval,
+    wilson,
+)
 
 
 @dataclass(frozen=True)
@@ -128,19 +76,6 @@ def joint_intervals(
         local = [CellMean(tuple(place[c] for c in means[n].cells), means[n].weights) for n in numbers]
         found |= dict(zip(numbers, _intervals(some, local, resamples, seed, bounded), strict=True))
     return [found[number] for number in range(len(means))]
-
-
-def check_bounds(sums: PersonSums, resamples: int, *, bounded: bool) -> None:
-    """Refuse what has no interval.
-
-    Raises:
-        ValueError: fewer than one resample, or ``bounded`` sums of a rate outside [0, 1].
-    """
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
-    slack = 1e-9 * sums.denominator  # events may be shares, whose sums round
-    if bounded and bool(((sums.numerator < 0) | (sums.numerator > sums.denominator + slack)).any()):
-        raise ValueError("a rate needs 0 <= numerator <= denominator for every person")
 
 
 def _intervals(sums: PersonSums, means: Sequence[CellMean], resamples: int, seed: int, bounded: bool) -> list[Interval]:

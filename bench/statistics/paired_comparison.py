@@ -27,8 +27,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.statistics.intervals import Floats, percentile_interval, wilson
-from cloakbench.bench.statistics.joint_intervals import COLLAPSED, PersonSums, check_bounds
+from cloakbench.bench.statistics.intervals import (
+    COLLAPSED,
+    Floats,
+    PersonSums,
+    check_bounds,
+    percentile_interval,
+    wilson,
+)
 
 LEVEL = 0.05
 """A comparison is decided when its corrected p value is below this."""

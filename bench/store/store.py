@@ -143,10 +143,6 @@ class Store:
 
     # Frames ----------------------------------------------------------------------------------------------------------
 
-    def has_frame(self, kind: str, key: str) -> bool:
-        """Whether the entry exists; its content is checked when it is read."""
-        return self._exists(self.path(kind, key, ".parquet"))
-
     def write_frame(self, kind: str, key: str, frame: pd.DataFrame) -> None:
         """Store a table as Parquet."""
         self._seal(kind, key, ".parquet", entries.pack_frame(frame))

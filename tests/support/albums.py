@@ -71,7 +71,8 @@ class NoFace:
 
 def protect(album: Path, output: str = "out", *more: str, detector: Any = None) -> ProtectOutcome:
     config = compose_config(words(album, output, *more), config_name="protect", config_dirs=[CONFIG_DIR])
-    return run_protect(replace(read_settings(config), detector=detector or NoFace()))
+    settings = read_settings(config)
+    return run_protect(replace(settings, finder=replace(settings.finder, detector=detector or NoFace())))
 
 
 def rows(folder: Path) -> pd.DataFrame:

@@ -91,3 +91,10 @@ class Misjudged(Counting):
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         return cast(Sequence[Judge], ["clerk"])
+
+
+class Doubled(Counting):
+    """Asks two clerks of one name."""
+
+    def judges(self, planning: Planning) -> Sequence[Judge]:
+        return [Judge("clerk"), Judge("clerk", {"hand": "left"})]

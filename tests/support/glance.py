@@ -21,10 +21,10 @@ from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.bench.report.drawing.plotting import Drawing, styled
 from cloakbench.bench.report.generic import generic_tables
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.plotting import Drawing, styled
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.statistics.intervals import mean_intervals
 
@@ -111,7 +111,7 @@ class Glance(Protocol):
 
     def headline(self, index: Measured) -> Headline:
         light = Quantity("light", "Light", is_rate=False, decimals=2)
-        rows = [HeadlineRow(run, "", {light: index.black_box_overall(SEEN.name, run)}) for run in index.runs]
+        rows = [HeadlineRow(run, "", {light: index.black_box(SEEN.name, run)}) for run in index.runs]
         return Headline("light at a glance", "mean over observers", "mean over observers", tuple(rows))
 
 

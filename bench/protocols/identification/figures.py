@@ -12,14 +12,10 @@ from matplotlib.lines import Line2D
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.protocols.quality.report import SSIM
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
-from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
-from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
-from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
-from cloakbench.bench.report.plotting import (
+from cloakbench.bench.report.drawing.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
     Drawing,
@@ -29,10 +25,13 @@ from cloakbench.bench.report.plotting import (
     near,
     styled,
 )
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.statistics.small_samples import pareto_front
 
-SSIM = "ssim"
-"""The image metric that rates are held against."""
 _CURVES_PER_LINE = 5
 _FEWEST_BUDGETS = 3
 """For a curve; two budgets are two dots of `psr_dots`."""
@@ -50,7 +49,7 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
     points = {
         run: (ssim, rate)
         for run in measured.runs
-        if (rate := measured.black_box_overall(metric, run)).ok and (ssim := measured.quality(SSIM, run)).ok
+        if (rate := measured.black_box(metric, run)).ok and (ssim := measured.quality(SSIM, run)).ok
     }
     if all(is_control(run) for run in points):
         return Skipped("no method has both a complete black-box mean and an SSIM")
@@ -100,17 +99,15 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
 def psr_dots(measured: Measured, ranks: Ranks) -> Drawing:
     """PSR and SSIM of every method, a dot with its interval for every budget: the survey's Figures 2 and 3."""
     metric = ranks.first
-    runs = [
-        run for run in measured.runs if measured.black_box_overall(metric, run).ok and measured.quality(SSIM, run).ok
-    ]
+    runs = [run for run in measured.runs if measured.black_box(metric, run).ok and measured.quality(SSIM, run).ok]
     if all(is_control(run) for run in runs):
         return Skipped("no method has both a complete black-box mean and an SSIM")
     budgets = sorted({run.budget for run in runs}, key=lambda budget: (not budget, budget))
     levels = [budget.title for budget in budgets] if len(budgets) > 1 else [""]
-    white = [measured.white_box_overall(metric, run) for run in runs]
-    asked = [(f"Black-box PSR {ranks.label}, %", 100, lambda run: measured.black_box_overall(metric, run))]
+    white = [measured.white_box(metric, run) for run in runs]
+    asked = [(f"Black-box PSR {ranks.label}, %", 100, lambda run: measured.black_box(metric, run))]
     if any(rate.ok for rate in white):
-        asked.append((f"White-box PSR {ranks.label}, %", 100, lambda run: measured.white_box_overall(metric, run)))
+        asked.append((f"White-box PSR {ranks.label}, %", 100, lambda run: measured.white_box(metric, run)))
     asked.append(("SSIM to the original", 1, lambda run: measured.quality(SSIM, run)))
     methods = list(dict.fromkeys(run.method for run in runs))
     of = {
@@ -121,7 +118,7 @@ def psr_dots(measured: Measured, ranks: Ranks) -> Drawing:
         DotPanel(label, levels, [[ask(run) if run else Estimate() for run in of[method]] for method in methods], scale)
         for label, scale, ask in asked
     ]
-    rates = {method: [measured.black_box_overall(metric, run).n for run in of[method] if run] for method in methods}
+    rates = {method: [measured.black_box(metric, run).n for run in of[method] if run] for method in methods}
     return dot_plot([_row(measured, method, rates[method]) for method in methods], panels)
 
 
@@ -135,12 +132,12 @@ def robustness_dots(measured: Measured, ranks: Ranks) -> Drawing:
     if metric not in measured.metrics:
         return Skipped("no identification rates after transforms")
     runs = measured.runs_at(max(measured.budgets, default=NO_BUDGET))
-    rows = [_row(measured, run.method, [measured.black_box_overall(metric, run).n]) for run in runs]
+    rows = [_row(measured, run.method, [measured.black_box(metric, run).n]) for run in runs]
     panels = [
         DotPanel(
             f"Black-box PSR {ranks.label}, %",
             ["as is" if key == UNTRANSFORMED else tick for key, tick in family.members],
-            [[measured.black_box_overall(metric, run, key) for key, _ in family.members] for run in runs],
+            [[measured.black_box(metric, run, condition=key) for key, _ in family.members] for run in runs],
             title=f"{family.title}, {family.axis}" if family.axis else family.title,
         )
         for family in families
@@ -162,7 +159,7 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     wide = (TWO_COLUMNS - left) / _CURVES_PER_LINE - gap
     high = key + lines * (above + body) + below
     figure = Figure(figsize=(TWO_COLUMNS, high))
-    clean = measured.black_box_overall(metric, Run(CLEAN))
+    clean = measured.black_box(metric, Run(CLEAN))
     ends = [100 * clean.value]
     panels: list[Axes] = []
     for number, method in enumerate(methods):
@@ -171,9 +168,9 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
         bounds = ((left + place * (wide + gap)) / TWO_COLUMNS, bottom / high, wide / TWO_COLUMNS, body / high)
         panel = figure.add_axes(bounds)
         runs = [Run(method, budget) for budget in budgets]
-        black = [measured.black_box_overall(metric, run) for run in runs]
+        black = [measured.black_box(metric, run) for run in runs]
         ends += _curve(panel, budgets, black, "-", "#0072B2")
-        ends += _curve(panel, budgets, [measured.white_box_overall(metric, run) for run in runs], "--", "#D55E00")
+        ends += _curve(panel, budgets, [measured.white_box(metric, run) for run in runs], "--", "#D55E00")
         if clean.ok:
             panel.axhline(100 * clean.value, color=CONTROL_COLOUR, linestyle=":", linewidth=0.8)
         counts = sorted({rate.n for rate in black if rate.ok})

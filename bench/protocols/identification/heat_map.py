@@ -13,10 +13,10 @@ from matplotlib.patches import Patch, Rectangle
 
 from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
+from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import shortened, width_inches
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 
 _NO_VALUE = "0.88"
 _NAME_PT, _NUMBER_PT = 7.0, 6.0

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from cloakbench.bench.core.ranges import SettingError, is_whole
 from cloakbench.bench.core.status import OK, TARGET_FAILED
-from cloakbench.bench.engine.rates import Trials, rate_measurements
-from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
+from cloakbench.bench.engine.rates import Trials
+from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol, known, nullable
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
 from cloakbench.bench.report.metric import Metric
 
@@ -132,13 +132,13 @@ class Identification(RecognitionProtocol):
         records = pd.DataFrame({"image_id": list(responses.image_id), "identity": responses.identity.numpy()})
         records = records.assign(status=status, note=note, gallery_size=len(gallery))
         for name, (values, valid) in columns.items():
-            records[name] = np.where(valid.numpy(), values.double().numpy(), np.nan)
+            records[name] = known(values.double().numpy(), valid)
         for name, counts in self._p1(rank, clean_rank, mates.valid).items():
-            records[name] = _nullable(counts, usable)
+            records[name] = nullable(counts, usable)
         # Padding never is the best mate: its rank is set above every real one.
         for name, ranks in {"p2_rank": rank, "p2_clean_rank": clean_rank}.items():
             best = ranks.masked_fill(~mates.valid, len(gallery) + 1).amin(dim=1)
-            records[name] = _nullable(best.double().numpy(), has_mate)
+            records[name] = nullable(best.double().numpy(), has_mate)
         return records
 
     def _p1(self, rank: Tensor, clean_rank: Tensor, valid: Tensor) -> dict[str, np.ndarray]:
@@ -150,11 +150,7 @@ class Identification(RecognitionProtocol):
             counts[f"p1_misses_given_clean_top{k}"] = count_rows(missed & known)
         return counts
 
-    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-        return rate_measurements(records, self.trials(records), resamples, seed)
-
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
-        """Events and trials of every metric, one entry per record."""
         numbers = {
             name: records[name].to_numpy(dtype=np.float64, na_value=np.nan)
             for name in records.columns
@@ -195,10 +191,6 @@ class Identification(RecognitionProtocol):
         from cloakbench.bench.protocols.identification.report import identification_evidence
 
         return identification_evidence(index, self.ks, method)
-
-
-def _nullable(counts: np.ndarray, valid: Tensor) -> pd.Series:
-    return pd.Series(np.where(valid.numpy(), counts, np.nan)).astype("Int64")
 
 
 def _zero_for_null(counts: np.ndarray) -> NDArray[np.float64]:

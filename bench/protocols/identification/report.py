@@ -7,7 +7,6 @@ from functools import partial
 
 from cloakbench.bench.protocols.identification.checks import rate_checks
 from cloakbench.bench.protocols.identification.figures import (
-    SSIM,
     budget_curves,
     psr_against_ssim,
     psr_dots,
@@ -16,16 +15,15 @@ from cloakbench.bench.protocols.identification.figures import (
 from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
-from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS
+from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
 from cloakbench.bench.report.decisions.tables import paired_tables
+from cloakbench.bench.report.drawing.plotting import Drawing
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.interval_text import with_interval
 from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.plotting import Drawing
-from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
+from cloakbench.bench.report.section import FigureSpec, Headline, Quantity, Section
+from cloakbench.bench.report.table import Number
 
 NAME = "identification"
-MEANS = "means over surrogates and targets, white-box left out of black-box"
 _EVERY_PROBE = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
     "clean row, or use the tables over probes recognised clean."
@@ -96,27 +94,12 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
         for k, metric in ranks.pair.items()
     }
     white = Quantity(f"white_box_top{ks[0]}", f"White-box Top-{ks[0]}", needs_surrogate=True, on_screen=False)
-    ssim = Quantity(SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
-    rows = [
-        HeadlineRow(
-            run,
-            "",
-            {
-                **{quantity: measured.black_box_overall(metric, run) for quantity, metric in black.items()},
-                white: measured.white_box_overall(ranks.first, run),
-                ssim: measured.quality(SSIM, run),
-            },
-        )
-        for run in measured.runs
-    ]
-    return Headline(
+    return recognition_headline(
+        measured,
         f"protection success rate ({ranks.rule.upper()}), %",
-        f"means over {len(measured.surrogates)} surrogates and {len(measured.judges(ranks.first))} targets, white-box "
-        "left out of black-box; in brackets the 95 % interval; – no value",
-        MEANS,
-        tuple(rows),
-        "PSR, %",
-        metric=ranks.first,
+        black,
+        white,
+        axis="PSR, %",
         caveats=(_EVERY_PROBE, *RECOGNITION_CAVEATS),
     )
 
@@ -126,8 +109,7 @@ def identification_evidence(measured: Measured, ks: Sequence[int], method: str) 
     runs = [run for run in measured.runs if run.method == method and not is_control(run)]
     if not runs:
         return {}
-    rate = measured.black_box_overall(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
+    rate = measured.black_box(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
     if not rate.ok:
         return {}
-    words = with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)
-    return {OPEN_SET: f"PSR {words} % (n {rate.n})"}
+    return {OPEN_SET: f"PSR {Number.of(rate).words()} % (n {rate.n})"}

@@ -5,17 +5,11 @@ from __future__ import annotations
 from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
-from cloakbench.bench.protocols.recognition.rate_tables import (
-    Spread,
-    by_budget,
-    mean_interval,
-    number,
-    rate_number,
-    suffix,
-)
+from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget, mean_interval, rate_number
+from cloakbench.bench.report.decisions.tables import file_suffix
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.table import SMALL, Column, Row, Table
+from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
 RULES = {
@@ -66,7 +60,7 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         if rows:
             tables.append(
                 Table(
-                    name=f"surrogate_target{suffix(budget)}",
+                    name=f"surrogate_target{file_suffix(budget)}",
                     title=f"Surrogate by target, {budget.title}",
                     caption=f"PSR {ranks.label}, per cent. Rows: the network the method saw.",
                     stub="Surrogate",
@@ -83,7 +77,7 @@ def flat_notes(measured: Measured, ranks: Ranks) -> tuple[str, ...]:
     runs = [run for run in measured.runs if not is_control(run)]
     curves = {
         family.title: [
-            [measured.black_box_overall(ranks.first, run, label).value for label, _ in family.members] for run in runs
+            [measured.black_box(ranks.first, run, condition=label).value for label, _ in family.members] for run in runs
         ]
         for family in families_of(measured, ranks.first)
     }
@@ -110,7 +104,9 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
             Row(
                 measured.title(run.method),
                 tuple(
-                    number(measured.black_box_overall(metric, run, key), SMALL * measured.is_small(metric, run))
+                    Number.of(
+                        measured.black_box(metric, run, condition=key), marks=SMALL * measured.is_small(metric, run)
+                    )
                     for key, _, _ in keys
                 ),
             )
@@ -118,7 +114,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         ]
         tables.append(
             Table(
-                name=f"robustness{suffix(budget)}",
+                name=f"robustness{file_suffix(budget)}",
                 title=f"PSR after a transform, {budget.title}",
                 caption=(
                     f"{ranks.label}, per cent, black-box mean over targets and surrogates. "

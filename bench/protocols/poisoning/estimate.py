@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import torch
 from omegaconf import DictConfig
 
-from cloakbench.bench.engine.estimates import Timer, workers_of
+from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.plan.plan import build_cells
+from cloakbench.bench.processes.pool import workers_of
 
 _NETWORK = "network"
 _USUAL = (20, 10)
@@ -23,7 +24,7 @@ class Trainings(Protocol):
     references: int
     attackers: dict[str, Any]
     regimes: dict[str, Any]
-    varied: tuple[str, ...]
+    conditions_on: tuple[str, ...]
     clean_shares: tuple[float, ...]
     seeds: tuple[int, ...]
 
@@ -70,12 +71,12 @@ def poisoning_seconds(
         if _NETWORK not in attacker or "epochs" not in attacker:
             return None
         speed = timer.classifier_speed(attacker[_NETWORK], device)
-        met = [regimes[0], *(regimes[1:] + [regimes[0]] * (len(shares) - 1) if key in poisoning.varied else [])]
+        met = [regimes[0], *(regimes[1:] + [regimes[0]] * (len(shares) - 1) if key in poisoning.conditions_on else [])]
         for regime in met:
             passes = 1 + _steps(poisoning.regimes[regime])
             training = photos * int(attacker["epochs"]) * passes * (speed.forward + speed.backward)
             total += len(poisoning.seeds) * len(cells) * training
-    return total / workers_of(config) / (photos if per_photo else 1)
+    return total / max(1, workers_of(config.runtime.workers)) / (photos if per_photo else 1)
 
 
 def _steps(regime: Mapping[str, Any]) -> int:

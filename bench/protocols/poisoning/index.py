@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.protocols.poisoning.rates import PSR, chance_psr
-from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.index import JointMeans, Measured, Place, Run
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_of
+from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
+from cloakbench.bench.report.labels import UNTRANSFORMED
 
 NAME = "poisoning"
 """Of the protocol and of its publication."""
@@ -29,48 +31,39 @@ class Poisoned:
         rows: what was published, controls first.
         attackers: attacker keys, in the order of the measurements.
         scenarios: regime and share, the headlined one first.
+        columns: scenario and attacker of every column that was planned.
     """
 
     def __init__(self, measured: Measured) -> None:
-        results, self._title = measured.results, measured.title
-        self._cells: dict[tuple[Any, ...], Estimate] = {}
-        self._joint = JointMeans(results.means.loc[results.means["protocol"] == NAME])
-        found, attackers, scenarios = set(), [], []
-        for line in records(results.measurements.loc[results.measurements["protocol"] == NAME]):
-            row = ProtectedRow(Run.of(line), text(line["surrogate"]))
-            found.add(row)
-            attacker, scenario = text(line["judge"]), text(line["condition"])
-            if attacker:
-                attackers.append(attacker)
-                scenarios.append(scenario)
-            self._cells[line["metric"], row, attacker, scenario if attacker else ""] = estimate_of(line)
+        self._measured = measured
+        own = [cell for cell in measured.cells if cell.place.protocol == NAME]
+        found = {ProtectedRow(cell.run, cell.surrogate) for cell in own}
         order = measured.ordered(row.run for row in found)
         self.rows = sorted(found, key=lambda row: (order.index(row.run), row.surrogate))
-        self.attackers = sorted(set(attackers))
-        self.scenarios = sorted(set(scenarios), key=lambda key: ("_unprotected_" in key, not _is_standard(key), key))
+        self.attackers = sorted({cell.judge for cell in own if cell.judge})
+        scenarios = {cell.place.condition for cell in own if cell.judge}
+        self.scenarios = sorted(scenarios, key=_order)
+        planned = {(cell.place.condition, cell.judge) for cell in own if cell.place.metric == PSR}
+        self.columns = [
+            (scenario, a) for scenario in self.scenarios for a in self.attackers if (scenario, a) in planned
+        ]
 
     def label(self, row: ProtectedRow) -> str:
         """As printed: the method, and its surrogate in brackets."""
-        return self._title(row.run.method) + (f" ({row.surrogate})" if row.surrogate else "")
+        return self._measured.title(row.run.method) + (f" ({row.surrogate})" if row.surrogate else "")
 
     def cell(self, metric: str, row: ProtectedRow, attacker: str, scenario: str) -> Estimate | None:
         """One cell; None where it was not planned, a gap where it was and there is no value."""
-        return self._cells.get((metric, row, attacker, scenario))
+        return self._measured.cells.get(CellPlace(Place(NAME, metric, scenario), row.run, row.surrogate, attacker))
 
     def headline(self, metric: str, row: ProtectedRow) -> Estimate:
         """Mean over all attackers in the first scenario; missing when one of them is."""
         cells = [self.cell(metric, row, attacker, self.scenarios[0]) or Estimate() for attacker in self.attackers]
-        mean = mean_estimate(cells)
-        return self._joint.of(mean, Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate)
+        return self._measured.mean(cells, Place(NAME, metric, self.scenarios[0]), row.run, row.surrogate)
 
     def quality(self, metric: str, row: ProtectedRow) -> Estimate:
         """An image metric over all published photos."""
-        return self._cells.get((metric, row, "", ""), Estimate())
-
-    def columns(self) -> list[tuple[str, str]]:
-        """Scenario and attacker of every column that was planned."""
-        planned = {(key[3], key[2]) for key in self._cells if key[0] == PSR}
-        return [(scenario, a) for scenario in self.scenarios for a in self.attackers if (scenario, a) in planned]
+        return self.cell(metric, row, "", UNTRANSFORMED) or Estimate()
 
 
 def guessing(setup: Mapping[str, Any]) -> float:
@@ -79,5 +72,7 @@ def guessing(setup: Mapping[str, Any]) -> float:
     return 100 * chance_psr(people) if people else 0.0
 
 
-def _is_standard(key: str) -> bool:
-    return key.partition("_unprotected_")[0] == "standard"
+def _order(scenario: str) -> tuple[bool, bool, str]:
+    """Whole publications first, of these standard training."""
+    regime, share = scenario_of(scenario)
+    return share > 0, regime != "standard", scenario

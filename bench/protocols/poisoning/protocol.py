@@ -2,7 +2,7 @@
 
 The published photos are the data set's training photos; a mask is made from the photos that it goes onto. Every
 attacker meets the first regime and share; the other regimes and shares, one at a time, are met by the attackers that
-``variants_on`` names.
+``conditions_on`` names.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Poisoning(Protocol):
         more_epsilons_255: further budgets of single methods.
         surrogates: labels of the experiment's surrogates for methods that need one; None for all.
         clean_shares: shares of each person's published photos that went out unprotected; all attackers meet the first.
-        variants_on: attackers that also meet the other regimes and shares; None for all.
+        conditions_on: attackers that also meet the other regimes and shares; None for all.
         seeds: trainings of each attacker.
 
     Raises:
@@ -96,7 +96,7 @@ class Poisoning(Protocol):
         more_epsilons_255: Mapping[str, Sequence[float]] | None = None,
         surrogates: Sequence[str] | None = None,
         clean_shares: Sequence[float] = (0.0,),
-        variants_on: Sequence[str] | None = None,
+        conditions_on: Sequence[str] | None = None,
         seeds: Sequence[int] = (0, 1, 2),
     ) -> None:
         counts = {"identities": (identities, 2), "other_identities": (other_identities, 0)}
@@ -105,11 +105,11 @@ class Poisoning(Protocol):
         for key, budgets in (more_epsilons_255 or {}).items():
             check_budgets(f"more_epsilons_255.{key}", budgets)
         check_lists(clean_shares, seeds)
-        check_parts(attackers, regimes, variants_on)
+        check_parts(attackers, regimes, conditions_on)
         self.attackers, self.regimes = dict(attackers), dict(regimes)
         self.identities, self.other_identities, self.references = identities, other_identities, references
         self.clean_shares, self.seeds = tuple(clean_shares), tuple(seeds)
-        self.varied = tuple(attackers) if variants_on is None else tuple(variants_on)
+        self.conditions_on = tuple(attackers) if conditions_on is None else tuple(conditions_on)
         self._cells: tuple[Cell, ...] = ()  # those that were checked are those that are planned
 
     @property
@@ -148,7 +148,7 @@ class Poisoning(Protocol):
             return build_chunks(train, train, None, people=people, seed=seed, most_references=most)
 
         cells = self._cells or tuple(build_cells(planning.config, place))
-        return planning.publish(self.name, "train", "train", cells, chunks_of, place=place, image_metrics=IMAGE_METRICS)
+        return planning.publish(self.name, "train", "train", cells, chunks_of, image_metrics=IMAGE_METRICS)
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         test = planning.faces["test"]
@@ -170,7 +170,7 @@ class Poisoning(Protocol):
         first, *other_regimes = self.regimes
         share, *other_shares = self.clean_shares
         met = [(first, share)]
-        if judge.name in self.varied:
+        if judge.name in self.conditions_on:
             met += [(regime, share) for regime in other_regimes] + [(first, other) for other in other_shares]
         return [self._condition(*one, seed) for one in met for seed in self.seeds]
 

@@ -13,22 +13,22 @@ from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.index import NAME, Poisoned, ProtectedRow, guessing
 from cloakbench.bench.protocols.poisoning.rates import METRICS, PSR, SEED_SD, TRAIN_ACCURACY
-from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.protocols.poisoning.scenarios import scenario_name, scenario_of
+from cloakbench.bench.protocols.quality.report import SSIM, SSIM_BESIDE
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, ranking_of
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, paired_tables, ties
-from cloakbench.bench.report.estimate import Estimate, records, text
+from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.interval_text import p_text, with_interval
+from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
-from cloakbench.bench.report.table import SAME_FAMILY, Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, Cell, Column, Number, Row, Table, cell_marks, columns, trials_text
 
 POOR_ATTACKER = 0.4
 """Clean PSR above this is suspicious: the attacker is too weak, or its training too short."""
 LEAKAGE = "Effective for out-of-distribution data leakage"
 """The survey's question, as its Table II heads it."""
-_SSIM = "ssim"
 _CAVEATS = (
     "An attacker who trains longer, on more photos or otherwise may learn what these did not: read each rate against "
     "the clean row and against guessing.",
@@ -43,10 +43,10 @@ def poisoning_section(measured: Measured, title: str) -> Section:
     figure = FigureSpec(
         "poisoning",
         partial(poisoning_figure, measured),
-        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR, mean over "
-        "attackers with 95 % interval, a mark per attacker; and the same PSR over SSIM.",
+        "Classifiers trained on protected photos and tested on clean ones, as in the survey's Fig. 2: PSR of each "
+        "attacker with its 95 % interval, and picture quality.",
     )
-    shows = measured.places(NAME, {PSR, SEED_SD, TRAIN_ACCURACY, _SSIM})
+    shows = measured.places(NAME, {PSR, SEED_SD, TRAIN_ACCURACY, SSIM})
     return Section(title, (*([table] if table else []), *compared), (figure,), shows=shows)
 
 
@@ -69,14 +69,15 @@ def poisoning_headline(measured: Measured) -> Headline | None:
     if not poisoned.rows or not poisoned.scenarios:
         return None
     psr = Quantity("poisoning_psr", "PSR")
-    ssim = Quantity(_SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
     scenario = scenario_name(poisoned.scenarios[0]).lower()
     return Headline(
         "poisoning, protection success rate, %",
         f"{scenario}, mean over {len(poisoned.attackers)} attackers; in brackets the 95 % interval; – no value",
         "classifiers trained on the protected photos, mean over attackers",
         tuple(
-            HeadlineRow(row.run, row.surrogate, {psr: poisoned.headline(PSR, row), ssim: poisoned.quality(_SSIM, row)})
+            HeadlineRow(
+                row.run, row.surrogate, {psr: poisoned.headline(PSR, row), SSIM_BESIDE: poisoned.quality(SSIM, row)}
+            )
             for row in poisoned.rows
         ),
         "PSR, %",
@@ -91,72 +92,43 @@ def poisoning_evidence(measured: Measured, method: str) -> Mapping[str, str]:
     poisoned = Poisoned(measured)
     rows = [row for row in poisoned.rows if row.run.method == method]
     for row in reversed(rows):
-        for scenario, attacker in poisoned.columns():
-            regime, leaked, share = scenario.partition("_unprotected_")
+        for scenario, attacker in poisoned.columns:
+            regime, share = scenario_of(scenario)
             rate = poisoned.cell(PSR, row, attacker, scenario)
-            if leaked and rate is not None and rate.ok:
+            if share and rate is not None and rate.ok:
                 without = poisoned.cell(PSR, row, attacker, regime)
-                words = f"PSR {_words(rate)} with {100 * float(share):g} % leaked (n {rate.n})"
+                words = f"PSR {Number.of(rate).words()} % with {100 * share:g} % leaked (n {rate.n})"
                 known = without is not None and without.ok
-                return {LEAKAGE: words + (f", {_words(without)} with none" if known and without else "")}
+                return {LEAKAGE: words + (f", {Number.of(without).words()} % with none" if known and without else "")}
     return {}
 
 
 def poisoning_table(measured: Measured) -> Table | None:
     """PSR by regime, unprotected share and attacker; tie groups; SSIM; what the search said of itself."""
-    results = measured.results
     poisoned = Poisoned(measured)
-    ranking = _ranking(results, poisoned)
     if not poisoned.rows:
         return None
-    columns, rows = poisoned.columns(), []
+    ranking = _ranking(measured.results, poisoned)
     converged = _converged(measured.results)
-    for row in poisoned.rows:
-        cells = [poisoned.cell(PSR, row, attacker, scenario) for scenario, attacker in columns]
-        mean = poisoned.headline(PSR, row)
-        spreads = [poisoned.cell(SEED_SD, row, attacker, scenario) for scenario, attacker in columns]
-        spread = [cell.value for cell in spreads if cell is not None and cell.ok]
-        learnt = poisoned.headline(TRAIN_ACCURACY, row)
-        ssim = poisoned.quality(_SSIM, row)
-        n = max((cell.n for cell in cells if cell is not None and cell.ok), default=0)
-        rows.append(
-            Row(
-                poisoned.label(row),
-                (
-                    row.run.budget.text,
-                    *(_percent(cell) for cell in cells),
-                    _percent(mean),
-                    *([ties(ranking, row.run, row.surrogate)] if ranking else []),
-                    Number(100 * max(spread)) if spread else "",
-                    Number(100 * learnt.value) if learnt.ok else Number(),
-                    Number(ssim.value, ssim.low, ssim.high, 3) if ssim.ok else Number(),
-                    converged.get(row, ""),
-                    str(n) if n else "–",
-                ),
-            )
-        )
     known = guessing(measured.results.setup)
-    chance = f" An attacker who guesses scores {known:.1f}." if known else ""
     return Table(
         name="poisoning",
         title="Poisoning: protection success rate (PSR)",
-        caption=(
-            "Per cent, higher protects more: share of clean test photos that a classifier names wrongly after training "
-            f"from scratch on protected photos of the same people, mean over seeds.{chance}"
-        ),
+        caption="Per cent, higher protects more: share of clean test photos that a classifier names wrongly after "
+        "training from scratch on protected photos of the same people, mean over seeds."
+        + f" An attacker who guesses scores {known:.1f}."
+        * bool(known),
         stub="Method",
         columns=(
-            Column("epsilon_255", "ε (grey levels)"),
-            *(Column(f"{s}_{a}_percent", a, scenario_name(s), "csv") for s, a in columns),
+            BUDGET,
+            *(Column(f"{s}_{a}_percent", a, scenario_name(s), "csv") for s, a in poisoned.columns),
             Column("mean_percent", f"Mean, {scenario_name(poisoned.scenarios[0]).lower()}", "", "always"),
             *([TIES] if ranking else []),
-            Column("seed_sd_points", "Seed sd, largest"),
-            Column("train_accuracy_percent", "Train accuracy"),
-            Column(_SSIM, "SSIM ↑", "", "csv"),
-            Column("converged", "Converged"),
-            Column("n", "n"),
+            *columns(seed_sd_points="Seed sd, largest", train_accuracy_percent="Train accuracy"),
+            Column(SSIM, "SSIM ↑", "", "csv"),
+            *columns(converged="Converged", n="n"),
         ),
-        rows=tuple(rows),
+        rows=tuple(Row(poisoned.label(row), _cells(poisoned, row, ranking, converged)) for row in poisoned.rows),
         footnotes=(
             "n counts test photos, each tested by every seed. Intervals: bootstrap over people"
             + (", one for all cells of a mean." if ranking else "; that of a mean has the means of its cells' ends."),
@@ -168,11 +140,30 @@ def poisoning_table(measured: Measured) -> Table | None:
     )
 
 
+def _cells(
+    poisoned: Poisoned, row: ProtectedRow, ranking: Ranking | None, converged: Mapping[ProtectedRow, str]
+) -> tuple[Cell, ...]:
+    cells = [poisoned.cell(PSR, row, attacker, scenario) for scenario, attacker in poisoned.columns]
+    spreads = [poisoned.cell(SEED_SD, row, attacker, scenario) for scenario, attacker in poisoned.columns]
+    spread = [cell.value for cell in spreads if cell is not None and cell.ok]
+    return (
+        row.run.budget.text,
+        *("" if cell is None else Number.of(cell, marks=cell_marks(cell)) for cell in cells),
+        Number.of(poisoned.headline(PSR, row)),
+        *([ties(ranking, row.run, row.surrogate)] if ranking else []),
+        Number(100 * max(spread)) if spread else "",
+        Number.of(poisoned.headline(TRAIN_ACCURACY, row)),
+        Number.of(poisoned.quality(SSIM, row), 1, 3),
+        converged.get(row, ""),
+        trials_text(cell for cell in cells if cell is not None),
+    )
+
+
 def poisoning_checks(measured: Measured) -> list[str]:
     """One sentence per suspicion: an attacker who learns little even from clean photos, a search that gave up."""
     poisoned, flags = Poisoned(measured), []
     for row in poisoned.rows:
-        for scenario, attacker in poisoned.columns() if row.run.method == CLEAN else ():
+        for scenario, attacker in poisoned.columns if row.run.method == CLEAN else ():
             rate = poisoned.cell(PSR, row, attacker, scenario)
             if rate is not None and rate.ok and rate.value > POOR_ATTACKER:
                 flags.append(
@@ -206,18 +197,6 @@ def _not_above_control(results: Results, poisoned: Poisoned) -> list[str]:
                 f"{poisoned.label(control)}" + (f" (p {p_text(compared.p_holm)} after Holm)" if compared else "")
             )
     return flags
-
-
-def _percent(cell: Estimate | None) -> Number | str:
-    if cell is None:
-        return ""
-    if not cell.ok:
-        return Number()
-    return Number(100 * cell.value, 100 * cell.low, 100 * cell.high, 1, SAME_FAMILY * cell.same_family)
-
-
-def _words(rate: Estimate) -> str:
-    return f"{with_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
 
 
 def _converged(results: Results) -> dict[ProtectedRow, str]:

@@ -15,10 +15,15 @@ def scenario_label(regime: str, share: float) -> str:
     return regime + (f"{_SHARE}{share:g}" if share else "")
 
 
+def scenario_of(label: str) -> tuple[str, float]:
+    """Regime and share of a label."""
+    regime, _, share = label.partition(_SHARE)
+    return regime, float(share or 0)
+
+
 def scenario_name(label: str) -> str:
     """A label as tables print it."""
-    regime, _, share = label.partition(_SHARE)
-    return scenario_title(regime, float(share or 0))
+    return scenario_title(*scenario_of(label))
 
 
 def scenario_title(regime: str, share: float) -> str:

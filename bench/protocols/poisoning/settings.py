@@ -43,17 +43,17 @@ def check_lists(shares: Sequence[float], seeds: Sequence[int]) -> None:
         raise SettingError("seeds", list(seeds), "a list of whole numbers such as [0,1,2], each once")
 
 
-def check_parts(attackers: Collection[str], regimes: Collection[str], variants_on: Sequence[str] | None) -> None:
+def check_parts(attackers: Collection[str], regimes: Collection[str], conditions_on: Sequence[str] | None) -> None:
     """Who trains, and how.
 
     Raises:
-        SettingError: nobody does, or a variant is asked of somebody who does not.
+        SettingError: nobody does, or a condition is asked of somebody who does not.
     """
     for name, parts in {"attackers": attackers, "regimes": regimes}.items():
         if not parts:
             raise SettingError(name, [], "at least one")
-    if missing := [key for key in variants_on or () if key not in attackers]:
-        raise SettingError("variants_on", missing[0], f"a list of names of attackers: {', '.join(attackers)}")
+    if missing := [key for key in conditions_on or () if key not in attackers]:
+        raise SettingError("conditions_on", missing[0], f"a list of names of attackers: {', '.join(attackers)}")
 
 
 def _once(values: Sequence[object]) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloakbench.bench.protocols.quality.metrics import ssim
+from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
-from cloakbench.bench.report.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.results import Example
 
 _COLUMNS_MOST = 10

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from cloakbench.bench.protocols.quality.faces import image_grid
-from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.section import FigureSpec, Section
-from cloakbench.bench.report.table import SOME_FAILED, Column, Number, Row, Table
+from cloakbench.bench.report.section import FigureSpec, Quantity, Section
+from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 NAME = "quality"
+SSIM = "ssim"
+SSIM_BESIDE = Quantity(SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
+"""Beside the rates of a headline."""
 _LINF = "linf_255"
 _ROUNDING_255 = 0.51
 """Rounding to 8 bits moves a value by up to half a grey level."""
@@ -40,16 +42,18 @@ def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None
     rows = []
     for run in measured.runs:
         estimates = [measured.quality(metric.name, run) for metric in metrics]
-        numbers = [_number(metric, e) for metric, e in zip(metrics, estimates, strict=True)]
-        n = max((e.n for e in estimates if e.ok), default=0)
-        rows.append(Row(measured.title(run.method), (run.budget.text, str(n) if n else "–", *numbers)))
+        numbers = [
+            Number.of(one, metric.scale, metric.decimals, cell_marks(one))
+            for metric, one in zip(metrics, estimates, strict=True)
+        ]
+        rows.append(Row(measured.title(run.method), (run.budget.text, trials_text(estimates), *numbers)))
     return Table(
         name="quality",
         title="Picture quality",
         caption="Protected against original photo, as published (8 bits), mean over surrogates; n per surrogate.",
         stub="Method",
         columns=(
-            Column("epsilon_255", "ε (grey levels)"),
+            BUDGET,
             Column("n", "n"),
             *(Column(metric.name, metric.heading, interval="csv") for metric in metrics),
         ),
@@ -69,10 +73,3 @@ def quality_checks(measured: Measured) -> list[str]:
         if run.budget and distance.ok and distance.value > run.budget.number + _ROUNDING_255:
             over.append(f"{measured.name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
     return [*unchanged, *over]
-
-
-def _number(metric: Metric, estimate: Estimate) -> Number:
-    if not estimate.ok:
-        return Number()
-    value, low, high = (metric.scale * part for part in (estimate.value, estimate.low, estimate.high))
-    return Number(value, low, high, metric.decimals, SOME_FAILED * (estimate.n_failed > 0))

@@ -35,7 +35,7 @@ def families_of(measured: Measured, metric: str) -> list[Family]:
     factors, at 0 for signed shifts. A condition without a strength is a family of its own.
     """
     frame = measured.results.conditions
-    met = {place.condition for place in measured.all_places if place.metric == metric}
+    met = {place.condition for place in measured.places(metrics={metric})}
     kinds: dict[str, list[dict[str, Any]]] = {}
     for line in records(frame.drop_duplicates(["family", "label"])):
         if line["family"] and line["label"] in met:

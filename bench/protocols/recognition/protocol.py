@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
@@ -12,6 +16,7 @@ from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
+from cloakbench.bench.engine.rates import Trials, rate_measurements
 from cloakbench.bench.engine.transforms import condition_of
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
@@ -85,6 +90,13 @@ class RecognitionProtocol(Protocol):
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         return {_EMBEDDINGS: torch.full((photos, spec.embedding_sizes[judge.name]), torch.nan)}
 
+    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+        return rate_measurements(records, self.trials(records), resamples, seed)
+
+    @abstractmethod
+    def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
+        """Events and trials of every metric, one entry per record."""
+
     def read(self, answers: Answers, cell: int) -> Responses:
         """The embeddings of a cell's photos beside those of everybody they are compared with."""
         faces, clean = answers.faces, answers.clean("probe")[_EMBEDDINGS]
@@ -99,6 +111,16 @@ class RecognitionProtocol(Protocol):
             target_embeddings=_impersonated(answers),
             status=status,
         )
+
+
+def nullable(counts: NDArray[np.float64], valid: Tensor) -> pd.Series:
+    """Whole numbers ``[N]``, null where not ``valid``."""
+    return pd.Series(known(counts, valid)).astype("Int64")
+
+
+def known(values: NDArray[np.float64], valid: Tensor) -> NDArray[np.float64]:
+    """Numbers ``[N]``, NaN where not ``valid``."""
+    return np.where(valid.numpy(), values, np.nan)
 
 
 def _impersonated(answers: Answers) -> Tensor | None:

@@ -8,20 +8,13 @@ from dataclasses import dataclass
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, rankings_of
-from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, ties
-from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, file_suffix, ties
 from cloakbench.bench.report.index import Measured, Run, is_control
-from cloakbench.bench.report.table import SAME_FAMILY, SMALL, SOME_FAILED, WHITE_BOX, Column, Number, Row, Table
+from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table, cell_marks, trials_text
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
 _JOINT = "Means have one bootstrap over people for all of their cells"
 _OF_ENDS = "Means have the means of their cells' ends, which is rather too wide than too narrow"
-RECOGNITION_CAVEATS = (
-    "White-box rates say that the optimiser works. The black-box means say what protection may be expected.",
-    "The networks of one run may share training data and renderer, which makes transfer look easier than it is.",
-    "Rates hold for these faces, this gallery size and these networks, not for a commercial service.",
-)
-"""Of every protocol whose judges are recognisers."""
 SAME_TARGETS = "The means of the rows without a surrogate leave out the same targets as the block they stand in."
 
 
@@ -68,13 +61,13 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
                 continue
             numbers = [rate_number(measured, m, run, surrogate, t) for t in targets for m in metrics]
             few = SMALL * measured.is_small(metrics[0], run, surrogate)
-            means = [number(measured.black_box(metric, run, surrogate), few) for metric in metrics]
+            means = [Number.of(measured.black_box(metric, run, surrogate), marks=few) for metric in metrics]
             letters = [ties(rankings.get(surrogate), run)] * bool(rankings)
             estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
             section = f"Surrogate: {surrogate}" if surrogate else ""
-            rows.append(Row(measured.title(run.method), (_n(estimates), *numbers, *means, *letters), section))
+            rows.append(Row(measured.title(run.method), (trials_text(estimates), *numbers, *means, *letters), section))
     return Table(
-        name=f"{spread.name}{suffix(budget)}",
+        name=f"{spread.name}{file_suffix(budget)}",
         title=f"{spread.title}, {budget.title}",
         caption=spread.caption,
         stub="Method",
@@ -109,24 +102,8 @@ def mean_interval(measured: Measured) -> str:
 
 def rate_number(measured: Measured, metric: str, run: Run, surrogate: str, target: str) -> Number:
     """A rate in per cent with the marks of its cell."""
-    estimate = measured.cell(metric, run, surrogate, target)
-    marks = WHITE_BOX * estimate.white_box + SAME_FAMILY * (estimate.same_family and not estimate.white_box)
-    return number(estimate, marks + SOME_FAILED * (estimate.n_failed > 0))
-
-
-def number(estimate: Estimate, marks: str = "") -> Number:
-    """A rate in per cent, or a gap."""
-    if not estimate.ok:
-        return Number(marks=marks)
-    return Number(100 * estimate.value, 100 * estimate.low, 100 * estimate.high, 1, marks)
-
-
-def _n(estimates: Sequence[Estimate]) -> str:
-    """Trials per cell: one number, or the range when cells differ."""
-    counts = sorted({estimate.n for estimate in estimates if estimate.ok})
-    if not counts:
-        return "–"
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    cell = measured.cell(metric, run, surrogate, target)
+    return Number.of(cell, marks=cell_marks(cell))
 
 
 def _widths(rows: list[Row]) -> str:
@@ -140,8 +117,3 @@ def _widths(rows: list[Row]) -> str:
 
 def _has_shared_controls(measured: Measured) -> bool:
     return any(is_control(run) and not measured.uses_surrogate(run.method) for run in measured.runs)
-
-
-def suffix(budget: BudgetSize) -> str:
-    """Of the name of a budget's table."""
-    return f"_eps{budget.text}" * bool(budget)

@@ -26,8 +26,8 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import SettingError, is_number, one_of
 from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
 from cloakbench.bench.engine.answers import Answers
-from cloakbench.bench.engine.rates import Trials, rate_measurements
-from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol
+from cloakbench.bench.engine.rates import Trials
+from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol, known, nullable
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
 from cloakbench.bench.protocols.verification.calibration import FARS, add_legacy, calibrate
 from cloakbench.bench.protocols.verification.thresholds import Calibration, stored_thresholds
@@ -160,21 +160,21 @@ class Verification(RecognitionProtocol):
         best_mate = similarity.nan_to_num(nan=-torch.inf).amax(dim=1)
         records = pd.DataFrame({"image_id": list(responses.image_id), "identity": responses.identity.numpy()})
         records = records.assign(status=status, note="")
-        records["own_similarity"] = _values(cosine(responses.protected, responses.clean), usable)
-        records["best_mate_similarity"] = _values(best_mate, usable & mates.valid.any(dim=1))
-        records["target_similarity"] = _values(target, aimed)
+        records["own_similarity"] = known(cosine(responses.protected, responses.clean).double().numpy(), usable)
+        records["best_mate_similarity"] = known(best_mate.double().numpy(), usable & mates.valid.any(dim=1))
+        records["target_similarity"] = known(target.double().numpy(), aimed)
         records["target_failed"] = (usable & ~aimed).numpy() & (responses.target_embeddings is not None)
-        records["pairs"] = _counts(mates.valid, usable)
+        records["pairs"] = nullable(count_rows(mates.valid), usable)
         for far in self.fars:
             threshold, label = thresholds[far], f"far_{far_label(far)}"
-            known = torch.tensor(not math.isnan(threshold))
+            is_set = torch.tensor(not math.isnan(threshold))
             # Written as "not accepted", so that the rule and its complement cannot drift apart.
             dodged = mates.valid & ~(similarity > threshold)
             verified = mates.valid & (clean_similarity > threshold)
-            records[f"dodged_{label}"] = _counts(dodged, usable & known)
-            records[f"pairs_clean_{label}"] = _counts(verified, usable & known)
-            records[f"dodged_given_clean_{label}"] = _counts(dodged & verified, usable & known)
-            records[f"impersonated_{label}"] = _counts((target > threshold)[:, None], aimed & known)
+            records[f"dodged_{label}"] = nullable(count_rows(dodged), usable & is_set)
+            records[f"pairs_clean_{label}"] = nullable(count_rows(verified), usable & is_set)
+            records[f"dodged_given_clean_{label}"] = nullable(count_rows(dodged & verified), usable & is_set)
+            records[f"impersonated_{label}"] = nullable(count_rows((target > threshold)[:, None]), aimed & is_set)
         return records
 
     @staticmethod
@@ -184,12 +184,7 @@ class Verification(RecognitionProtocol):
             return torch.full((len(usable),), torch.nan), torch.zeros_like(usable)
         return cosine(responses.protected, responses.target_embeddings), usable & answered(responses.target_embeddings)
 
-    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-        return rate_measurements(records, self.trials(records), resamples, seed)
-
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
-        """Events and trials of every metric, one entry per record."""
-
         def column(name: str) -> NDArray[np.float64]:
             return records[name].to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -235,12 +230,3 @@ _DENOMINATORS = {
 _TITLES = {"dodging": "Dodging", "dodging_given_clean": "Dodging, known clean", "impersonation": "Impersonation"}
 
 _EVENTS = {"dodging": "dodged", "dodging_given_clean": "dodged_given_clean", "impersonation": "impersonated"}
-
-
-def _values(values: Tensor, valid: Tensor) -> NDArray[np.float64]:
-    return np.where(valid.numpy(), values.double().numpy(), np.nan)
-
-
-def _counts(flags: Tensor, valid: Tensor) -> pd.Series:
-    """Number of true flags per row, null where not ``valid``."""
-    return pd.Series(np.where(valid.numpy(), count_rows(flags), np.nan)).astype("Int64")

@@ -7,18 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.protocols.recognition.rate_tables import RECOGNITION_CAVEATS, Spread, by_budget
+from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
+from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
 from cloakbench.bench.report.decisions.tables import paired_tables
-from cloakbench.bench.report.estimate import records
+from cloakbench.bench.report.estimate import count_text, records
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.results import Results
-from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity, Section
+from cloakbench.bench.report.section import Headline, Quantity, Section
 from cloakbench.bench.report.table import Column, Number, Row, Table
 
 NAME = "verification"
-_SSIM = "ssim"
 _MEANINGS = {
     "dodging": "share of genuine pairs (protected, clean) that the target rejects",
     "impersonation": "share of protected photos that the target accepts as the chosen other person",
@@ -66,31 +66,14 @@ def verification_headline(measured: Measured, fars: Sequence[str]) -> Headline |
     """Dodging at the smallest false accept rate and SSIM; None where there is no rate."""
     far = fars[-1]
     metric = f"dodging_far_{far}"
-    if not any(measured.black_box_overall(metric, run).ok for run in measured.runs):
+    if not any(measured.black_box(metric, run).ok for run in measured.runs):
         return None
-    black = Quantity(metric, f"Dodging, FAR {far}")
-    white = Quantity(f"white_box_{metric}", "White-box dodging", needs_surrogate=True, on_screen=False)
-    ssim = Quantity(_SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
-    rows = [
-        HeadlineRow(
-            run,
-            "",
-            {
-                black: measured.black_box_overall(metric, run),
-                white: measured.white_box_overall(metric, run),
-                ssim: measured.quality(_SSIM, run),
-            },
-        )
-        for run in measured.runs
-    ]
-    return Headline(
+    return recognition_headline(
+        measured,
         "dodging, %",
-        f"means over {len(measured.surrogates)} surrogates and {len(measured.judges(metric))} targets, white-box left "
-        "out of black-box; in brackets the 95 % interval; – no value",
-        "means over surrogates and targets, white-box left out of black-box",
-        tuple(rows),
+        {Quantity(metric, f"Dodging, FAR {far}"): metric},
+        Quantity(f"white_box_{metric}", "White-box dodging", needs_surrogate=True, on_screen=False),
         stands_back=True,
-        metric=metric,
         caveats=RECOGNITION_CAVEATS,
     )
 
@@ -107,8 +90,8 @@ def thresholds_table(results: Results) -> Table | None:
             str(line["far"]) if isinstance(line["far"], str) else f"{line['far']:g}",
             (
                 Number(line["threshold"], line["low"], line["high"], 3),
-                _count(line["n_pairs"]),
-                _count(line["n_identities"]),
+                count_text(line["n_pairs"]),
+                count_text(line["n_identities"]),
                 *(_legacy_cells(line) if has_legacy else ()),
             ),
             str(line["judge"]),
@@ -148,7 +131,3 @@ def _legacy_cells(line: dict[str, Any]) -> tuple[Number | str, Number | str]:
     return Number(line["legacy"], digits=3), Number(
         line["legacy_far"], line["legacy_far_low"], line["legacy_far_high"], 4
     )
-
-
-def _count(value: float) -> str:
-    return "" if pd.isna(value) else f"{int(value)}"

@@ -13,13 +13,7 @@ from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, me
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
 from cloakbench.bench.report.index import Measured, Place
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
-from cloakbench.bench.report.results import (
-    IDENTICAL_COLUMNS,
-    MEAN_COLUMNS,
-    PAIR_COLUMNS,
-    RANKING_COLUMNS,
-    Results,
-)
+from cloakbench.bench.report.results import DECIDED, Results
 from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.statistics.photo_trials import photo_trials
 from cloakbench.bench.statistics.same_algorithm import same_algorithm
@@ -35,7 +29,7 @@ def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
     """
     measured = Measured(results)
     sampling = Sampling(int(results.setup.get("resamples", 1000)), int(results.setup.get("seed", 0)))
-    found: dict[str, list[dict[str, Any]]] = {"means": [], "rankings": [], "pairs": [], "identical": []}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in DECIDED}
     for reporter in reporters:
         if reporter.name in results.records:
             records = results.records[reporter.name]
@@ -43,16 +37,11 @@ def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
             records = records.assign(method=names).drop(columns="variant")
             _decide(found, measured, reporter, records, sampling)
             found["identical"] += _identical(reporter.name, records)
-    columns = (MEAN_COLUMNS, RANKING_COLUMNS, PAIR_COLUMNS, IDENTICAL_COLUMNS)
-    frames = [pd.DataFrame(found[name], columns=list(kept)) for name, kept in zip(found, columns, strict=True)]
-    for frame in frames:
-        for name in frame.columns.intersection(_BUDGETS):
-            frame[name] = frame[name].astype(float)
-    means, rankings, pairs, identical = frames
-    return replace(results, means=means, rankings=rankings.astype({"rank": "Int64"}), pairs=pairs, identical=identical)
-
-
-_BUDGETS = ("epsilon_255", "ranking_epsilon_255", "epsilon_255_a", "epsilon_255_b")
+    frames = {name: pd.DataFrame(found[name], columns=list(columns)) for name, columns in DECIDED.items()}
+    for name, frame in frames.items():
+        types = {column: "float" for column in frame.columns if "epsilon_255" in column}
+        frames[name] = frame.astype(types | ({"rank": "Int64"} if "rank" in frame else {}))
+    return replace(results, **frames)
 
 
 def _decide(

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.report.estimate import estimate_of, records, text
 from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.statistics.intervals import Interval
-from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
+from cloakbench.bench.statistics.intervals import Interval, PersonSums
+from cloakbench.bench.statistics.joint_intervals import CellMean, joint_intervals
 from cloakbench.bench.statistics.photo_trials import PhotoTrials, TrialCell
 
 
@@ -112,10 +111,9 @@ def _of_probes(measured: Measured, place: Place) -> Iterator[MeanOf]:
 def _of_others(measured: Measured, place: Place) -> Iterator[MeanOf]:
     """A protocol about other photos than the probes: a row for each surrogate, all judges in each mean."""
     rows: dict[tuple[Run, str], dict[str, bool]] = {}
-    for line in records(measured.results.measurements):
-        if measured.place_of(line) == place and text(line["judge"]):
-            row = (Run.of(line), text(line["surrogate"]))
-            rows.setdefault(row, {})[text(line["judge"])] = estimate_of(line).ok
+    for cell, estimate in measured.cells.items():
+        if cell.place == place and cell.judge:
+            rows.setdefault((cell.run, cell.surrogate), {})[cell.judge] = estimate.ok
     judges = {judge for asked in rows.values() for judge in asked}
     for (run, surrogate), asked in rows.items():
         if set(asked) == judges and all(asked.values()):

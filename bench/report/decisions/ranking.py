@@ -136,29 +136,23 @@ def _run(line: Mapping[str, Any], side: str = "") -> tuple[Run, str]:
     return Run.of(line, side), text(line[f"surrogate{side}"])
 
 
+def _estimate(line: Mapping[str, Any], column: str) -> Estimate:
+    value, low, high, photos = (line[name] for name in (column, "low", "high", "n_photos"))
+    return Estimate(value, low, high, photos, n_identities=line["n_identities"], status=OK)
+
+
 def _rows(frame: pd.DataFrame) -> Iterator[RankedRun]:
     for line in records(frame):
-        estimate = Estimate(
-            line["value"], line["low"], line["high"], line["n_photos"], n_identities=line["n_identities"], status=OK
-        )
-        yield RankedRun(*_run(line), text(line["group"]), bool(line["small"]), estimate)
+        yield RankedRun(*_run(line), text(line["group"]), bool(line["small"]), _estimate(line, "value"))
 
 
 def _comparisons(frame: pd.DataFrame, rows: dict[tuple[Run, str], RankedRun]) -> Iterator[PairedRuns]:
     for line in records(frame):
-        estimate = Estimate(
-            line["difference"],
-            line["low"],
-            line["high"],
-            line["n_photos"],
-            n_identities=line["n_identities"],
-            status=OK,
-        )
         yield PairedRuns(
             rows[_run(line, "_a")],
             rows[_run(line, "_b")],
             bool(line["neighbours"]),
-            estimate,
+            _estimate(line, "difference"),
             line["p"],
             line["p_holm"],
             bool(line["decided"]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.decisions.ranking import PairedRuns, RankedRun, Ranking, rankings_of
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.table import Cell, Column, Number, Row, Table
+from cloakbench.bench.report.table import Cell, Column, Number, Row, Table, columns
 
 TIES = Column("ties", "Ties")
 TIES_NOTE = (
@@ -22,6 +23,11 @@ _COMPARED = (
     "not corrected); p of a two-sided swap test over people, then after Holm's correction for all {pairs} pairs of the "
     "ranking, which decides."
 )
+
+
+def file_suffix(budget: BudgetSize) -> str:
+    """Of the name of a budget's table."""
+    return f"_eps{budget.text}" * bool(budget)
 
 
 def ties(ranking: Ranking | None, run: Run, surrogate: str | None = None) -> str:
@@ -50,7 +56,7 @@ def paired_tables(
     for budget in dict.fromkeys(one.budget for one in rankings):
         at_budget = [one for one in rankings if one.budget == budget]
         overall = [one for one in at_budget if one.surrogate == ALL]
-        suffix = f"_eps{budget.text}" * bool(budget)
+        suffix = file_suffix(budget)
         printed.append(_paired(measured, metric, f"{name}{suffix}", overall or at_budget))
         if overall and len(at_budget) > 1:
             single = [one for one in at_budget if one.surrogate != ALL]
@@ -74,11 +80,7 @@ def _paired(measured: Measured, metric: Metric, name: str, rankings: Iterable[Ra
         columns=(
             Column("next", "Next"),
             Column("difference", "Difference", interval="always"),
-            Column("p", "p"),
-            Column("p_holm", "p, Holm"),
-            Column("told_apart", "Told apart"),
-            Column("n_photos", "Photos"),
-            Column("n_identities", "People"),
+            *columns(p="p", p_holm="p, Holm", told_apart="Told apart", n_photos="Photos", n_identities="People"),
         ),
         rows=tuple(
             Row(
@@ -102,9 +104,8 @@ def _numbers(one: PairedRuns, metric: Metric, identical: bool) -> tuple[Cell, ..
     """Difference, p, corrected p, and whether it is decided; methods that do the same have no interval."""
     if identical:
         return Number(0.0, digits=metric.decimals), "", "", "identical records"
-    value, low, high = (metric.scale * part for part in (one.estimate.value, one.estimate.low, one.estimate.high))
-    told = "yes" if one.decided else "no"
-    return Number(value, low, high, metric.decimals), p_text(one.p), p_text(one.p_holm), told
+    difference = Number.of(one.estimate, metric.scale, metric.decimals)
+    return difference, p_text(one.p), p_text(one.p_holm), "yes" if one.decided else "no"
 
 
 def _name(measured: Measured, row: RankedRun, ranking: Ranking) -> str:

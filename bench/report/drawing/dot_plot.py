@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cloakbench.bench.report.drawing.plotting import CONTROL_COLOUR, MARKERS, TWO_COLUMNS, arms, near
 from cloakbench.bench.report.drawing.words import LINE_SPACING, shortened, width_inches
 from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.plotting import CONTROL_COLOUR, MARKERS, TWO_COLUMNS, arms, near
 
 _NAME_PT, _KEY_PT, _LABEL_PT = 7.0, 6.5, 7.5
 _ROW_INCHES, _TITLE_INCHES, _BELOW_INCHES, _GAP_INCHES = 0.165, 0.16, 0.48, 0.22

@@ -8,7 +8,7 @@ from cloakbench.bench.core.escape import markdown
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.interval_text import interval_text, number_text
+from cloakbench.bench.report.interval_text import number_text
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, is_method, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 
@@ -107,10 +107,7 @@ def _with_n(quantity: Quantity, estimate: Estimate) -> str:
 
 def _text(quantity: Quantity, estimate: Estimate, unit: str = "%") -> str:
     """``63.3 % [56.7, 70.0]``, or a mean without a unit."""
-    number = quantity.number(estimate)
-    sign = f" {unit}" if quantity.is_rate and unit else ""
-    ends = interval_text(number.low, number.high, number.digits)
-    return f"{number_text(number.value, number.digits)}{sign} {ends}".strip()
+    return quantity.number(estimate).words(unit * quantity.is_rate)
 
 
 def _listed(words: Sequence[str]) -> str:

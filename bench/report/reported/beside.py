@@ -11,7 +11,7 @@ from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measure
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairings
 from cloakbench.bench.report.reported.printed import comparability
 from cloakbench.bench.report.reported.shown import Lines, Printed, printed_table, scaled
-from cloakbench.bench.report.table import Column, Number, Row, Table
+from cloakbench.bench.report.table import Column, Number, Row, Table, columns
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> lis
 
 
 def _budget(side: Side) -> str:
-    return side.pairs[0].row.paired.budget.title
+    return side.pairs[0].row.run.budget.title
 
 
 def _paired(side: Side) -> Table:
     name = side.pairings.printed_name
     shown = (*side.targets, AVERAGE)
-    columns = [
+    of_targets = [
         Column(
             f"{'mean' if target == AVERAGE else target}_{_short(metric)}_percent", name(metric), _group(target), "csv"
         )
@@ -100,7 +100,7 @@ def _paired(side: Side) -> Table:
         title=f"Reported beside measured, {_budget(side)}",
         caption="PSR in per cent, measured by rule P1. Mean: black-box here, over all columns in FaceCloak's tables.",
         stub="Method",
-        columns=tuple(columns),
+        columns=tuple(of_targets),
         rows=tuple(_rows(side, shown)),
         footnotes=(
             f"Comparability. {status}.",
@@ -146,14 +146,9 @@ def _differences(side: Side) -> Table:
         caption="PSR in per cent (P1) and percentage points.",
         stub="Method",
         columns=(
-            Column("surrogate", "Surrogate"),
-            Column("target", "Target"),
-            Column("facecloak_table", "FaceCloak"),
-            Column("top", "Rank"),
+            *columns(surrogate="Surrogate", target="Target", facecloak_table="FaceCloak", top="Rank"),
             Column("measured_percent", "Measured", interval="csv"),
-            Column("reported_percent", "Reported"),
-            Column("difference_points", "Difference"),
-            Column("status", "Comparability"),
+            *columns(reported_percent="Reported", difference_points="Difference", status="Comparability"),
         ),
         rows=tuple(rows),
     )

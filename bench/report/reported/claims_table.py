@@ -7,7 +7,7 @@ from collections import Counter
 from cloakbench.bench.report.reported.claims import Claims
 from cloakbench.bench.report.reported.judgement import judge
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.table import Column, Row, Table
+from cloakbench.bench.report.table import Row, Table, columns
 
 _PAPERS = {"000": "Survey", "002": "FaceCloak", "003": "Invisible-Face", "004": "Veils"}
 
@@ -27,12 +27,12 @@ def claims_table(lookup: Lookup, claims: Claims) -> Table:
         title="Claims of the papers' text",
         caption="Verdicts compare measured values; the last column says whether their 95 % intervals agree.",
         stub="Claim",
-        columns=(
-            Column("source", "Source"),
-            Column("printed", "Printed"),
-            Column("measured", "Measured here [95 % interval]"),
-            Column("verdict", "Verdict"),
-            Column("because", "Because"),
+        columns=columns(
+            source="Source",
+            printed="Printed",
+            measured="Measured here [95 % interval]",
+            verdict="Verdict",
+            because="Because",
         ),
         rows=tuple(rows),
         footnotes=(f"{len(claims.unchecked)} other lines cannot be checked: {others}.",),

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cloakbench.bench.core.axes import split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.claims import Claim, Rule, Term, terms_of
-from cloakbench.bench.report.reported.lookup import Lookup
+from cloakbench.bench.report.reported.lookup import Lookup, NotComparableError
 from cloakbench.bench.report.reported.printed import comparability, is_comparable
-from cloakbench.bench.report.reported.readings import NotComparableError, Reading, read_all, under
+from cloakbench.bench.report.reported.readings import Reading, read_all
 
 HELD = "held"
 NOT_HELD = "did not hold"
@@ -149,16 +150,18 @@ def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
     term: Term = parts["of"]
     axis = parts["axis"]
     values = []
-    for method in lookup.measured(term.protocol):
-        at = method.budget.epsilon_255 if axis == "budget" else method.settings.get(axis)
-        other = axis != "budget" and term.budget not in (None, method.budget)
-        if method.method == term.method and at is not None and not other and at <= parts.get("up_to", at):
+    for method in lookup.methods(term.protocol):
+        run = method.run
+        at = run.budget.epsilon_255 if axis == "budget" else method.settings.get(axis)
+        other = axis != "budget" and term.budget not in (None, run.budget)
+        same = split_row_name(run.method)[0] == term.method
+        if same and at is not None and not other and at <= parts.get("up_to", at):
             values.append((at, method))
     if len({at for at, _ in values}) < 2:
         raise NotComparableError(f"{term.method} is not measured at two values of {axis}")
     readings = []
     for _, method in sorted(values, key=lambda pair: pair[0]):
-        one = replace(term, budget=method.budget, variant=method.variant)
+        one = replace(term, budget=method.run.budget, variant=split_row_name(method.run.method)[1])
         readings += read_all(lookup, [one]).values()
     return readings, [_above(later.estimate, earlier.estimate) for earlier, later in itertools.pairwise(readings)]
 
@@ -170,5 +173,5 @@ def _keeps(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
     others = [condition for condition in lookup.conditions(term.protocol) if condition != term.condition]
     if not others:
         raise NotComparableError("no other condition in this run")
-    readings = [next(iter(read_all(lookup, [under(term, condition)]).values())) for condition in others]
+    readings = [next(iter(read_all(lookup, [replace(term, condition=condition)]).values())) for condition in others]
     return [base, *readings], [_near(base.estimate, one.estimate, parts["within"]) for one in readings]

@@ -1,42 +1,22 @@
-"""Lookup: the few questions that pairings and claims ask of the measurements, and an answer from a results record."""
+"""Lookup: the few questions that pairings and claims ask of the measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, row_name, variant_settings
+from cloakbench.bench.core.axes import BudgetSize, split_row_name, variant_settings
 from cloakbench.bench.core.ranges import is_number
-from cloakbench.bench.report.estimate import Estimate, estimate_of, mean_estimate, records, text
-from cloakbench.bench.report.index import JointMeans, Place, Run
-from cloakbench.bench.report.labels import UNTRANSFORMED
-from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.report.index import CellPlace, Measured, Run
+
+USUAL_BUDGET = BudgetSize(8.0)
 
 
-@dataclass(frozen=True)
-class WantedCell:
-    """Which cell of the measurements is meant.
-
-    Attributes:
-        protocol, metric, method: keys.
-        budget: at which it ran.
-        surrogate: surrogate key; empty for methods that use none.
-        judge: who judged; empty for metrics without a judge.
-        condition: what happened to the photos after publication.
-        variant: settings that set the method apart from its other rows, as the measurements spell them.
-    """
-
-    protocol: str
-    metric: str
-    method: str
-    budget: BudgetSize = NO_BUDGET
-    surrogate: str = ""
-    judge: str = ""
-    condition: str = UNTRANSFORMED
-    variant: str = ""
+class NotComparableError(Exception):
+    """A run has no number for what is asked; the message is the reason to print."""
 
 
 @dataclass(frozen=True)
@@ -44,127 +24,90 @@ class MeasuredMethod:
     """A method as one protocol measured it.
 
     Attributes:
-        method, variant, budget: as in `WantedCell`.
+        run: method and budget.
         surrogates: the surrogates it was measured on; ``("",)`` when it uses none.
         settings: what sets the variants of the method apart, setting to number, for claims about a rise with one.
     """
 
-    method: str
-    variant: str
-    budget: BudgetSize
+    run: Run
     surrogates: tuple[str, ...]
     settings: Mapping[str, float] = field(default_factory=dict)
 
 
-class Lookup(Protocol):
-    """What tables of reported numbers need of a run."""
+class Lookup:
+    """Answers from the index of a run, whatever photos a protocol is about.
 
-    @property
-    def dataset(self) -> str:
-        """Name and version of the data set."""
-        ...
+    Attributes:
+        dataset: name and version of the data set.
+        models: model cards, `Results.models`.
+    """
 
-    @property
-    def models(self) -> pd.DataFrame:
-        """Model cards: name, roles, family, backbone, head, stands_for, robust."""
-        ...
+    def __init__(self, measured: Measured) -> None:
+        self.dataset: str = measured.results.dataset
+        self.models: pd.DataFrame = measured.results.models
+        self._measured = measured
+        self._judges: dict[tuple[str, str], dict[str, None]] = {}
+        self._white_box = {(cell.surrogate, cell.judge) for cell, rate in measured.cells.items() if rate.white_box}
+        used: dict[tuple[str, Run], set[str]] = {}
+        for cell in measured.cells:
+            self._judges.setdefault((cell.place.protocol, cell.place.metric), {})[cell.judge] = None
+            used.setdefault((cell.place.protocol, cell.run), set()).add(cell.surrogate)
+        self._methods = {
+            key: MeasuredMethod(key[1], tuple(measured.in_order(names)) or ("",), self._settings(key[1].method))
+            for key, names in used.items()
+        }
 
-    def measured(self, protocol: str) -> tuple[MeasuredMethod, ...]:
-        """Every method that the protocol measured; empty when it did not run."""
-        ...
+    def methods(self, protocol: str) -> tuple[MeasuredMethod, ...]:
+        """Every method that the protocol measured, budgets ascending; empty when it did not run."""
+        found = [method for (label, _), method in self._methods.items() if label == protocol]
+        return tuple(sorted(found, key=lambda method: method.run.budget))
+
+    def find(
+        self, protocol: str, method: str, budget: BudgetSize | None, *, targeted: bool, subject: str = ""
+    ) -> MeasuredMethod:
+        """A method as the protocol measured it.
+
+        Args:
+            protocol: who measured.
+            method: what its rows are called.
+            budget: at which it ran; for None 8/255 if it ran at several, else the only one.
+            targeted: it must aim at another person.
+            subject: begins the message.
+
+        Raises:
+            NotComparableError: the run has no such method.
+        """
+        methods = self.methods(protocol)
+        if not methods:
+            raise NotComparableError(f"no {protocol} in this run")
+        same = {one.run.budget: one for one in methods if one.run.method == method}
+        if not same:
+            raise NotComparableError(f"{subject}not in this run")
+        if budget is None:
+            budget = USUAL_BUDGET if len(same) > 1 else next(iter(same))
+        if budget not in same:
+            here = ", ".join(one.title for one in same)
+            raise NotComparableError(f"{subject}measured at {here}, not at {budget.title}")
+        if targeted and not self._measured.methods.get(method, {}).get("targeted"):
+            raise NotComparableError(f"{subject}not aimed at another person in this run")
+        return same[budget]
 
     def conditions(self, protocol: str) -> tuple[str, ...]:
         """The conditions that the protocol measured under."""
-        ...
+        return tuple(sorted({place.condition for place in self._measured.places(protocol)}))
 
-    def rate(self, asked: WantedCell) -> Estimate:
+    def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""
-        ...
+        return self._measured.cells.get(cell, Estimate())
 
-    def black_box(self, asked: WantedCell) -> Estimate:
-        """Mean over the judges of the metric that are not the surrogate, whatever ``asked.judge`` says."""
-        ...
+    def black_box(self, cell: CellPlace) -> Estimate:
+        """Mean over the judges of the metric that are not the surrogate, whatever ``cell.judge`` says."""
+        judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
+        others = [judge for judge in judges if (cell.surrogate, judge) not in self._white_box]
+        cells = [self.rate(cell._replace(judge=judge)) for judge in others]
+        return self._measured.mean(cells, cell.place, cell.run, cell.surrogate)
 
-    def is_targeted(self, method: MeasuredMethod) -> bool:
-        """Whether the method, with its settings, aims at another person."""
-        ...
-
-
-class ResultLookup:
-    """A `Lookup` over ``Results``.
-
-    Raises:
-        KeyError: the measurements lack a column.
-    """
-
-    def __init__(self, results: Results) -> None:
-        self.dataset: str = results.dataset
-        self.models: pd.DataFrame = results.models
-        methods = {(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
-        self._targeted = {method for method, line in methods.items() if line["targeted"]}
-        self._cells: dict[WantedCell, Estimate] = {}
-        self._joint = JointMeans(results.means)
-        self._judges: dict[tuple[str, str], dict[str, None]] = {}
-        self._white_box: set[tuple[str, str]] = set()
-        measured: dict[tuple[str, str, str, BudgetSize], dict[str, None]] = {}
-        for row in records(results.measurements):
-            asked = _asked(row)
-            cell = estimate_of(row)
-            self._cells[asked] = cell
-            self._judges.setdefault((asked.protocol, asked.metric), {})[asked.judge] = None
-            key = (asked.protocol, asked.method, asked.variant, asked.budget)
-            measured.setdefault(key, {})[asked.surrogate] = None
-            if cell.white_box:
-                self._white_box.add((asked.surrogate, asked.judge))
-        order = [str(name) for name in self.models["name"]] if len(self.models) else []
-        self._measured = {
-            key: MeasuredMethod(
-                *key[1:],
-                _in_order(surrogates, order),
-                _numbers(text(methods.get(key[1:3], {}).get("varied")) or key[2]),
-            )
-            for key, surrogates in sorted(measured.items(), key=lambda entry: entry[0])
-        }
-
-    def measured(self, protocol: str) -> tuple[MeasuredMethod, ...]:
-        return tuple(found for key, found in self._measured.items() if key[0] == protocol)
-
-    def conditions(self, protocol: str) -> tuple[str, ...]:
-        return tuple(sorted({asked.condition for asked in self._cells if asked.protocol == protocol}))
-
-    def rate(self, asked: WantedCell) -> Estimate:
-        return self._cells.get(asked, Estimate())
-
-    def black_box(self, asked: WantedCell) -> Estimate:
-        judges = self._judges.get((asked.protocol, asked.metric), {})
-        others = [judge for judge in judges if (asked.surrogate, judge) not in self._white_box]
-        mean = mean_estimate([self.rate(replace(asked, judge=judge)) for judge in others])
-        place = Place(asked.protocol, asked.metric, asked.condition)
-        return self._joint.of(mean, place, Run(row_name(asked.method, asked.variant), asked.budget), asked.surrogate)
-
-    def is_targeted(self, method: MeasuredMethod) -> bool:
-        return (method.method, method.variant) in self._targeted
-
-
-def _asked(row: dict[str, Any]) -> WantedCell:
-    return WantedCell(
-        row["protocol"],
-        row["metric"],
-        row["method"],
-        BudgetSize.of(row["epsilon_255"]),
-        text(row["surrogate"]),
-        text(row["judge"]),
-        row["condition"],
-        text(row.get("variant")),
-    )
-
-
-def _numbers(variant: str) -> dict[str, float]:
-    """The settings of a variant that are numbers."""
-    settings = variant_settings(variant).items()
-    return {name: float(value) for name, value in settings if is_number(value)}
-
-
-def _in_order(keys: Mapping[str, None], order: list[str]) -> tuple[str, ...]:
-    """Keys in the order of the model cards, unknown ones (ensembles) last and by name."""
-    return tuple(sorted(keys, key=lambda key: (order.index(key) if key in order else len(order), key)))
+    def _settings(self, method: str) -> dict[str, float]:
+        """The settings that make variants of a method, those that are numbers."""
+        varied = text(self._measured.methods.get(method, {}).get("varied")) or split_row_name(method)[1]
+        return {name: float(value) for name, value in variant_settings(varied).items() if is_number(value)}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import CellPlace, Place, Run
 from cloakbench.bench.report.reported.cards import assign
-from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
-from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, PairedMethod, Pairing
+from cloakbench.bench.report.reported.lookup import Lookup, NotComparableError
+from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, Pairing
 
 NOT_BLACK = "the only network left for this name is the surrogate itself"
 NOT_WHITE = "black-box here, white-box in the paper"
@@ -29,7 +30,7 @@ class Placed:
 class MeasuredRow:
     """A measured method that stands beside a printed row, on one surrogate (empty for methods without one)."""
 
-    paired: PairedMethod
+    run: Run
     surrogate: str
 
 
@@ -66,9 +67,10 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
     if method not in pairing.methods:
         return (), pairing.why_not[method]
     paired = pairing.methods[method]
-    measured, why_not = _find(lookup, pairing, paired)
-    if measured is None:
-        return (), why_not
+    try:
+        measured = lookup.find(pairing.protocol, paired.method, paired.budget, targeted=pairing.targeted)
+    except NotComparableError as reason:
+        return (), str(reason)
     if pairing.surrogates is None or measured.surrogates == ("",):
         return tuple(MeasuredRow(paired, name) for name in measured.surrogates), ""
     if surrogate not in placed.surrogates:
@@ -76,24 +78,6 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
     if (name := placed.surrogates[surrogate]) not in measured.surrogates:
         return (), f"not measured on {name}"
     return (MeasuredRow(paired, name),), ""
-
-
-def _find(lookup: Lookup, pairing: Pairing, paired: PairedMethod) -> tuple[MeasuredMethod | None, str]:
-    """A paired method as the run measured it, or why the run has none."""
-    measured = lookup.measured(pairing.protocol)
-    if not measured:
-        return None, f"no {pairing.protocol} in this run"
-    same = [found for found in measured if (found.method, found.variant) == (paired.method, paired.variant)]
-    if not same:
-        return None, "not in this run"
-    budgets = [found.budget for found in same]
-    if paired.budget not in budgets:
-        here = ", ".join(budget.title for budget in budgets)
-        return None, f"measured at {here}, not at {paired.budget.title}"
-    found = same[budgets.index(paired.budget)]
-    if pairing.targeted and not lookup.is_targeted(found):
-        return None, "not aimed at another person in this run"
-    return found, ""
 
 
 def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str, metric: str) -> MeasuredCell:
@@ -109,15 +93,7 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     pairing = placed.pairing
     if metric not in pairing.metrics:
         return MeasuredCell(Estimate(), pairing.why_not[metric])
-    asked = WantedCell(
-        pairing.protocol,
-        pairing.metrics[metric],
-        row.paired.method,
-        row.paired.budget,
-        row.surrogate,
-        condition=pairing.condition,
-        variant=row.paired.variant,
-    )
+    asked = CellPlace(Place(pairing.protocol, pairing.metrics[metric], pairing.condition), row.run, row.surrogate)
     if target == AVERAGE:
         found = lookup.black_box(asked) if pairing.box == "black" else Estimate()
     elif target == NOT_APPLICABLE:
@@ -125,7 +101,7 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     elif target not in placed.targets:
         return MeasuredCell(Estimate(), "no such network in this run")
     else:
-        found = lookup.rate(replace(asked, judge=placed.targets[target]))
+        found = lookup.rate(asked._replace(judge=placed.targets[target]))
         if found.ok and found.white_box != (pairing.box == "white"):
             return MeasuredCell(Estimate(), NOT_BLACK if found.white_box else NOT_WHITE)
     return MeasuredCell(found, "" if found.ok else found.note or "not measured")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cloakbench.bench.core.axes import BudgetSize, read_variant
+from cloakbench.bench.core.axes import BudgetSize, read_variant, row_name
+from cloakbench.bench.report.index import Run
 from cloakbench.bench.report.reported.cards import Networks, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
 
@@ -34,15 +35,6 @@ _TABLE = {
     "methods": dict,
     "reported_only": (dict, str),
 }
-
-
-@dataclass(frozen=True)
-class PairedMethod:
-    """The measured method beside a printed one: the variant of that text, or the method as composed."""
-
-    method: str
-    budget: BudgetSize
-    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Pairing:
     surrogates: Networks | None = None
     targets: Networks = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
-    methods: Mapping[str, PairedMethod] = field(default_factory=dict)
+    methods: Mapping[str, Run] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -199,7 +191,7 @@ def _pairing(
     )
 
 
-def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> PairedMethod:
+def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> Run:
     """A measured method, by its key or as ``{method, epsilon_255, variant}``."""
     given = {"method": given} if isinstance(given, str) else given
     if not isinstance(given, dict) or "method" not in given or set(given) - {"method", "epsilon_255", "variant"}:
@@ -208,7 +200,7 @@ def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> Pair
         )
     budget = BudgetSize.of(given.get("epsilon_255", epsilon_255))
     try:
-        return PairedMethod(given["method"], budget, read_variant(given.get("variant", "")))
+        return Run(row_name(given["method"], read_variant(given.get("variant", ""))), budget)
     except ValueError as problem:
         raise ReportedSchemaError(f"{where}: {key}: {problem}") from problem
 

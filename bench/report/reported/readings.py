@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from cloakbench.bench.core.axes import BudgetSize, row_name
+from cloakbench.bench.core.axes import row_name
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
+from cloakbench.bench.report.index import CellPlace, Place
+from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.reported.claims import Term
-from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, WantedCell
-
-USUAL_BUDGET = BudgetSize(8.0)
-
-
-class NotComparableError(Exception):
-    """A run has no number for a term; the message is the reason to print."""
+from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, NotComparableError
+from cloakbench.bench.report.table import Number
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,8 @@ class Reading:
     @property
     def text(self) -> str:
         """``pgd 8/255, psr_p1_top1 41.0 % [38.2, 44.1]``."""
-        percent = self.unit == "%"
-        factor, digits = (100, 1) if percent else (1, 3)
-        ends = (self.estimate.value, self.estimate.low, self.estimate.high)
-        value, low, high = (f"{factor * end:.{digits}f}" for end in ends)
-        return f"{self.name} {value}{' %' * percent} [{low}, {high}]"
+        scale, digits, unit = (100, 1, "%") if self.unit == "%" else (1, 3, "")
+        return f"{self.name} {Number.of(self.estimate, scale, digits).words(unit)}"
 
 
 def read_all(lookup: Lookup, terms: Sequence[Term]) -> dict[Term, Reading]:
@@ -41,7 +35,16 @@ def read_all(lookup: Lookup, terms: Sequence[Term]) -> dict[Term, Reading]:
     Raises:
         NotComparableError: a term has no number in this run.
     """
-    found = {term: find_method(lookup, term) for term in terms}
+    found = {
+        term: lookup.find(
+            term.protocol,
+            row_name(term.method, term.variant),
+            term.budget,
+            targeted=term.targeted,
+            subject=f"{term.method} is ",
+        )
+        for term in terms
+    }
     surrogates = {term: _surrogates(lookup, term, method) for term, method in found.items()}
     shared = [set(names) for names in surrogates.values() if names != ("",)]
     common = set.intersection(*shared) if shared else set()
@@ -51,69 +54,29 @@ def read_all(lookup: Lookup, terms: Sequence[Term]) -> dict[Term, Reading]:
     }
 
 
-def find_method(lookup: Lookup, term: Term) -> MeasuredMethod:
-    """The measured method of a term.
-
-    Raises:
-        NotComparableError: the protocol, the method or its budget is not in the run.
-    """
-    measured = lookup.measured(term.protocol)
-    if not measured:
-        raise NotComparableError(f"no {term.protocol} in this run")
-    same = [one for one in measured if (one.method, one.variant) == (term.method, term.variant)]
-    if not same:
-        raise NotComparableError(f"{term.method} is not in this run")
-    budgets = [one.budget for one in same]
-    wanted = term.budget
-    if wanted is None:
-        wanted = USUAL_BUDGET if len(same) > 1 else budgets[0]
-    if wanted not in budgets:
-        here = ", ".join(budget.title for budget in budgets)
-        raise NotComparableError(f"{term.method} is measured at {here}, not at {wanted.title}")
-    found = same[budgets.index(wanted)]
-    if term.targeted and not lookup.is_targeted(found):
-        raise NotComparableError(f"{term.method} is not aimed at another person in this run")
-    return found
-
-
 def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequence[str]) -> Reading:
     """The number of a term for a measured method: the mean over surrogates.
 
     Raises:
         NotComparableError: a cell is missing, or is white-box.
     """
-    cells = []
-    for surrogate in surrogates:
-        asked = WantedCell(
-            term.protocol,
-            term.metric,
-            method.method,
-            method.budget,
-            surrogate,
-            condition=term.condition,
-            variant=method.variant,
-        )
-        cells.append(_cell(lookup, term, asked))
-    row = row_name(method.method, method.variant) + f" {method.budget.title}" * bool(method.budget)
+    place, run = Place(term.protocol, term.metric, term.condition), method.run
+    cells = [_cell(lookup, term, CellPlace(place, run, surrogate)) for surrogate in surrogates]
+    row = run.method + f" {run.budget.title}" * bool(run.budget)
     where = f" on {surrogates[0]}" if len(surrogates) == 1 and surrogates[0] else ""
-    condition = "" if term.condition == "none" else f", {term.condition}"
+    condition = "" if term.condition == UNTRANSFORMED else f", {term.condition}"
     name = f"{row}{where}, {term.metric}{condition}"
     return Reading(name, mean_estimate(cells), term.unit)
 
 
-def under(term: Term, condition: str) -> Term:
-    """The same term under another condition."""
-    return replace(term, condition=condition)
-
-
-def _cell(lookup: Lookup, term: Term, asked: WantedCell) -> Estimate:
+def _cell(lookup: Lookup, term: Term, asked: CellPlace) -> Estimate:
     if term.judge is None:
         cell = lookup.black_box(asked)
     else:
         cards = [
             card for card in lookup.models.to_dict("records") if "target" in card["roles"] and term.judge.fits(card)
         ]
-        cells = [lookup.rate(replace(asked, judge=card["name"])) for card in cards]
+        cells = [lookup.rate(asked._replace(judge=card["name"])) for card in cards]
         black_box = [cell for cell in cells if not cell.white_box]
         if not black_box:
             raise NotComparableError("the only such judge is the surrogate" if cells else "no such judge in this run")

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, Pairing, Pairings
 from cloakbench.bench.report.reported.printed import comparability
-from cloakbench.bench.report.table import Column, Number, Row, Table
+from cloakbench.bench.report.table import Column, Number, Row, Table, columns
 
 Lines = Mapping[str, Sequence[Mapping[str, Any]]]
 """Table name to the lines of its CSV file."""
@@ -93,11 +93,11 @@ def coverage_table(lookup: Lookup, pairings: Pairings, lines: Lines) -> Table:
         title="Tables of the papers",
         caption="Printed rows, those with a measurement beside them in this run, and why the others have none.",
         stub="Printed table",
-        columns=(
-            Column("table", "Table here"),
-            Column("printed_rows", "Rows"),
-            Column("measured_rows", "Measured"),
-            Column("why_not", "Reported only, because (rows)"),
+        columns=columns(
+            table="Table here",
+            printed_rows="Rows",
+            measured_rows="Measured",
+            why_not="Reported only, because (rows)",
         ),
         rows=tuple(rows),
     )
@@ -120,10 +120,7 @@ def printed_table(pairing: Pairing, lines: Sequence[Mapping[str, Any]]) -> Print
 
 def scaled(estimate: Estimate, unit: str, digits: int = 1) -> Number:
     """A measured estimate in the unit of a printed number; rates in per cent."""
-    factor = 100 if unit == "%" else 1
-    if not estimate.ok:
-        return Number(digits=digits)
-    return Number(factor * estimate.value, factor * estimate.low, factor * estimate.high, digits)
+    return Number.of(estimate, 100 if unit == "%" else 1, digits)
 
 
 def _measured_row(lookup: Lookup, placed: Placed, printed: Printed, row: MeasuredRow, section: str) -> Row:
@@ -135,9 +132,10 @@ def _measured_row(lookup: Lookup, placed: Placed, printed: Printed, row: Measure
         for column, cell in zip(printed.columns, found, strict=True)
     ]
     gaps = Counter(cell.why_not for cell in found if cell.why_not)
-    parts = [row_name(row.paired.budget.title, row.paired.variant), *[f"on {row.surrogate}"] * bool(row.surrogate)]
+    what = row_name(row.run.budget.title, split_row_name(row.run.method)[1])
+    what += f" on {row.surrogate}" * bool(row.surrogate)
     why_not = "; ".join(f"{reason} ({count} of {len(found)} columns)" for reason, count in gaps.items())
-    return Row(f"measured, {' '.join(parts)}", (*numbers, why_not or "all columns"), section)
+    return Row(f"measured, {what}", (*numbers, why_not or "all columns"), section)
 
 
 def _reported(line: Mapping[str, Any] | None, digits: int) -> Number:

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize, row_name, variant_settings, variant_text
-from cloakbench.bench.report.results import PhotoRecords, Results, undecided
+from cloakbench.bench.report.estimate import records
+from cloakbench.bench.report.results import DECIDED, PhotoRecords, Results
 
 CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
 _CELL_OF_RECORDS = [name for name in CELL if name not in ("protocol", "metric")]
-_COST = ["method", "variant", "epsilon_255", "surrogate", "scope"]
 
 
 class MixedResultsError(ValueError):
@@ -44,15 +44,15 @@ def combine(runs: Sequence[Results]) -> Results:
         measurements=_measurements(runs),
         models=_models(runs),
         methods=_methods(runs),
-        costs=_first(pd.concat([run.costs for run in runs], ignore_index=True), _COST),
-        thresholds=_first(pd.concat([run.thresholds for run in runs], ignore_index=True), ["judge", "far"]),
+        costs=_joined(runs, "costs", ["method", "variant", "epsilon_255", "surrogate", "scope"]),
+        thresholds=_joined(runs, "thresholds", ["judge", "far"]),
         examples=_examples(runs),
         setup=_setup(runs),
-        protocols=_first(pd.concat([run.protocols for run in runs], ignore_index=True), ["label", "name"]),
-        conditions=_first(pd.concat([run.conditions for run in runs], ignore_index=True), ["protocol", "label"]),
+        protocols=_joined(runs, "protocols", ["label", "name"]),
+        conditions=_joined(runs, "conditions", ["protocol", "label"]),
         records=_records(runs),
-        **undecided(),
-        metrics=_first(pd.concat([run.metrics for run in runs], ignore_index=True), ["protocol", "name"]),
+        **{name: pd.DataFrame(columns=list(columns)) for name, columns in DECIDED.items()},
+        metrics=_joined(runs, "metrics", ["protocol", "name"]),
     )
 
 
@@ -105,25 +105,20 @@ def _records(runs: Sequence[Results]) -> PhotoRecords:
 
 def _methods(runs: Sequence[Results]) -> pd.DataFrame:
     """One row a method and variant, with what is varied of it in any run."""
-    frame = pd.concat([run.methods for run in runs], ignore_index=True)
     varied: dict[tuple[str, str], dict[str, Any]] = {}
-    for key, variant, text in zip(frame["key"], frame["variant"], frame["varied"], strict=True):
-        varied.setdefault((key, variant), {}).update(variant_settings(text))
-    first = _first(frame, ["key", "variant"])
+    for line in (line for run in runs for line in records(run.methods)):
+        varied.setdefault((line["key"], line["variant"]), {}).update(variant_settings(line["varied"]))
+    first = _joined(runs, "methods", ["key", "variant"])
     return first.assign(varied=[variant_text(varied[row]) for row in zip(first["key"], first["variant"], strict=True)])
 
 
 def _models(runs: Sequence[Results]) -> pd.DataFrame:
     """One row a model, with the roles it has in any run."""
-    frame = pd.concat([run.models for run in runs], ignore_index=True)
-    if frame.empty:
-        return frame
-    roles = [line if isinstance(line, str) else ", ".join(line) for line in frame["roles"]]
-    by_model: dict[str, list[str]] = {}
-    for name, text in zip(frame["name"], roles, strict=True):
-        by_model.setdefault(name, []).extend(text.split(", "))
-    first = _first(frame, ["name"])
-    return first.assign(roles=[", ".join(sorted(set(by_model[name]))) for name in first["name"]])
+    roles: dict[str, set[str]] = {}
+    for line in (line for run in runs for line in records(run.models)):
+        roles.setdefault(line["name"], set()).update(line["roles"].split(", "))
+    first = _joined(runs, "models", ["name"])
+    return first.assign(roles=[", ".join(sorted(roles[name])) for name in first["name"]]) if len(first) else first
 
 
 def _examples(runs: Sequence[Results]) -> tuple:
@@ -136,5 +131,7 @@ def _examples(runs: Sequence[Results]) -> tuple:
     return tuple(merged.values())
 
 
-def _first(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _joined(runs: Sequence[Results], name: str, keys: list[str]) -> pd.DataFrame:
+    """A frame of all runs; of rows with the same keys the first."""
+    frame = pd.concat([getattr(run, name) for run in runs], ignore_index=True)
     return frame.drop_duplicates(keys, ignore_index=True) if len(frame) else frame

@@ -12,12 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.core.ranges import is_number
-from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
-from cloakbench.bench.report.drawing.words import wrapped
-from cloakbench.bench.report.estimate import Estimate, mean_estimate
-from cloakbench.bench.report.index import is_control
-from cloakbench.bench.report.labels import CLEAN
-from cloakbench.bench.report.plotting import (
+from cloakbench.bench.report.drawing.plotting import (
     CONTROL_COLOUR,
     TWO_COLUMNS,
     arms,
@@ -26,6 +21,11 @@ from cloakbench.bench.report.plotting import (
     near,
     paper_style,
 )
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.words import wrapped
+from cloakbench.bench.report.estimate import Estimate, mean_estimate
+from cloakbench.bench.report.index import is_control
+from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.section import Quantity
 from cloakbench.bench.report.sweeps.parts import Sweep
 from cloakbench.bench.report.sweeps.tables import (

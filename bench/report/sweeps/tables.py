@@ -14,7 +14,7 @@ from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.sweeps.parts import Part, Sweep
-from cloakbench.bench.report.table import Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
         stub="Method",
         columns=(
             *(Column(name, heading(name)) for name in sweep.names),
-            Column("epsilon_255", "ε (grey levels)"),
+            BUDGET,
             Column("n", "n"),
             *(Column(q.column, q.label, interval="always" if q.is_rate else "csv") for q in quantities),
         ),
@@ -163,7 +163,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
         stub="Method",
         columns=(
             *(Column(name, heading(name)) for name in rest),
-            Column("epsilon_255", "ε (grey levels)"),
+            BUDGET,
             Column("seeds", "Seeds"),
             *(
                 column

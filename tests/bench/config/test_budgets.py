@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cloakbench.bench.config.compose import compose_config
@@ -9,6 +11,8 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.plan.limits import read_limits
 from cloakbench.bench.plan.plan import build_cells, chosen_methods
+
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
 
 def budgets(*words: str, method: str) -> list[float]:
@@ -109,3 +113,15 @@ def test_budgets_of_poisoning_are_not_dropped_either(words: tuple[str, ...]) -> 
 def test_what_was_typed_is_noted_and_is_no_part_of_a_result() -> None:
     config = compose_config(["experiment=smoke", "method=fgsm", "plan.limits={}", "~transforms", "seed=1"])
     assert list(config.given) == ["experiment", "method", "plan.limits", "seed", "~transforms"]
+
+
+def test_methods_of_an_experiment_without_targets_are_its_own_where_a_judge_of_a_protocols_own_is_asked() -> None:
+    words = ["experiment=tiny_counting", "protocol@protocols.poisoning=poisoning_reduced", "method=fgsm"]
+    words += ["+model@surrogates.cosface_ir=cosface_ir", "+plan.limits.fgsm.people=1", "epsilons_255=[4]"]
+    config = compose_config(words, config_dirs=[str(CONFIG_DIR)])
+    cells = build_parts(config).cells
+    assert {(cell.method, cell.budget.epsilon_255) for cell in cells if cell.budget} == {
+        ("fgsm", 4),
+        ("random_sign", 4),
+    }
+    assert "fgsm" not in chosen_methods(config, "protocols.poisoning.")

@@ -59,7 +59,7 @@ def is_there(node: Any, steps: list[str]) -> bool:
         ("runtime.workers=-1", "runtime.workers is -1: it must be auto, or a whole number of at least 0"),
         ("protocols.poisoning.seeds=3", "protocols.poisoning.seeds is 3: it must be a list"),
         ("protocols.poisoning.clean_shares=0.2", "protocols.poisoning.clean_shares is 0.2: it must be a list"),
-        ("protocols.poisoning.variants_on=ir", "protocols.poisoning.variants_on is ir: it must be a list"),
+        ("protocols.poisoning.conditions_on=ir", "protocols.poisoning.conditions_on is ir: it must be a list"),
         ("protocols.poisoning.other_identities=many", "protocols.poisoning.other_identities is many"),
     ],
 )

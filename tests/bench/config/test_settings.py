@@ -211,7 +211,11 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("logger=wandb", "logger.wandb.mode=abc"), "logger.wandb.mode is abc: it must be one of offline, online"),
         (("~seed",), "the experiment has no seed, which it needs: leave ~seed out"),
         (("~plan.limits",), "the experiment has no plan.limits"),
-        (("~protocols",), "the experiment has no protocol: add one"),
+        (("~protocols",), "the experiment has no protocol that says which photos are protected (nobody asks anything)"),
+        (
+            ("~protocols.identification", "~protocols.verification"),
+            "the experiment has no protocol that says which photos are protected (quality asks about what others",
+        ),
         (("~transforms",), ""),
         (("+transforms.x=3",), "transforms.x is 3: it must be a block with _target_"),
         (

@@ -94,7 +94,7 @@ def test_poisoning_is_its_trainings_and_its_searches(monkeypatch: pytest.MonkeyP
         "protocols.poisoning.seeds=[0,1]",
         "protocols.poisoning.clean_shares=[0.0]",
     ]
-    config = compose_config([*words, "protocols.poisoning.variants_on=[]", "method=fgsm"])
+    config = compose_config([*words, "protocols.poisoning.conditions_on=[]", "method=fgsm"])
     poisoning = instantiate(config.protocols.poisoning)
     assert published_photos(config, poisoning.identities) == (20, 20)
     monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=0.0, backward=0.0))
@@ -115,7 +115,15 @@ def test_a_poisoning_that_leaves_settings_to_their_defaults_is_estimated_as_it_r
     config = compose_config(["experiment=survey_fig2", "runtime.workers=1", "method=fgsm"])
     block = config.protocols.poisoning
     with open_dict(block):
-        for name in ("identities", "references", "clean_shares", "seeds", "variants_on", "epsilons_255", "surrogates"):
+        for name in (
+            "identities",
+            "references",
+            "clean_shares",
+            "seeds",
+            "conditions_on",
+            "epsilons_255",
+            "surrogates",
+        ):
             block.pop(name, None)
     found = poisoning_seconds(instantiate(block), config, "protocols.poisoning.", Estimator())
     assert found is not None and found > 0

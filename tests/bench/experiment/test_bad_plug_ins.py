@@ -43,6 +43,10 @@ LOADER = "cloakbench.bench.engine.transforms.Unchanged"
             ["protocols.counting._target_=counting.Misjudged"],
             "protocol counting asks a str: its judges() must",
         ),
+        (
+            ["protocols.counting._target_=counting.Doubled"],
+            "protocol counting asks two judges called clerk: give each a name of its own",
+        ),
         ([f"+targets.a._target_={LOADER}"], f"model a: {LOADER} built a Unchanged, not a Recogniser"),
     ],
 )

@@ -314,7 +314,7 @@ def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
     assert found["white_box"].all()
     headline = Measured(outcome.results)
     (row,) = [row for row in headline.runs if row.method == "fgsm"]
-    assert not headline.black_box_overall("psr_p2_top1", row).ok
+    assert not headline.black_box("psr_p2_top1", row).ok
 
 
 def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls(tiny_overrides: list[str]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.node_keys import node_settings
-from cloakbench.bench.core.axes import BudgetSize
+from cloakbench.bench.core.axes import BudgetSize, row_name, split_row_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.bench.plan.variants import variants_of
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SMOKE = ("experiment=smoke",)
@@ -50,6 +52,15 @@ def test_a_variant_has_the_settings_of_the_same_method_set_by_hand() -> None:
         by_hand.surrogate,
         by_hand.surrogates,
     )
+
+
+def test_a_secret_in_a_varied_setting_is_used_and_not_written_into_the_name_of_the_row() -> None:
+    method = OmegaConf.create({"_target_": "x.Y", "server": "", "api_key": ""})
+    grid = {"server": ["http://user:planted@host/x?token=planted"], "api_key": ["planted"]}
+    own, variant = variants_of("mine", method, grid, "methods.mine")
+    assert variant.config["server"] == grid["server"][0] and variant.config["api_key"] == "planted"
+    assert "planted" not in variant.text + variant.varied and "host/x" in variant.text
+    assert split_row_name(row_name("mine", variant.text)) == ("mine", variant.text) and own.text == ""
 
 
 def test_a_setting_inside_a_block_of_a_method_can_be_varied() -> None:

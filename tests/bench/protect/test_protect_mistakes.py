@@ -6,11 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from albums import (
-    CONFIG_DIR,
-    protect,
-    words,
-)
+from albums import CONFIG_DIR, protect, words
 
 from cloakbench.bench.cli.protect import main
 from cloakbench.bench.core.errors import ConfigError
@@ -46,6 +42,10 @@ def test_a_method_has_to_be_chosen(album: Path) -> None:
         (["references=BASE/empty", "method=opom_convex_hull"], "holds no photo"),
         (["surrogate=null"], "pgd needs a recogniser to work against: name one with model@surrogate=NAME"),
         (["method.epsilon_255=0", "force=false"], "has a budget of 0 and changes nothing: set method.epsilon_255=8"),
+        (
+            ["method=keeps_key"],
+            "keeps_key gives owners a key that lifts its protection, which is not kept",
+        ),
         (["overwite=true"], "did you mean 'overwrite'"),
         (["model@surrogate=mobilefacenet_y1"], "no weight file"),
     ],

@@ -22,6 +22,7 @@ from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.python.blocks import part_block, recogniser_block
 from cloakbench.bench.python.composing import compose_experiment
 from cloakbench.bench.python.object_digest import object_digest
+from cloakbench.bench.python.spelling import in_python
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
@@ -281,19 +282,37 @@ def test_what_no_key_can_be_true_of_is_refused_in_one_line(evaluate: Any) -> Non
         ({"methods": "pgd", "targets": "tiny2", "protocols": "quallity"}, "there is no protocol called 'quallity'"),
         ({"methods": "pgd", "targets": "tiny2", "transforms": "jpg"}, "there is no transform called 'jpg'.*jpeg"),
         ({"methods": "pgd", "targets": "tiny2", "experiment": "tinny"}, "there is no experiment called 'tinny'.*tiny"),
-        ({"methods": "pgd", "targets": "tiny2"}, "pgd needs a surrogate"),
-        ({"methods": "pgd", "targets": "tiny2", "surrogates": "tiny1", "budgets_255": [400]}, "epsilons_255"),
+        ({"methods": "pgd", "targets": "tiny2"}, "pgd needs a surrogate: add one with surrogates=NAME"),
+        ({"methods": "pgd", "targets": "tiny2", "surrogates": "tiny1", "budgets_255": [400]}, "budgets_255 is"),
         ({"methods": "pgd", "targets": "tiny2", "surrogates": "tiny1", "device": "abacus"}, "abacus"),
         ({"methods": "pgd", "targets": "tiny2", "surrogates": "tiny1", "workers": -1}, "runtime.workers is -1"),
         ({"methods": "pgd", "targets": "tiny2", "settings": {"plan.chunk": 3}}, "there is no setting 'plan.chunk'"),
-        ({"methods": "random_sign"}, "the experiment has no target"),
-        ({"targets": "tiny2"}, "the experiment has no method"),
+        ({"methods": "random_sign"}, "the experiment has no target: add one with targets=NAME"),
+        (
+            {"methods": "random_sign", "targets": "tiny2", "protocols": "quality"},
+            "quality asks about what others publish.*add one with protocols=.NAME., NAME one of identification",
+        ),
+        ({"targets": "tiny2"}, "the experiment has no method: choose one with methods=NAME"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_there_is(evaluate: Any, call: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said) as problem:
         evaluate(**call)
     assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "spelled"),
+    [
+        ("dataset.root is not set: dataset.root=...", 'dataset.root is not set: settings={"dataset.root": ...}'),
+        ("no faces: dataset.distractors=N, or leave", 'no faces: settings={"dataset.distractors": N}, or leave'),
+        ("leave it out: '~protocols.verification'", "leave it out: protocols without verification"),
+        ("plan.limits.pgd.epsilons_255 is [0]", "plan.limits.pgd.epsilons_255 is [0]"),
+        ("see https://place.org/a.b=c?d.e=f", "see https://place.org/a.b=c?d.e=f"),
+    ],
+)
+def test_what_is_said_of_a_command_line_is_said_of_a_call(said: str, spelled: str) -> None:
+    assert in_python(said) == spelled
 
 
 @pytest.mark.parametrize(

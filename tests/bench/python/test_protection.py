@@ -46,6 +46,12 @@ def test_every_kind_of_picture_is_the_same_photos(tmp_path: Path) -> None:
     assert as_photos(paths, "images")[1] == [f"photo{number}.png" for number in range(4)]
 
 
+def test_what_only_owners_may_have_comes_back_and_is_not_shown() -> None:
+    done = cloakbench.protect(ARRAY, method="keeps_key", config_dir=CONFIG_DIR)
+    [private] = done.private
+    assert private["key"].shape == (4, 64) and "key" not in repr(done)
+
+
 def test_the_budget_holds_after_rounding_and_the_frame_says_what_came_out(tmp_path: Path) -> None:
     done = cloakbench.protect(
         ARRAY, method="pgd", surrogate=OWN, epsilon_255=3, targets=own_recogniser(6, name="other")

@@ -30,7 +30,7 @@ from cloakbench.datasets.synthetic.world import SyntheticWorld
 from cloakbench.models.base import InputSpec, Recogniser
 from cloakbench.models.training.evaluate import leave_one_out
 
-JUDGE = CheckSettings(resamples=100)
+SETTINGS = CheckSettings(resamples=100)
 CHECKS = ["colour order", "input scale, not 10 times", "input scale, not a tenth", "input range", "clean Top-1"]
 
 
@@ -56,7 +56,7 @@ def verdicts(results: list[CheckResult]) -> dict[str, str]:
 
 
 def test_a_right_recogniser_passes_every_check(model: Recogniser, faces: Faces) -> None:
-    results = check_on_faces(model, faces, judge=JUDGE)
+    results = check_on_faces(model, faces, settings=SETTINGS)
     assert verdicts(results) == dict.fromkeys(CHECKS, "passed")
     assert "60 photos of 15 people" in results[0].detail
     assert "of 60 photos of 15 people, 30 others in the gallery" in results[-1].detail
@@ -68,7 +68,7 @@ def test_a_planted_mistake_is_found_by_its_own_check(mistake: str, model: Recogn
     opposite = {"input scale, not 10 times": "input scale, not a tenth"}
     opposite |= {value: key for key, value in opposite.items()}
     planted = with_inputs(model, wrong_inputs(model.inputs)[mistake])
-    found = verdicts(check_on_faces(planted, faces, judge=JUDGE))
+    found = verdicts(check_on_faces(planted, faces, settings=SETTINGS))
     assert found[opposite.get(mistake, mistake)] == "failed"
 
 
@@ -86,7 +86,7 @@ def test_the_usual_mistakes_of_an_input_convention() -> None:
 
 def test_grey_faces_cannot_tell_the_colour_order(model: Recogniser, faces: Faces) -> None:
     grey = replace(faces.known, images=faces.known.images[:, :1].repeat(1, 3, 1, 1))
-    result = check_on_faces(model, Faces(grey), judge=JUDGE)[0]
+    result = check_on_faces(model, Faces(grey), settings=SETTINGS)[0]
     assert result.skipped
     assert "grey" in result.detail
 
@@ -103,7 +103,7 @@ class Standardising(Recogniser):
 
 def test_a_network_that_standardises_its_input_has_no_scale_to_get_wrong(model: Recogniser, faces: Faces) -> None:
     network = Standardising(model.network, model.inputs, model.card)
-    found = verdicts(check_on_faces(network, faces, judge=JUDGE))
+    found = verdicts(check_on_faces(network, faces, settings=SETTINGS))
     assert [found[name] for name in CHECKS[1:4]] == ["skipped"] * 3
     assert found["colour order"] == "passed"
 
@@ -113,13 +113,15 @@ def test_without_faces_every_check_is_skipped_with_the_reason(model: Recogniser,
     assert verdicts(results) == dict.fromkeys(CHECKS, "skipped")
     assert {result.detail for result in results} == {"no faces at hand"}
     few = Faces(faces.known.select(range(20)))
-    assert "5 people with two photos or more, and 10 are needed" in check_on_faces(model, few, judge=JUDGE)[0].detail
+    assert (
+        "5 people with two photos or more, and 10 are needed" in check_on_faces(model, few, settings=SETTINGS)[0].detail
+    )
 
 
 def test_top1_is_held_against_the_card(model: Recogniser, faces: Faces) -> None:
     def top1(network: Recogniser, stated: float | None) -> CheckResult:
         network = Recogniser(network.network, network.inputs, replace(network.card, clean_top1=stated))
-        return check_on_faces(network, faces, judge=JUDGE)[-1]
+        return check_on_faces(network, faces, settings=SETTINGS)[-1]
 
     assert top1(model, 0.5).passed
     assert "above the card's 50.00%" in top1(model, 0.5).detail
@@ -133,7 +135,7 @@ def test_top1_is_held_against_the_card(model: Recogniser, faces: Faces) -> None:
 
 def test_an_embedding_that_is_not_finite_fails_the_check(model: Recogniser, faces: Faces) -> None:
     nan = with_inputs(model, replace(model.inputs, std=float("nan")))
-    results = check_on_faces(nan, faces, judge=JUDGE)
+    results = check_on_faces(nan, faces, settings=SETTINGS)
     assert not any(result.passed for result in results)
     assert "60 of 60 faces have no finite embedding" in results[0].detail
 
@@ -187,4 +189,4 @@ def test_only_the_first_photos_of_a_person_count(model: Recogniser, faces: Faces
         (*known.image_id, *(f"{name} again" for name in known.image_id)),
         (*known.identity, *known.identity),
     )
-    assert "75 photos of 15 people" in check_on_faces(model, Faces(again), judge=JUDGE)[0].detail
+    assert "75 photos of 15 people" in check_on_faces(model, Faces(again), settings=SETTINGS)[0].detail

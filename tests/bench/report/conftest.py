@@ -217,7 +217,6 @@ def _methods(keys: set[str]) -> pd.DataFrame:
         "targeted",
         "trained",
         "person_specific",
-        "norm",
         "paper",
         "notes",
     ]
@@ -236,7 +235,6 @@ def _methods(keys: set[str]) -> pd.DataFrame:
             False,
             False,
             scope == "identity",
-            "",
             "",
             "",
         )

@@ -16,8 +16,8 @@ import pytest
 from cloakbench.bench.cli import report as command
 from cloakbench.bench.report import archive, contents, writer
 from cloakbench.bench.report.archive import is_current, is_finished, load_results, publish, save_results
+from cloakbench.bench.report.drawing.plotting import Skipped
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import Skipped
 from cloakbench.bench.report.results import PhotoRecords, Results
 from cloakbench.bench.report.section import FigureSpec, Reporter, Section
 from cloakbench.bench.store.errors import StoreError

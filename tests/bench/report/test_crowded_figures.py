@@ -18,10 +18,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from cloakbench.bench.report.drawing.plotting import COLOURS, Skipped, figure_bytes, look_of
 from cloakbench.bench.report.drawing.side_labels import spread
 from cloakbench.bench.report.drawing.words import shortened, width_inches, wrapped
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import COLOURS, Skipped, figure_bytes, look_of
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, Results
 from cloakbench.bench.report.sweeps.figures import sweep_figures

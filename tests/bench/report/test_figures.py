@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from cloakbench.bench.protocols.identification import figures, heat_map
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality import faces
+from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.section import FigureSpec
 
@@ -52,7 +52,7 @@ def test_scatter_has_a_point_for_every_complete_method_and_budget(measured):
     figure = figures.psr_against_ssim(measured, RANKS)
     assert isinstance(figure, Figure)
     points = figure.axes[0].containers
-    complete = [run for run in measured.runs if measured.black_box_overall("psr_p2_top1", run).ok]
+    complete = [run for run in measured.runs if measured.black_box("psr_p2_top1", run).ok]
     assert len(points) == len(complete) == 19
 
 

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from cloakbench.bench.report.interval_text import interval_text, number_text, p_text, with_interval
+from cloakbench.bench.report.interval_text import interval_text, number_text, p_text
+from cloakbench.bench.report.table import Number
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from cloakbench.bench.report.interval_text import interval_text, number_text, p_
     ],
 )
 def test_a_number_is_printed_with_the_ends_of_its_interval(value: float, low: float, high: float, text: str) -> None:
-    assert with_interval(value, low, high) == text
+    assert Number(value, low, high).words() == text
     assert "±" not in text
 
 

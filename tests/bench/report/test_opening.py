@@ -22,7 +22,7 @@ from cloakbench.bench.report.opening.ranking_table import ranking_table
 from cloakbench.bench.report.reporters import Plain, reporters
 from cloakbench.bench.report.results import PAIR_COLUMNS, RANKING_COLUMNS, Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
-from cloakbench.bench.report.table import to_csv, to_markdown
+from cloakbench.bench.report.table_text import to_csv, to_markdown
 from cloakbench.bench.report.writer import write_report
 
 METHODS = ("vmi_fgsm", "ti_dim", "mi_fgsm", "pgd")
@@ -66,7 +66,7 @@ def said(results: Results) -> list[str]:
 def test_findings_name_the_best_its_ties_and_what_it_is_ahead_of_for_certain(run: Results) -> None:
     first, ties, ahead, pairs, quality, controls, *_ = said(run)
     measured = Measured(run)
-    best = measured.black_box_overall(METRIC, Run("vmi_fgsm", BudgetSize(8.0)))
+    best = measured.black_box(METRIC, Run("vmi_fgsm", BudgetSize(8.0)))
     assert first.startswith(
         f"- **Identification.** VMI-FGSM protects most at 8/255: Black-box Top-1 {100 * best.value:.1f} % \\["
     )

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from cloakbench.bench.protocols.poisoning.figures import poisoning_figure
 from cloakbench.bench.protocols.poisoning.report import poisoning_checks, poisoning_table
 from cloakbench.bench.protocols.poisoning.scenarios import scenario_name
+from cloakbench.bench.report.drawing.plotting import Skipped
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.plotting import Skipped
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, Results
-from cloakbench.bench.report.table import Number, to_csv, to_markdown
+from cloakbench.bench.report.table import Number
+from cloakbench.bench.report.table_text import to_csv, to_markdown
 from cloakbench.bench.report.terminal import summary
 from cloakbench.bench.report.writer import write_report
 
@@ -122,7 +123,7 @@ def test_other_tables_and_means_do_not_see_attackers(run, small) -> None:
 
 def test_the_figure_draws_and_says_when_it_cannot(run, small) -> None:
     assert isinstance(poisoning_figure(Measured(run)), Figure)
-    assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning track")
+    assert poisoning_figure(Measured(small)) == Skipped("the run has no poisoning")
 
 
 def test_weak_attackers_and_searches_that_gave_up_are_flagged(run) -> None:

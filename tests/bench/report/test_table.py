@@ -18,7 +18,8 @@ from cloakbench.bench.report.contents import contents
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
-from cloakbench.bench.report.table import Column, Number, Row, Table, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table import Column, Number, Row, Table
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
 GOLDEN_MARKDOWN = """\
 **Protection success rate (PSR, P2), 8/255.** Per cent, higher protects more. P2: gallery of the person's other clean \

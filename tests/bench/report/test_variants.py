@@ -137,7 +137,7 @@ def test_seeds_are_parts_with_mean_and_spread(make_results: Make, tmp_path: Path
     [pgd] = [row for row in spread.rows if row.label == "PGD"]
     assert pgd.cells[:2] == ("8", "3")
     rates = [
-        100 * Measured(part.results).black_box_overall("psr_p2_top1", Measured(part.results).runs[-1]).value
+        100 * Measured(part.results).black_box("psr_p2_top1", Measured(part.results).runs[-1]).value
         for part in sweep.parts
     ]
     assert pgd.cells[2].value == pytest.approx(sum(rates) / 3)  # type: ignore[union-attr]

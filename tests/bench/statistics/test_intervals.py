@@ -134,7 +134,7 @@ def test_mean_skips_missing_values_and_a_constant_is_exact() -> None:
         ([2], [1], [0], 10, "numerator <= denominator"),
         ([np.nan], [1], [0], 10, "not finite"),
         ([1], [1, 1], [0], 10, "must both be"),
-        ([1, 1], [1, 1], [0], 10, "1 identities for 2 rows"),
+        ([1, 1], [1, 1], [0], 10, "N = 1"),
         ([1], [1], [0], 0, "resamples"),
     ],
 )

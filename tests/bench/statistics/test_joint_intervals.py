@@ -9,8 +9,15 @@ import pytest
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap
 
-from cloakbench.bench.statistics.intervals import Interval, identity_weights, ratio_interval, ratio_intervals, wilson
-from cloakbench.bench.statistics.joint_intervals import CellMean, PersonSums, joint_intervals
+from cloakbench.bench.statistics.intervals import (
+    Interval,
+    PersonSums,
+    identity_weights,
+    ratio_interval,
+    ratio_intervals,
+    wilson,
+)
+from cloakbench.bench.statistics.joint_intervals import CellMean, joint_intervals
 
 
 def joint_interval(

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.jobs import CellJob, Question, answer_key, do
+from cloakbench.bench.engine.jobs import CellJob, Question, do
 from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.experiment.experiment import Experiment
@@ -69,7 +69,7 @@ def protocol_of(experiment: Experiment) -> Poisoning:
 
 def answer_keys(experiment: Experiment, cells: Sequence[CellPhotos]) -> list[str]:
     protocol = protocol_of(experiment)
-    return [answer_key(protocol, one, photos, experiment.spec) for one in questions(experiment) for photos in cells]
+    return [one.key(protocol, photos, experiment.spec) for one in questions(experiment) for photos in cells]
 
 
 def report_bytes(folder: Path) -> dict[str, bytes]:
@@ -136,7 +136,7 @@ def test_unprotected_photos_change_nothing_where_nothing_is_protected(finished: 
     standard = [one for one in questions(experiment, judge="small", regime="standard") if one.condition.draw == 0]
     assert [one.condition.strength for one in standard] == [0.0, 0.25]
     for cell, photos in zip(publication_of(experiment).cells, look_up(experiment).cells("poisoning"), strict=True):
-        keys = {answer_key(protocol, one, photos, experiment.spec) for one in standard}
+        keys = {one.key(protocol, photos, experiment.spec) for one in standard}
         assert len(keys) == (1 if cell.method == "identity" else 2)
 
 
@@ -250,7 +250,7 @@ def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path
             "~protocols.poisoning.methods.em_class",
             "~protocols.poisoning.more_epsilons_255.em_class",
             "protocols.poisoning.seeds=[0]",
-            "protocols.poisoning.variants_on=[]",
+            "protocols.poisoning.conditions_on=[]",
         )
     )
     found = psr(outcome).query("judge == 'silent'")
@@ -270,7 +270,7 @@ def test_a_method_that_fails_on_a_photo_is_a_row_and_is_never_trained_on(tmp_pat
             "~protocols.poisoning.methods.em_class",
             "~protocols.poisoning.more_epsilons_255.em_class",
             "protocols.poisoning.seeds=[0]",
-            "protocols.poisoning.variants_on=[]",
+            "protocols.poisoning.conditions_on=[]",
         )
     )
     found = psr(outcome).set_index("method")
@@ -376,7 +376,12 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         *(f"methods.{key}" for key in ("em_max", "em_sample", "em_class", "rem")),
     )
     taken_out += ("attackers.ir", "attackers.mobilefacenet")
-    set_to = ("seeds=[0]", "variants_on=[]", "attackers.inception_resnet.epochs=1", "methods.opom_convex_hull.steps=1")
+    set_to = (
+        "seeds=[0]",
+        "conditions_on=[]",
+        "attackers.inception_resnet.epochs=1",
+        "methods.opom_convex_hull.steps=1",
+    )
     small: Sequence[str] = (
         "protocol@protocols.poisoning=poisoning_survey",
         *("dataset.poison_identities=2", "dataset.poison_images=5", "epsilons_255=[8]"),
@@ -408,8 +413,8 @@ def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list
         (("protocols.poisoning.other_identities=2",), "training photos of 0 people beside the 3 protected"),
         (("protocols.poisoning.clean_shares=[1.0]",), r"protocols.poisoning.clean_shares is \[1.0\]: it must be"),
         (
-            ("protocols.poisoning.variants_on=[nobody]",),
-            "variants_on is nobody: it must be a list of names of attackers",
+            ("protocols.poisoning.conditions_on=[nobody]",),
+            "conditions_on is nobody: it must be a list of names of attackers",
         ),
         (("protocols.poisoning.surrogates=[nobody]",), "surrogates names nobody"),
         (("+protocols.poisoning.more_epsilons_255.pgd=[3]",), "more_epsilons_255 names pgd"),
@@ -434,7 +439,7 @@ def test_predictions_are_the_same_bytes_in_another_process_order(finished: tuple
     protocol, question = protocol_of(experiment), questions(experiment)[-1]
     photos = look_up(experiment).cells("poisoning")[-1]
     again = protocol.respond(question.judge, question.condition, photos, Worker(experiment.spec))
-    key = answer_key(protocol, question, photos, experiment.spec)
+    key = question.key(protocol, photos, experiment.spec)
     stored = experiment.store.read_tensors(ATTACKS, key)
     assert stored is not None
     assert torch.equal(stored[0]["predicted"], again.tensors["predicted"])

@@ -21,7 +21,7 @@ from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.reporters import Plain
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PROTOCOL_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import combine
-from cloakbench.bench.report.table import to_markdown
+from cloakbench.bench.report.table_text import to_markdown
 from cloakbench.bench.statistics.intervals import ratio_interval
 from cloakbench.bench.statistics.tie_groups import tie_groups
 
@@ -163,7 +163,7 @@ def test_every_mean_of_the_index_has_the_value_of_its_joint_mean() -> None:
     for line in found.means.itertuples():
         run = Run(line.method, BudgetSize.of(line.epsilon_255))
         if line.surrogate == ALL:
-            mean = measured.white_box_overall("psr", run) if line.white_box else measured.black_box_overall("psr", run)
+            mean = measured.white_box("psr", run) if line.white_box else measured.black_box("psr", run)
         elif line.white_box:
             mean = measured.white_box("psr", run, line.surrogate)
         else:

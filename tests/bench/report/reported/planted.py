@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 
 CARDS = ("name", "roles", "family", "backbone", "head", "stands_for", "robust")
@@ -43,7 +44,7 @@ def planted(
     cards: tuple[tuple[Any, ...], ...] = (SURROGATE, *TARGETS),
     dataset: str = "synthetic",
     targeted: tuple[str, ...] = (),
-) -> ResultLookup:
+) -> Lookup:
     """A lookup over the rows."""
     keys = sorted({(row["method"], row["variant"]) for row in rows})
     methods = pd.DataFrame([(*key, "", key[0] in targeted) for key in keys], columns=list(METHODS))
@@ -57,4 +58,4 @@ def planted(
         methods=methods,
         thresholds=pd.DataFrame(),
     )
-    return ResultLookup(results)
+    return Lookup(Measured(results))

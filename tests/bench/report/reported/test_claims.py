@@ -10,13 +10,13 @@ import pytest
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.archive import load_results
-from cloakbench.bench.report.reported.claims import PARTS, RULES, Claim, Term, load_claims, read_claims, terms_of
+from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reported.claims import PARTS, RULES, Claim, load_claims, read_claims, terms_of
 from cloakbench.bench.report.reported.claims_table import claims_table
 from cloakbench.bench.report.reported.judgement import CLEAR, HELD, NOT_COMPARABLE, NOT_HELD, UNCLEAR, judge
-from cloakbench.bench.report.reported.lookup import ResultLookup
+from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_prose, load_yaml
-from cloakbench.bench.report.reported.readings import find_method
-from cloakbench.bench.report.table import to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
 from .planted import SURROGATE, cell, identification, planted
 
@@ -43,7 +43,7 @@ def claim_of(rule: dict, *methods: str, printed: str = "", unit: str = "qualitat
     return read_claims(content, prose).checked[0]
 
 
-def run_of(values: dict[str, float], half: float = 0.01, dataset: str = "synthetic") -> ResultLookup:
+def run_of(values: dict[str, float], half: float = 0.01, dataset: str = "synthetic") -> Lookup:
     """Methods with one value each on a black-box judge; a white-box cell of 1 would show in any mean."""
     rows = []
     for method, value in values.items():
@@ -199,16 +199,19 @@ def test_methods_are_compared_on_the_surrogates_that_they_share():
 
 
 def test_a_budget_that_is_not_asked_for_is_the_usual_or_the_only_one():
-    term = Term("identification", "psr_p1_top1", "a")
+
+    def found(rows: list[dict]) -> BudgetSize:
+        return planted(rows).find("identification", "a", None, targeted=False).run.budget
+
     both = identification("a", {"mobile": 0.5}) + identification("a", {"mobile": 0.5}, epsilon_255=4.0)
-    assert find_method(planted(both), term).budget == BudgetSize(8.0)
-    assert find_method(planted(both[1:]), term).budget == BudgetSize(4.0)
+    assert found(both) == BudgetSize(8.0)
+    assert found(both[1:]) == BudgetSize(4.0)
     none = identification("a", {"mobile": 0.5}, epsilon_255=float("nan"))
-    assert find_method(planted(none), term).budget == NO_BUDGET
+    assert found(none) == NO_BUDGET
 
 
 def test_the_survey_s_claims_are_judged_on_the_reference_run():
-    lookup = ResultLookup(load_results(ROOT / "results" / "reference" / "bench"))
+    lookup = Lookup(Measured(load_results(ROOT / "results" / "reference" / "bench")))
     verdicts = {claim.line: judge(lookup, claim).verdict for claim in CLAIMS.checked}
     survey = {line: verdict for line, verdict in verdicts.items() if line < 25}
     assert NOT_COMPARABLE not in survey.values()

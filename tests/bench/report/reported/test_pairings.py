@@ -17,15 +17,17 @@ from cloakbench.bench.protocols.poisoning.rates import METRICS as POISONING
 from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
 from cloakbench.bench.protocols.verification.protocol import Verification
 from cloakbench.bench.report.archive import load_results
+from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
 from cloakbench.bench.report.reported.beside import side_by_side_tables
 from cloakbench.bench.report.reported.cards import assign, read_match
-from cloakbench.bench.report.reported.lookup import ResultLookup, WantedCell
+from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import NOT_BLACK, NOT_WHITE, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings, read_pairings
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
 from cloakbench.bench.report.reported.shown import coverage_table, paper_table, printed_table
 from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
-from cloakbench.bench.report.table import Number, to_csv, to_latex, to_markdown
+from cloakbench.bench.report.table import Number
+from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
 from .planted import SURROGATE, TARGETS, cell, identification, planted
 
@@ -37,8 +39,8 @@ EVERYWHERE = {"source": 0.99, "mobile": 0.5, "squeeze": 0.6, "arc": 0.7, "incept
 
 
 @pytest.fixture(scope="module")
-def reference() -> ResultLookup:
-    return ResultLookup(load_results(REFERENCE))
+def reference() -> Lookup:
+    return Lookup(Measured(load_results(REFERENCE)))
 
 
 @pytest.fixture
@@ -93,11 +95,11 @@ def test_no_measured_number_of_the_reference_run_is_of_another_box(reference):
                     if number.ok and target in placed.targets:
                         found += 1
                         same = frame[
-                            (frame["method"] == row.paired.method)
+                            (frame["method"] == row.run.method)
                             & (frame["metric"] == pairing.metrics[metric])
                             & (frame["surrogate"] == row.surrogate)
                             & (frame["judge"] == placed.targets[target])
-                            & (frame["epsilon_255"] == row.paired.budget.number)
+                            & (frame["epsilon_255"] == row.run.budget.number)
                         ]
                         assert list(same["white_box"]) == [False]
                         assert list(same["value"]) == [number.value]
@@ -230,7 +232,7 @@ def test_coverage_counts_every_printed_row(reference):
 
 def test_the_mean_leaves_the_surrogate_out_and_a_missing_cell_is_missing():
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    asked = WantedCell("identification", "psr_p1_top1", "fi_uap", BudgetSize(8.0), "source")
+    asked = CellPlace(Place("identification", "psr_p1_top1", "none"), Run("fi_uap", BudgetSize(8.0)), "source")
     assert lookup.black_box(asked).value == pytest.approx((0.5 + 0.6 + 0.7 + 0.3 + 0.8) / 5)
     assert not lookup.rate(asked).ok
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cloakbench.bench.core import peak_memory
-from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
+from cloakbench.bench.processes import peak_memory
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 
 _ORDER = """
 import numpy as np
-from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.processes.malloc import keep_freed_memory
 
 keep_freed_memory()
