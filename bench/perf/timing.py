@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from cloakbench.bench.core.peak_memory import added_peak_mib, mark_memory
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 
 _SLACK_MIB = 20.0
-"""What the same work may differ by, see `cloakbench.bench.core.peak_memory`."""
+"""What the same work may differ by, see `cloakbench.bench.processes.peak_memory`."""
 
 
 @dataclass(frozen=True)
