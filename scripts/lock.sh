@@ -13,4 +13,4 @@ compile() {
 compile --extra detect --extra onnx --extra sweep -o requirements.lock "$@"
 locked=$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 # shellcheck disable=SC2086  # one word each
-compile --all-extras --constraint requirements.lock $locked -o requirements-test.lock "$@"
+compile --all-extras --group attacks --constraint requirements.lock $locked -o requirements-test.lock "$@"

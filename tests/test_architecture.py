@@ -41,7 +41,7 @@ FLOORS = (
     {"plan"},
     {"engine"},
     {"protocols", "experiment"},
-    {"doctor", "protect", "recognisers"},
+    {"doctor", "perf", "protect", "recognisers"},
     {"cli", "python"},
     {"api"},
 )
@@ -53,9 +53,12 @@ FURTHER = {
     "bench/cli/doctor.py": {"models.download"},
     "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/cli/list.py": {"conf"},
-    "bench/cli/perf.py": {"models", "methods"},
     "bench/cli/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/doctor/preflight.py": {"models.download", "models.weight_file", "models.zoo"},
+    "bench/perf/faces.py": {"datasets.base"},
+    "bench/perf/loops.py": {"models.base"},
+    "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},
+    "bench/perf/subjects.py": {"models", "methods"},
     "bench/protocols/quality/metrics.py": {"models.perceptual"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.
     "bench/protect/faces.py": {

@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,7 @@ from documents import commands, files
 from PIL import Image
 
 from cloakbench.bench.cli.main import main
+from cloakbench.bench.cli.sweep_jobs import check_sweep
 from cloakbench.bench.core import status
 from cloakbench.datasets.base import ROLES
 from cloakbench.methods.base import Scope
@@ -135,6 +137,20 @@ def test_what_a_document_names_is_there(document: str) -> None:
         assert target.is_file(), f"{document} links {link}"
         heads = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M)
         assert not anchor or anchor in {head.lower().replace(" ", "-") for head in heads}, f"{document}: #{anchor}"
+
+
+def test_commands_for_clusters_fit_the_launchers() -> None:
+    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+    from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+
+    known = {"joblib": JobLibLauncherConf, "submitit_local": LocalQueueConf, "submitit_slurm": SlurmQueueConf}
+    sweeps = [command.text.split()[2:] for command in commands("docs/cluster.md")]
+    launchers = [word.partition("=")[2] for words in sweeps for word in words if word.startswith("hydra/launcher=")]
+    assert launchers == list(known)
+    for launcher, words in zip(launchers, sweeps, strict=True):
+        check_sweep(words)
+        own = [word.partition("=")[0] for word in words if word.startswith("hydra.launcher.")]
+        assert {key.removeprefix("hydra.launcher.") for key in own} <= {one.name for one in fields(known[launcher])}
 
 
 def test_rooms_and_floors_are_those_of_the_layer_test() -> None:

@@ -37,7 +37,7 @@ SMALLER = (
         "members.cosface_mobilenet.faces.identities=4 members.cosface_mobilenet.faces.images_per_identity=20 "
         "evaluation.identities=40 evaluation.distractors=20",
     ),
-    (r"cloakbench perf", "people=2 photos=2 repeats=1"),
+    (r"cloakbench perf", "people=2 photos=2 repeats=1 growth=2 only=[peers]"),
     (r"cloakbench verify model=cosface_ir$", "dataset.identities=24 dataset.distractors=20"),
     (r"cloakbench calibrate model=cosface_ir$", "dataset.identities=4 dataset.distractors=20"),
     (r"cloakbench check model=cosface_ir$", "dataset.identities=12 dataset.distractors=20"),

@@ -17,7 +17,8 @@ import cloakbench
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bench", "conf", "datasets", "methods", "models", "results")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = DECLARED["project"]
 
 IMPORT_NAMES = {
     "hydra-core": "hydra",
@@ -27,7 +28,6 @@ IMPORT_NAMES = {
     "facenet-pytorch": "facenet_pytorch",
 }
 NOT_IMPORTED = {
-    "pytorch-msssim": "the reference that SSIM and MS-SSIM are held against",
     "frbench": "imported when one of its recognisers is asked for",
     "hydra-joblib-launcher": "a plug-in that Hydra finds",
     "hydra-submitit-launcher": "a plug-in that Hydra finds",
@@ -124,7 +124,8 @@ def test_the_version_is_that_of_the_project() -> None:
 
 def _optional_peers() -> set[str]:
     """Packages that ``make perf`` compares with, and says so where they are missing."""
-    names = {re.split(r"[<>=!~\[ ;]", line, maxsplit=1)[0] for line in PROJECT["optional-dependencies"]["peers"]}
+    lines = [*PROJECT["optional-dependencies"]["peers"], *DECLARED["dependency-groups"]["attacks"]]
+    names = {re.split(r"[<>=!~\[ ;]", line, maxsplit=1)[0] for line in lines}
     return {name.replace("-", "_") for name in names}
 
 

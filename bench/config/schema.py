@@ -180,6 +180,7 @@ KINDS: Mapping[str, Kind] = {
     "people": at_least(1),
     "photos": at_least(1),
     "repeats": at_least(1),
+    "growth": at_least(2),
     "only": NAMES | NULL,
     "workers": at_least(1),
     "threads": at_least(1),

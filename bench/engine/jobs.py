@@ -46,7 +46,7 @@ class Job(ABC):
     @property
     @abstractmethod
     def name(self) -> Hashable:
-        """What tells it from all others."""
+        """What tells it from all others, of this experiment and of those that share its store."""
 
     @property
     @abstractmethod
@@ -103,7 +103,7 @@ class CleanJob(Job):
 
     @property
     def name(self) -> Hashable:
-        return ("clean", self.question.judge.name, self.photos.publication, self.photos.rows)
+        return ("clean", self.question.judge.name, self.photos.publication, self.photos.rows, self.photos.pixels)
 
     @property
     def label(self) -> str:
@@ -196,8 +196,8 @@ class CellJob(Job):
 
     @property
     def name(self) -> Hashable:
-        condition = self.question.condition
-        return (self.question.protocol, self.question.judge.name, condition.label, condition.draw, self.cell)
+        condition, keys = self.question.condition, tuple(planned.unit.key for planned in self.units)
+        return (self.question.protocol, self.question.judge.name, condition.label, condition.draw, self.cell, keys)
 
     @property
     def label(self) -> str:
@@ -227,7 +227,7 @@ class CellJob(Job):
             return Report()
         protocol = worker.protocol(self.question.protocol)
         key = self.question.key(protocol, photos, worker.spec)
-        with worker.store.claim(key, wait=False) as mine:
+        with worker.store.claim(key) as mine:
             if not mine:
                 return Busy.after_a_pause()
             if worker.store.is_whole(protocol.kind, key, ".safetensors") or worker.store.read_json("failures", key):
@@ -249,14 +249,15 @@ class CellJob(Job):
 
 
 def do(worker: Worker, job: Job) -> Report | Busy:
-    """Do a job; one with a lane waits for the others of its lane."""
+    """Do a job, unless another process is at it, or at another of its lane."""
     begun = time.perf_counter()
-    with float_rule(FULL_PRECISION, worker.device):
-        if not job.lane:
-            done = job.run(worker)
-        else:
-            with worker.store.claim(content_key("lane", {"name": job.lane}), wait=False) as mine:
-                done = job.run(worker) if mine else Busy.after_a_pause()
+    kind, name = ("lane", job.lane) if job.lane else ("job", repr(job.name))
+    # A letter in front: a job claims its unit too, whose key may share three digits with this one.
+    with (
+        float_rule(FULL_PRECISION, worker.device),
+        worker.store.claim(f"J{content_key(kind, {'name': name})}") as mine,
+    ):
+        done = job.run(worker) if mine else Busy.after_a_pause()
     return replace(done, elapsed_seconds=time.perf_counter() - begun) if isinstance(done, Report) else done
 
 

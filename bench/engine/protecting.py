@@ -33,7 +33,7 @@ from cloakbench.methods.photo_batch import PhotoBatch
 def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
     """What is stored of a unit once it has been protected, by this process or another; busy while another does it."""
     unit = planned.unit
-    with worker.store.claim(unit.key, wait=False) as mine:
+    with worker.store.claim(unit.key) as mine:
         if not mine:
             return Busy.after_a_pause()
         state = worker.state(unit.key)

@@ -77,7 +77,7 @@ def _train_stage(
 ) -> Trained | None:
     key = content_key(_KIND, inputs)
     # A letter in front: the lock of the unit, which this process holds, may share three digits with the key.
-    with store.claim(f"L{key}", wait=False) as mine:
+    with store.claim(f"L{key}") as mine:
         stored = store.read_tensors(_KIND, key)
         if stored is not None:
             return Trained({stage.name: stored[0]}, Cost(**stored[1]))

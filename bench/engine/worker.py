@@ -185,7 +185,7 @@ class Worker:
         """
         if not chunk.unit:
             faces = self.faces(chunk.publication)
-            everything = chunk.rows == tuple(range(len(faces)))
+            everything = len(chunk.rows) == len(faces) and chunk.rows == tuple(range(len(faces)))
             return faces.images if everything else faces.images[list(chunk.rows)]
         if self._stack is None or self._stack[0] != chunk.unit:
             stored = self.store.read_photos("protected", chunk.unit)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.kept import as_yaml, kept_settings
 from cloakbench.bench.core.escape import csv as csv_text
+from cloakbench.bench.core.file_lock import exclusive
 from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.engine.devices import processes_of
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
@@ -127,11 +128,22 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
 
     reused = is_current(results, folder) and not config.runtime.force_report
     if not reused:
-        save_results(results, folder)
-        publish(results, folder)
+        reused = not _publish(results, folder, force=config.runtime.force_report)
     for logger in loggers:
         logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
+
+
+def _publish(results: Results, folder: Path, *, force: bool) -> bool:
+    """Write the report, unless another process that ran the same experiment has just done so."""
+    with ExitStack() as stack:
+        with explained(folder, "paths.runs"):
+            stack.enter_context(exclusive(folder / ".report.lock", "writing the same report"))
+        if is_current(results, folder) and not force:
+            return False
+        save_results(results, folder)
+        publish(results, folder)
+    return True
 
 
 def _measure(experiment: Experiment, jobs: Sequence[ScoreJob | AddedScoreJob], workers: int) -> None:

@@ -138,7 +138,7 @@ class Planning:
         """Digest of some of the faces of a name; each is taken once."""
         if (name, rows) not in self._originals:
             faces = self.faces[name]
-            everything = rows == tuple(range(len(faces)))
+            everything = len(rows) == len(faces) and rows == tuple(range(len(faces)))
             self._originals[name, rows] = tensor_digest(faces.images if everything else faces.images[list(rows)])
         return self._originals[name, rows]
 

@@ -9,17 +9,18 @@ those of somebody else are known from ours. No link in the folder is followed.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.file_lock import NoLocksError, try_lock
+from cloakbench.bench.core.held_file import HeldFile
 from cloakbench.bench.protect.discover import NOTES, Photo
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, digest_of, obstacle, stage, write_whole
 
@@ -158,11 +159,14 @@ def open_copies(output: Path) -> Iterator[FinishedCopies]:
         if problem.errno == errno.ELOOP:
             raise ConfigError(f"{folder / 'lock'} is a link, which is not followed: remove it") from problem
         raise cannot_write(output, problem) from problem
-    with lock:
+    with ExitStack() as stack:
+        stack.enter_context(lock)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise ConfigError(f"another process writes to {output}: wait for it or choose another folder") from problem
+            mine = try_lock(lock)
+        except NoLocksError:
+            mine = stack.enter_context(HeldFile(folder / "lock.held").held())
+        if not mine:
+            raise ConfigError(f"another process writes to {output}: wait for it or choose another folder")
         for remains in folder.glob("*.tmp"):
             remains.unlink(missing_ok=True)
         yield copies

@@ -12,7 +12,7 @@ percentile interval is known to be too narrow; ``n_identities`` stands beside ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -93,9 +93,12 @@ class PersonSums:
 
     def replicates(self, resamples: int, seed: int) -> Floats:
         """The quantities in every draw of people, ``[resamples, K]``; NaN in a draw without trials."""
-        drawn = np.concatenate(identity_weights(self.n_identities, resamples, seed)).astype(np.float64)
+        replicates = []
         with np.errstate(invalid="ignore"):
-            return (drawn @ self.numerator) / (drawn @ self.denominator)
+            for block in identity_weights(self.n_identities, resamples, seed):
+                drawn = block.astype(np.float64)
+                replicates.append((drawn @ self.numerator) / (drawn @ self.denominator))
+        return np.concatenate(replicates)
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
@@ -156,17 +159,16 @@ def mean_intervals(values: ArrayLike, identity: ArrayLike, resamples: int, seed:
     return [i if i.n_identities > 1 else Interval(i.value, np.nan, np.nan, i.n_identities) for i in intervals]
 
 
-def identity_weights(n_identities: int, resamples: int, seed: int) -> list[NDArray[np.int64]]:
-    """How often each person is drawn: blocks of ``[R, n_identities]`` whose rows add up to ``resamples``."""
+def identity_weights(n_identities: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each person is drawn: blocks of ``[R, n_identities]`` whose rows add up to ``resamples``, one at a time
+    as all of them may be larger than memory."""
     rng = np.random.default_rng(stream_seed(seed, "identity bootstrap"))
     block = max(1, _DRAWS_AT_ONCE // max(1, n_identities))
-    blocks = []
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         draws = rng.integers(n_identities, size=(rows, n_identities))
         draws += n_identities * np.arange(rows)[:, None]
-        blocks.append(np.bincount(draws.ravel(), minlength=draws.size).reshape(rows, n_identities))
-    return blocks
+        yield np.bincount(draws.ravel(), minlength=draws.size).reshape(rows, n_identities)
 
 
 def check_bounds(sums: PersonSums, resamples: int, *, bounded: bool) -> None:

@@ -2,20 +2,19 @@
 
 An entry is written under a temporary name, flushed to disk and renamed, so it is either absent or whole: a run
 killed anywhere leaves at most a temporary file, which the next run removes. Each carries a seal over its bytes and its
-name (`cloakbench.bench.core.seal`), which is checked whenever it is read. Work on an entry is claimed with an advisory
-lock that the operating system drops when its holder dies.
+name (`cloakbench.bench.core.seal`), which is checked whenever it is read. Work on an entry is claimed, see
+`cloakbench.bench.store.claims`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,11 +23,14 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.array_file import map_npy
+from cloakbench.bench.core.file_lock import NoLocksError, try_lock
 from cloakbench.bench.core.hashing import Inputs, byte_chunks
+from cloakbench.bench.core.held_file import is_alive
 from cloakbench.bench.core.redaction import without_secret_settings
 from cloakbench.bench.core.regular_file import open_regular, remove_opened
 from cloakbench.bench.core.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.bench.store import entries
+from cloakbench.bench.store.claims import WorkClaims
 from cloakbench.bench.store.errors import StoreError, explained, unreadable
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._claims = WorkClaims(root / "locks")
 
     def path(self, kind: str, key: str, suffix: str) -> Path:
         """Where an entry lies, whether or not it exists."""
@@ -155,24 +158,9 @@ class Store:
 
     # Processes -------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def claim(self, key: str, *, wait: bool) -> Iterator[bool]:
-        """Hold the right to make ``key``; yields False at once when another process has it and ``wait`` is False.
-
-        Lock files are shared by keys with the same first three digits and never deleted, which keeps their number
-        bounded and avoids the race of removing a lock that somebody is opening.
-        """
-        path = self.root / "locks" / key[:3]
-        with explained(self.root, "paths.store"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("ab")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+    def claim(self, key: str) -> AbstractContextManager[bool]:
+        """Hold the right to make ``key``; yields False at once when another process has it."""
+        return self._claims.claim(key)
 
     def remove_leftovers(self) -> int:
         """Delete temporary files whose writer on this host is gone; returns how many."""
@@ -193,7 +181,8 @@ class Store:
                     folder.chmod(0o700)
                 mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                 with os.fdopen(os.open(temporary, mode, 0o600 if private else 0o666), "wb") as handle:
-                    fcntl.flock(handle, fcntl.LOCK_EX)  # tells those who remove leftovers that the writer lives
+                    with suppress(NoLocksError):  # tells those who remove leftovers that the writer lives
+                        try_lock(handle)
                     handle.writelines(parts)
                     handle.flush()
                     os.fsync(handle.fileno())
@@ -262,20 +251,13 @@ def _open(path: Path) -> IO[bytes] | None:
 def _remove_leftover(path: Path) -> bool:
     """Delete a temporary file if its writer is gone: no such process on this host, and nobody holds its lock."""
     host, _, rest = path.name.removeprefix(_TEMPORARY).rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdecimal() or _alive(int(rest)):
+    if host != socket.gethostname() or not rest.isdecimal() or is_alive(int(rest)):
         return False
-    with suppress(OSError), path.open("rb") as file:  # another's file, or one that has just gone, is none of ours
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Another's file, or one that has just gone, is none of ours; NFS locks only what is open for writing.
+    with suppress(OSError), path.open("r+b") as file:
+        with suppress(NoLocksError):
+            if not try_lock(file):
+                return False
         path.unlink()
         return True
     return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -13,6 +13,7 @@ from torch import Tensor
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 
 _CHUNK_ELEMENTS = 4_000_000
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def answered(embeddings: Tensor) -> Tensor:
     Raises:
         ValueError: a row that does is not a unit vector (within 1 %).
     """
-    norms = embeddings.double().norm(dim=1)
+    norms = torch.cat([part.double().norm(dim=1) for part in embeddings.split(_ROWS_AT_ONCE)])
     valid = torch.isfinite(norms) & (norms > 0)
     if bool(((norms[valid] - 1).abs() > 0.01).any()):
         raise ValueError("embeddings must be unit vectors; take them from Recogniser.embed")

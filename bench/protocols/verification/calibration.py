@@ -121,7 +121,7 @@ def false_accept_rates(
     people = len(photos)
     total = np.outer(photos, photos)
     np.fill_diagonal(total, 0)
-    weights = identity_weights(people, resamples, seed) if people >= _MIN_IDENTITIES else []
+    weights = list(identity_weights(people, resamples, seed)) if people >= _MIN_IDENTITIES else []
     rates = []
     for threshold in thresholds:
         if math.isnan(threshold) or not len(pairs.scores):

@@ -168,8 +168,10 @@ def test_seeds_are_rows_with_mean_and_spread(
     assert sum(line.startswith("Job ") for line in shown.splitlines()) == 2
 
 
-def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: str) -> None:
-    """A multirun on a launcher, in a folder of its own, into a relative results folder and an empty store."""
+def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: str) -> dict[str, bytes]:
+    """The tables, costs apart, of a multirun on a launcher, in a folder of its own, into a relative results folder and
+    an empty store."""
+    tmp_path.mkdir(exist_ok=True)
     words = [word for word in tiny_overrides if not word.startswith(("paths.results", "runtime.workers"))]
     words += ["dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg"]
     words += ["~model@targets.tiny2", *ONLY_SSIM]
@@ -181,6 +183,8 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     assert (folder / "figures" / "transfer.pdf").exists()
     assert len(list((tmp_path / "relative" / "runs").iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} <= {"relative", ".submitit"}
+    tables = [path for path in (tmp_path / "relative" / "runs").glob("*/tables/*") if path.stem != "cost"]
+    return {str(path.relative_to(tmp_path)): path.read_bytes() for path in tables}
 
 
 def test_joblib_works_on_an_empty_store_with_workers(tmp_path: Path, tiny_overrides: list[str]) -> None:
@@ -202,3 +206,13 @@ def test_launchers_work_with_any_number_of_workers(
 ) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     launched(launcher, tmp_path, tiny_overrides, *more)
+
+
+@pytest.mark.slow
+def test_launchers_give_equal_bytes(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    found = []
+    for launcher, more in (("basic", "workers=0"), ("joblib", "workers=1"), ("submitit_local", "workers=2")):
+        if launcher != "basic":
+            pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+        found.append(launched(launcher, tmp_path / launcher, tiny_overrides, f"runtime.{more}"))
+    assert found[0] and found[0] == found[1] == found[2]

@@ -109,7 +109,7 @@ def test_the_universal_stage_has_one_key_for_all_budgets_and_people_and_the_serv
 def test_a_stage_that_another_process_trains_is_waited_for_and_one_that_was_trained_is_read(tmp_path: Path) -> None:
     method, context, store = APF(8, width=4, epochs=1, batch=24), tiny_context(), Store(tmp_path)
     universal = method.stages()[0]
-    with store.claim(f"L{content_key('trained', stage_inputs(universal, UNIT, []))}", wait=False) as mine:
+    with store.claim(f"L{content_key('trained', stage_inputs(universal, UNIT, []))}") as mine:
         assert mine and train_stages(store, method, context, UNIT, "apf") is None
     first = train_stages(store, method, context, UNIT, "apf")
     again = train_stages(store, method, replace(context, networks={}), UNIT, "apf")

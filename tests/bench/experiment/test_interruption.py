@@ -13,6 +13,8 @@ import pytest
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.run import run
+from cloakbench.bench.report.archive import is_finished
+from cloakbench.bench.store.claims import BY_FILE
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
@@ -97,3 +99,22 @@ def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> N
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / f"runs{i}").glob("*/tables/*")} for i in range(2))
     # Even the times agree: each unit was protected once, by one of the two.
     assert one == two
+
+
+def test_two_processes_of_one_run_folder_ask_each_question_once_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    results, marks = tmp_path / "results", tmp_path / "marks"
+    (results / "store" / "locks").mkdir(parents=True)
+    (results / "store" / "locks" / BY_FILE).touch()
+    words = command(results, tmp_path / "cache", workers=1)
+    words[words.index("experiment=tiny")] = "experiment=tiny_counting"
+    words += ["~method@methods.every_third_fails", f"protocols.counting.marks={marks}"]
+    processes = [
+        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    answers = list((results / "store" / "counts").rglob("*.safetensors"))
+    assert len(marks.read_text().splitlines()) == len(answers) > 0
+    assert [path.name for path in (results / "store" / "locks").iterdir()] == [BY_FILE]
+    [folder] = (results / "runs").iterdir()
+    assert is_finished(folder)

@@ -83,7 +83,7 @@ def test_interval_is_that_of_an_explicit_identity_bootstrap() -> None:
     pairs = sorted(impostor_scores(embeddings, identity), reverse=True)
     scores = np.array([score for score, _, _ in pairs])
     far, thresholds = 0.1, []
-    for draw in np.concatenate(identity_weights(12, 200, seed=9)):
+    for draw in np.concatenate([*identity_weights(12, 200, seed=9)]):
         weight = np.array([draw[a] * draw[b] for _, a, b in pairs])
         thresholds.append(scores[np.argmax(np.cumsum(weight) > far * weight.sum())])
     [row] = calibrate(embeddings, identity, [far], resamples=200, seed=9).to_dict("records")
@@ -157,7 +157,7 @@ def test_the_real_rate_of_a_threshold_is_counted_and_resampled_by_people() -> No
     [(value, low, high)] = false_accept_rates(embeddings, identity, [0.3], resamples=200, seed=9)
     assert value == np.mean([score > 0.3 for score, _, _ in pairs])
     rates = []
-    for draw in np.concatenate(identity_weights(12, 200, seed=9)):
+    for draw in np.concatenate([*identity_weights(12, 200, seed=9)]):
         weight = np.array([draw[a] * draw[b] for _, a, b in pairs])
         rates.append((weight * [score > 0.3 for score, _, _ in pairs]).sum() / weight.sum())
     assert (low, high) == pytest.approx(tuple(np.percentile(rates, [2.5, 97.5])))

@@ -162,7 +162,7 @@ def test_separation_and_its_resamples_agree_with_loops_over_pairs() -> None:
         return float(gap), float(gap / np.sqrt((np.var(genuine) + np.var(impostor)) / 2))
 
     assert (found.gap, found.d_prime) == pytest.approx(by_hand(np.ones(6, dtype=int)))
-    draws = np.concatenate(identity_weights(6, 30, 5))
+    draws = np.concatenate([*identity_weights(6, 30, 5)])
     assert found.replicates == pytest.approx(np.array([by_hand(draw)[1] for draw in draws]))
 
 

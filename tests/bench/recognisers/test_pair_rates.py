@@ -126,7 +126,7 @@ def test_intervals_are_those_of_an_explicit_identity_bootstrap() -> None:
     pairs = scored(4, people=8)
     row = table(pairs, resamples=100).loc["auc"]
     replicates = []
-    for draw in np.concatenate(identity_weights(8, 100, 0)):
+    for draw in np.concatenate([*identity_weights(8, 100, 0)]):
         genuine, impostor = [], []
         for score, same, a, b in zip(pairs.score, pairs.same, pairs.left, pairs.right, strict=True):
             (genuine if same else impostor).extend([score] * int(draw[a] if same else draw[a] * draw[b]))

@@ -36,7 +36,7 @@ def test_interval_is_the_percentiles_of_an_explicit_resampling_loop() -> None:
     trials = rng.integers(1, 9, size=80)
     events = rng.binomial(trials, 0.4)
     rates = []
-    for draw in np.concatenate(identity_weights(12, 200, seed=5)):
+    for draw in np.concatenate([*identity_weights(12, 200, seed=5)]):
         rows = np.repeat(np.arange(80), draw[identity])
         rates.append(events[rows].sum() / trials[rows].sum())
     interval = ratio_interval(events, trials, identity, resamples=200, seed=5)
@@ -46,7 +46,7 @@ def test_interval_is_the_percentiles_of_an_explicit_resampling_loop() -> None:
 
 
 def test_weights_draw_as_many_people_as_there_are() -> None:
-    weights = np.concatenate(identity_weights(7, 3000, seed=0))
+    weights = np.concatenate([*identity_weights(7, 3000, seed=0)])
     assert weights.shape == (3000, 7)
     assert (weights.sum(axis=1) == 7).all()
     assert weights.mean(axis=0) == pytest.approx(np.ones(7), abs=0.08)
@@ -54,7 +54,7 @@ def test_weights_draw_as_many_people_as_there_are() -> None:
 
 
 def test_large_populations_are_drawn_in_blocks_with_every_draw_present() -> None:
-    blocks = identity_weights(50_000, 100, seed=1)
+    blocks = [*identity_weights(50_000, 100, seed=1)]
     assert len(blocks) > 1
     assert sum(len(block) for block in blocks) == 100
 

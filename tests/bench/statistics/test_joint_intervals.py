@@ -57,7 +57,7 @@ def test_interval_is_the_percentiles_of_means_over_an_explicit_resampling_loop()
     events, trials, identity = judged(1, people=12, judges=3)
     trials[7:19, 1] = 0  # a judge that answered for other photos
     rates = []
-    for draw in np.concatenate(identity_weights(12, 150, seed=5)):
+    for draw in np.concatenate([*identity_weights(12, 150, seed=5)]):
         rows = np.repeat(np.arange(len(events)), draw[identity])
         rates.append(np.mean((events * (trials > 0))[rows].sum(axis=0) / trials[rows].sum(axis=0)))
     interval = joint_interval(events, trials, identity, 150, seed=5)

@@ -152,29 +152,6 @@ def _dead_pid() -> int:
     return process.pid
 
 
-def _hold(root: Path, ready: object, release: object) -> None:
-    with Store(root).claim("abc", wait=True) as mine:
-        assert mine
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(30)  # type: ignore[attr-defined]
-
-
-def test_a_claim_is_exclusive_and_dies_with_its_holder(store: Store) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(store.root, ready, release))
-    holder.start()
-    assert ready.wait(60)
-    with store.claim("abc", wait=False) as mine:
-        assert not mine
-    with store.claim("xyz", wait=False) as mine:
-        assert mine
-    holder.kill()
-    holder.join()
-    with store.claim("abc", wait=False) as mine:
-        assert mine
-
-
 def test_keys_depend_on_content_alone() -> None:
     assert content_key("a", {"x": 1, "y": [2.0]}) == content_key("a", {"y": [2.0], "x": 1})
     assert content_key("a", {"x": 1}) != content_key("b", {"x": 1})

@@ -1,4 +1,4 @@
-"""The part of ``cloakbench perf`` on precision: a method at each precision that a device has, beside float32.
+"""Precision: a method at each precision that a device has, beside float32.
 
 All run in turn on the same photos, so that a slow moment of the machine hits each; ratios are medians over the turns.
 What a coarser search is worth is judged in float32: how many pixels of the masks are the same, and how far the photos
@@ -8,21 +8,21 @@ are from their originals for the network that was attacked.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from hydra.utils import get_method
+from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.engine.precision import at_precision, float_rule
+from cloakbench.bench.perf.subjects import MODEL, crowd, embedded_recogniser, full_width_recogniser, method
 from cloakbench.methods.base import Protector
 from cloakbench.methods.context import Cost, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
-from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+from cloakbench.models.base import Recogniser
 
 _SIDE = 8192
 """Of the matrices whose product shows what a card can do."""
@@ -52,36 +52,30 @@ class PrecisionRow:
     similarity: float
 
 
-def run_precision(
-    embedded: str,
-    build: Callable[[], Recogniser],
-    searches: Mapping[str, tuple[Protector, PhotoBatch]],
-    repeats: int,
-) -> list[PrecisionRow]:
-    """Methods at each precision on a network, and on CUDA on one of the papers' size, too.
+def precisions(people: int, photos: int, repeats: int, device: torch.device) -> Iterator[PrecisionRow]:
+    """PGD and OPOM at each precision on the largest embedded network, and on CUDA on one of the papers' size, too.
 
     Args:
-        embedded: name of the network.
-        build: gives it, on the CPU.
-        searches: name to a method and the photos that it gets, all on one device.
+        people: whom OPOM protects.
+        photos: what PGD protects.
         repeats: as of a comparison of two; there are more to compare here.
+        device: where it runs.
     """
-    device = next(iter(searches.values()))[1].images.device
-    builds = {embedded: build} | ({"IResNet-50": _full_width_recogniser} if device.type == "cuda" else {})
+    builds: dict[str, Callable[[], Recogniser]] = {MODEL: embedded_recogniser}
+    if device.type == "cuda":
+        builds["IResNet-50"] = full_width_recogniser
+    searches = {"pgd": crowd(photos, 1, device), "opom_convex_hull": crowd(people, people, device)}
     ceiling, turns = ceiling_of(device), max(1, repeats // 2)
-    return [
-        row
-        for network, build_one in builds.items()
-        for name, (method, crowd) in searches.items()
-        for row in precision_rows(f"{name} on {network}", method, build_one, crowd, turns, ceiling)
-    ]
+    for network, build in builds.items():
+        for name, batch in searches.items():
+            yield from precision_rows(f"{name} on {network}", method(name), build, batch, turns, ceiling)
 
 
 def precision_rows(
     name: str,
-    method: Protector,
+    protector: Protector,
     build: Callable[[], Recogniser],
-    crowd: PhotoBatch,
+    batch: PhotoBatch,
     repeats: int,
     ceiling: float | None = None,
 ) -> list[PrecisionRow]:
@@ -89,13 +83,13 @@ def precision_rows(
 
     Args:
         name: of method and network.
-        method: what is run.
+        protector: what is run.
         build: gives the network anew, on the CPU.
-        crowd: photos on the device.
+        batch: photos on the device.
         repeats: turns, after one to warm up.
         ceiling: products and sums in a second that the card is capable of, see `ceiling_of`.
     """
-    device = crowd.images.device
+    device = batch.images.device
     precisions = [FULL_PRECISION, "tf32", "bf16"] if device.type == "cuda" else [FULL_PRECISION, "bf16"]
     kinds = [(one, False) for one in precisions]
     kinds += [(one, True) for one in (FULL_PRECISION, "bf16") if device.type == "cuda"]
@@ -106,13 +100,13 @@ def precision_rows(
     for turn in range(repeats + 1):
         for place, (precision, _) in enumerate(kinds):
             with float_rule(precision, device):
-                protected = method.protect(crowd, contexts[place])
+                protected = protector.protect(batch, contexts[place])
             if turn:
                 costs[place].append(protected.cost)
             else:
                 found.append(protected.images)
-    work = _products_per_photo(models[0], crowd.images[:1])
-    exact = _similarity(models[0], crowd.images, found[0])
+    work = _products_per_photo(models[0], batch.images[:1])
+    exact = _similarity(models[0], batch.images, found[0])
     rows = []
     for (precision, compiled), images, spent in zip(kinds, found, costs, strict=True):
         seconds = statistics.median(one.seconds for one in spent)
@@ -125,7 +119,7 @@ def precision_rows(
                 passes / seconds,
                 None if ceiling is None else passes * work / seconds / ceiling,
                 float((images == found[0]).float().mean()),
-                float((_similarity(models[0], crowd.images, images) - exact).abs().max()),
+                float((_similarity(models[0], batch.images, images) - exact).abs().max()),
             )
         )
     return rows
@@ -146,24 +140,14 @@ def ceiling_of(device: torch.device) -> float | None:
     return 2 * _SIDE**3 * _PRODUCTS / (begun.elapsed_time(ended) / 1000)
 
 
-def precision_table(rows: Sequence[PrecisionRow]) -> Any:
+def precision_table(rows: Sequence[PrecisionRow]) -> Table:
     """Rows as a screen shows them."""
-    from rich.table import Table
-
     table = Table("method", "s", "of fp32", "passes/s", "share", "equal pixels", "cosine within", title="Precision")
     for row in rows:
         share = "-" if row.share is None else f"{row.share:.1%}"
         speed = (f"{row.seconds:.3f}", f"{row.ratio:.3f}", f"{row.passes_per_second:.0f}", share)
         table.add_row(row.name, *speed, f"{row.equal_pixels:.1%}", f"{row.similarity:.4f}")
     return table
-
-
-def _full_width_recogniser() -> Recogniser:
-    """IResNet-50 as the papers have it, untrained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = get_method("cloakbench.models.backbones.iresnet.IResNet")([3, 4, 14, 3])
-    return Recogniser(network, InputSpec(), ModelCard("IResNet-50", "ir", "IResNet", "none", "none", 512, ""))
 
 
 def _products_per_photo(model: Recogniser, photo: Tensor) -> int:

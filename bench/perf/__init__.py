@@ -1,0 +1,1 @@
+"""Costs for `cloakbench perf`: ours beside bare loops and other packages, and how they grow."""
