@@ -17,7 +17,7 @@ from gzip import BadGzipFile
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from cloakbench.bench.core.regular_file import NotRegularError, require_regular
+from cloakbench.bench.core.files.regular_file import NotRegularError, require_regular
 from cloakbench.datasets.photos import DatasetError
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, LZMAError, EOFError, NotImplementedError)

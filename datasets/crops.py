@@ -22,10 +22,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cloakbench.bench.core.code_digests import code_digest
-from cloakbench.bench.core.regular_file import NotRegularError, open_regular, read_regular
-from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.files.regular_file import NotRegularError, open_regular, read_regular
+from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.datasets.alignment import (
     ARCFACE_TEMPLATE,
     CROP_SIZE,

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.files.regular_file import leads_to_folder
 from cloakbench.bench.core.ranges import SettingError, share, whole
-from cloakbench.bench.core.regular_file import leads_to_folder
 from cloakbench.datasets.photos import DatasetError, PhotoError
 from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from cloakbench.bench.core.regular_file import open_regular, read_regular
+from cloakbench.bench.core.files.regular_file import open_regular, read_regular
 from cloakbench.datasets.crops import Cropper, align
 from cloakbench.datasets.detection import choose_face, detect_faces
 from cloakbench.datasets.listing import Place, Segment

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cloakbench.bench.core.regular_file import leads_to_folder
+from cloakbench.bench.core.files.regular_file import leads_to_folder
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.text_lists import csv_rows, quoted, read_text, shown, split_lines, whole_number
 

@@ -25,7 +25,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from cloakbench.bench.core.regular_file import leads_to_folder, open_regular
+from cloakbench.bench.core.files.regular_file import leads_to_folder, open_regular
 
 _NOT_OPENED = {"EPS", "WMF"}  # EPS runs Ghostscript, WMF the Windows renderer
 _NOT_OPENED |= {"BUFR", "GRIB", "HDF5", "MPEG"}  # recognised by Pillow but never decoded
@@ -123,7 +123,7 @@ def named_like_a_photo(name: str) -> bool:
 def kind_of_photo(path: Path) -> str:
     """Pillow's name of a photo's format, by its content: ``JPEG``; empty for what is no photo or cannot be read.
 
-    The file has to be a plain one (:mod:`cloakbench.bench.core.regular_file`).
+    The file has to be a plain one (:mod:`cloakbench.bench.core.files.regular_file`).
     """
     try:
         with open_regular(path) as file, _pixel_limit(None), Image.open(file, formats=_formats()) as image:

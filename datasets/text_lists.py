@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from cloakbench.bench.core.regular_file import read_regular
+from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.datasets.photos import DatasetError
 
 _LONGEST_SHOWN = 60
@@ -27,7 +27,7 @@ def read_text(path: Path, what: str) -> str:
         what: what it is, for errors: ``the pair list``.
 
     Raises:
-        OSError: it cannot be read; `cloakbench.bench.core.regular_file.NotRegularError` for what is no plain file.
+        OSError: it cannot be read; `cloakbench.bench.core.files.regular_file.NotRegularError` for what is no plain file.
         DatasetError: it is not text in UTF-8; the message has the line and the remedy.
     """
     content = read_regular(path)

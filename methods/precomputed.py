@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.ranges import SettingError
-from cloakbench.bench.core.regular_file import read_regular
 from cloakbench.datasets.photos import PhotoError, decode
 from cloakbench.methods.base import Protector, Scope
 from cloakbench.methods.context import ProtectContext

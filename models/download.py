@@ -13,9 +13,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloakbench.bench.core.file_lock import exclusive
+from cloakbench.bench.core.files.file_lock import exclusive
+from cloakbench.bench.core.files.regular_file import open_regular
 from cloakbench.bench.core.redaction import bare_address
-from cloakbench.bench.core.regular_file import open_regular
 from cloakbench.models.archive_member import MemberError, extract_member
 from cloakbench.models.file_format import page_or_pointer
 from cloakbench.models.transfer import DiskError, DownloadError, PartialFile, fetch

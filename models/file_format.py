@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloakbench.bench.core.regular_file import FOLDER, other_than_file
+from cloakbench.bench.core.files.regular_file import FOLDER, other_than_file
 
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--", b"<script", b"<error")
 _LFS_START = b"version https://git-lfs"

@@ -31,8 +31,8 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.redaction import LEFT_OUT, bare_address, without_secrets
-from cloakbench.bench.core.regular_file import read_regular
 
 ATTEMPTS = 3
 """Tries in a row that bring no new byte before an address is given up."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from cloakbench.bench.core.file_lock import exclusive
-from cloakbench.bench.core.regular_file import read_regular
-from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.core.files.file_lock import exclusive
+from cloakbench.bench.core.files.regular_file import read_regular
+from cloakbench.bench.core.files.whole_file import whole_file
 
 LOCK_NAME = "weights.lock.json"
 

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cloakbench.bench.core.seal import DamagedError, open_json, sealed_json
-from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.core.files.seal import DamagedError, open_json, sealed_json
+from cloakbench.bench.core.files.whole_file import whole_file
 
 _FORMAT = 1
 """Of the files; one of another format is as good as none."""

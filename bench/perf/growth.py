@@ -21,8 +21,8 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.files.seal import seal
 from cloakbench.bench.core.hashing import content_key
-from cloakbench.bench.core.seal import seal
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.jobs import CleanJob
 from cloakbench.bench.engine.unit_state import chunk_photos

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.regular_file import leads_to_file, leads_to_folder
+from cloakbench.bench.core.files.regular_file import leads_to_file, leads_to_folder
 from cloakbench.datasets.encoding import Format, copy_name
 from cloakbench.datasets.photos import is_litter, is_photo, kind_of_photo, named_like_a_photo, portable_name
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from cloakbench.bench.core.regular_file import read_regular
+from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.datasets.alignment import crop_side, transform_points
 from cloakbench.datasets.crops import align
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces

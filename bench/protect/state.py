@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.file_lock import NoLocksError, try_lock
-from cloakbench.bench.core.held_file import HeldFile
+from cloakbench.bench.core.files.file_lock import NoLocksError, try_lock
+from cloakbench.bench.core.files.held_file import HeldFile
 from cloakbench.bench.protect.discover import NOTES, Photo
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, digest_of, obstacle, stage, write_whole
 

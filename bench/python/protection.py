@@ -16,10 +16,10 @@ from torch import Tensor
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.networks import is_embedded
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.engine.worker import to_float
 from cloakbench.bench.plan.plan import make_protector
 from cloakbench.bench.python.blocks import part_block, remembered

@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 
 from cloakbench.bench.core.code_digests import code_digest
-from cloakbench.bench.core.regular_file import read_regular
-from cloakbench.bench.core.seal import BLANK, DamagedError, check_seal, seal
-from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.core.files.regular_file import read_regular
+from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, seal
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import DECIDED, Example, PhotoRecords, Results

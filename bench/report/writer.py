@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.bench.report.contents import contents
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.estimate import records, text

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cloakbench.bench.core.file_lock import NoLocksError, try_lock
-from cloakbench.bench.core.held_file import STALE_SECONDS, HeldFile
+from cloakbench.bench.core.files.file_lock import NoLocksError, try_lock
+from cloakbench.bench.core.files.held_file import STALE_SECONDS, HeldFile
 from cloakbench.bench.store.errors import explained
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cloakbench.bench.core.files.seal import BLANK, DamagedError, open_json, sealed_json, unmarked
 from cloakbench.bench.core.hashing import Inputs, canonical_json
-from cloakbench.bench.core.seal import BLANK, DamagedError, open_json, sealed_json, unmarked
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Modification time of zip members: the same photos give the same bytes."""

@@ -2,7 +2,7 @@
 
 An entry is written under a temporary name, flushed to disk and renamed, so it is either absent or whole: a run
 killed anywhere leaves at most a temporary file, which the next run removes. Each carries a seal over its bytes and its
-name (`cloakbench.bench.core.seal`), which is checked whenever it is read. Work on an entry is claimed, see
+name (`cloakbench.bench.core.files.seal`), which is checked whenever it is read. Work on an entry is claimed, see
 `cloakbench.bench.store.claims`.
 """
 
@@ -22,13 +22,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cloakbench.bench.core.array_file import map_npy
-from cloakbench.bench.core.file_lock import NoLocksError, try_lock
+from cloakbench.bench.core.files.array_file import map_npy
+from cloakbench.bench.core.files.file_lock import NoLocksError, try_lock
+from cloakbench.bench.core.files.held_file import is_alive
+from cloakbench.bench.core.files.regular_file import open_regular, remove_opened
+from cloakbench.bench.core.files.seal import (
+    Bytes,
+    DamagedError,
+    check_seal,
+    check_stream,
+    seal,
+    sealed_json,
+    sealed_stream,
+)
 from cloakbench.bench.core.hashing import Inputs, byte_chunks
-from cloakbench.bench.core.held_file import is_alive
 from cloakbench.bench.core.redaction import without_secret_settings
-from cloakbench.bench.core.regular_file import open_regular, remove_opened
-from cloakbench.bench.core.seal import Bytes, DamagedError, check_seal, check_stream, seal, sealed_json, sealed_stream
 from cloakbench.bench.store import entries
 from cloakbench.bench.store.claims import WorkClaims
 from cloakbench.bench.store.errors import StoreError, explained, unreadable

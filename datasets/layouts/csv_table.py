@@ -19,7 +19,7 @@ from typing import cast
 
 import numpy as np
 
-from cloakbench.bench.core.regular_file import leads_to_folder
+from cloakbench.bench.core.files.regular_file import leads_to_folder
 from cloakbench.datasets.base import ROLES, Role
 from cloakbench.datasets.detection import LANDMARK_COLUMNS
 from cloakbench.datasets.layouts.reading import read_label_file, rejection

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from cloakbench.bench.core.regular_file import leads_to_folder
+from cloakbench.bench.core.files.regular_file import leads_to_folder
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import Layout, Listing
 from cloakbench.datasets.photos import DatasetError, is_litter, is_photo, portable_name

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.listing import Listing
 from cloakbench.datasets.photos import DatasetError

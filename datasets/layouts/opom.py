@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from cloakbench.bench.core.regular_file import leads_to_file
+from cloakbench.bench.core.files.regular_file import leads_to_file
 from cloakbench.datasets.base import ManifestEntry, Role
 from cloakbench.datasets.layouts.reading import read_lines, rejection
 from cloakbench.datasets.listing import Layout, Listing

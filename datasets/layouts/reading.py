@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from cloakbench.bench.core.regular_file import NotRegularError, leads_to_file
+from cloakbench.bench.core.files.regular_file import NotRegularError, leads_to_file
 from cloakbench.datasets.base import ManifestEntry
 from cloakbench.datasets.listing import UNKNOWN, Layout
 from cloakbench.datasets.photos import DatasetError, is_litter

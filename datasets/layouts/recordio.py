@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloakbench.bench.core.regular_file import NotRegularError, require_regular
+from cloakbench.bench.core.files.regular_file import NotRegularError, require_regular
 from cloakbench.datasets.layouts.reading import absent, read_lines, read_numbers
 from cloakbench.datasets.listing import Layout, Segment
 from cloakbench.datasets.photos import DatasetError

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cloakbench.bench.core.array_file import read_array, write_array
-from cloakbench.bench.core.file_lock import exclusive
+from cloakbench.bench.core.files.array_file import read_array, write_array
+from cloakbench.bench.core.files.file_lock import exclusive
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES, FaceBatch, Sheet
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.core.files.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.random_streams import stream_seed
-from cloakbench.bench.core.whole_file import whole_file
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.training.evaluate import evaluate
 from cloakbench.models.training.trainer import Report, Trainer

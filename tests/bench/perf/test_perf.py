@@ -63,9 +63,7 @@ def test_mapped_faces_are_the_same_whoever_reads_them(tmp_path: Path) -> None:
 
 
 def test_sections_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(
-        ConfigError, match="only: there is no section loop: name some of networks, loops,"
-    ):
+    with pytest.raises(ConfigError, match="only: there is no section loop: name some of networks, loops,"):
         main(["only=[loop]"])
 
 

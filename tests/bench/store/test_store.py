@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
+from cloakbench.bench.core.files.seal import BLANK
 from cloakbench.bench.core.hashing import canonical_json, content_key, tensor_digest
-from cloakbench.bench.core.seal import BLANK
 from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.store import Store
 

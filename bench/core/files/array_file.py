@@ -18,9 +18,9 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from cloakbench.bench.core.regular_file import remove_opened
-from cloakbench.bench.core.seal import DamagedError, check_stream, sealed_stream
-from cloakbench.bench.core.whole_file import whole_file
+from cloakbench.bench.core.files.regular_file import remove_opened
+from cloakbench.bench.core.files.seal import DamagedError, check_stream, sealed_stream
+from cloakbench.bench.core.files.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

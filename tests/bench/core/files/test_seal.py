@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from cloakbench.bench.core.seal import (
+from cloakbench.bench.core.files.seal import (
     BLANK,
     DamagedError,
     check_seal,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from cloakbench.bench.core.held_file import HeldFile
+from cloakbench.bench.core.files.held_file import HeldFile
 
 log = logging.getLogger(__name__)
 

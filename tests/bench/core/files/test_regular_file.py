@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.config.compose import compose_config, group_options
-from cloakbench.bench.core.file_lock import exclusive
-from cloakbench.bench.core.regular_file import NotRegularError, open_regular, read_regular, require_regular
+from cloakbench.bench.core.files.file_lock import exclusive
+from cloakbench.bench.core.files.regular_file import NotRegularError, open_regular, read_regular, require_regular
 from cloakbench.datasets.archives import unpack
 from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.detection import read_landmarks
@@ -90,7 +90,7 @@ def test_what_takes_the_place_of_a_file_after_it_was_looked_at_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "x")
-    monkeypatch.setattr("cloakbench.bench.core.regular_file.require_regular", lambda path: None)
+    monkeypatch.setattr("cloakbench.bench.core.files.regular_file.require_regular", lambda path: None)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(NotRegularError):
         open_regular(tmp_path / "x")

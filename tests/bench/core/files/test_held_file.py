@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from cloakbench.bench.core import held_file
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.file_lock import NoLocksError, exclusive, try_lock
-from cloakbench.bench.core.held_file import STALE_SECONDS, HeldFile
+from cloakbench.bench.core.files import held_file
+from cloakbench.bench.core.files.file_lock import NoLocksError, exclusive, try_lock
+from cloakbench.bench.core.files.held_file import STALE_SECONDS, HeldFile
 from cloakbench.bench.protect.state import open_copies
 
 

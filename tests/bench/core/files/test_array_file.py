@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloakbench.bench.core.array_file import read_array, write_array
+from cloakbench.bench.core.files.array_file import read_array, write_array
 
 
 def test_round_trip_of_chunks(tmp_path: Path) -> None:
