@@ -27,7 +27,8 @@ def read_text(path: Path, what: str) -> str:
         what: what it is, for errors: ``the pair list``.
 
     Raises:
-        OSError: it cannot be read; `cloakbench.bench.core.files.regular_file.NotRegularError` for what is no plain file.
+        OSError: it cannot be read; where it is no plain file,
+            `cloakbench.bench.core.files.regular_file.NotRegularError`.
         DatasetError: it is not text in UTF-8; the message has the line and the remedy.
     """
     content = read_regular(path)

@@ -7,18 +7,23 @@ between steps as in a run (`cloakbench.bench.processes.malloc`), for both sides 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from rich.table import Table
 
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.experiment.environment import describe
 from cloakbench.bench.perf.growth import growth
 from cloakbench.bench.perf.loops import bare_loops, freezing
 from cloakbench.bench.perf.peers import peers
@@ -58,12 +63,28 @@ def main(words: Sequence[str] | None = None) -> int:
     missed = False
     for section in config.only or _SECTIONS:
         if section == _PRECISION:
-            Screen().print(precision_table(list(precisions(*_sizes(config)))))
+            precise = list(precisions(*_sizes(config), compiled=config.compiled))
+            Screen().print(precision_table(precise))
+            _save(config, section, [vars(row) for row in precise])
             continue
         rows = list(_rows(section, config))
         Screen().print(_table(section.capitalize(), rows))
+        _save(config, section, [row.record() for row in rows])
         missed |= any(row.missed for row in rows)
     return int(missed)
+
+
+def _save(config: DictConfig, section: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write a section where ``save`` says, and beside it what it was measured on."""
+    if config.save is None:
+        return
+    folder = Path(config.save)
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {name: config[name] for name in ("people", "photos", "repeats")}
+    with whole_file(folder / f"{section}.csv") as file:
+        file.write(pd.DataFrame([{**record, **sizes} for record in records]).to_csv(index=False).encode())
+    with whole_file(folder / "environment.json") as file:
+        file.write((json.dumps(describe(str(config.device)), indent=1) + "\n").encode())
 
 
 def _sizes(config: DictConfig) -> tuple[int, int, int, torch.device]:

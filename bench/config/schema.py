@@ -182,6 +182,8 @@ KINDS: Mapping[str, Kind] = {
     "repeats": at_least(1),
     "growth": at_least(2),
     "only": NAMES | NULL,
+    "compiled": BOOL,
+    "save": TEXT | NULL,
     "workers": at_least(1),
     "threads": at_least(1),
     "checkpoints": TEXT,

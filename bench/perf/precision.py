@@ -52,7 +52,9 @@ class PrecisionRow:
     similarity: float
 
 
-def precisions(people: int, photos: int, repeats: int, device: torch.device) -> Iterator[PrecisionRow]:
+def precisions(
+    people: int, photos: int, repeats: int, device: torch.device, *, compiled: bool
+) -> Iterator[PrecisionRow]:
     """PGD and OPOM at each precision on the largest embedded network, and on CUDA on one of the papers' size, too.
 
     Args:
@@ -60,15 +62,24 @@ def precisions(people: int, photos: int, repeats: int, device: torch.device) -> 
         photos: what PGD protects.
         repeats: as of a comparison of two; there are more to compare here.
         device: where it runs.
+        compiled: with compiled networks, too, on CUDA.
     """
     builds: dict[str, Callable[[], Recogniser]] = {MODEL: embedded_recogniser}
     if device.type == "cuda":
         builds["IResNet-50"] = full_width_recogniser
     searches = {"pgd": crowd(photos, 1, device), "opom_convex_hull": crowd(people, people, device)}
-    ceiling, turns = ceiling_of(device), max(1, repeats // 2)
+    ceiling, turns, kinds = ceiling_of(device), max(1, repeats // 2), kinds_on(device, compiled=compiled)
     for network, build in builds.items():
         for name, batch in searches.items():
-            yield from precision_rows(f"{name} on {network}", method(name), build, batch, turns, ceiling)
+            yield from precision_rows(f"{name} on {network}", method(name), build, batch, kinds, turns, ceiling)
+
+
+def kinds_on(device: torch.device, *, compiled: bool = False) -> list[tuple[str, bool]]:
+    """Precisions of a device, float32 first, each with whether networks are compiled."""
+    if device.type != "cuda":
+        return [(FULL_PRECISION, False), ("bf16", False)]
+    kinds = [(one, False) for one in (FULL_PRECISION, "tf32", "bf16")]
+    return kinds + ([(one, True) for one in (FULL_PRECISION, "bf16")] if compiled else [])
 
 
 def precision_rows(
@@ -76,24 +87,23 @@ def precision_rows(
     protector: Protector,
     build: Callable[[], Recogniser],
     batch: PhotoBatch,
+    kinds: Sequence[tuple[str, bool]],
     repeats: int,
     ceiling: float | None = None,
 ) -> list[PrecisionRow]:
-    """A method at each precision of the device that the photos are on, float32 first; compiled ones on CUDA alone.
+    """A method at each precision, the first of which is the measure of the others.
 
     Args:
         name: of method and network.
         protector: what is run.
         build: gives the network anew, on the CPU.
         batch: photos on the device.
+        kinds: precisions, each with whether the network is compiled.
         repeats: turns, after one to warm up.
         ceiling: products and sums in a second that the card is capable of, see `ceiling_of`.
     """
     device = batch.images.device
-    precisions = [FULL_PRECISION, "tf32", "bf16"] if device.type == "cuda" else [FULL_PRECISION, "bf16"]
-    kinds = [(one, False) for one in precisions]
-    kinds += [(one, True) for one in (FULL_PRECISION, "bf16") if device.type == "cuda"]
-    models = [at_precision(build(), device, one, compiled=compiled) for one, compiled in kinds]
+    models = [at_precision(build(), device, one, compiled=is_compiled) for one, is_compiled in kinds]
     contexts = [ProtectContext({NetworkKind.RECOGNISER: (model,)}, device=device) for model in models]
     found: list[Tensor] = []
     costs: list[list[Cost]] = [[] for _ in kinds]
@@ -126,11 +136,18 @@ def precision_rows(
 
 
 def ceiling_of(device: torch.device) -> float | None:
-    """Products and sums in a second of the largest bfloat16 matrix product that is tried; None on a CPU."""
+    """Products and sums in a second of a large bfloat16 matrix product of random numbers; None on a CPU.
+
+    Of equal numbers a card multiplies faster, as they take it less power.
+    """
     if device.type != "cuda":
         return None
-    left, right = (torch.ones(_SIDE, _SIDE, dtype=torch.bfloat16, device=device) for _ in range(2))
+    stream = torch.Generator(device).manual_seed(0)
+    sides = {"size": (_SIDE, _SIDE), "dtype": torch.bfloat16, "device": device}
+    left, right = (torch.randn(**sides, generator=stream) for _ in range(2))
     product = left @ right
+    for _ in range(_PRODUCTS):
+        torch.mm(left, right, out=product)
     begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     begun.record()
     for _ in range(_PRODUCTS):

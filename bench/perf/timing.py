@@ -50,6 +50,26 @@ class Ratio:
         """The median over turns; None where there was none."""
         return statistics.median(self.ratios) if self.ratios else None
 
+    def record(self) -> dict[str, object]:
+        """The row as a line of a table of values."""
+        low, high = (self.ratios[0], self.ratios[-1]) if self.ratios else (None, None)
+        ours, other = (statistics.median(turns) if turns else None for turns in (self.ours_seconds, self.other_seconds))
+        return {
+            "name": self.name,
+            "ratio": self.ratio,
+            "lowest_ratio": low,
+            "highest_ratio": high,
+            "bar": self.bar,
+            "missed": self.missed,
+            "ours_seconds": ours,
+            "other_seconds": other,
+            "scale": self.scale,
+            "ours_mib": self.ours_mib,
+            "other_mib": self.other_mib,
+            "mib_bar": self.mib_bar,
+            "note": self.note,
+        }
+
     @property
     def missed(self) -> bool:
         """Whether a bar is missed."""

@@ -128,7 +128,9 @@ class _BackInBlocks(torch.autograd.Function):
         (slope,), stride = slopes, ctx.stride
         count, channels, height, width = ctx.shape
         before = -(-ctx.padding // stride)  # blocks of padding in front of the image
-        kernel = _in_blocks(weight, stride, before * stride - ctx.padding)
+        kernel = _in_blocks(weight, stride, before * stride - ctx.padding).to(
+            slope.dtype
+        )  # autocast has made it coarser
         if slope.is_contiguous(memory_format=torch.channels_last):
             kernel = kernel.contiguous(memory_format=torch.channels_last)
         blocks = F.conv_transpose2d(slope, kernel)

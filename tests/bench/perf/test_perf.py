@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
+from cloakbench.bench.cli import perf
 from cloakbench.bench.cli.perf import main
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.perf import timing
@@ -65,6 +69,18 @@ def test_mapped_faces_are_the_same_whoever_reads_them(tmp_path: Path) -> None:
 def test_sections_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="only: there is no section loop: name some of networks, loops,"):
         main(["only=[loop]"])
+
+
+def test_sections_are_saved_with_what_they_were_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Ratio("ours / theirs", 1.0, [1.0, 3.0], [2.0, 2.0], note="with, a comma")
+    monkeypatch.setattr(perf, "_rows", lambda section, config: iter([row]))
+    assert main(["only=[peers]", f"save={tmp_path}/new"]) == 0
+    [saved] = pd.read_csv(tmp_path / "new" / "peers.csv").to_dict("records")
+    assert (saved["ratio"], saved["lowest_ratio"], saved["highest_ratio"]) == (1.0, 0.5, 1.5)
+    assert (saved["name"], saved["note"], saved["photos"]) == ("ours / theirs", "with, a comma", 32)
+    environment = json.loads((tmp_path / "new" / "environment.json").read_text())
+    assert environment["packages"]["torch"] == version("torch")
+    assert environment["device"] == "cpu"
 
 
 @pytest.mark.slow
