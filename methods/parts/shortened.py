@@ -15,6 +15,7 @@ _AT_MOST = {
     "outer_steps": 1,
     "view_samples": 2,
     "width": 8,
+    "iterations": 100,
 }
 """Names of settings that say how long a search or training is, and how much of it takes the same path."""
 _STEPS_OF_A_TRAINING = 2
