@@ -16,6 +16,7 @@ _AT_MOST = {
     "view_samples": 2,
     "width": 8,
     "iterations": 100,
+    "least_surrogates": 1,
     "steps_per_epoch": 25,
 }
 """Names of settings that say how long a search or training is, and how much of it takes the same path."""
