@@ -10,7 +10,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import grey_levels, one_of, positive, whole
 from cloakbench.methods.base import Budget, Protector, Scope, Stage
 from cloakbench.methods.context import Need, ProtectContext
-from cloakbench.methods.parts.gap_training import GeneratedMask, Scale
+from cloakbench.methods.parts.gan.gap_training import GeneratedMask, Scale
 from cloakbench.methods.parts.norms import NormMatch
 from cloakbench.methods.photo_batch import PhotoBatch
 
@@ -32,7 +32,7 @@ class GAP(Protector):
 
     Args:
         epsilon_255: Linf bound in grey levels of every channel.
-        scale: see `cloakbench.methods.parts.gap_training.Scale`.
+        scale: see `cloakbench.methods.parts.gan.gap_training.Scale`.
         width: filters of the generator.
         blocks: its residual blocks.
         epochs, steps_per_epoch, batch, learning_rate: of the training.

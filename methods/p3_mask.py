@@ -13,7 +13,6 @@ from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, positiv
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.dssim import DSSIM, Borders
-from cloakbench.methods.parts.hinge_weight import HingeWeight
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import project_noise_
 from cloakbench.methods.parts.norms import NormMatch
@@ -23,6 +22,9 @@ Pull = Literal["own", "aim"]
 """``own``: away from each photo's own clean embedding. ``aim``: towards a photo of somebody else (impersonation)."""
 
 _LARGEST_COSINE = 1 - 1e-6
+_BAND = 0.1
+_LEAST, _MOST = 1 / 129, 129.0
+"""A weight is halved while at least the one and doubled while at most the other, so it stays within [1/256, 256]."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class P3Mask(Protector):
 
     For a batch of a person's photos, ``x' = clip(x + mask)``, minimised is the mean over photos of ``-sum_k
     arccos(f_k(x) . f_k(x'))`` plus ``weight * max(DSSIM(x, x') - bound, 0)``, DSSIM the mean over the batch; then one
-    signed step, clipped to the budget, and a new weight (`cloakbench.methods.parts.hinge_weight`). Cosines are held
+    signed step, clipped to the budget, and a new weight (`HingeWeight`). Cosines are held
     at 1 - 1e-6, where the angle's slope is still finite. Padding, black from the border of a crop inwards, never
     changes.
 
@@ -203,6 +205,26 @@ class P3MaskImage(P3Mask):
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         return batch.images + fitted * seen(batch.images)
+
+
+class HingeWeight:
+    """Weights ``[M]`` of the hinge, powers of two that follow how much masks disturb; one at the start.
+
+    Halved after a step whose DSSIM is at most 0.9 times the bound, doubled after one of at least 1.1 times, and one
+    again in between.
+
+    The limits are those of the released code (0.027 and 0.033 at a bound of 0.03).
+    """
+
+    def __init__(self, masks: int, bound: float, device: torch.device) -> None:
+        self.weight = torch.ones(masks, device=device)
+        self._low, self._high = (1 - _BAND) * bound, (1 + _BAND) * bound
+
+    def adapt(self, dssim: Tensor) -> None:
+        """Called after every step with the DSSIM ``[M]`` it started from."""
+        halved = torch.where(self.weight >= _LEAST, self.weight / 2, self.weight)
+        doubled = torch.where(self.weight <= _MOST, self.weight * 2, self.weight)
+        self.weight = torch.where(dssim <= self._low, halved, torch.where(dssim >= self._high, doubled, 1.0))
 
 
 def seen(photos: Tensor) -> Tensor:

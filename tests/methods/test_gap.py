@@ -12,8 +12,8 @@ import torch
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Budget
 from cloakbench.methods.gap import GAP
-from cloakbench.methods.parts.gap_training import Scale, scaled_to_bound
-from cloakbench.methods.parts.mask_networks import MaskGenerator, drawn
+from cloakbench.methods.parts.gan.gap_training import Scale, scaled_to_bound
+from cloakbench.methods.parts.gan.networks import MaskGenerator, drawn
 from cloakbench.methods.parts.tiny_world import SIDE, tiny_context, tiny_photos
 
 EPSILON = 8 / 255

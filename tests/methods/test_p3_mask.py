@@ -13,8 +13,7 @@ from torch import Tensor
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Budget
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext
-from cloakbench.methods.p3_mask import P3Mask, P3MaskImage, seen
-from cloakbench.methods.parts.hinge_weight import HingeWeight
+from cloakbench.methods.p3_mask import HingeWeight, P3Mask, P3MaskImage, seen
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.objectives import input_gradient
 from cloakbench.methods.parts.opom_objectives import OwnFeature

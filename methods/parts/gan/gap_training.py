@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
-from cloakbench.methods.parts.mask_networks import MaskGenerator, drawn
+from cloakbench.methods.parts.gan.networks import MaskGenerator, drawn
 from cloakbench.methods.parts.training_state import read_state, state_of
 
 Scale = Literal["tanh", "channel_max"]
