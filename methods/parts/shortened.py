@@ -18,6 +18,9 @@ _AT_MOST = {
     "iterations": 100,
     "least_surrogates": 1,
     "steps_per_epoch": 25,
+    "image_epochs": 8,
+    "person_epochs": 2,
+    "warmup_epochs": 1,
 }
 """Names of settings that say how long a search or training is, and how much of it takes the same path."""
 _STEPS_OF_A_TRAINING = 2
