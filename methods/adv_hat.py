@@ -34,7 +34,7 @@ class AdvHat(Protector):
     momentum of mean-normalised gradients. Large steps until the line through a window of losses no longer falls, then
     small steps until it no longer falls again. Nothing bounds the change inside the rectangle.
 
-    Paper: Komkov and Petiushko, "AdvHat: Real-World Adversarial Attack on ArcFace Face ID System", ICPR 2021.
+    Paper: Komkov and Petiushko, "AdvHat: Real-World Adversarial Attack on ArcFace Face ID System", ICPR 2020.
     Official settings: sticker of 400 x 900 pixels, bent to a parabola, pitched and projected onto a 600-pixel face
     before the crop; 20 jittered copies; steps of 1/51 with momentum 0.9, then 1/255 with 0.995, phases end by the
     slope over 100 iterations; total variation 1e-4; away from the person's own anchor.
@@ -58,7 +58,7 @@ class AdvHat(Protector):
     name: ClassVar[str] = "adv_hat"
     scope: ClassVar[Scope] = "image"
     paper: ClassVar[str] = (
-        "Komkov and Petiushko, AdvHat: Real-World Adversarial Attack on ArcFace Face ID System, ICPR 2021"
+        "Komkov and Petiushko, AdvHat: Real-World Adversarial Attack on ArcFace Face ID System, ICPR 2020"
     )
     official_settings: ClassVar[str] = "sticker 400 x 900 bent and projected, 20 copies, steps 1/51 then 1/255, TV 1e-4"
     deviations: ClassVar[str] = "small version: flat rectangle on the aligned crop, affine jitter, 4 copies"
@@ -222,7 +222,7 @@ def repeated(anchors: Anchors, copies: int) -> Anchors:
 
 
 def _rectangle(name: str, shares: Sequence[float]) -> tuple[float, float, float, float]:
-    values = tuple(shares)
+    values = tuple(shares) if isinstance(shares, Sequence) else (shares,)
     if len(values) == 4 and all(map(is_number, values)):
         top, left, tall, wide = values
         if min(top, left) >= 0 and min(tall, wide) > 0 and max(top + tall, left + wide) <= 1:

@@ -20,7 +20,7 @@ class AdvCloak(AdvFacesPlus):
     nearest point of the features' centre, affine hull or convex hull (`cloakbench.methods.parts.hulls`), found anew at
     every step; the convex hull begins with the centre.
 
-    Paper: Liu et al., "AdvCloak: Customized Adversarial Cloak for Privacy Protection", 2023.
+    Paper: Liu et al., "AdvCloak: Customized Adversarial Cloak for Privacy Protection", arXiv 2312.14407, 2023.
     Official settings: stage 1 on 50 000 photos of CASIA-WebFace (5 a person), 100 epochs in batches of 32, Adam 1e-4;
     stage 2 on 48 000 photos, 2 people of 16 photos a batch in a fixed order, 100 epochs, Adam 2e-8, 40 of them with the
     centre before the convex hull; discriminator labels are soft in both. 10 photos of a person in use; masks at an

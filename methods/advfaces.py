@@ -46,7 +46,7 @@ class AdvFaces(Protector):
 
     name: ClassVar[str] = "advfaces"
     scope: ClassVar[Scope] = "image"
-    paper: ClassVar[str] = "Deb, Zhang and Jain, AdvFaces: Adversarial Face Synthesis, IJCB 2020"
+    paper: ClassVar[str] = "Deb et al., AdvFaces: Adversarial Face Synthesis, IJCB 2020"
     official_settings: ClassVar[str] = "width 64, 100 000 steps of 32, Adam 1e-4, identity weight 10, L2 hinge 3.0"
     deviations: ClassVar[str] = "112 px; no mirrored photos; slim networks and few epochs by default"
     needs = frozenset({Need.SURROGATES, Need.AUXILIARY})

@@ -15,7 +15,7 @@ from cloakbench.methods.photo_batch import PhotoBatch
 class AdvFacesPlus(AdvFaces):
     """One mask per person: the mean of the generator's masks of R reference photos, scaled to an L2 norm of 1200.
 
-    A name from the comparisons of OPOM (TPAMI 2022) and AdvCloak (TIFS 2024), which define it no further and publish no
+    A name from the comparisons of OPOM (TPAMI 2022) and AdvCloak (2023), which define it no further and publish no
     code. This reading is AdvCloak without its second stage: the training of `AdvFaces` at 112 px against the surrogate,
     AdvCloak's average and its norm. A person costs R passes of the generator.
 

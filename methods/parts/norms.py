@@ -16,7 +16,7 @@ _ONE_NORM = "null or one norm, {linf: 8} or {l2: 1200} in grey levels; set the o
 class NormMatch:
     """What a method's ``match_norm`` asks for: every mask scaled, up or down, until its norm is exactly that size.
 
-    Source: AdvCloak (Liu et al., TIFS 2024) as released, which deploys masks at an L2 norm of 1200 grey levels and with
+    Source: AdvCloak (Liu et al., 2023) as released, which deploys masks at an L2 norm of 1200 grey levels and with
     no Linf bound, where an Linf mask of 8 has at most 1552 (112 px). In 8 bits rounding moves either norm a little.
 
     Args:

@@ -103,7 +103,7 @@ def test_passes_are_iterations_times_copies_and_the_facts_say_how_the_search_end
     assert ended["converged"] and ended["rounds"] < 200
 
 
-@pytest.mark.parametrize("sticker", [(0.1, 0.1, 0.2), (0, 0, 0, 1), (0.5, 0, 0.6, 1), ("a", 0, 1, 1)])
+@pytest.mark.parametrize("sticker", [0.5, (0.1, 0.1, 0.2), (0, 0, 0, 1), (0.5, 0, 0.6, 1), ("a", 0, 1, 1)])
 def test_a_sticker_that_leaves_the_photo_is_one_line(sticker: Any) -> None:
     with pytest.raises(SettingError, match=r"sticker is .*: it must be top, left, height and width") as problem:
         AdvHat(sticker=sticker)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import SettingError
-from cloakbench.methods.base import Budget
+from cloakbench.methods.base import Budget, without_title
 from cloakbench.methods.parts.norms import NormMatch
 
 
@@ -33,6 +36,18 @@ def test_the_budget_is_the_ball_asked_for_and_without_one_the_methods_own() -> N
 def test_no_mask_and_no_norm_stay_zero() -> None:
     assert not NormMatch({"l2": 1200}).scaled(torch.zeros(1, 3, 4, 4)).any()
     assert not NormMatch({"linf": 0}).scaled(masks()).any()
+
+
+def test_on_a_command_line_the_ball_of_a_file_gives_way_to_another() -> None:
+    def ball(*overrides: str) -> Budget | None:
+        config = compose_config(["+method@m=advfaces_plus", *overrides]).m
+        return instantiate(without_title(config)).budget
+
+    assert ball() == Budget("l2", 1200)
+    assert ball("m.match_norm={linf: 8, l2: null}") == Budget("linf", 8)
+    assert ball("m.match_norm=null") is None
+    with pytest.raises(InstantiationException, match="set the other norm to null"):
+        ball("m.match_norm.linf=8")
 
 
 @pytest.mark.parametrize("setting", [{"linf": 8, "l2": 1200}, {}, {"linf": None}, {"l1": 3}, {"linf": 300}, {"l2": -1}])
