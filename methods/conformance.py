@@ -111,8 +111,10 @@ def _check_budget(protector: Protector) -> str:
         return f"changed values by up to {used:g} of {allowed:g} grey levels (no budget, a bound from the settings)"
     used = outcome.linf_255 if protector.budget.norm == "linf" else outcome.l2_255
     allowed = protector.budget.size_255
-    if protector.budget.norm == "linf" and allowed != round(allowed):
-        allowed += 0.5  # rounding to whole grey levels
+    if protector.budget.norm == "l2":
+        allowed += 0.5 * outcome.images[0].numel() ** 0.5  # every value rounded to a whole grey level
+    elif allowed != round(allowed):
+        allowed += 0.5
     require(float(used.max()) <= allowed + 1e-3, f"used {float(used.max()):.3f} of {allowed} grey levels")
     return f"used {float(used.max()):g} of {protector.budget.size_255:g} grey levels ({protector.budget.norm})"
 
@@ -123,8 +125,8 @@ def _check_determinism(protector: Protector) -> str:
 
 
 def _check_batches(protector: Protector) -> str:
-    if protector.scope not in ("image", "identity"):
-        raise NotApplicableError(f"scope {protector.scope}: photos share what is learnt")
+    if protector.scope == "dataset":
+        raise NotApplicableError("scope dataset: photos share what is learnt")
     together = _protect(protector).images
     worst = 0.0
     for person in range(len(PERSONS)):
@@ -185,10 +187,11 @@ def _check_effect(protector: Protector) -> str:
 
 
 def _check_mask(protector: Protector) -> str:
-    if protector.scope != "identity":
+    if protector.scope not in ("identity", "universal"):
         raise NotApplicableError(f"scope {protector.scope}")
-    first, second = _differences(protector, tiny_photos()).split(len(PERSONS))
-    return _same_mask(first, second)
+    masks = _differences(protector, tiny_photos())
+    people = len(PERSONS) if protector.scope == "identity" else 1  # a universal mask is everybody's
+    return _same_mask(masks[:people].repeat(len(masks) // people, 1, 1, 1), masks)
 
 
 def _check_other_probes(protector: Protector) -> str:

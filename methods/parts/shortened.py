@@ -15,8 +15,16 @@ _AT_MOST = {
     "outer_steps": 1,
     "view_samples": 2,
     "width": 8,
+    "iterations": 60,
+    "copies": 2,
+    "least_surrogates": 1,
+    "steps_per_epoch": 25,
+    "image_epochs": 8,
+    "person_epochs": 2,
+    "warmup_epochs": 1,
 }
-"""Names of settings that say how long a search or training is, and how much of it takes the same path."""
+"""Names of settings that say how long a search or training is, how much of it takes the same path, and how many
+networks there must be, of which the tiny world has one."""
 _STEPS_OF_A_TRAINING = 2
 """Steps for each batch of a method that trains a network of its own, and of what works inside a method."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +52,13 @@ def tiny_context() -> ProtectContext:
 
 def trained_context(protector: Protector) -> ProtectContext:
     """The tiny context, with what the method trains once from it."""
-    context = tiny_context()
-    return replace(context, trained=protector.run_training(context).tensors)
+    return replace(tiny_context(), trained=_trained(protector))
+
+
+@lru_cache(maxsize=4)
+def _trained(protector: Protector) -> Mapping[str, Mapping[str, Tensor]]:
+    """Trained once for all checks of a method: minutes where a method trains a network."""
+    return protector.run_training(tiny_context()).tensors
 
 
 def select_photos(batch: PhotoBatch, rows: list[int], people: list[int]) -> PhotoBatch:

@@ -1,0 +1,1 @@
+"""Parts of methods that train a network to make masks."""
