@@ -123,6 +123,8 @@ class Protector(ABC):
 
     needs: frozenset[Need] = frozenset()
     """What it cannot work without; may depend on options."""
+    view_count: int = 0
+    """Pictures K of each person that it wants of a generator; only where it needs one."""
     targeted: bool = False
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None

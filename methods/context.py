@@ -27,6 +27,7 @@ class Need(StrEnum):
     PURIFIER = "purifier"
     AUXILIARY = "auxiliary"
     REFERENCES = "references"
+    REFERENCE_LANDMARKS = "reference landmarks"
     LANDMARKS = "landmarks"
     AIM = "aim"
 
@@ -36,14 +37,12 @@ class NetworkKind(StrEnum):
 
     RECOGNISER = "recogniser"
     ATTRIBUTE_MODEL = "attribute model"
-    GENERATOR = "generator"
     PURIFIER = "purifier"
 
 
 NETWORKS: Mapping[Need, NetworkKind] = {
     Need.SURROGATES: NetworkKind.RECOGNISER,
     Need.ATTRIBUTE_MODELS: NetworkKind.ATTRIBUTE_MODEL,
-    Need.GENERATOR: NetworkKind.GENERATOR,
     Need.PURIFIER: NetworkKind.PURIFIER,
 }
 """Needs that networks meet, and by which kind."""

@@ -20,6 +20,9 @@ class PhotoBatch:
         identities: P names of the people in this chunk; they seed per-person randomness.
         references: float ``[P, R, 3, H, W]``, other photos of each person, or None.
         reference_id: P x R names of the reference photos, empty when there are none.
+        reference_landmarks: float ``[P, R, 5, 2]``, points of the faces on the reference photos, or None.
+        views: float ``[P, K, 3, H, W]`` in [0, 1], other pictures of each person that a generator made of the first
+            reference photo, or None.
         landmarks: float ``[N, 5, 2]`` or None.
         aim_photos: float ``[P, 3, H, W]``, for each person the photo of somebody else to be mistaken for, or None.
             Success is measured on another photo of that somebody.
@@ -31,6 +34,8 @@ class PhotoBatch:
     identities: tuple[str, ...]
     references: Tensor | None = None
     reference_id: tuple[tuple[str, ...], ...] = ()
+    reference_landmarks: Tensor | None = None
+    views: Tensor | None = None
     landmarks: Tensor | None = None
     aim_photos: Tensor | None = None
 
@@ -41,6 +46,22 @@ class PhotoBatch:
             MissingNeedError: there are none.
         """
         return _given(self.references, Need.REFERENCES)
+
+    def require_reference_landmarks(self) -> Tensor:
+        """Landmarks of each reference photo, ``[P, R, 5, 2]``.
+
+        Raises:
+            MissingNeedError: there are none.
+        """
+        return _given(self.reference_landmarks, Need.REFERENCE_LANDMARKS)
+
+    def require_views(self) -> Tensor:
+        """Other pictures of each person, ``[P, K, 3, H, W]``.
+
+        Raises:
+            MissingNeedError: there are none.
+        """
+        return _given(self.views, Need.GENERATOR)
 
     def require_landmarks(self) -> Tensor:
         """Landmarks of each photo, ``[N, 5, 2]``.
@@ -60,7 +81,13 @@ class PhotoBatch:
 
     def offers(self, need: Need) -> bool:
         """Whether a need that photos meet is met."""
-        met = {Need.REFERENCES: self.references, Need.LANDMARKS: self.landmarks, Need.AIM: self.aim_photos}
+        met = {
+            Need.REFERENCES: self.references,
+            Need.REFERENCE_LANDMARKS: self.reference_landmarks,
+            Need.GENERATOR: self.views,
+            Need.LANDMARKS: self.landmarks,
+            Need.AIM: self.aim_photos,
+        }
         return met.get(need) is not None
 
 

@@ -19,11 +19,15 @@ from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 SIDE = 32
 PERSONS = ("ada", "ben", "cleo")
 REFERENCES = 3
+VIEWS = 4
 OTHERS = 24
 
 
+_LANDMARKS = torch.tensor([[10.0, 12.0], [22.0, 12.0], [16.0, 18.0], [11.0, 24.0], [21.0, 24.0]])
+
+
 def tiny_photos() -> PhotoBatch:
-    """Six photos of three people with references, aims and landmarks; smooth shapes per person plus noise.
+    """Six photos of three people with references, views, aims and landmarks; smooth shapes per person plus noise.
 
     Pixels are whole grey levels in 76..178, so no method clips and differences of outputs are the mask itself.
     """
@@ -37,7 +41,9 @@ def tiny_photos() -> PhotoBatch:
         identities=PERSONS,
         references=torch.stack([tiny_faces(ids) for ids in reference_ids]),
         reference_id=reference_ids,
-        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(len(images), 1, 1),
+        reference_landmarks=_LANDMARKS.expand(len(PERSONS), REFERENCES, 5, 2),
+        views=torch.stack([tiny_faces([f"{person}-view-{i}" for i in range(VIEWS)]) for person in PERSONS]),
+        landmarks=_LANDMARKS.repeat(len(images), 1, 1),
         aim_photos=aims.flip(0),
     )
 
@@ -74,6 +80,8 @@ def select_photos(batch: PhotoBatch, rows: list[int], people: list[int]) -> Phot
         identities=names,
         references=batch.require_references()[people],
         reference_id=tuple(batch.reference_id[person] for person in people),
+        reference_landmarks=batch.require_reference_landmarks()[people],
+        views=batch.require_views()[people],
         landmarks=batch.require_landmarks()[rows],
         aim_photos=batch.require_aim_photos()[people],
     )
@@ -85,6 +93,10 @@ def photos_without(need: Need, batch: PhotoBatch) -> PhotoBatch:
         return replace(batch, references=None, reference_id=())
     if need is Need.LANDMARKS:
         return replace(batch, landmarks=None)
+    if need is Need.REFERENCE_LANDMARKS:
+        return replace(batch, reference_landmarks=None)
+    if need is Need.GENERATOR:
+        return replace(batch, views=None)
     return replace(batch, aim_photos=None) if need is Need.AIM else batch
 
 

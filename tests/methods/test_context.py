@@ -49,8 +49,8 @@ def test_attributes_that_are_answered_together_count_once_whichever_are_used(ask
     assert (context.spent.forward_images, context.spent.backward_images) == (2 * 6, 2 * 6)
 
 
-@pytest.mark.parametrize("kind", [NetworkKind.GENERATOR, NetworkKind.PURIFIER])
-def test_a_generator_and_a_purifier_are_called_and_counted(kind: NetworkKind) -> None:
+@pytest.mark.parametrize("kind", [NetworkKind.PURIFIER])
+def test_a_purifier_is_called_and_counted(kind: NetworkKind) -> None:
     context = with_network(kind, nn.AvgPool2d(3, 1, 1))
     images = tiny_photos().images
     assert context.of_kind(kind)[0](images).shape == images.shape
@@ -73,6 +73,8 @@ def test_photos_refuse_what_their_owners_did_not_give() -> None:
     asks: dict[Need, Any] = {
         Need.REFERENCES: lambda batch: batch.require_references(),
         Need.LANDMARKS: lambda batch: batch.require_landmarks(),
+        Need.REFERENCE_LANDMARKS: lambda batch: batch.require_reference_landmarks(),
+        Need.GENERATOR: lambda batch: batch.require_views(),
         Need.AIM: lambda batch: batch.require_aim_photos(),
     }
     for need, ask in asks.items():
