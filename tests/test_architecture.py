@@ -26,6 +26,7 @@ ALLOWED = {
         "methods.photo_batch",
         "models.attributes",
         "models.base",
+        "models.generators",
         "models.same_weights",
         "datasets.base",
     },
@@ -49,7 +50,7 @@ FLOORS = (
 FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli/main.py": {"models.training.command"},
-    "bench/cli/check.py": {"methods.conformance", "models.conformance"},
+    "bench/cli/check.py": {"methods.conformance", "models.conformance", "models.generator_conformance"},
     "bench/cli/doctor.py": {"models.download"},
     "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},
     "bench/cli/list.py": {"conf"},

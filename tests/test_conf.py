@@ -20,6 +20,7 @@ GROUP_OF_ONE = {
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
+    "generator": "generator={}",
     "image_metric": "+image_metric@protocols.quality.image_metrics.one={}",
     "target_set": "target_set={}",
     "logger": "logger={}",

@@ -1,7 +1,7 @@
 """CloakBench: a reproducible benchmark harness for facial-image privacy protection.
 
-`evaluate` runs an experiment, `protect` protects photos, `load_method` and `load_recogniser` build what a name stands
-for; the classes are the contracts that an author implements. See ``docs/python.md``.
+`evaluate` runs an experiment, `protect` protects photos, `load_method`, `load_recogniser` and `load_generator` build
+what a name stands for; the classes are the contracts that an author implements. See ``docs/python.md``.
 
 This folder is the package ``cloakbench`` itself: ``pyproject.toml`` maps it, and the folders beside ``bench/`` to its
 subpackages. Importing it costs nothing; what it offers is imported when it is first used.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cloakbench.bench.engine.transforms import Transform
     from cloakbench.bench.plan.condition import Condition
     from cloakbench.bench.python.experiments import evaluate
-    from cloakbench.bench.python.loading import load_method, load_recogniser
+    from cloakbench.bench.python.loading import load_generator, load_method, load_recogniser
     from cloakbench.bench.python.protection import ProtectedImages, protect
     from cloakbench.bench.report.metric import Metric
     from cloakbench.bench.report.results import Results
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloakbench.methods.context import Need, ProtectContext
     from cloakbench.methods.photo_batch import PhotoBatch
     from cloakbench.models.base import InputSpec, ModelCard, Recogniser
+    from cloakbench.models.generators import Generator, GeneratorCard
 
     __version__: str
 
@@ -35,6 +36,8 @@ __all__ = [
     "ConfigError",
     "Dataset",
     "FaceSet",
+    "Generator",
+    "GeneratorCard",
     "InputSpec",
     "Judge",
     "Metric",
@@ -51,6 +54,7 @@ __all__ = [
     "Transform",
     "__version__",
     "evaluate",
+    "load_generator",
     "load_method",
     "load_recogniser",
     "protect",
@@ -62,7 +66,7 @@ _PLACES = {
     "bench.engine.protocol": ("Judge", "Protocol"),
     "bench.engine.transforms": ("Transform",),
     "bench.python.experiments": ("evaluate",),
-    "bench.python.loading": ("load_method", "load_recogniser"),
+    "bench.python.loading": ("load_generator", "load_method", "load_recogniser"),
     "bench.python.protection": ("ProtectedImages", "protect"),
     "bench.report.metric": ("Metric",),
     "bench.report.results": ("Results",),
@@ -71,6 +75,7 @@ _PLACES = {
     "methods.context": ("Need", "ProtectContext"),
     "methods.photo_batch": ("PhotoBatch",),
     "models.base": ("InputSpec", "ModelCard", "Recogniser"),
+    "models.generators": ("Generator", "GeneratorCard"),
 }
 """Module to what it gives this package."""
 

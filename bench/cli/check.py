@@ -1,4 +1,4 @@
-"""``cloakbench check``: hold methods and recognisers against their contracts."""
+"""``cloakbench check``: hold methods, recognisers and generators against their contracts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
 
-_ALL = {"all": ("method", "model"), "methods": ("method",), "models": ("model",)}
-_USAGE = "cloakbench check method=NAME, cloakbench check model=NAME, or cloakbench check all (methods, models)"
+_GROUPS = ("method", "model", "generator")
+_ALL = {"all": _GROUPS, **{f"{group}s": (group,) for group in _GROUPS}}
+_USAGE = (
+    "cloakbench check method=NAME, model=NAME or generator=NAME, or cloakbench check all (methods, models, generators)"
+)
 
 
 def main(words: Sequence[str]) -> int:
     """``cloakbench check method=NAME`` on a tiny network in seconds; ``cloakbench check model=NAME [dataset=...]`` on
-    four images and on faces; ``cloakbench check all``, ``methods`` or ``models``: every method, every embedded model.
+    four images and on faces; ``cloakbench check generator=NAME`` on four images; ``cloakbench check all``,
+    ``methods``, ``models`` or ``generators``: every method, every embedded model, every generator whose files are here.
     """
     config_dirs, rest = split_config_dirs(words)
     if len(rest) == 1 and rest[0] in _ALL:
         return _check_all(_ALL[rest[0]], config_dirs)
-    kinds = {word.partition("=")[0] for word in rest} & {"method", "model"}
+    kinds = {word.partition("=")[0] for word in rest} & {*_GROUPS}
     if len(kinds) != 1:
         raise ConfigError(f"say what to check: {_USAGE}")
     if kinds == {"method"}:
         config = compose_config(rest, config_dirs=config_dirs)
         name, results = config.method_key, _check_method(config)
+    elif kinds == {"generator"}:
+        name, results = _check_generator(rest, config_dirs)
     else:
         name, results = _check_model(words)
     table = Table(title=plain(f"Conformance of {name}"), box=None, title_justify="left", pad_edge=False)
@@ -57,6 +63,24 @@ def _check_method(config: DictConfig) -> list[CheckResult]:
     settings = resolved(config.method)
     make_protector(settings, config.method_key, "method")  # a bad setting is one line, not a failed check
     return check_config(settings)
+
+
+def _check_generator(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[str, list[CheckResult]]:
+    """Name and results of a generator; of its settings the words may change some."""
+    import torch
+
+    from cloakbench.bench.config.networks import build_generator
+    from cloakbench.bench.config.setting_checks import check_values
+    from cloakbench.models.conformance import smooth_images
+    from cloakbench.models.generator_conformance import check_generator
+
+    torch.set_num_threads(1)
+    config = compose_config(words, config_dirs=config_dirs)
+    if config.generator is None:
+        raise ConfigError("say which generator: cloakbench check generator=NAME (see cloakbench list generators)")
+    check_values(config)
+    name = next(word.partition("=")[2] for word in words if word.startswith("generator="))
+    return name, check_generator(build_generator(resolved(config.generator)), smooth_images("cpu"))
 
 
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
@@ -107,7 +131,7 @@ def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
     console = Screen()
     results = []
     for group in groups:
-        suite = {"method": _method_suite, "model": _model_suite}[group]
+        suite = {"method": _method_suite, "model": _model_suite, "generator": _generator_suite}[group]
         for name in group_options(group, config_dirs):
             result = _timed(console, group, name, lambda name=name, suite=suite: suite(name, config_dirs))
             results += [result] if result is not None else []
@@ -149,6 +173,17 @@ def _model_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
     if not is_embedded(config):
         return None
     return _summed(check_recogniser(build_recogniser(resolved(config), name), smooth_images("cpu")))
+
+
+def _generator_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
+    from cloakbench.models.weight_file import WeightError
+
+    try:
+        return _summed(_check_generator([f"generator={name}"], config_dirs)[1])
+    except ValueError as problem:
+        if not isinstance(problem.__cause__ and problem.__cause__.__cause__, WeightError):
+            raise
+        return _SuiteResult(passed=True, detail=str(problem), skipped=True)
 
 
 def _summed(results: Sequence[CheckResult]) -> _SuiteResult:

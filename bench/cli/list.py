@@ -207,6 +207,22 @@ def _attribute_model_columns(configs: DictConfig, name: str, group: str, config_
     }
 
 
+def _generator_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    from cloakbench.bench.config.networks import build_generator
+
+    empty = {"what": "", "training set": "", "passes": ""}
+    config = compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    if missing := missing_settings(config):
+        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
+    try:
+        generator = build_generator(resolved(config))
+    except ValueError as problem:
+        return {**empty, "state": "not yet", _NOTE: str(problem)}
+    card = generator.card
+    passes = str(generator.passes_per_view or "-")
+    return {"what": card.kind, "training set": card.training_set, "passes": passes, "state": "ready"}
+
+
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     """The first line of the config, which says what it is."""
     for source in (project(), *sources(config_dirs)):
@@ -221,4 +237,5 @@ _DESCRIBED: dict[str, Describe] = {
     "model": _model_columns,
     "method": _method_columns,
     "attribute_model": _attribute_model_columns,
+    "generator": _generator_columns,
 }

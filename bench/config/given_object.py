@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 
 class GivenObject:
@@ -40,13 +41,13 @@ def _unpacked(content: bytes, digest: str) -> GivenObject:
 
 
 def handed_over(part: Any) -> Any:
-    """The ``_target_`` of a block around a `GivenObject`: gives what is in it, a recogniser as a copy that may be moved
-    to a device, with the digest as that of its weights."""
-    if not isinstance(part.value, Recogniser):
+    """The ``_target_`` of a block around a `GivenObject`: gives what is in it, a recogniser or generator as a copy that
+    may be moved to a device, with the digest as that of its weights."""
+    if not isinstance(part.value, Recogniser | Generator):
         return part.value
-    recogniser = copy.deepcopy(part.value)
-    recogniser.card = replace(recogniser.card, weights_sha256=part.digest)
-    return recogniser
+    model: Any = copy.deepcopy(part.value)
+    model.card = replace(model.card, weights_sha256=part.digest)
+    return model
 
 
 def given_block(value: Any, digest: str) -> dict[str, Any]:

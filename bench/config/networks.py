@@ -1,4 +1,4 @@
-"""Building the recognisers and attribute classifiers of an experiment and naming them by content."""
+"""Building the recognisers, attribute classifiers and generators of an experiment and naming them by content."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.core.ranges import positive, whole
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
-Model = TypeVar("Model", Recogniser, AttributeModel)
+Model = TypeVar("Model", Recogniser, AttributeModel, Generator)
 
 _PROJECT = "cloakbench."
-_LABELS = frozenset({"name", "card"})
-"""Settings of this project's loaders that say what a model is called, and that no pixel passes through."""
+_LABELS = frozenset({"name", "card", "files"})
+"""Settings of this project's loaders that no pixel passes through: what a model is called, and where its files lie,
+which have a digest on its card."""
 _WEIGHT_FILE = "cloakbench.models.weight_file.WeightFile"
 _LAYOUT = frozenset({"state_key", "strip_prefix", "ignore"})
 """What counts of a weight file: which of its tensors are taken. Where it lies does not; its digest says what it is."""
 
 _EMBEDDED = "cloakbench.models.zoo.load_embedded"
+_EMBEDDED_GENERATOR = "cloakbench.models.generators.load_embedded_generator"
 _TRANSPORT = frozenset(
     {
         "cloakbench.models.download",
@@ -55,16 +58,25 @@ def build_attribute_model(config: Mapping[str, Any], key: str) -> AttributeModel
     return _build(config, key, AttributeModel)
 
 
+def build_generator(config: Mapping[str, Any]) -> Generator:
+    """Build the generator of an experiment from its config.
+
+    Raises:
+        ValueError: a setting is wrong, or its weights are missing, damaged or do not fit; one line saying what to do.
+    """
+    return _build(config, "", Generator)
+
+
 def _build(config: Mapping[str, Any], key: str, kind: type[Model]) -> Model:
-    inputs = config.get("inputs")
+    inputs, where = config.get("inputs"), f"model {key}" if key else "generator"
     try:
         if isinstance(inputs, Mapping):
             _check_inputs(inputs)
         model = instantiate(dict(config), _convert_="all")
     except Exception as problem:
-        raise ValueError(f"model {key}: {cause_of(problem)}") from problem
+        raise ValueError(f"{where}: {cause_of(problem)}") from problem
     if not isinstance(model, kind):
-        raise ValueError(f"model {key}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
+        raise ValueError(f"{where}: {config['_target_']} built a {type(model).__name__}, not a {kind.__name__}")
     return model
 
 
@@ -88,18 +100,32 @@ def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:
     return config.get("_target_") == _EMBEDDED
 
 
+def is_embedded_generator(config: Mapping[str, Any] | DictConfig) -> bool:
+    """Whether a generator's config names one whose weights come with this project."""
+    return config.get("_target_") == _EMBEDDED_GENERATOR
+
+
 def fingerprint(config: Mapping[str, Any], model: Recogniser, precision: str = FULL_PRECISION) -> str:
     """Digest of what decides the embeddings: the weights, the network's settings and code, the input rule, and in which
     precision it computes, where that is not float32."""
-    counted = _counted(config)
-    inputs = {
-        "settings": node_settings(counted, _TRANSPORT),
-        "weights": model.card.weights_sha256,
-        "code": node_code(counted, base=("cloakbench.models.base",), without=_TRANSPORT),
-    }
+    inputs = _decisive(config, model.card.weights_sha256, "cloakbench.models.base")
     if precision != FULL_PRECISION:
         inputs["precision"] = precision
     return content_key("model", inputs)
+
+
+def generator_fingerprint(config: Mapping[str, Any], model: Generator) -> str:
+    """Digest of what decides the pictures of a generator: its weights, settings and code. It computes in float32."""
+    return content_key("generator", _decisive(config, model.card.weights_sha256, "cloakbench.models.generators"))
+
+
+def _decisive(config: Mapping[str, Any], weights_sha256: str, contract: str) -> dict[str, Any]:
+    counted = _counted(config)
+    return {
+        "settings": node_settings(counted, _TRANSPORT),
+        "weights": weights_sha256,
+        "code": node_code(counted, base=(contract,), without=_TRANSPORT),
+    }
 
 
 def _counted(config: Mapping[str, Any]) -> dict[str, Any]:

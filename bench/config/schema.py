@@ -118,6 +118,7 @@ KINDS: Mapping[str, Kind] = {
     "method": BLOCK | NULL,
     "surrogate": BLOCK | NULL,
     "target": BLOCK | NULL,
+    "generator": BLOCK | NULL,
     **dict.fromkeys(_GROUPS, MAPPING),
     **{f"{group}.*": BLOCK for group in _GROUPS},
     "ensembles": MAPPING,

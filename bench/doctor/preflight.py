@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import missing_settings, resolved
-from cloakbench.bench.config.networks import is_embedded
+from cloakbench.bench.config.networks import is_embedded, is_embedded_generator
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
@@ -25,6 +25,7 @@ from cloakbench.bench.engine.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.methods.context import Need
 from cloakbench.models.download import offline_switch
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
@@ -32,6 +33,7 @@ from cloakbench.models.zoo import read_card, read_weights
 _PACKAGE_OF = {
     "cloakbench.datasets.detection.Mtcnn": ("facenet_pytorch", "detect"),
     "cloakbench.models.frbench.load_frbench": ("frbench", "frbench"),
+    "cloakbench.models.generation.arc2face.load_arc2face": ("diffusers", "arc2face"),
 }
 """What is imported only when it is used: target to package and to the extra that brings it."""
 _LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -73,7 +75,7 @@ def missing_parts(config: DictConfig, presets: Presets, protocols: Mapping[str, 
         *(Missing(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
         *([Missing(refusal, "")] if refusal else []),
         *_missing_of_dataset(config.dataset, presets),
-        *(part for model in _models(config) for part in _missing_of_model(model, presets)),
+        *(part for model in _models(config, cells) for part in _missing_of_model(model, presets)),
         *_missing_of_machine(config, disk_bytes(config, cells)),
         *_missing_of_protocols(config, protocols),
     ]
@@ -93,12 +95,13 @@ def missing_of_method(method: DictConfig) -> list[Missing]:
     return [*absent, *_missing_packages(plain)]
 
 
-def _models(config: DictConfig) -> list[DictConfig]:
+def _models(config: DictConfig, cells: Sequence[Cell]) -> list[DictConfig]:
     """Every different part of the config that is a trained network, wherever it stands.
 
-    A surrogate or target chosen on its own stands for the list of them.
+    A surrogate or target chosen on its own stands for the list of them, and a generator counts where a method needs it.
     """
     replaced = {many for one, many in (("surrogate", "surrogates"), ("target", "targets")) if config[one] is not None}
+    replaced |= {"generator"} if not any(Need.GENERATOR in cell.protector.needs for cell in cells) else set()
     models = [model for key in config if key not in replaced for model in _models_at(config, key)]
     return list({OmegaConf.to_yaml(model): model for model in models}.values())
 
@@ -107,7 +110,8 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
     if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
         return
     node = parent[key]
-    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or is_embedded(node)):
+    embedded = isinstance(node, DictConfig) and (is_embedded(node) or is_embedded_generator(node))
+    if isinstance(node, DictConfig) and ("weights" in node or "card" in node or embedded):
         yield node
     elif isinstance(node, DictConfig | ListConfig):
         for below in node if isinstance(node, DictConfig) else range(len(node)):
@@ -127,7 +131,7 @@ def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
         return  # reported with the settings
     plain = resolved(model)
     yield from _missing_packages(plain)
-    if is_embedded(plain):
+    if is_embedded(plain) or is_embedded_generator(plain):
         folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
         try:
             read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)

@@ -18,6 +18,7 @@ from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.precision import float_rule
 from cloakbench.bench.engine.training import train_stages
+from cloakbench.bench.engine.views import Views, stored_views, views_of_unit
 from cloakbench.bench.engine.worker import UnitPhotos, Worker, pinned, to_float
 from cloakbench.bench.plan.plan import Unit
 from cloakbench.bench.plan.publication import PlannedUnit, UnitState
@@ -26,7 +27,7 @@ from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.store import PRIVATE
 from cloakbench.methods.base import Protected
-from cloakbench.methods.context import Need, NetworkKind, ProtectContext
+from cloakbench.methods.context import MissingNeedError, Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -57,7 +58,7 @@ def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
 
 
 def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
-    """Protect and save; busy while another process trains the method."""
+    """Protect and save; busy while another process trains the method or makes views of these people."""
     protector = worker.protector(unit.cell)
     context = ProtectContext(
         {NetworkKind.RECOGNISER: tuple(worker.network(key) for key in unit.cell.surrogates)},
@@ -65,14 +66,20 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
         worker.spec.seed,
         worker.device,
     )
-    training = {}
+    spent = {}
     if protector.is_trained:
         trained = train_stages(worker.store, protector, context, inputs, unit.cell.label)
         if trained is None:
             return Busy.after_a_pause()
         context = replace(context, trained=trained.tensors)
-        training = {"training": vars(trained.cost)}
-    photos = photo_batch(worker, unit)
+        spent["training"] = vars(trained.cost)
+    views = None
+    if Need.GENERATOR in protector.needs:
+        views = _views(worker, unit, inputs)
+        if views is None:
+            return Busy.after_a_pause()
+        spent["views"] = vars(views.cost)
+    photos = photo_batch(worker, unit, views)
     # The first chunk of a cell stands for all: giving free memory back makes what follows slower.
     mark = mark_memory() if unit.chunk.number == 0 and worker.device.type == "cpu" else None
     protected = protector.protect(photos, context)
@@ -81,13 +88,24 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     names = [faces.image_id[row] for row in unit.chunk.probes]
     if protected.private:  # first: photos without what lifts their protection would count as done
         worker.store.write_tensors(PRIVATE, unit.key, protected.private, {})
-    about = _about(protected, inputs, peak) | training
+    about = _about(protected, inputs, peak) | spent
     worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
 
 
-def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
-    """The photos of a unit as a method sees them."""
+def _views(worker: Worker, unit: Unit, inputs: Inputs) -> Views | None:
+    """Other pictures of the people of a unit, made of the first reference of each; None while another makes some."""
+    first = [rows[0] if rows else None for rows in unit.chunk.references]
+    rows = [row for row in first if row is not None]
+    if len(rows) < len(first):
+        nobody = unit.chunk.identities[first.index(None)]
+        raise MissingNeedError(f"{nobody} has no reference that other pictures could be made of: add one, or leave out")
+    photos = worker.faces(worker.spec.publications[unit.publication].references).images[rows]
+    return stored_views(worker.store, worker.generator, photos, views_of_unit(inputs), worker.device)
+
+
+def photo_batch(worker: Worker, unit: Unit, views: Views | None = None) -> PhotoBatch:
+    """The photos of a unit as a method sees them, with views of their owners where it asks for them."""
     chunk, device = unit.chunk, worker.device
     publication = worker.spec.publications[unit.publication]
     photos = worker.faces(publication.photos)
@@ -95,9 +113,12 @@ def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
     place = {identity: number for number, identity in enumerate(chunk.identities)}
     read = worker.ahead.take(unit.key, partial(read_photos, worker, unit))
     reference_id: tuple[tuple[str, ...], ...] = ()
+    points = None
     if read.references is not None:
-        names = worker.faces(publication.references).image_id
-        reference_id = tuple(tuple(names[row] for row in r) for r in chunk.references)
+        given = worker.faces(publication.references)
+        reference_id = tuple(tuple(given.image_id[row] for row in r) for r in chunk.references)
+        if given.landmarks is not None and Need.REFERENCE_LANDMARKS in worker.protector(unit.cell).needs:
+            points = torch.stack([given.landmarks[list(rows)] for rows in chunk.references]).to(device)
     return PhotoBatch(
         images=to_float(read.images, device),
         image_id=tuple(photos.image_id[row] for row in rows),
@@ -105,6 +126,8 @@ def photo_batch(worker: Worker, unit: Unit) -> PhotoBatch:
         identities=chunk.identities,
         references=None if read.references is None else to_float(read.references, device),
         reference_id=reference_id,
+        reference_landmarks=points,
+        views=None if views is None else to_float(views.images, device),
         landmarks=None if photos.landmarks is None else photos.landmarks[rows].to(device),
         aim_photos=None if read.aims is None else to_float(read.aims, device),
     )

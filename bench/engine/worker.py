@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.ahead import ReadAhead
 from cloakbench.bench.engine.embedding import Card, EmbeddingPasses
@@ -27,6 +27,7 @@ from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 if TYPE_CHECKING:
     from cloakbench.bench.engine.protocol import Protocol
@@ -65,6 +66,7 @@ class WorkerSpec:
         store: root of the store.
         faces: name to key of the stored faces.
         models: model key to resolved config.
+        generator: resolved config of what makes other pictures of people; empty for none.
         fingerprints: model key to content digest.
         embedding_sizes: model key to length of its embeddings.
         protocols: protocol key to resolved config.
@@ -80,6 +82,7 @@ class WorkerSpec:
     store: Any
     faces: Mapping[str, str]
     models: Mapping[str, Mapping[str, Any]]
+    generator: Mapping[str, Any]
     fingerprints: Mapping[str, str]
     embedding_sizes: Mapping[str, int]
     protocols: Mapping[str, Mapping[str, Any]]
@@ -112,6 +115,7 @@ class Worker:
         )
         self._faces: dict[str, FaceSet] = {}
         self._networks: dict[str, Recogniser] = {}
+        self._generator: Generator | None = None
         self._protectors: dict[tuple[str, str], Protector] = {}
         self._made: dict[str, Any] = {}
         self._states: dict[str, UnitState] = {}
@@ -129,6 +133,12 @@ class Worker:
             built, spec = build_recogniser(self.spec.models[key], key), self.spec
             self._networks[key] = at_precision(built, self.device, spec.precision, compiled=spec.compiled)
         return self._networks[key]
+
+    def generator(self) -> Generator:
+        """The generator of the experiment, on this worker's device, in float32 whatever recognisers compute in."""
+        if self._generator is None:
+            self._generator = build_generator(self.spec.generator).to(self.device)
+        return self._generator
 
     def embeddings(self, key: str, images: Tensor) -> tuple[Tensor, Inputs]:
         """What a recogniser of the experiment makes of uint8 photos ``[N, 3, H, W]``: embeddings ``[N, D]`` on the CPU,

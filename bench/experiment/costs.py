@@ -26,6 +26,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
         photos = sum(len(about["status"]) for about in abouts)
         whole = len(abouts) == len(units)
         training = abouts[0].get("training", {}) if abouts else {}  # all units of a cell tell the same
+        views = [about["views"] for about in abouts if "views" in about]
         per_photo = {
             column: sum(about["cost"][name] for about in abouts) / photos if whole and photos else np.nan
             for column, name in _PER_PHOTO.items()
@@ -38,6 +39,8 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             **per_photo,
             "training_seconds": training.get("seconds", 0.0),
             "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
+            "view_seconds": float(sum(one["seconds"] for one in views)),
+            "view_passes": sum(one["forward_images"] for one in views),
             "peak_memory_mib": max(
                 (peak for about in abouts if (peak := about.get("added_peak_mib")) is not None), default=np.nan
             ),

@@ -44,6 +44,8 @@ _ROLE_OF: Mapping[Need, Role] = {
     Need.REFERENCES: "reference",
     Need.AUXILIARY: "auxiliary",
     Need.AIM: "auxiliary",
+    Need.GENERATOR: "reference",
+    Need.REFERENCE_LANDMARKS: "reference",
 }
 """Need of a method to the role that meets it."""
 
@@ -79,7 +81,7 @@ def check_roles(config: DictConfig, dataset: Dataset, protocols: Iterable[Protoc
     for method, needs in _needs(cells).items():
         for need in sorted(needs & _ROLE_OF.keys()):
             if _ROLE_OF[need] not in roles:
-                raise _lacking(config, dataset, method, need)
+                raise _lacking(config, dataset, method, need, _ROLE_OF[need])
 
 
 def check_given_faces(
@@ -97,7 +99,9 @@ def check_given_faces(
         raise ConfigError(f"{min(shared)} is both reference and probe; a mask must never see its probes")
     for method, needs in _needs(cells).items():
         if Need.LANDMARKS in needs and faces["probe"].landmarks is None:
-            raise _lacking(config, dataset, method, Need.LANDMARKS)
+            raise _lacking(config, dataset, method, Need.LANDMARKS, "landmarks")
+        if Need.REFERENCE_LANDMARKS in needs and faces["reference"].landmarks is None:
+            raise _lacking(config, dataset, method, Need.REFERENCE_LANDMARKS, "landmarks")
         if Need.AIM in needs and not any(chunk.aims for chunk in chunks):
             raise ConfigError(
                 f"{method} needs somebody to aim at: an auxiliary person with two photos, one to aim at and one to "
@@ -110,9 +114,10 @@ def _needs(cells: Sequence[Cell]) -> dict[str, frozenset[Need]]:
     return {cell.row: cell.protector.needs for cell in cells}
 
 
-def _lacking(config: DictConfig, dataset: Dataset, method: str, need: Need) -> ConfigError:
-    role = _ROLE_OF.get(need, str(need))
-    return ConfigError(f"{method} needs {need}, which data set {dataset.name} does not offer{_out(config, role)}")
+def _lacking(config: DictConfig, dataset: Dataset, method: str, need: Need, lacks: str) -> ConfigError:
+    """What to say where a data set lacks the faces, or what stands beside them, that meet a need."""
+    word = "a reference for its generator" if need is Need.GENERATOR else need
+    return ConfigError(f"{method} needs {word}, which data set {dataset.name} does not offer{_out(config, lacks)}")
 
 
 def _out(config: DictConfig, role: str, people: int = 2) -> str:

@@ -53,6 +53,7 @@ def prepare(config: DictConfig) -> Experiment:
         store=planning.store.root,
         faces=planning.keys,
         models=models,
+        generator={} if config.generator is None else resolved(config.generator),
         fingerprints=planning.fingerprints,
         embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
         protocols={key: resolved(config.protocols[key]) for key in parts.protocols},

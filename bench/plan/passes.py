@@ -96,7 +96,7 @@ def count_passes(
     protector = make_protector(method, key)
     context = ProtectContext({NetworkKind.RECOGNISER: tuple(_stand_in() for _ in range(surrogates))}, _others())
     context = replace(context, trained=protector.run_training(context).tensors)
-    protected = protector.protect(_person(probes, references), context)
+    protected = protector.protect(_person(probes, references, protector.view_count), context)
     return protected.cost.forward_images / probes, protected.cost.backward_images / probes
 
 
@@ -109,7 +109,10 @@ def _noise(count: int, name: str) -> torch.Tensor:
     return torch.rand(count, 3, _SIDE, _SIDE, generator=generator("estimate", name))
 
 
-def _person(probes: int, references: int) -> PhotoBatch:
+_LANDMARKS = torch.tensor([[10.0, 12.0], [22.0, 12.0], [16.0, 18.0], [11.0, 24.0], [21.0, 24.0]])
+
+
+def _person(probes: int, references: int, views: int) -> PhotoBatch:
     return PhotoBatch(
         images=_noise(probes, "probes"),
         image_id=tuple(f"probe-{number}" for number in range(probes)),
@@ -117,7 +120,9 @@ def _person(probes: int, references: int) -> PhotoBatch:
         identities=("person",),
         references=_noise(references, "references")[None],
         reference_id=(tuple(f"reference-{number}" for number in range(references)),),
-        landmarks=torch.tensor([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]]).float().repeat(probes, 1, 1),
+        reference_landmarks=_LANDMARKS.expand(1, references, 5, 2),
+        views=_noise(views, "views")[None] if views else None,
+        landmarks=_LANDMARKS.repeat(probes, 1, 1),
         aim_photos=_noise(1, "target"),
     )
 

@@ -163,7 +163,34 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
             limits.get(str(key), NO_LIMIT),
         )
     ]
-    return controls + cells
+    cells = controls + cells
+    _check_generator(cells, config)
+    return cells
+
+
+def _check_generator(cells: Sequence[Cell], config: DictConfig) -> None:
+    for cell in cells:
+        if Need.GENERATOR in cell.protector.needs:
+            check_views(cell.protector, cell.row, chosen=config.get("generator") is not None)
+
+
+def check_views(protector: Protector, row: str, *, chosen: bool) -> None:
+    """Refuse a method that needs a generator where none is chosen, or that asks it for nothing.
+
+    Args:
+        protector: a method that needs one.
+        row: how tables name it.
+        chosen: whether a generator is.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if not chosen:
+        raise ConfigError(f"{row} needs a generator: choose one with generator=NAME (see cloakbench list generators)")
+    if protector.view_count < 1:
+        raise ConfigError(
+            f"{row} asks its generator for {protector.view_count} views of a person: at least 1 is needed"
+        )
 
 
 def is_chosen(config: DictConfig, place: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.compose import resolved
+from cloakbench.bench.config.networks import build_generator, generator_fingerprint
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.plan.chunks import Chunk, build_chunks, narrow
@@ -98,6 +100,12 @@ class Planning:
         cells = self._cells or tuple(build_cells(self.config))
         return self.publish(PROBES, "probe", "reference", cells, lambda _: chunks)
 
+    @cached_property
+    def _generator(self) -> str:
+        """Fingerprint of the generator, which `build_cells` found there; built only where a method needs it."""
+        config = resolved(self.config.generator)
+        return generator_fingerprint(config, build_generator(config))
+
     def publish(
         self,
         name: str,
@@ -124,6 +132,9 @@ class Planning:
             auxiliary=self._digests("auxiliary"),
             networks=self.fingerprints,
             auxiliary_faces=self.keys.get("auxiliary", ""),
+            reference_faces=self.faces.get(references),
+            generator=lambda: self._generator,
+            pixels=lambda row: self.original(references, (row,)),
         )
         units = tuple(
             tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.base import Protector
 from cloakbench.methods.context import Need
 
 
@@ -23,6 +24,9 @@ class UnitDigests:
         photos, references, auxiliary: digest of each photo, by row of its faces.
         networks: model key to fingerprint.
         auxiliary_faces: key of the stored auxiliary faces; empty for none.
+        reference_faces: what the rows of references belong to, or None.
+        generator: gives the fingerprint of the generator; asked only where a method needs one.
+        pixels: gives the digest of a reference photo's pixels, by row.
     """
 
     photos: Sequence[str]
@@ -30,6 +34,9 @@ class UnitDigests:
     auxiliary: Sequence[str]
     networks: Mapping[str, str]
     auxiliary_faces: str
+    reference_faces: FaceSet | None
+    generator: Callable[[], str]
+    pixels: Callable[[int], str]
 
 
 def unit_key(
@@ -61,9 +68,22 @@ def unit_key(
         "auxiliary": digests.auxiliary_faces if Need.AUXILIARY in protector.needs else "",
         "landmarks": _landmarks_digest(photos, chunk.probes) if Need.LANDMARKS in protector.needs else "",
     }
+    inputs |= _made_of_references(protector, chunk, digests)
     if precision != FULL_PRECISION:
         inputs["precision"] = precision
     return content_key("protected", inputs), inputs
+
+
+def _made_of_references(protector: Protector, chunk: Chunk, digests: UnitDigests) -> dict[str, Any]:
+    """What a method sees of references beside the photos themselves: pictures made of the first, points on each."""
+    inputs: dict[str, Any] = {}
+    if Need.GENERATOR in protector.needs:
+        first = [digests.pixels(rows[0]) if rows else "" for rows in chunk.references]
+        inputs["views"] = {"generator": digests.generator(), "count": protector.view_count, "photos": first}
+    faces = digests.reference_faces
+    if Need.REFERENCE_LANDMARKS in protector.needs and faces is not None:
+        inputs["reference_landmarks"] = [_landmarks_digest(faces, rows) for rows in chunk.references]
+    return inputs
 
 
 def _landmarks_digest(faces: FaceSet, rows: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ from cloakbench.bench.protect.discover import REPORTS, Photo, PhotoFolder, check
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
 from cloakbench.bench.protect.finish import ProtectOutcome, finish
-from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained
+from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained, with_views
 from cloakbench.bench.protect.report import PhotoChange, Row, face_row, failure_row
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
@@ -61,7 +61,7 @@ def run_protect(settings: Settings) -> ProtectOutcome:
     with open_copies(settings.output) as copies:
         given = gather(settings, photos)
         rows, due = _sort(settings, copies, given, photos)
-        given = trained(settings, given) if due else given
+        given = trained(settings, with_views(settings, given)) if due else given
         reused = len(rows) - sum(found[0]["status"] != OK for found in rows.values())
         with track("protecting", len(due)) as tracker:
             for batch in _batches(settings, due):

@@ -14,12 +14,18 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.compose import missing_settings, resolved
-from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
+from cloakbench.bench.config.networks import (
+    build_generator,
+    build_recogniser,
+    fingerprint,
+    generator_fingerprint,
+    is_embedded,
+)
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
-from cloakbench.bench.plan.plan import make_protector
+from cloakbench.bench.plan.plan import check_views, make_protector
 from cloakbench.bench.protect.faces import FaceFinder
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import read_landmarks
@@ -28,9 +34,12 @@ from cloakbench.datasets.metadata import Policy
 from cloakbench.methods.base import Protector, without_title
 from cloakbench.methods.context import Need
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 _FILES: Mapping[str, str] = {"same": "of the photo's own type", "png": "PNG", "jpeg": "JPEG of quality 95"}
-_PEOPLE = frozenset({Need.REFERENCES, Need.AIM})
+OF_REFERENCES = frozenset({Need.REFERENCES, Need.REFERENCE_LANDMARKS, Need.GENERATOR})
+"""Needs that photos of the person meet, by themselves or through what is made of them."""
+_PEOPLE = OF_REFERENCES | {Need.AIM}
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Settings:
         method_config: its resolved config.
         protector: the method itself.
         surrogates, judges: key to model.
+        generator: makes other pictures of the person; None where the method needs none.
+        generator_digest: its fingerprint; empty for none.
         embedded: keys of the models that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
         store: where thresholds are kept.
@@ -68,6 +79,8 @@ class Settings:
     protector: Protector
     surrogates: Mapping[str, Recogniser]
     judges: Mapping[str, Recogniser]
+    generator: Generator | None
+    generator_digest: str
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
     store: Store
@@ -109,6 +122,7 @@ class Settings:
             "min_crop_px": self.finder.min_crop_px,
             "device": self.device.type,
             "pillow": PIL.__version__,
+            **({"generator": self.generator_digest} if self.generator_digest else {}),
         }
 
 
@@ -130,6 +144,7 @@ def read_settings(config: DictConfig) -> Settings:
     judges = _models(config.target, config.targets)
     configs = {**surrogates, **judges}
     built = {key: build_recogniser(model, key).to(device) for key, model in configs.items()}
+    generator, generator_digest = _generator(config, protector, device)
     settings = Settings(
         source=_path(config.input),
         output=_path(config.output),
@@ -142,6 +157,8 @@ def read_settings(config: DictConfig) -> Settings:
         protector=protector,
         surrogates={key: built[key] for key in surrogates},
         judges={key: built[key] for key in judges},
+        generator=generator,
+        generator_digest=generator_digest,
         embedded=tuple(key for key, model in configs.items() if is_embedded(model)),
         fingerprints={key: fingerprint(configs[key], model) for key, model in built.items()},
         store=Store(_path(config.paths.store)),
@@ -157,6 +174,16 @@ def read_settings(config: DictConfig) -> Settings:
     )
     _check(settings)
     return settings
+
+
+def _generator(config: DictConfig, protector: Protector, device: torch.device) -> tuple[Generator | None, str]:
+    """The generator with its fingerprint; none where the method needs none."""
+    if Need.GENERATOR not in protector.needs:
+        return None, ""
+    check_views(protector, config.method_key, chosen=config.generator is not None)
+    block = resolved(config.generator)
+    built = build_generator(block)
+    return built.to(device), generator_fingerprint(block, built)
 
 
 def _finder(config: DictConfig) -> FaceFinder:

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.given_object import given_block
-from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.python.object_digest import importable_path, object_digest
 from cloakbench.datasets.base import Dataset
 from cloakbench.methods.base import without_title
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 Part = TypeVar("Part")
 
@@ -49,16 +50,29 @@ def recogniser_block(recogniser: Recogniser, where: str) -> dict[str, Any]:
         ConfigError: it holds something that has no digest.
     """
     block = remembered(recogniser)
-    digest = _recogniser_digest(recogniser, where)
-    if block is not None and _recogniser_digest(build_recogniser(block, where), where) == digest:
+    digest = _model_digest(recogniser, where)
+    if block is not None and _model_digest(build_recogniser(block, where), where) == digest:
         return block
     return given_block(recogniser, digest)
 
 
-def _recogniser_digest(recogniser: Recogniser, where: str) -> str:
+def generator_block(generator: Generator, where: str) -> dict[str, Any]:
+    """The same for a generator.
+
+    Raises:
+        ConfigError: it holds something that has no digest.
+    """
+    block = remembered(generator)
+    digest = _model_digest(generator, where)
+    if block is not None and _model_digest(build_generator(block), where) == digest:
+        return block
+    return given_block(generator, digest)
+
+
+def _model_digest(model: Recogniser | Generator, where: str) -> str:
     """Of everything but the card, which says what a network is called."""
-    held = {name: value for name, value in vars(recogniser).items() if name not in ("card", _REMEMBERED)}
-    return object_digest([type(recogniser), held], where)
+    held = {name: value for name, value in vars(model).items() if name not in ("card", _REMEMBERED)}
+    return object_digest([type(model), held], where)
 
 
 def part_block(part: Any, where: str) -> dict[str, Any]:

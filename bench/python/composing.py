@@ -17,11 +17,12 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.parts import forget_surrogates
-from cloakbench.bench.python.blocks import dataset_block, part_block, plain_block, recogniser_block
+from cloakbench.bench.python.blocks import dataset_block, generator_block, part_block, plain_block, recogniser_block
 from cloakbench.bench.python.faces import GivenFaces
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 ConfigDirs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -47,7 +48,12 @@ def config_folders(config_dir: ConfigDirs) -> list[str]:
 
 
 def compose_experiment(
-    lists: Mapping[str, Any], faces: Any, experiment: str | None, settings: Mapping[str, Any], config_dirs: list[str]
+    lists: Mapping[str, Any],
+    faces: Any,
+    experiment: str | None,
+    settings: Mapping[str, Any],
+    config_dirs: list[str],
+    generator: Any = None,
 ) -> DictConfig:
     """The config of an experiment.
 
@@ -57,6 +63,7 @@ def compose_experiment(
         experiment: a preset to start from, or None for empty lists.
         settings: dotted name to value.
         config_dirs: folders of somebody's own configs.
+        generator: by name, as an object or as a block; None for that of the experiment.
 
     Raises:
         ConfigError: a name or setting that does not exist, or an object that cannot stand in an experiment.
@@ -67,6 +74,7 @@ def compose_experiment(
         for place, entry in enumerate(entries.values()):
             if isinstance(entry, str):
                 words.append(f"+{_KINDS[group][0]}@{_HOLDER}.{group}.p{place}={entry}")
+    words += [f"generator={generator}"] if isinstance(generator, str) else []
     words += [*_dataset_words(faces, config_dirs), *map(_word, settings, settings.values())]
     config = compose_config(words, config_dirs=config_dirs)
     with open_dict(config):
@@ -82,6 +90,8 @@ def compose_experiment(
         if isinstance(faces, Dataset | Mapping):
             dataset = faces if isinstance(faces, Dataset) else GivenFaces(faces)
             config.dataset = DictConfig(dataset_block(dataset), flags={"allow_objects": True})
+        if generator is not None and not isinstance(generator, str):
+            config.generator = DictConfig(_generator_block(generator), flags={"allow_objects": True})
     return config
 
 
@@ -155,6 +165,17 @@ def _block(entry: Any, group: str, key: str) -> dict[str, Any]:
             f"{where} is {given}: give the name of a {name}, a {kind.__name__}, or a mapping with _target_ and settings"
         )
     return recogniser_block(entry, where) if isinstance(entry, Recogniser) else part_block(entry, where)
+
+
+def _generator_block(given: Any) -> dict[str, Any]:
+    if isinstance(given, Mapping) and "_target_" in given:
+        return plain_block(given, "generator")
+    if not isinstance(given, Generator):
+        raise ConfigError(
+            f"generator is a {type(given).__name__}: give the name of a generator, a Generator, or a mapping with "
+            "_target_ and settings"
+        )
+    return generator_block(given, "generator")
 
 
 def _dataset_words(faces: Any, config_dirs: list[str]) -> Iterator[str]:

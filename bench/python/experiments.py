@@ -21,6 +21,7 @@ from cloakbench.bench.report.results import Results
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.methods.base import Protector
 from cloakbench.models.base import Recogniser
+from cloakbench.models.generators import Generator
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def evaluate(
     *,
     budgets_255: Sequence[float] | None = None,
     transforms: Transforms | None = None,
+    generator: str | Generator | Block | None = None,
     seed: int | None = None,
     results: str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -66,6 +68,7 @@ def evaluate(
         protocols: what is asked; default: identification, verification, quality.
         budgets_255: in grey levels, for all methods that have one; default: their own.
         transforms: what happens to photos after they are published.
+        generator: makes other pictures of people from one photo, for methods that need them.
         seed: names every random stream.
         results: folder of store and runs; default: ``results``, or ``CLOAKBENCH_RESULTS``.
         device: such as ``cuda``.
@@ -118,7 +121,7 @@ def evaluate(
     forget_sources()  # in a notebook a module changes between two calls
     with threads_kept(), spelled_in_python():
         folders = config_folders(config_dir)
-        outcome = run(compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, folders))
+        outcome = run(compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, folders, generator))
     for problem in outcome.problems:
         log.warning("%s", problem)
     return replace(outcome.results, problems=tuple(outcome.problems), folder=outcome.folder)

@@ -27,11 +27,18 @@ from cloakbench.bench.python.composing import ConfigDirs, compose_part, config_f
 from cloakbench.bench.python.experiments import Recognisers, threads_kept
 from cloakbench.bench.python.loading import load_recogniser
 from cloakbench.bench.python.pictures import as_photos, as_pil
+from cloakbench.bench.python.references import (
+    given_generator,
+    given_landmarks,
+    given_references,
+    views_of_people,
+)
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protected, Protector
 from cloakbench.methods.context import Cost, Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import Recogniser, embed_in_batches
+from cloakbench.models.generators import Generator
 
 CHUNK = 50
 """Photos in one call of a method that changes each photo for itself; bounds memory, and decides last bits."""
@@ -101,6 +108,8 @@ def protect(
     surrogate: Recognisers | None = None,
     epsilon_255: float | None = None,
     references: Any = None,
+    reference_landmarks: Any = None,
+    generator: str | Generator | None = None,
     people: Sequence[str] | None = None,
     auxiliary: FaceSet | None = None,
     targets: Recognisers = (),
@@ -122,6 +131,9 @@ def protect(
         epsilon_255: budget in grey levels; default: the method's own.
         references: other photos of the person, for methods that learn a mask for each person; with ``people`` a mapping
             from person to photos, equally many of each.
+        reference_landmarks: points of the faces on them ``[R, 5, 2]``, for methods that ask; with ``people`` a mapping.
+        generator: by name or as an object, for methods that want other pictures of a person, which it makes of the
+            first reference.
         people: whom each image shows; default: one person.
         auxiliary: faces of other people, for methods that train or aim.
         targets: recognisers who look at the result beside the surrogates.
@@ -148,9 +160,13 @@ def protect(
     owners = list(people) if people is not None else [_ONE_PERSON] * len(photos)
     if len(owners) != len(photos):
         raise ConfigError(f"people names {len(owners)} people for {len(photos)} images: name one for each")
-    given = _Given(tuple(dict.fromkeys(owners)), _references(protector, references, owners), auxiliary, seed, place)
+    photos_of = given_references(protector, references, owners)
+    points_of = given_landmarks(protector, reference_landmarks, photos_of)
+    maker = given_generator(protector, generator, folders)
     with threads_kept():
         torch.set_num_threads(1)  # sums in another order round differently
+        views_of = views_of_people(protector, maker, photos_of, seed, place)
+        given = _Given(tuple(dict.fromkeys(owners)), photos_of, points_of, views_of, auxiliary, seed, place)
         context = _trained(protector, given.context(protector, tuple(attacked.values())))
         size = CHUNK if protector.scope == "image" else len(photos)
         chunks = [slice(first, first + size) for first in range(0, len(photos), size)]
@@ -168,6 +184,8 @@ class _Given:
 
     people: tuple[str, ...]
     references: Mapping[str, Tensor]
+    reference_landmarks: Mapping[str, Tensor]
+    views: Mapping[str, Tensor]
     auxiliary: FaceSet | None
     seed: int
     device: torch.device
@@ -192,9 +210,15 @@ class _Given:
             owner=torch.tensor([people.index(owner) for owner in owners], device=self.device),
             identities=people,
             references=to_float(torch.stack(references), self.device) if references else None,
+            reference_landmarks=self._of(self.reference_landmarks, people),
+            views=self._of(self.views, people),
             reference_id=tuple(tuple(f"reference {n}" for n in range(len(some))) for some in references),
             aim_photos=self._aims(people) if Need.AIM in protector.needs else None,
         )
+
+    def _of(self, things: Mapping[str, Tensor], people: Sequence[str]) -> Tensor | None:
+        """What each of the people has, in one tensor; None where there is nothing."""
+        return torch.stack([things[person] for person in people]).to(self.device) if things else None
 
     def _aims(self, people: Sequence[str]) -> Tensor:
         """For each person somebody among the auxiliary faces."""
@@ -237,24 +261,6 @@ def _check(protector: Protector, attacked: Mapping[str, Recogniser], force: bool
             f"{', '.join(embedded)} learnt from rendered faces, so changes made against it hide no real face: choose a "
             "recogniser of real faces with surrogate=NAME, or set force=True"
         )
-
-
-def _references(protector: Protector, references: Any, owners: Sequence[str]) -> dict[str, Tensor]:
-    """Person to photos, uint8 ``[R, 3, H, W]``; nothing where the method asks for none."""
-    if Need.REFERENCES not in protector.needs:
-        return {}
-    if references is None:
-        raise ConfigError(f"{protector.name} needs other photos of each person: give them with references=...")
-    several = isinstance(references, Mapping)
-    if not several and len(set(owners)) > 1:
-        raise ConfigError("references must be a mapping from person to photos where people names several")
-    of_people = references if several else dict.fromkeys(owners, references)
-    if missing := [person for person in dict.fromkeys(owners) if person not in of_people]:
-        raise ConfigError(f"references has no photos of {missing[0]}: give some for everybody in people")
-    found = {person: as_photos(of_people[person], "references")[0] for person in dict.fromkeys(owners)}
-    if len({len(some) for some in found.values()}) > 1:
-        raise ConfigError("references must hold equally many photos of each person: leave some out")
-    return found
 
 
 def _trained(protector: Protector, context: ProtectContext) -> ProtectContext:

@@ -189,7 +189,8 @@ class Results:
         models: one row a model: its card (`cloakbench.models.base.ModelCard`), and roles (surrogate, target).
         costs: one row per method, variant, epsilon_255, surrogate and publication (empty for the probes): scope,
             images, seconds_per_image, forward_per_image, backward_per_image, training_seconds, training_passes (of what
-            is trained once for all photos), peak_memory_mib (what protecting added to the process, or of the device;
+            is trained once for all photos), view_seconds, view_passes (of views of the cell's people, made once for all
+            cells), peak_memory_mib (what protecting added to the process, or of the device;
             NaN where it was not measured), status, note (why a method raised), converged (whether a search met its stop
             error: yes, no or nothing). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also

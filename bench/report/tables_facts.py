@@ -64,6 +64,7 @@ def passes_table(measured: Measured) -> Table | None:
             "forward_per_image": ("Forward", 1),
             "backward_per_image": ("Backward", 1),
             "training_passes": ("Training, once", 0),
+            "view_passes": ("Views, once", 0),
         },
     )
 
@@ -81,13 +82,14 @@ def cost_table(measured: Measured) -> Table | None:
             "backward_per_image": ("Backward passes", 1),
             "seconds_per_image": ("Seconds", 4),
             "training_seconds": ("Training (s)", 1),
+            "view_seconds": ("Views (s)", 1),
             "peak_memory_mib": ("Peak memory (MiB)", 0),
         },
     )
 
 
-_TRAINING = ("training_seconds", "training_passes")
-"""Columns that are left out where no method is trained."""
+_ONCE = ("training_seconds", "training_passes", "view_seconds", "view_passes")
+"""Columns that are left out where no method is trained, or none asks for views."""
 
 
 def _cost_table(
@@ -96,7 +98,7 @@ def _cost_table(
     costs = measured.results.costs
     if costs.empty:
         return None
-    numbers = {key: value for key, value in numbers.items() if key not in _TRAINING or bool((costs[key] > 0).any())}
+    numbers = {key: value for key, value in numbers.items() if key not in _ONCE or bool((costs[key] > 0).any())}
     rows = []
     for line in records(costs):
         surrogate = text(line["surrogate"])

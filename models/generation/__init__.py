@@ -1,0 +1,1 @@
+"""Generators: what makes other pictures of a person from one photo."""
