@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class Generator(nn.Module, ABC):
     """
 
     card: GeneratorCard
-    passes_per_view: ClassVar[int] = 0
+    passes_per_view: int = 0
     """Network passes that one picture takes; 0 without a network."""
 
     def freeze(self) -> None:

@@ -176,14 +176,12 @@ def _model_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
 
 
 def _generator_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
-    from cloakbench.models.weight_file import WeightError
+    from cloakbench.bench.doctor.preflight import missing_of_generator
 
-    try:
-        return _summed(_check_generator([f"generator={name}"], config_dirs)[1])
-    except ValueError as problem:
-        if not isinstance(problem.__cause__ and problem.__cause__.__cause__, WeightError):
-            raise
-        return _SuiteResult(passed=True, detail=str(problem), skipped=True)
+    words = [f"generator={name}"]
+    if missing := missing_of_generator(compose_config(words, config_dirs=config_dirs).generator):
+        return _SuiteResult(passed=True, detail="; ".join(map(str, missing)), skipped=True)
+    return _summed(_check_generator(words, config_dirs)[1])
 
 
 def _summed(results: Sequence[CheckResult]) -> _SuiteResult:

@@ -209,18 +209,17 @@ def _attribute_model_columns(configs: DictConfig, name: str, group: str, config_
 
 def _generator_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     from cloakbench.bench.config.networks import build_generator
+    from cloakbench.bench.doctor.preflight import missing_of_generator
 
-    empty = {"what": "", "training set": "", "passes": ""}
     config = compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
-    if missing := missing_settings(config):
-        return {**empty, "state": "a template", _NOTE: f"set {', '.join(missing)}"}
-    try:
-        generator = build_generator(resolved(config))
-    except ValueError as problem:
-        return {**empty, "state": "not yet", _NOTE: str(problem)}
-    card = generator.card
-    passes = str(generator.passes_per_view or "-")
-    return {"what": card.kind, "training set": card.training_set, "passes": passes, "state": "ready"}
+    stated = config.get("card") or {}
+    told = {"how": stated.get("kind", ""), "training set": stated.get("training_set", "")}
+    if missing := missing_of_generator(config):
+        return {**told, "state": "not yet", _NOTE: "; ".join(map(str, missing))}
+    if not stated:  # one that states its card is too large to be built for a list
+        card = build_generator(resolved(config)).card
+        told = {"how": card.kind, "training set": card.training_set}
+    return {**told, "state": "ready"}
 
 
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:

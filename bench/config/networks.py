@@ -20,9 +20,8 @@ from cloakbench.models.generators import Generator
 Model = TypeVar("Model", Recogniser, AttributeModel, Generator)
 
 _PROJECT = "cloakbench."
-_LABELS = frozenset({"name", "card", "files"})
-"""Settings of this project's loaders that no pixel passes through: what a model is called, and where its files lie,
-which have a digest on its card."""
+_LABELS = frozenset({"name", "card"})
+"""Settings of this project's loaders that say what a model is called, and that no pixel passes through."""
 _WEIGHT_FILE = "cloakbench.models.weight_file.WeightFile"
 _LAYOUT = frozenset({"state_key", "strip_prefix", "ignore"})
 """What counts of a weight file: which of its tensors are taken. Where it lies does not; its digest says what it is."""

@@ -95,6 +95,13 @@ def missing_of_method(method: DictConfig) -> list[Missing]:
     return [*absent, *_missing_packages(plain)]
 
 
+def missing_of_generator(generator: DictConfig) -> list[Missing]:
+    """What a generator lacks by itself: settings, weights, packages."""
+    if missing := missing_settings(generator):
+        return [Missing(f"{key} is not set", f"generator.{key}=...") for key in missing]
+    return [part for part in _missing_of_model(generator, Presets((), ())) if part.blocking]
+
+
 def _models(config: DictConfig, cells: Sequence[Cell]) -> list[DictConfig]:
     """Every different part of the config that is a trained network, wherever it stands.
 
