@@ -166,7 +166,7 @@ def test_weights_of_a_generator_that_are_missing_altered_or_of_another_network_a
     with pytest.raises(WeightError, match="'blend' has no weights in"):
         load_embedded_generator(name="blend", network=Blend, noise_size=5, folder=tmp_path)
     write_weights(tmp_path)
-    with pytest.raises(WeightError, match="do not fit conf/generator/blend.yaml") as caught:
+    with pytest.raises(WeightError, match=r"do not fit conf/generator/blend\.yaml") as caught:
         load_embedded_generator(name="blend", network=lambda: Blend(4), noise_size=5, folder=tmp_path)
     assert "\n" not in str(caught.value)
     with (tmp_path / "blend.safetensors").open("ab") as file:

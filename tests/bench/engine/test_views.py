@@ -1,4 +1,4 @@
-"""Views in the store: made once for each photo, shared by all that come to their key, and a failure is never a number."""
+"""Views in the store: made once for each photo, shared by all that come to their key; a failure is never a number."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_data_set_without_points_on_references_is_refused_in_one_line(tmp_path
         )
         for role in ("reference", "probe", "distractor")
     }
-    with pytest.raises(ConfigError, match="uses_views needs reference landmarks, which data set .* does not offer"):
+    with pytest.raises(ConfigError, match=r"uses_views needs reference landmarks, which data set .* does not offer"):
         cloakbench.evaluate(
             methods={"uses_views": {"_target_": "own_views.UsesViews", "points": True}},
             targets={"one": {"_target_": "cloakbench_test_plugins.tiny", "name": "one", "seed": 1, "family": "conv"}},
