@@ -118,7 +118,7 @@ def test_every_file_of_the_examples_is_used_and_every_kind_of_part_has_one() -> 
     for name in shown:
         assert re.search(rf"\b{Path(name).stem}\b", text.replace(name, "")), f"{name} is never used"
     groups = {Path(name).parent.name for name in shown if name.startswith("my_conf/")}
-    assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker"} | {
+    assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker", "generator"} | {
         "metric",
         "image_metric",
     }
