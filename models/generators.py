@@ -45,6 +45,12 @@ class GeneratorCard:
     page: str = ""
     note: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """For a line of a report."""
+        weights = f", weights {self.weights_sha256[:12]} ({self.licence_weights})" if self.weights_sha256 else ""
+        return f"{self.name}: {self.kind}{weights}" + (f"; {self.note}" if self.note else "")
+
 
 class GeneratorError(ValueError):
     """A generator answered with something that is no pictures; one line that names it."""

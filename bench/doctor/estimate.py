@@ -23,6 +23,7 @@ from cloakbench.bench.engine.estimates import Speed
 from cloakbench.bench.engine.precision import at_precision
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.methods.context import Need
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -52,7 +53,7 @@ def cell_photos(cell: Cell, config: DictConfig) -> int:
 
 
 def disk_bytes(config: DictConfig, cells: Sequence[Cell] | None = None) -> int | None:
-    """What protected photos and their embeddings take in the store, at most; None where the photos are not counted.
+    """What protected photos, their embeddings and views take in the store, at most; None where nobody counts photos.
 
     ``cells`` are those of the experiment, where they are known already.
     """
@@ -62,7 +63,10 @@ def disk_bytes(config: DictConfig, cells: Sequence[Cell] | None = None) -> int |
     sizes = [OmegaConf.select(model, "network.embedding_size") or _USUAL_EMBEDDING for model in config.targets.values()]
     views = 1 + len(config.transforms)
     per_photo = PHOTO_BYTES + sum(4 * int(size) * views for size in sizes)
-    return sum(cell_photos(cell, config) for cell in (build_cells(config) if cells is None else cells)) * per_photo
+    planned = build_cells(config) if cells is None else cells
+    people = int(config.dataset.get("identities") or config.dataset.max_identities)
+    made = {cell.protector.view_count for cell in planned if Need.GENERATOR in cell.protector.needs}
+    return sum(cell_photos(cell, config) for cell in planned) * per_photo + people * sum(made) * PHOTO_BYTES
 
 
 @dataclass
@@ -86,8 +90,8 @@ class Estimator:
     def seconds(self, config: DictConfig) -> float | None:
         """Time of all network passes of an experiment on its workers: protecting, and answering of the targets.
 
-        Rendering or detecting faces, training stages that serve all photos, image metrics and the report are not in it,
-        nor is what protocols with photos of their own take. None where photos are not counted.
+        Rendering or detecting faces, training stages that serve all photos, making views, image metrics and the report
+        are not in it, nor is what protocols with photos of their own take. None where photos are not counted.
 
         Raises:
             ValueError: a model or method cannot be built.

@@ -78,6 +78,7 @@ def collect(
 def _further_setup(experiment: Experiment) -> dict[str, Any]:
     precision = experiment.spec.precision
     told: dict[str, Any] = {} if precision == FULL_PRECISION else {"precision_of_recognisers": precision}
+    told |= {} if (used := experiment.planning.generator) is None else {"generator": used[0].in_words}
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told

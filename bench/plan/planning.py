@@ -21,6 +21,7 @@ from cloakbench.bench.store.faces import write_faces
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.models.base import ModelCard
+from cloakbench.models.generators import GeneratorCard
 
 
 class Planning:
@@ -41,6 +42,7 @@ class Planning:
         keys: the same to the keys of the stored faces.
         store: where faces are kept for the workers, and results.
         manifest: of the data set.
+        generator: card and fingerprint of what makes other pictures of people; None until a method needs it.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Planning:
         self.manifest = dataset.manifest()
         self.manifest_digest = self.manifest.digest()
         self._sha256 = {entry.image_id: entry.sha256 for entry in self.manifest.entries}
+        self.generator: tuple[GeneratorCard, str] | None = None
         self._cells = tuple(cells)
         self._originals: dict[tuple[str, tuple[int, ...]], str] = {}
 
@@ -100,11 +103,13 @@ class Planning:
         cells = self._cells or tuple(build_cells(self.config))
         return self.publish(PROBES, "probe", "reference", cells, lambda _: chunks)
 
-    @cached_property
-    def _generator(self) -> str:
-        """Fingerprint of the generator, which `build_cells` found there; built only where a method needs it."""
-        config = resolved(self.config.generator)
-        return generator_fingerprint(config, build_generator(config))
+    def _generator_fingerprint(self) -> str:
+        """Of the generator, which `build_cells` found there; it is built only where a method needs it."""
+        if self.generator is None:
+            config = resolved(self.config.generator)
+            built = build_generator(config)
+            self.generator = built.card, generator_fingerprint(config, built)
+        return self.generator[1]
 
     def publish(
         self,
@@ -133,7 +138,7 @@ class Planning:
             networks=self.fingerprints,
             auxiliary_faces=self.keys.get("auxiliary", ""),
             reference_faces=self.faces.get(references),
-            generator=lambda: self._generator,
+            generator=self._generator_fingerprint,
             pixels=lambda row: self.original(references, (row,)),
         )
         units = tuple(
