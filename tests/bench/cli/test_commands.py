@@ -15,7 +15,7 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
-    "group", ["methods", "models", "attribute_models", "dataset", "experiments", "runtime", "loggers"]
+    "group", ["methods", "models", "attribute_models", "dataset", "generators", "experiments", "runtime", "loggers"]
 )
 def test_list_names_every_file_of_the_group(capsys: pytest.CaptureFixture[str], group: str) -> None:
     assert main(["list", group]) == 0
@@ -62,6 +62,15 @@ def test_check_runs_the_conformance_suite(cloakbench: Cloakbench) -> None:
     assert "failed" in failed.stdout
 
 
+def test_check_holds_a_generator_against_its_contract_with_the_settings_that_are_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "generator=augment", "generator.crop=0.1"]) == 0
+    assert "each photo for itself" in capsys.readouterr().out
+    assert main(["check", "generator=planted", "generator.fault=nan", "--config-dir", str(CONFIG_DIR)]) == 1
+    assert "not finite" in capsys.readouterr().out
+
+
 def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +80,7 @@ def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
     names = {
         "method": ["identity", "lowkey_lpips", "precomputed", "raises", "random_sign"],
         "model": ["tiny1", "arcface_ir", "ir152"],
+        "generator": ["augment", "arc2face"],
     }
     monkeypatch.setattr(check, "group_options", lambda group, _: names[group])
     assert main(["check", "all", "--config-dir", str(CONFIG_DIR)]) == 1
@@ -80,10 +90,12 @@ def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
         "random_sign": "passed",
         "arcface_ir": "passed",
         "raises": "failed",
+        "augment": "passed",
     }.items():
         assert told in lines[name]
     assert "skipped" in lines["lowkey_lpips"] and "alexnet-owt-7be5be79.pth" in lines["lowkey_lpips"]
     assert "skipped" in lines["precomputed"] and "method.folder=..." in lines["precomputed"]
+    assert "skipped" in lines["arc2face"] and "arcface.onnx" in lines["arc2face"]
     assert "ir152" not in lines
-    names |= {"method": ["identity", "precomputed"], "model": []}
+    names |= {"method": ["identity", "precomputed"], "model": [], "generator": []}
     assert main(["check", "all"]) == 0

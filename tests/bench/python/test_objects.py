@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from own_parts import Brighter, Embedder, Forgetful, own_recogniser
+from own_views import Planted, UsesViews
 
 import cloakbench
 from cloakbench.bench.config.compose import group_options
@@ -330,3 +331,18 @@ def test_a_part_that_cannot_be_loaded_is_one_line(load: Any, name: str, settings
     with pytest.raises(ValueError, match=said) as problem:
         load(name, **settings)
     assert "\n" not in str(problem.value)
+
+
+def test_a_generator_in_memory_shares_keys_with_the_one_of_its_name(evaluate: Any) -> None:
+    def keys(generator: Any) -> set[str]:
+        results = evaluate({"views": UsesViews()}, targets="tiny2", faces="synthetic", generator=generator)
+        assert not results.problems
+        assert results.folder is not None
+        return {path.name for path in (results.folder.parents[1] / "store" / "views").rglob("*.safetensors")}
+
+    named = keys("augment")
+    assert len(named) == 3
+    assert keys(cloakbench.load_generator("augment")) == named
+    assert keys(cloakbench.load_generator("augment", crop=0.1)) > named
+    mine = keys(Planted())
+    assert keys(Planted()) == mine and keys(Planted(light=0.3)) > mine

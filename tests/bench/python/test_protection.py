@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from own_parts import Brighter, own_recogniser
+from own_views import Planted, UsesViews
 from PIL import Image
 
 import cloakbench
@@ -157,3 +158,24 @@ def test_bad_input_is_one_line_with_the_remedy(call: dict[str, Any], said: str) 
     with pytest.raises(ValueError, match=said) as problem:
         cloakbench.protect(**{"images": ARRAY, "method": "pgd", "surrogate": OWN, **call})
     assert "\n" not in str(problem.value)
+
+
+def test_a_generator_makes_other_pictures_of_each_person_by_name_or_as_an_object() -> None:
+    people = ["ada", "ben", "ada", "ben"]
+    references = {"ada": ARRAY[:1], "ben": ARRAY[1:2]}
+    method = UsesViews(epsilon_255=5, points=True)
+    given: dict[str, Any] = {"method": method, "people": people, "references": references, "config_dir": CONFIG_DIR}
+    with pytest.raises(cloakbench.ConfigError, match="uses_views needs a generator: choose one with generator=NAME"):
+        cloakbench.protect(ARRAY, **given, reference_landmarks=np.ones((1, 5, 2)))
+    with pytest.raises(cloakbench.ConfigError, match=r"give them with reference_landmarks=\.\.\."):
+        cloakbench.protect(ARRAY, **given, generator="augment")
+    with pytest.raises(cloakbench.ConfigError, match="reference_landmarks of ada are"):
+        cloakbench.protect(ARRAY, **given, generator="augment", reference_landmarks=np.ones((2, 5, 2)))
+    given["reference_landmarks"] = np.ones((1, 5, 2))
+    with pytest.raises(cloakbench.ConfigError, match="generator is a int"):
+        cloakbench.protect(ARRAY, **given, generator=3)
+    named = cloakbench.protect(ARRAY, **given, generator="planted").images
+    assert torch.equal(named, cloakbench.protect(ARRAY, **given, generator=Planted()).images)
+    assert not torch.equal(named, cloakbench.protect(ARRAY, **given, generator=Planted(light=0.9)).images)
+    mask = named.int() - TENSOR.int()
+    assert mask.abs().max() == 5 and not torch.equal(mask[0], mask[1])
