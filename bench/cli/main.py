@@ -6,6 +6,7 @@ cloakbench report RUN [RUN ...]                    write a report again, or comb
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
+cloakbench check generator=NAME                    the same for what makes other pictures of people
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file

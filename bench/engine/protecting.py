@@ -99,7 +99,9 @@ def _views(worker: Worker, unit: Unit, inputs: Inputs) -> Views | None:
     rows = [row for row in first if row is not None]
     if len(rows) < len(first):
         nobody = unit.chunk.identities[first.index(None)]
-        raise MissingNeedError(f"{nobody} has no reference that other pictures could be made of: add one, or leave out")
+        raise MissingNeedError(
+            f"{nobody} has no reference that other pictures could be made of: add one, or leave the person out"
+        )
     photos = worker.faces(worker.spec.publications[unit.publication].references).images[rows]
     return stored_views(worker.store, worker.generator, photos, views_of_unit(inputs), worker.device)
 
