@@ -43,7 +43,7 @@ def test_a_generator_of_ours_or_of_a_users_keeps_the_contract(model: Generator) 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("nan", "generator planted gave a value that is not finite"),
+        ("not_finite", "generator planted gave a value that is not finite"),
         ("size", r"generator planted gave \(4, 2, 3, 112, 111\) where \(4, 2, 3, 112, 112\) was asked for"),
         ("range", "generator planted gave values from .* pictures must lie in"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,30 +45,30 @@ class UsesViews(Protector):
 
 
 class Planted(Generator):
-    """The photo in other light.
+    """The photo in other light. A file that ``OWN_VIEWS_MARKS`` names takes a line with the number of photos of each
+    call; a setting would be in the key, with the file's content.
 
     Args:
         light: largest change.
-        marks: a file that takes a line with the number of photos of each call.
-        fault: what is wrong with the answer: ``nan``, ``size``, ``range``, ``raises`` or nothing.
+        fault: what is wrong with the answer: ``not_finite``, ``size``, ``range``, ``raises`` or nothing.
     """
 
-    def __init__(self, light: float = 0.2, marks: str | None = None, fault: str = "") -> None:
+    def __init__(self, light: float = 0.2, fault: str = "") -> None:
         super().__init__()
-        self.light, self.marks, self.fault = light, marks, fault
+        self.light, self.fault = light, fault
         self.card = GeneratorCard("planted", "the photo in other light")
         self.passes_per_view = 2
         self.freeze()
 
     def draw_views(self, photos: Tensor, count: int, streams: Sequence[torch.Generator]) -> Tensor:
-        if self.marks is not None:
-            with Path(self.marks).open("a", encoding="utf-8") as file:
+        if marks := os.environ.get("OWN_VIEWS_MARKS"):
+            with Path(marks).open("a", encoding="utf-8") as file:
                 file.write(f"{len(photos)}\n")
         if self.fault == "raises":
             raise ArithmeticError("no picture today")
         draws = torch.stack([torch.rand(count, generator=stream) for stream in streams])
         factors = 1 - self.light * draws.view(len(photos), count, 1, 1, 1)
         made = photos[:, None] * factors.to(photos.device)
-        if self.fault == "nan":
+        if self.fault == "not_finite":
             made[0, 0, 0, 0, 0] = torch.nan
         return {"size": made[..., :-1], "range": made + 1}.get(self.fault, made)

@@ -67,7 +67,7 @@ def test_check_holds_a_generator_against_its_contract_with_the_settings_that_are
 ) -> None:
     assert main(["check", "generator=augment", "generator.crop=0.1"]) == 0
     assert "each photo for itself" in capsys.readouterr().out
-    assert main(["check", "generator=planted", "generator.fault=nan", "--config-dir", str(CONFIG_DIR)]) == 1
+    assert main(["check", "generator=planted", "generator.fault=not_finite", "--config-dir", str(CONFIG_DIR)]) == 1
     assert "not finite" in capsys.readouterr().out
 
 

@@ -125,31 +125,33 @@ def test_a_judge_that_raises_is_a_gap(album: Path) -> None:
     assert rows(album.parent / "out")["cosine_crop_refusing"].isna().all()
 
 
-def test_one_photo_of_a_person_is_enough_where_a_generator_makes_others(album: Path) -> None:
+def test_one_photo_of_a_person_is_enough_where_a_generator_makes_others(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The references are one file; its views are made once and kept, and another seed or generator is another copy."""
     one, marks = album.parent / "me.png", album.parent / "marks"
+    monkeypatch.setenv("OWN_VIEWS_MARKS", str(marks))
     save_photo(one, 31)
     write_points(album.parent / "points.csv", [*(f"album/{name}" for name in NAMES), "me.png"])
     more = ("method=uses_views", "method.points=true", f"references={one}", "format=png", "force=true")
     with pytest.raises(ConfigError, match=r"uses_views needs a generator: choose one with generator=NAME"):
         protect(album, "out", *more)
-    planted = ("generator=planted", f"generator.marks={marks}")
-    first = protect(album, "out", *more, *planted)
+    first = protect(album, "out", *more, "generator=planted")
     assert (first.protected, first.problems) == (len(NAMES), [])
     assert marks.read_text().split() == ["1"]
     changed = (pixels(album / "a.png").short() - pixels(album.parent / "out" / "a.png").short()).abs()
     assert 0 < changed.max() <= 8
-    again = protect(album, "out", *more, *planted)
+    again = protect(album, "out", *more, "generator=planted")
     assert (again.protected, again.reused) == (len(NAMES), len(NAMES))
     (album.parent / "out" / "a.png").unlink()
-    protect(album, "out", *more, *planted)
+    protect(album, "out", *more, "generator=planted")
     assert marks.read_text().split() == ["1"]
     other = protect(album, "out", *more, "generator=augment", "overwrite=true")
     assert other.reused == 0
 
 
 def test_a_generator_that_fails_ends_protecting_in_one_line_and_writes_no_copy(album: Path) -> None:
-    more = ("method=uses_views", "force=true", "generator=planted", "generator.fault=nan")
+    more = ("method=uses_views", "force=true", "generator=planted", "generator.fault=not_finite")
     with pytest.raises(ValueError, match="generator planted gave a value that is not finite") as caught:
         protect(album, "out", *more)
     assert "\n" not in str(caught.value)
