@@ -15,7 +15,7 @@ import cloakbench
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-FUNCTIONS = ("evaluate", "protect", "load_method", "load_recogniser")
+FUNCTIONS = ("evaluate", "protect", "load_method", "load_recogniser", "load_generator")
 
 
 @pytest.fixture

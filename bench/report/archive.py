@@ -39,8 +39,6 @@ _RENAMED = {"target": "judge", "transform": "condition"}
 _RENAMED_SETTING = ('"variants_on":', '"conditions_on":')
 _FRAMES = ("measurements", "models", "methods", "costs", "thresholds", *_NEWER)
 _RECORDS = "records_"
-_NEWER_COSTS = {"publication": "", "view_seconds": 0.0, "view_passes": 0}
-"""Columns that costs of older runs lack, and what was true of these."""
 _WITH_VARIANT = {"measurements": "method", "costs": "method", "methods": "key"}
 """Frames with columns of variants, empty in runs of older versions, and the column before them."""
 _BLANK_AXES = {"variant": "", "epsilon_255": np.nan, "surrogate": ""}
@@ -106,8 +104,7 @@ def load_results(folder: Path) -> Results:
         for column in ("varied", "variant") if name == "methods" else ("variant",):
             if column not in frames[name]:
                 frames[name].insert(list(frames[name]).index(before) + 1, column, "")
-    costs = frames["costs"]
-    frames["costs"] = costs.assign(**{name: value for name, value in _NEWER_COSTS.items() if name not in costs})
+    frames["costs"] = frames["costs"].assign(**({} if "publication" in frames["costs"] else {"publication": ""}))
     if "protocols" in frames:
         frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
     photos: dict[str, dict[str, torch.Tensor]] = {}

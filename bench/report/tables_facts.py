@@ -98,7 +98,7 @@ def _cost_table(
     costs = measured.results.costs
     if costs.empty:
         return None
-    numbers = {key: value for key, value in numbers.items() if key not in _ONCE or bool((costs[key] > 0).any())}
+    numbers = {key: value for key, value in numbers.items() if key not in _ONCE or _is_there(costs, key)}
     rows = []
     for line in records(costs):
         surrogate = text(line["surrogate"])
@@ -127,6 +127,11 @@ def _cost_table(
         ),
         rows=tuple(rows),
     )
+
+
+def _is_there(costs: pd.DataFrame, key: str) -> bool:
+    """Whether some row has a number above zero in a column, which older runs may lack."""
+    return key in costs and bool((costs[key] > 0).any())
 
 
 def gaps_table(measured: Measured) -> Table | None:
