@@ -18,7 +18,8 @@ from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.training.evaluate import evaluate
-from cloakbench.models.training.trainer import Report, Trainer
+from cloakbench.models.training.resumable import Report
+from cloakbench.models.training.trainer import Trainer
 
 RUNTIME_KEYS = ("cache", "workers")
 """Keys of a data set that say where and how fast faces are rendered, not which."""

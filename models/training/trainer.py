@@ -1,15 +1,13 @@
-"""The training loop: deterministic on the CPU, and continued after a kill as if nothing had happened.
+"""The training of a recogniser: deterministic on the CPU, and continued after a kill as if nothing had happened.
 
 Every draw is named by what it is for: the order of an epoch by (seed, epoch), flips and adversarial starts by
-(seed, step). A checkpoint therefore needs no random state, and the step at which a run was killed cannot matter.
+(seed, step).
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +16,8 @@ from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import Head
-from cloakbench.models.training import checkpoint
 from cloakbench.models.training.recipe import Recipe
-
-Report = Callable[[int, int, float], None]
-"""Called with (steps done, all steps, loss)."""
-
-CHECKPOINT_SECONDS = 20.0
-"""Process time between two checkpoints; a kill repeats at most this much."""
-REPORT_EVERY = 10
-"""Steps between two calls of the progress callback, each of which reads the loss back from the device."""
+from cloakbench.models.training.resumable import ResumableTraining
 
 
 def one_step_adversaries(
@@ -46,7 +36,7 @@ def one_step_adversaries(
     return (images + change).clamp(0, 1)
 
 
-class Trainer:
+class Trainer(ResumableTraining):
     """Trains one network with one head on one set of faces.
 
     Args:
@@ -74,13 +64,13 @@ class Trainer:
         checkpoint_path: Path,
         device: torch.device,
     ) -> None:
+        self.steps_per_epoch = recipe.steps_per_epoch(len(faces))
+        super().__init__(round(recipe.epochs * self.steps_per_epoch), recipe_digest, checkpoint_path, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.train()
         self.head = head.to(device)
         self.inputs, self.faces, self.recipe, self.seed = inputs, faces, recipe, seed
-        self.recipe_digest, self.checkpoint_path, self.device = recipe_digest, checkpoint_path, device
         self.labels = faces.labels()
-        self.steps_per_epoch = recipe.steps_per_epoch(len(faces))
-        self.steps = round(recipe.epochs * self.steps_per_epoch)
         self.optimiser = torch.optim.SGD(
             [p for part in (network, head) for p in part.parameters() if p.requires_grad],
             lr=recipe.learning_rate,
@@ -88,43 +78,23 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             nesterov=True,
         )
-        self.step = 0
-        self.core_seconds = 0.0
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
 
     @property
     def images_seen(self) -> int:
         """Training images used so far, each epoch counted."""
         return self.step * self.recipe.batch_size
 
-    def run(self, report: Report) -> None:
-        """Trains to the end, continuing from the checkpoint if there is one.
+    def parts(self) -> dict[str, Any]:
+        return {"network": self.network, "head": self.head, "optimiser": self.optimiser}
 
-        Raises:
-            FloatingPointError: the loss is no longer finite.
-        """
-        self._restore()
-        self.network.train()
-        started = saved = time.process_time()
-        before = self.core_seconds
-        order = torch.empty(0, dtype=torch.long)
-        epoch = -1
-        while self.step < self.steps:
-            if self.step // self.steps_per_epoch != epoch:
-                epoch = self.step // self.steps_per_epoch
-                order = torch.randperm(len(self.faces), generator=generator(self.seed, "order", epoch))
-            place = self.step % self.steps_per_epoch * self.recipe.batch_size
-            loss = self._advance(order[place : place + self.recipe.batch_size])
-            self.step += 1
-            self.core_seconds = before + time.process_time() - started
-            if self.step % REPORT_EVERY == 0 or self.step == self.steps:
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise FloatingPointError(f"loss {value} at step {self.step}; lower training.learning_rate")
-                report(self.step, self.steps, value)
-            if time.process_time() - saved > CHECKPOINT_SECONDS:
-                self.save()
-                saved = time.process_time()
-        self.save()
+    def advance(self) -> Tensor:
+        epoch, place = divmod(self.step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = torch.randperm(len(self.faces), generator=generator(self.seed, "order", epoch))
+        first = place * self.recipe.batch_size
+        return self._advance(self._order[first : first + self.recipe.batch_size])
 
     def _advance(self, rows: Tensor) -> Tensor:
         """One optimiser step on the faces at ``rows``; returns the loss."""
@@ -156,22 +126,3 @@ class Trainer:
         loss.backward()
         self.optimiser.step()
         return loss.detach()
-
-    def save(self) -> None:
-        """Writes the checkpoint."""
-        states = {
-            "network": self.network.state_dict(),
-            "head": self.head.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        progress = checkpoint.Progress(self.recipe_digest, self.step, self.core_seconds, states)
-        checkpoint.save(self.checkpoint_path, progress)
-
-    def _restore(self) -> None:
-        progress = checkpoint.load(self.checkpoint_path, self.recipe_digest, self.device)
-        if progress is None:
-            return
-        self.network.load_state_dict(progress.states["network"])
-        self.head.load_state_dict(progress.states["head"])
-        self.optimiser.load_state_dict(progress.states["optimiser"])
-        self.step, self.core_seconds = progress.step, progress.core_seconds

@@ -22,7 +22,7 @@ from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import InputSpec
 from cloakbench.models.heads import CosFace
-from cloakbench.models.training import checkpoint, trainer
+from cloakbench.models.training import checkpoint, resumable
 from cloakbench.models.training.command import ZooError, jobs_of, run_zoo
 from cloakbench.models.training.member import MemberJob, half_state, train_member
 from cloakbench.models.training.trainer import one_step_adversaries
@@ -126,8 +126,8 @@ def test_same_settings_same_bytes_and_other_seed_other_bytes(trained: Path, tmp_
 def test_a_stopped_run_ends_with_the_bytes_of_an_unbroken_one(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "REPORT_EVERY", 1)
+    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(resumable, "REPORT_EVERY", 1)
     for stop in (3, 8, 27):  # within an epoch, at its end, among the adversaries
 
         def kill(step: int, steps: int, loss: float, stop: int = stop) -> None:
@@ -291,8 +291,8 @@ def test_a_killed_process_continues(trained: Path, tmp_path: Path) -> None:
     """A real kill -9, at the first checkpoint."""
     code = (
         "import sys, json, pathlib; sys.path.insert(0, sys.argv[1])\n"
-        "from cloakbench.models.training import trainer, member\n"
-        "trainer.CHECKPOINT_SECONDS = 0.0\n"
+        "from cloakbench.models.training import resumable, member\n"
+        "resumable.CHECKPOINT_SECONDS = 0.0\n"
         "folder = pathlib.Path(sys.argv[2])\n"
         "settings, evaluation = json.loads(sys.argv[3])\n"
         "job = member.MemberJob('toy', settings, evaluation, folder / 'weights', folder / 'checkpoints', 'cpu', 1)\n"

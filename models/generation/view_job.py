@@ -1,0 +1,147 @@
+"""The embedded generator from its settings to its two files: train a judge, train the generator, round, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from safetensors.torch import save
+
+from cloakbench.bench.core.files.whole_file import whole_file
+from cloakbench.bench.core.random_streams import layers_draw_from
+from cloakbench.datasets.base import FaceSet
+from cloakbench.models.base import ModelCard, Recogniser
+from cloakbench.models.frozen.network import freeze
+from cloakbench.models.generation.view_training import Judge, ViewTraining
+from cloakbench.models.training.member import describe, half_state, without_runtime
+from cloakbench.models.training.resumable import Report
+from cloakbench.models.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class GeneratorJob:
+    """What a training needs.
+
+    Attributes:
+        name: of the generator and its files.
+        settings: its resolved recipe: network, reader, judge, faces, training, seed.
+        output: folder for weights and card.
+        checkpoints: folder for unfinished work.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    output: Path
+    checkpoints: Path
+    device: str
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides the weights, and nothing else."""
+        return {**self.settings, "faces": without_runtime(self.settings["faces"])}
+
+    def digest(self) -> str:
+        """sha256 of the recipe."""
+        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+
+    def is_done(self) -> bool:
+        """Whether weights of exactly these settings lie in ``output``."""
+        weights, card = self.output / f"{self.name}.safetensors", self.output / f"{self.name}.json"
+        if not (weights.exists() and card.exists()):
+            return False
+        known = json.loads(card.read_text())
+        same_file = hashlib.sha256(weights.read_bytes()).hexdigest() == known.get("sha256")
+        return same_file and known.get("recipe_digest") == self.digest()
+
+    def judge_digest(self) -> str:
+        """sha256 of what decides the judge, which another training of the generator need not train again."""
+        recipe = self.recipe()
+        parts = {name: recipe[name] for name in ("judge", "faces", "seed")}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def judge_checkpoint(self) -> Path:
+        """Where the judge is kept until the generator is done."""
+        return self.checkpoints / f"{self.name}_judge.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the unfinished generator is kept."""
+        return self.checkpoints / f"{self.name}.pt"
+
+
+def train_judge(job: GeneratorJob, faces: FaceSet, report: Report) -> tuple[Judge, float]:
+    """Trains (or continues, or reads) the judge; with it the core seconds that it took."""
+    settings, seed = job.settings["judge"], job.settings["seed"]
+    inputs = instantiate(settings["inputs"], _convert_="all")
+    classes, size = len(faces.identities()), settings["network"]["embedding_size"]
+    with layers_draw_from(seed, "judge"):
+        network = instantiate(settings["network"], _convert_="all")()
+        head = instantiate(settings["head"])(classes=classes, embedding_size=size)
+    device = torch.device(job.device)
+    training = Trainer(
+        network=network,
+        head=head,
+        inputs=inputs,
+        faces=faces,
+        recipe=instantiate(settings["training"]),
+        seed=seed,
+        recipe_digest=job.judge_digest(),
+        checkpoint_path=job.judge_checkpoint,
+        device=device,
+    )
+    training.run(report)
+    card = ModelCard(f"{job.name}_judge", "", "", describe(settings["head"]), "", size, weights_sha256="")
+    return Judge(Recogniser(freeze(network), inputs, card), head.weight.detach()), training.core_seconds
+
+
+def train_generator(job: GeneratorJob, report_judge: Report, report: Report) -> dict[str, Any]:
+    """Trains (or continues) the generator, writes ``<name>.safetensors`` and ``<name>.json``, returns the card.
+
+    Initial weights come from a stream of the seed; the caller's random state is untouched.
+    """
+    settings, seed = job.settings, job.settings["seed"]
+    faces = instantiate(settings["faces"])
+    judge, judge_seconds = train_judge(job, faces, report_judge)
+    with layers_draw_from(seed, "generator"):
+        network = instantiate(settings["network"], _convert_="all")()
+        reader = instantiate(settings["reader"], _convert_="all")()
+    training = ViewTraining(
+        network=network,
+        reader=reader,
+        judge=judge,
+        faces=faces,
+        recipe=instantiate(settings["training"]),
+        seed=seed,
+        recipe_digest=job.digest(),
+        checkpoint_path=job.checkpoint,
+        device=torch.device(job.device),
+    )
+    training.run(report)
+    data = save(half_state(network))
+    card = {
+        "name": job.name,
+        "network": describe(settings["network"]),
+        "training_set": f"{len(faces)} rendered faces of {len(faces.identities())} identities",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "steps": training.step,
+        "core_seconds": round(judge_seconds + training.core_seconds, 1),
+        "device": job.device,
+        "torch": torch.__version__,
+        "recipe_digest": job.digest(),
+        "recipe": job.recipe(),
+    }
+    with whole_file(job.output / f"{job.name}.safetensors") as file:
+        file.write(data)
+    with whole_file(job.output / f"{job.name}.json") as file:
+        file.write((json.dumps(card, indent=1) + "\n").encode())
+    for path in (job.checkpoint, job.judge_checkpoint):
+        path.unlink(missing_ok=True)
+    return card
