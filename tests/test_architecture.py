@@ -49,7 +49,7 @@ FLOORS = (
 """The rooms of ``bench`` from the ground up; a room imports from itself and from the floors below."""
 FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
-    "bench/cli/main.py": {"models.training.command"},
+    "bench/cli/main.py": {"models.training.command", "models.generation.view_command"},
     "bench/cli/check.py": {"methods.conformance", "models.conformance", "models.generator_conformance"},
     "bench/cli/doctor.py": {"models.download"},
     "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download"},

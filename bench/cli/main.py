@@ -14,6 +14,8 @@ cloakbench export [experiment=NAME] output=FOLDER           write the original p
 cloakbench doctor [time=false]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
+cloakbench generator [KEY=VALUE ...]               train the embedded generator again
+cloakbench views [generator=NAME]                  how far a generator's pictures of people are from photos of them
 cloakbench perf [people=N]                         our loops against bare loops, as ratios
 
 Flags may stand anywhere:
@@ -60,14 +62,16 @@ CONFIGS = {
     "protect": "protect",
     "export": "export",
     "zoo": "zoo",
+    "generator": "generator_training",
+    "views": "views",
     "perf": "perf",
 }
 """The config of each command that has one of its own."""
 
-_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export", "perf")
+_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export", "perf", "views")
 """Words with a module of their own in ``bench.cli``."""
 
-_VERBS = (*_COMMANDS, "zoo", "help")
+_VERBS = (*_COMMANDS, "zoo", "generator", "help")
 _WITH_NAMES = ("report", "list", "check", "help")
 """Verbs that take plain names."""
 
@@ -113,7 +117,7 @@ def _dispatch(line: CommandLine) -> int:
     check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
         return importlib.import_module(f"cloakbench.bench.cli.{line.verb}").main(line.plain)
-    return (_zoo if line.verb == "zoo" else _experiments)(line)
+    return _trainings(line) if line.verb in ("zoo", "generator") else _experiments(line)
 
 
 def _config_of(line: CommandLine) -> str:
@@ -151,16 +155,20 @@ def _help(line: CommandLine) -> str:
     return f"{usage}\n\n{settings.read_text(encoding='utf-8')}" if settings.is_file() else f"{usage}\n"
 
 
-def _zoo(line: CommandLine) -> int:
+def _trainings(line: CommandLine) -> int:
+    """Train embedded networks again."""
     from cloakbench.bench.config.compose import compose_config
     from cloakbench.bench.config.setting_checks import check_values
     from cloakbench.bench.core.machine import checked_device
-    from cloakbench.models.training.command import run_zoo
 
-    config = compose_config(line.words, "zoo", line.config_dirs)
+    config = compose_config(line.words, CONFIGS[line.verb], line.config_dirs)
     check_values(config)
     checked_device(config.device, "device")
-    run_zoo(config, Screen(stderr=True))
+    if line.verb == "zoo":
+        from cloakbench.models.training.command import run_zoo as train
+    else:
+        from cloakbench.models.generation.view_command import run_generator as train
+    train(config, Screen(stderr=True))
     return 0
 
 

@@ -51,9 +51,11 @@ def run_generator(config: DictConfig, console: Console | None = None) -> None:
     )
     with Progress(*columns, console=console or Console(stderr=True)) as progress:
         drawn = progress.add_task("faces", total=None, loss="")
-        instantiate(
-            job.settings["faces"], progress=lambda done, total: progress.update(drawn, completed=done, total=total)
-        )
+
+        def show_faces(done: int, total: int) -> None:
+            progress.update(drawn, completed=done, total=total)
+
+        instantiate(job.settings["faces"], progress=show_faces)
 
         def shown(description: str) -> Report:
             task = progress.add_task(description, total=None, start=False, loss="")

@@ -9,6 +9,7 @@ thousand weights keeps what makes a person, where one that paints from nothing w
 from __future__ import annotations
 
 from itertools import pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -135,7 +136,7 @@ class ViewNetwork(nn.Module):
         return apply_changes(photos, self.changes(self.read(photos), codes))
 
     def forward(self, photos: Tensor, codes: Tensor) -> Tensor:
-        """One view of each photo, ``[N, 3, 112, 112]`` in [0, 1]; one at a time, so that none depends on its neighbours.
+        """One view of each photo, ``[N, 3, 112, 112]`` in [0, 1]; one at a time, as none may depend on others.
 
         Raises:
             ValueError: the photos are not 112 x 112.
