@@ -191,6 +191,8 @@ KINDS: Mapping[str, Kind] = {
     "members": MAPPING,
     "members.*": MAPPING,
     "evaluation": BLOCK,
+    "count": at_least(4),
+    "rows": at_least(1),
     "max_references": at_least(1),
     "min_crop_px": at_least(1),
     "max_megapixels": Kind("a finite number above 0", lambda value: is_number(value) and value > 0),

@@ -9,7 +9,6 @@ thousand weights keeps what makes a person, where one that paints from nothing w
 from __future__ import annotations
 
 from itertools import pairwise
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch

@@ -171,6 +171,8 @@ def test_a_shell_completes_verbs_and_settings(
         ("protect", "soften_surrogates"),
         ("export", "overwrite"),
         ("zoo", "recipe@members"),
+        ("generator", "identity"),
+        ("views", "embed_batch"),
         ("perf", "repeats"),
     ],
 )
