@@ -65,7 +65,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, unpacked, built from a copy of what it is made of."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in FOLDERS:
-        made = ("runs", "store", "sweeps", "reference", "verify", "zoo") if name == "results" else ()
+        made = (
+            ("runs", "store", "sweeps", "reference", "verify", "views", "zoo", "generator") if name == "results" else ()
+        )
         skip = shutil.ignore_patterns("__pycache__", *made)
         shutil.copytree(ROOT / name, source / name, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -66,5 +66,5 @@ def run_generator(config: DictConfig, console: Console | None = None) -> None:
 
             return show
 
-        card = train_generator(job, shown(f"{job.name}: judge"), shown(job.name))
+        card = train_generator(job, shown(f"{job.name}: critic"), shown(job.name))
     logger.info("%s: %d steps, %.0f core-s", job.name, card["steps"], card["core_seconds"])

@@ -1,4 +1,4 @@
-"""The embedded generator from its settings to its two files: train a judge, train the generator, round, write."""
+"""The embedded generator from its settings to its two files: train a critic, train the generator, round, write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cloakbench.bench.core.random_streams import layers_draw_from
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.frozen.network import freeze
-from cloakbench.models.generation.view_training import Judge, ViewTraining
+from cloakbench.models.generation.view_training import Critic, ViewTraining
 from cloakbench.models.training.member import describe, half_state, without_runtime
 from cloakbench.models.training.resumable import Report
 from cloakbench.models.training.trainer import Trainer
@@ -30,7 +30,7 @@ class GeneratorJob:
 
     Attributes:
         name: of the generator and its files.
-        settings: its resolved recipe: network, reader, judge, faces, training, seed.
+        settings: its resolved recipe: network, reader, critic, faces, training, seed.
         output: folder for weights and card.
         checkpoints: folder for unfinished work.
         device: ``cpu``, ``cuda``, ``cuda:1``.
@@ -59,16 +59,16 @@ class GeneratorJob:
         same_file = hashlib.sha256(weights.read_bytes()).hexdigest() == known.get("sha256")
         return same_file and known.get("recipe_digest") == self.digest()
 
-    def judge_digest(self) -> str:
-        """sha256 of what decides the judge, which another training of the generator need not train again."""
+    def critic_digest(self) -> str:
+        """sha256 of what decides the critic, which another training of the generator need not train again."""
         recipe = self.recipe()
-        parts = {name: recipe[name] for name in ("judge", "faces", "seed")}
+        parts = {name: recipe[name] for name in ("critic", "faces", "seed")}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
-    def judge_checkpoint(self) -> Path:
-        """Where the judge is kept until the generator is done."""
-        return self.checkpoints / f"{self.name}_judge.pt"
+    def critic_checkpoint(self) -> Path:
+        """Where the critic is kept until the generator is done."""
+        return self.checkpoints / f"{self.name}_critic.pt"
 
     @property
     def checkpoint(self) -> Path:
@@ -76,12 +76,12 @@ class GeneratorJob:
         return self.checkpoints / f"{self.name}.pt"
 
 
-def train_judge(job: GeneratorJob, faces: FaceSet, report: Report) -> tuple[Judge, float]:
-    """Trains (or continues, or reads) the judge; with it the core seconds that it took."""
-    settings, seed = job.settings["judge"], job.settings["seed"]
+def train_critic(job: GeneratorJob, faces: FaceSet, report: Report) -> tuple[Critic, float]:
+    """Trains (or continues, or reads) the critic; with it the core seconds that it took."""
+    settings, seed = job.settings["critic"], job.settings["seed"]
     inputs = instantiate(settings["inputs"], _convert_="all")
     classes, size = len(faces.identities()), settings["network"]["embedding_size"]
-    with layers_draw_from(seed, "judge"):
+    with layers_draw_from(seed, "critic"):
         network = instantiate(settings["network"], _convert_="all")()
         head = instantiate(settings["head"])(classes=classes, embedding_size=size)
     device = torch.device(job.device)
@@ -92,30 +92,30 @@ def train_judge(job: GeneratorJob, faces: FaceSet, report: Report) -> tuple[Judg
         faces=faces,
         recipe=instantiate(settings["training"]),
         seed=seed,
-        recipe_digest=job.judge_digest(),
-        checkpoint_path=job.judge_checkpoint,
+        recipe_digest=job.critic_digest(),
+        checkpoint_path=job.critic_checkpoint,
         device=device,
     )
     training.run(report)
-    card = ModelCard(f"{job.name}_judge", "", "", describe(settings["head"]), "", size, weights_sha256="")
-    return Judge(Recogniser(freeze(network), inputs, card), head.weight.detach()), training.core_seconds
+    card = ModelCard(f"{job.name}_critic", "", "", describe(settings["head"]), "", size, weights_sha256="")
+    return Critic(Recogniser(freeze(network), inputs, card), head.weight.detach()), training.core_seconds
 
 
-def train_generator(job: GeneratorJob, report_judge: Report, report: Report) -> dict[str, Any]:
+def train_generator(job: GeneratorJob, report_critic: Report, report: Report) -> dict[str, Any]:
     """Trains (or continues) the generator, writes ``<name>.safetensors`` and ``<name>.json``, returns the card.
 
     Initial weights come from a stream of the seed; the caller's random state is untouched.
     """
     settings, seed = job.settings, job.settings["seed"]
     faces = instantiate(settings["faces"])
-    judge, judge_seconds = train_judge(job, faces, report_judge)
+    critic, critic_seconds = train_critic(job, faces, report_critic)
     with layers_draw_from(seed, "generator"):
         network = instantiate(settings["network"], _convert_="all")()
         reader = instantiate(settings["reader"], _convert_="all")()
     training = ViewTraining(
         network=network,
         reader=reader,
-        judge=judge,
+        critic=critic,
         faces=faces,
         recipe=instantiate(settings["training"]),
         seed=seed,
@@ -132,7 +132,7 @@ def train_generator(job: GeneratorJob, report_judge: Report, report: Report) -> 
         "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "steps": training.step,
-        "core_seconds": round(judge_seconds + training.core_seconds, 1),
+        "core_seconds": round(critic_seconds + training.core_seconds, 1),
         "device": job.device,
         "torch": torch.__version__,
         "recipe_digest": job.digest(),
@@ -142,6 +142,6 @@ def train_generator(job: GeneratorJob, report_judge: Report, report: Report) -> 
         file.write(data)
     with whole_file(job.output / f"{job.name}.json") as file:
         file.write((json.dumps(card, indent=1) + "\n").encode())
-    for path in (job.checkpoint, job.judge_checkpoint):
+    for path in (job.checkpoint, job.critic_checkpoint):
         path.unlink(missing_ok=True)
     return card

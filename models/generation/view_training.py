@@ -3,8 +3,8 @@
 Each step takes pairs of photos of one person. A reader compares them and gives a code; the generator sees the first
 photo and the code and has to make the second. Codes are held near a unit normal distribution (Kingma and Welling,
 "Auto-encoding variational Bayes", ICLR 2014; conditional on the first photo: Sohn et al., NeurIPS 2015), so that drawn
-ones will do later, and views from drawn codes are asked to be the person: a judge compares them with the person's
-centre among its training people. The judge is trained before, by the same recipe, on the same people, and is used
+ones will do later, and views from drawn codes are asked to be the person: a critic compares them with the person's
+centre among its training people. The critic is trained before, by the same recipe, on the same people, and is used
 nowhere else: no recogniser that methods attack or are measured by has any part in a view.
 """
 
@@ -25,7 +25,7 @@ from cloakbench.models.generation.view_recipe import ViewRecipe
 from cloakbench.models.training.resumable import ResumableTraining
 
 
-class Judge(NamedTuple):
+class Critic(NamedTuple):
     """Who says whether a view is still the person.
 
     Attributes:
@@ -81,7 +81,7 @@ class ViewTraining(ResumableTraining):
 
     Args:
         network, reader: trained in place.
-        judge: stays as it is.
+        critic: stays as it is.
         faces: uint8 training faces, possibly memory-mapped; photos of one person are adjacent.
         recipe: schedule and weights of the loss.
         seed: names the random streams.
@@ -96,7 +96,7 @@ class ViewTraining(ResumableTraining):
         *,
         network: ViewNetwork,
         reader: CodeReader,
-        judge: Judge,
+        critic: Critic,
         faces: FaceSet,
         recipe: ViewRecipe,
         seed: int,
@@ -109,7 +109,7 @@ class ViewTraining(ResumableTraining):
         if int(self.labels.bincount().min()) < 2 or bool((self.labels.diff() < 0).any()):
             raise ValueError("a generator is trained on people with two photos or more each, which lie side by side")
         self.network, self.reader = network.to(device), reader.to(device)
-        self.judge = Judge(judge.model.to(device), F.normalize(judge.centres.to(device)))
+        self.critic = Critic(critic.model.to(device), F.normalize(critic.centres.to(device)))
         self.faces, self.recipe, self.seed = faces, recipe, seed
         self.optimiser = torch.optim.Adam([*network.parameters(), *reader.parameters()], lr=recipe.learning_rate)
 
@@ -140,8 +140,8 @@ class ViewTraining(ResumableTraining):
         drawn = apply_changes(photos, self.network.changes(maps, unit[1]))
         pixels = (again - others).abs().mean()
         with torch.no_grad():
-            wanted = torch.cat([self.judge.model.embed(others), self.judge.centres[pairs.people]])
+            wanted = torch.cat([self.critic.model.embed(others), self.critic.centres[pairs.people]])
         seen = torch.cat([again, drawn]) + pairs.noise.to(self.device) * (self.recipe.noise_255 / 255)
-        found = self.judge.model.embed(seen.clamp(0, 1))
+        found = self.critic.model.embed(seen.clamp(0, 1))
         unlike = 1 - (found * wanted).sum(1).mean()
         return pixels + self.recipe.identity * unlike + self.recipe.divergence * rise * divergence

@@ -20,7 +20,7 @@ from cloakbench.models.training.command import jobs_of
 from cloakbench.models.training.evaluate import evaluate
 from cloakbench.models.zoo import WEIGHTS, read_weights
 
-NAMES = sorted(path.stem for path in WEIGHTS.glob("*.json"))
+NAMES = sorted(path.stem for path in WEIGHTS.glob("*.json") if path.stem != "embedded")  # which is the generator
 SURROGATES = {"arcface_ir", "cosface_ir", "softmax_ir", "cosface_mobilefacenet"}
 
 

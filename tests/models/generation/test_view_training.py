@@ -1,4 +1,4 @@
-"""The training of the embedded generator at a tiny size: it learns, and stopped and continued it ends in the same bytes."""
+"""The training of the embedded generator at a tiny size: it learns, and goes on after a stop to the same bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
         "divergence": 0.001,
         "noise_255": 4,
     },
-    "judge": {
+    "critic": {
         "network": {
             "_target_": "cloakbench.models.backbones.iresnet.IResNet",
             "_partial_": True,
@@ -118,13 +118,13 @@ def test_a_training_stopped_anywhere_ends_with_the_bytes_of_an_unbroken_one(
     monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(resumable, "REPORT_EVERY", 1)
     stops = [(stop_at(4), quiet), (quiet, stop_at(2)), (quiet, stop_at(3)), (quiet, stop_at(29))]
-    for judge, own in stops:
+    for critic, own in stops:
         with pytest.raises(Killed):
-            train_generator(job(tmp_path), judge, own)
+            train_generator(job(tmp_path), critic, own)
     assert torch.load(tmp_path / "checkpoints" / "toy.pt", weights_only=True)["step"] == 28
     again: list[int] = []
     train_generator(job(tmp_path), lambda step, steps, loss: again.append(step), quiet)
-    assert again == []  # the judge is trained once
+    assert again == []  # the critic is trained once
     assert (tmp_path / WEIGHTS).read_bytes() == unbroken
     assert list((tmp_path / "checkpoints").iterdir()) == []
 

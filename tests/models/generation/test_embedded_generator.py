@@ -1,0 +1,120 @@
+"""The embedded generator: small, whole, a function of pixels and draws alone, and keeping people apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cloakbench.bench.cli.views import make_album
+from cloakbench.bench.config.compose import compose_config, resolved
+from cloakbench.bench.config.networks import build_generator
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
+from cloakbench.models.generation.view_command import job_of
+from cloakbench.models.generators import Generator, view_streams
+from cloakbench.models.zoo import WEIGHTS, read_weights
+
+CARD = json.loads((WEIGHTS / "embedded.json").read_text(encoding="utf-8"))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Generator:
+    return build_generator(resolved(compose_config([], "views").generator))
+
+
+@pytest.fixture(scope="module")
+def faces() -> FaceSet:
+    """Five photos of each of four people."""
+    world = SyntheticWorld(seed=77, identities=4, references_per_identity=0, probes_per_identity=5)
+    return world.faces("probe")
+
+
+def floats(faces: FaceSet) -> torch.Tensor:
+    return faces.images.float() / 255
+
+
+def streams(count: int) -> list[torch.Generator]:
+    return [generator("views", row) for row in range(count)]
+
+
+def test_weights_are_small_and_as_their_card_says() -> None:
+    file = WEIGHTS / "embedded.safetensors"
+    assert file.stat().st_size <= 1.5e6
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == CARD["sha256"]
+    state = read_weights("embedded", CARD["sha256"])
+    assert sum(tensor.numel() for tensor in state.values()) == CARD["parameters"]
+
+
+def test_the_card_names_the_recipe_that_is_in_the_code() -> None:
+    job = job_of(compose_config([], "generator_training"))
+    assert CARD["recipe"] == job.recipe()
+    assert CARD["recipe_digest"] == job.digest()
+
+
+def test_its_people_have_no_other_role() -> None:
+    """They are a training population whose seed no other recipe names; no world shows one of a training population."""
+    config = compose_config([], "zoo")
+    other = {str(config.members[name].faces.seed) for name in config.members}
+    assert str(CARD["recipe"]["faces"]["seed"]) not in other
+    named = training_faces(seed=CARD["recipe"]["faces"]["seed"], identities=1, images_per_identity=1).identity
+    assert named[0].startswith(f"synthetic/training-s{CARD['recipe']['faces']['seed']}/")
+
+
+def test_wrong_names_attributes_and_landmarks_change_no_view(embedded: Generator, faces: FaceSet) -> None:
+    count = len(faces)
+    order = {name: f"nobody-{place}" for place, name in enumerate(reversed(faces.identities()))}
+    assert faces.landmarks is not None and faces.attributes
+    planted = FaceSet(
+        faces.images,
+        tuple(f"wrong-{row}" for row in range(count)),
+        tuple(order[name] for name in faces.identity),
+        torch.rand(count, 5, 2, generator=generator("landmarks")) * 112,
+        {name: (values + 1) % 2 for name, values in faces.attributes.items()},
+    )
+    right, wrong = (make_album(embedded, given, 4, 0, CPU) for given in (faces, planted))
+    assert torch.equal(right.views, wrong.views)
+    without = FaceSet(faces.images, faces.image_id, faces.identity)
+    assert torch.equal(make_album(embedded, without, 4, 0, CPU).views, right.views)
+
+
+def test_equal_streams_give_equal_views_and_other_streams_others(embedded: Generator, faces: FaceSet) -> None:
+    photos = floats(faces)[:1]
+    first, again = (embedded.views(photos, 3, streams(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    other = embedded.views(photos, 3, [generator("other")])
+    assert float((first - other).abs().mean()) > 0.01
+
+
+def test_views_do_not_depend_on_the_other_photos_of_a_call(embedded: Generator, faces: FaceSet) -> None:
+    photos = floats(faces)[::5]
+    together = embedded.views(photos, 3, streams(4))
+    for row in range(4):
+        alone = embedded.views(photos[row : row + 1], 3, streams(4)[row : row + 1])
+        assert torch.equal(alone[0], together[row])
+
+
+def test_fewer_views_are_the_first_of_more(embedded: Generator, faces: FaceSet) -> None:
+    photos = floats(faces)[:1]
+    assert torch.equal(embedded.views(photos, 2, streams(1)), embedded.views(photos, 6, streams(1))[:, :2])
+
+
+def test_views_are_no_copies_of_the_photo_or_of_one_another(embedded: Generator, faces: FaceSet) -> None:
+    photos = floats(faces)[::5]
+    made = embedded.views(photos, 4, view_streams(0, faces.digests()[::5]))
+    differences = (made - photos[:, None]).abs().mean((2, 3, 4))
+    assert float(differences.min()) > 4 / 255
+    pairs: Any = torch.combinations(torch.arange(4))
+    assert float((made[:, pairs[:, 0]] - made[:, pairs[:, 1]]).abs().mean((2, 3, 4)).min()) > 4 / 255
+
+
+def test_the_package_carries_the_weights() -> None:
+    declared = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"cloakbench.models" = ["weights/*"]' in declared
+    assert '"cloakbench.models.generation"' in declared
