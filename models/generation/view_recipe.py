@@ -20,7 +20,7 @@ class ViewRecipe:
         identity: weight of one minus the cosine of a view to what it should be for the critic: the other photo where
             its code was read off that photo, the person's centre where the code was drawn.
         divergence: weight of the divergence of the codes read from the codes drawn, in nats.
-        noise_255: standard deviation of the noise that views wear before the critic, in grey levels, so that they cannot
+        noise_255: standard deviation of the noise on views before the critic, in grey levels, so that they cannot
             please it with faint patterns.
 
     Raises:
