@@ -108,7 +108,10 @@ class ViewTraining(ResumableTraining):
         self.labels = faces.labels()
         if int(self.labels.bincount().min()) < 2 or bool((self.labels.diff() < 0).any()):
             raise ValueError("a generator is trained on people with two photos or more each, which lie side by side")
-        self.network, self.reader = network.to(device), reader.to(device)
+        self.network, self.reader = (
+            part.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for part in (network, reader)
+        )
         self.critic = Critic(critic.model.to(device), F.normalize(critic.centres.to(device)))
         self.faces, self.recipe, self.seed = faces, recipe, seed
         self.optimiser = torch.optim.Adam([*network.parameters(), *reader.parameters()], lr=recipe.learning_rate)
