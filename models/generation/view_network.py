@@ -64,6 +64,11 @@ def _with_places(photos: Tensor) -> Tensor:
     return torch.cat([small, _centres(_GRID, photos.device).expand(len(photos), -1, -1, -1)], 1)
 
 
+def _beside(small: Tensor, maps: Tensor) -> Tensor:
+    """Maps of half the side, enlarged, and beside them others of the full one."""
+    return torch.cat([F.interpolate(small, scale_factor=2.0, mode="nearest"), maps], 1)
+
+
 class CodedConv(nn.Module):
     """A 3x3 convolution whose channels a code scales and shifts.
 
@@ -109,9 +114,11 @@ class ViewNetwork(nn.Module):
         self.up14 = CodedConv(2 * w14, w28, code_size)
         self.up28 = CodedConv(2 * w28, 2 * w56, code_size)
         self.up56 = CodedConv(3 * w56, 2 * w56, code_size)
+        self.coarse = nn.Conv2d(w28, sum(_CHANGES), 1)
         self.out = nn.Conv2d(2 * w56, sum(_CHANGES), 1)
-        nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)
+        for layer in (self.coarse, self.out):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
 
     def read(self, photos: Tensor) -> list[Tensor]:
         """Maps of the photos ``[N, 3, 112, 112]`` at 56, 28, 14, 7 and 7 pixels; the same for all codes."""
@@ -124,10 +131,10 @@ class ViewNetwork(nn.Module):
     def changes(self, maps: list[Tensor], codes: Tensor) -> Changes:
         """What the codes ``[N, code_size]`` do to photos with these maps."""
         at56, at28, at14, _, at7 = maps
-        found = self.up7(at7, codes)
-        for layer, beside in ((self.up14, at14), (self.up28, at28), (self.up56, at56)):
-            found = layer(torch.cat([F.interpolate(found, scale_factor=2.0, mode="nearest"), beside], 1), codes)
-        flow, gain, colour, cover = self.out(found).split(_CHANGES, 1)
+        found = self.up14(_beside(self.up7(at7, codes), at14), codes)
+        coarse = F.interpolate(self.coarse(found), size=[_GRID, _GRID], mode="bilinear", align_corners=False)
+        found = self.up56(_beside(self.up28(_beside(found, at28), codes), at56), codes)
+        flow, gain, colour, cover = (self.out(found) + coarse).split(_CHANGES, 1)
         return Changes(self.reach * flow.tanh(), self.gain * gain.tanh(), colour.sigmoid(), (cover - _HARDLY).sigmoid())
 
     def views(self, photos: Tensor, codes: Tensor) -> Tensor:

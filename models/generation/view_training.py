@@ -132,7 +132,7 @@ class ViewTraining(ResumableTraining):
         return loss.detach()
 
     def loss(self, pairs: Pairs, rise: float) -> Tensor:
-        """Mean difference of pixels, divergence of the codes in nats, and distance from the person, weighted."""
+        """Mean difference of pixels and of areas, divergence of the codes in nats, unlikeness to the person; weighted."""
         photos, others = (part.to(self.device, torch.float32) / 255 for part in (pairs.photos, pairs.others))
         unit = pairs.unit.to(self.device)
         means, variances = self.reader(photos, others)
@@ -141,10 +141,15 @@ class ViewTraining(ResumableTraining):
         maps = self.network.read(photos)
         again = apply_changes(photos, self.network.changes(maps, codes))
         drawn = apply_changes(photos, self.network.changes(maps, unit[1]))
-        pixels = (again - others).abs().mean()
+        pixels = (again - others).abs().mean() + _coarsely(again - others).abs().mean()
         with torch.no_grad():
             wanted = torch.cat([self.critic.model.embed(others), self.critic.centres[pairs.people]])
         seen = torch.cat([again, drawn]) + pairs.noise.to(self.device) * (self.recipe.noise_255 / 255)
         found = self.critic.model.embed(seen.clamp(0, 1))
         unlike = 1 - (found * wanted).sum(1).mean()
         return pixels + self.recipe.identity * unlike + self.recipe.divergence * rise * divergence
+
+
+def _coarsely(images: Tensor) -> Tensor:
+    """Means over areas of 8 x 8 pixels: what has moved by more than a few pixels is seen to come nearer."""
+    return F.avg_pool2d(images, 8)
