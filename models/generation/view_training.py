@@ -132,7 +132,7 @@ class ViewTraining(ResumableTraining):
         return loss.detach()
 
     def loss(self, pairs: Pairs, rise: float) -> Tensor:
-        """Mean difference of pixels and of areas, divergence of the codes in nats, unlikeness to the person; weighted."""
+        """Mean difference of pixels and of areas, divergence of the codes in nats, unlikeness to the person."""
         photos, others = (part.to(self.device, torch.float32) / 255 for part in (pairs.photos, pairs.others))
         unit = pairs.unit.to(self.device)
         means, variances = self.reader(photos, others)
