@@ -37,7 +37,7 @@ class Critic(NamedTuple):
     centres: Tensor
 
 
-class Pairs(NamedTuple):
+class PhotoPairs(NamedTuple):
     """The draws of one step.
 
     Attributes:
@@ -54,8 +54,8 @@ class Pairs(NamedTuple):
     noise: Tensor
 
 
-def draw_pairs(faces: FaceSet, labels: Tensor, batch_size: int, code_size: int, stream: torch.Generator) -> Pairs:
-    """Pairs of different photos of ``batch_size`` people, half of them mirrored; every person is as likely as another.
+def draw_pairs(faces: FaceSet, labels: Tensor, batch_size: int, code_size: int, stream: torch.Generator) -> PhotoPairs:
+    """PhotoPairs of different photos of ``batch_size`` people, half of them mirrored; every person is as likely as another.
 
     Args:
         faces: photos of one person are adjacent, at least two of each.
@@ -73,7 +73,7 @@ def draw_pairs(faces: FaceSet, labels: Tensor, batch_size: int, code_size: int, 
     mirrored = (torch.rand(batch_size, generator=stream) < 0.5).view(-1, 1, 1, 1)
     photos, others = (torch.where(mirrored, images.flip(-1), images) for images in (photos, others))
     unit = torch.randn(2, batch_size, code_size, generator=stream)
-    return Pairs(photos, others, people, unit, torch.randn(3, SIZE_PX, SIZE_PX, generator=stream))
+    return PhotoPairs(photos, others, people, unit, torch.randn(3, SIZE_PX, SIZE_PX, generator=stream))
 
 
 class ViewTraining(ResumableTraining):
@@ -131,7 +131,7 @@ class ViewTraining(ResumableTraining):
         self.optimiser.step()
         return loss.detach()
 
-    def loss(self, pairs: Pairs, rise: float) -> Tensor:
+    def loss(self, pairs: PhotoPairs, rise: float) -> Tensor:
         """Mean difference of pixels and of areas, divergence of the codes in nats, unlikeness to the person."""
         photos, others = (part.to(self.device, torch.float32) / 255 for part in (pairs.photos, pairs.others))
         unit = pairs.unit.to(self.device)
