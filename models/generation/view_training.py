@@ -55,7 +55,7 @@ class PhotoPairs(NamedTuple):
 
 
 def draw_pairs(faces: FaceSet, labels: Tensor, batch_size: int, code_size: int, stream: torch.Generator) -> PhotoPairs:
-    """PhotoPairs of different photos of ``batch_size`` people, half of them mirrored; every person is as likely as another.
+    """Pairs of different photos of ``batch_size`` people, half of them mirrored; every person is as likely as another.
 
     Args:
         faces: photos of one person are adjacent, at least two of each.
