@@ -78,8 +78,8 @@ class FaceCloak(Protector):
         focus_255: Linf budget inside stickers and high-pass mask in grey levels.
         step_255: grey levels per step.
         steps: T.
-        references: see `Pictures`; of ``photos`` a person may have fewer than ``views``.
-        views: pictures K.
+        references: see `Pictures`; of ``photos`` a person may have fewer than ``view_count``.
+        view_count: pictures K.
         keep_photo: learn on the seed photo, too, after the views, as the released code does.
         near, far: see `cloakbench.methods.parts.facecloak.anchors`.
         least_people: that anchors are chosen from; fewer auxiliary people are refused.
@@ -121,7 +121,7 @@ class FaceCloak(Protector):
         step_255: float = 2,
         steps: int = 10,
         references: Pictures = "views",
-        views: int = 8,
+        view_count: int = 8,
         keep_photo: bool = False,
         near: Near = "self",
         far: Far = "pool",
@@ -140,7 +140,7 @@ class FaceCloak(Protector):
         self.focus_255 = grey_levels("focus_255", focus_255)
         self.step_255, self.steps = grey_step("step_255", step_255), whole("steps", steps)
         self.references: Pictures = one_of("references", references, get_args(Pictures))
-        self.views, self.keep_photo = whole("views", views), keep_photo
+        self.most_pictures, self.keep_photo = whole("view_count", view_count), keep_photo
         if keep_photo and references == "photos":
             raise SettingError("keep_photo", True, "false with references=photos, which begin with the seed photo")
         self.near: Near = one_of("near", near, get_args(Near))
@@ -156,7 +156,7 @@ class FaceCloak(Protector):
         self.match = NormMatch(match_norm)
         self.targeted = far == "aim"
         self.needs = self._needs()
-        self.view_count = views if Need.GENERATOR in self.needs else 0
+        self.view_count = view_count if Need.GENERATOR in self.needs else 0
         self.budget = self.match.budget(Budget("linf", self._largest_255()))
 
     def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
@@ -187,14 +187,13 @@ class FaceCloak(Protector):
         seeds = photos[:, 0]
         landmarks = batch.require_reference_landmarks()[:, 0] if "stickers" in self.focus else None
         if self.references == "photos":
-            return Portraits(batch.identities, seeds, photos[:, : self.views], landmarks)
+            return Portraits(batch.identities, seeds, photos[:, : self.most_pictures], landmarks)
         views = batch.require_views()
-        if views.shape[1] < self.views:
+        if views.shape[1] < self.view_count:
             raise ValueError(
-                f"{self.name}: {views.shape[1]} views of each person are given, fewer than method.views={self.views}: "
-                "have more made, or set method.views"
+                f"{self.name}: {views.shape[1]} views of each person are given, fewer than method.view_count={self.view_count}"
             )
-        pictures = views[:, : self.views]
+        pictures = views[:, : self.view_count]
         if self.keep_photo:
             pictures = torch.cat([pictures, photos[:, :1]], dim=1)
         return Portraits(batch.identities, seeds, pictures, landmarks)

@@ -59,7 +59,7 @@ class FaceCloakImage(FaceCloak):
             step_255=step_255,
             steps=steps,
             references="photos",
-            views=1,
+            view_count=1,
             near=near,
             far=far,
             least_people=least_people,

@@ -27,7 +27,7 @@ GREY = 1 / 255
 REGIONS = ["stickers", "high_pass"]
 EVERYTHING = ["stickers", "attention", "high_pass"]
 RELEASED: dict[str, Any] = {
-    "views": VIEWS,
+    "view_count": VIEWS,
     "keep_photo": True,
     "far": "fixed",
     "attention_rate": 10,
@@ -39,7 +39,7 @@ RELEASED: dict[str, Any] = {
 
 def cloak(batch: PhotoBatch | None = None, context: ProtectContext | None = None, **settings: Any) -> Tensor:
     """Masks ``[P, 3, H, W]`` in grey levels."""
-    method = FaceCloak(**{"views": VIEWS, **settings})
+    method = FaceCloak(**{"view_count": VIEWS, **settings})
     return method.fit(batch or tiny_photos(), context or tiny_context()) * 255
 
 
@@ -91,7 +91,7 @@ def test_the_loop_written_out(update: str, attention: bool) -> None:
 
 def test_one_step_on_one_picture_is_that_of_pgd_on_the_anchor_loss() -> None:
     batch, context = tiny_photos(), tiny_context()
-    mask = cloak(focus=[], steps=1, views=1)
+    mask = cloak(focus=[], steps=1, view_count=1)
     pair = find_pair(batch.require_references()[:, 0], "self", "pool", None, 2, "facecloak", context)
     start = torch.stack(
         [
@@ -123,7 +123,7 @@ def test_the_declared_budget_is_the_larger_one_where_anything_is_focused_on() ->
     assert FaceCloak(0).budget == Budget("linf", 0)
     assert FaceCloak(match_norm={"l2": 1200}).budget == Budget("l2", 1200)
     assert FaceCloak(rules=ReleasedRules(), focus=["stickers"]).budget == Budget("linf", 40)
-    matched = FaceCloak(views=VIEWS, steps=2, match_norm={"linf": 8}).protect(tiny_photos(), tiny_context())
+    matched = FaceCloak(view_count=VIEWS, steps=2, match_norm={"linf": 8}).protect(tiny_photos(), tiny_context())
     assert set(matched.linf_255.tolist()) == {8}
 
 
@@ -152,13 +152,13 @@ def test_every_option_makes_another_mask(settings: dict[str, Any]) -> None:
 
 
 def test_swapping_the_anchors_turns_the_first_step_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = cloak(focus=[], steps=1, views=1, epsilon_255=200, step_255=1)
-    start = cloak(focus=[], steps=1, views=1, epsilon_255=200, step_255=1e-4)
+    forward = cloak(focus=[], steps=1, view_count=1, epsilon_255=200, step_255=1)
+    start = cloak(focus=[], steps=1, view_count=1, epsilon_255=200, step_255=1e-4)
     plain = AnchorPair.loss
     monkeypatch.setattr(
         AnchorPair, "loss", lambda pair, index, seen: plain(AnchorPair(pair.far, pair.near), index, seen)
     )
-    backward = cloak(focus=[], steps=1, views=1, epsilon_255=200, step_255=1)
+    backward = cloak(focus=[], steps=1, view_count=1, epsilon_255=200, step_255=1)
     moved = (forward - backward).abs() > 1.9  # not at the bound of the start
     assert float(moved.float().mean()) > 0.98
     assert bool(((forward - start) * (backward - start) < 0)[moved].all())
@@ -205,11 +205,11 @@ def test_passes_are_eighty_per_person_and_ninety_with_the_photo(settings: dict[s
 
 
 def test_what_is_counted_is_told() -> None:
-    facts = FaceCloak(views=VIEWS, steps=2).protect(tiny_photos(), tiny_context()).facts
+    facts = FaceCloak(view_count=VIEWS, steps=2).protect(tiny_photos(), tiny_context()).facts
     assert (facts["anchor_people"], facts["pictures"]) == (24, VIEWS)
     assert (facts["stickers_cut"], facts["landmarks_outside"], facts["faces_without_landmarks"]) == (0, 0, 0)
     assert facts["focused_share"] == pytest.approx(float((bounds(tiny_photos()) > 8).float().mean()))
-    few = FaceCloak(views=VIEWS, steps=2, references="photos").protect(tiny_photos(), tiny_context()).facts
+    few = FaceCloak(view_count=VIEWS, steps=2, references="photos").protect(tiny_photos(), tiny_context()).facts
     assert few["pictures"] == REFERENCES, "all that there are"
 
 
@@ -218,12 +218,14 @@ def test_landmarks_off_the_photo_are_counted_and_a_person_without_any_loses_no_o
     landmarks = batch.require_reference_landmarks().clone()
     landmarks[0, 0, 0] = torch.tensor([-1.0, 12.0])
     landmarks[1, 0] = torch.nan
-    outcome = FaceCloak(views=VIEWS, steps=2).protect(replace(batch, reference_landmarks=landmarks), tiny_context())
+    outcome = FaceCloak(view_count=VIEWS, steps=2).protect(
+        replace(batch, reference_landmarks=landmarks), tiny_context()
+    )
     counted = [outcome.facts[name] for name in ("stickers_cut", "landmarks_outside", "faces_without_landmarks")]
     assert counted == [1, 1, 1]
     ok = ["method_failed" if batch.owner[row] == 1 else "ok" for row in range(len(batch.images))]
     assert list(outcome.status) == ok
-    whole = FaceCloak(views=VIEWS, steps=2).protect(batch, tiny_context())
+    whole = FaceCloak(view_count=VIEWS, steps=2).protect(batch, tiny_context())
     assert torch.equal(outcome.images[batch.owner == 2], whole.images[batch.owner == 2])
 
 
@@ -237,7 +239,7 @@ def pool_of(rows: list[int]) -> ProtectContext:
     [
         ({}, pool_of([0, 1]), "the auxiliary faces show 1 people, fewer than the 2 that anchors"),
         ({"least_people": 25}, tiny_context(), "show 24 people, fewer than the 25"),
-        ({"views": VIEWS + 1}, tiny_context(), "4 views of each person are given, fewer than method.views=5"),
+        ({"view_count": VIEWS + 1}, tiny_context(), "4 views of each person are given, fewer than method.view_count=5"),
     ],
 )
 def test_too_few_people_or_views_are_refused_in_one_line(
@@ -245,7 +247,7 @@ def test_too_few_people_or_views_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(ValueError, match=words) as problem:
         cloak(context=context, **settings)
-    assert "\n" not in str(problem.value) and "set method." in str(problem.value)
+    assert "\n" not in str(problem.value) and "method." in str(problem.value)
 
 
 def test_anchors_that_are_one_face_are_refused_in_one_line() -> None:
@@ -260,7 +262,7 @@ def test_anchors_that_are_one_face_are_refused_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"views": 0}, "views is 0: it must be a whole number of at least 1"),
+        ({"view_count": 0}, "view_count is 0: it must be a whole number of at least 1"),
         ({"least_people": 1}, "least_people is 1: it must be a whole number of at least 2"),
         ({"focus": ["stickers", "eyes"]}, r"focus is \[stickers, eyes\]: it must be some of stickers"),
         ({"focus": ["stickers", "stickers"]}, "each once"),
@@ -281,7 +283,7 @@ def test_needs_follow_the_options() -> None:
     assert FaceCloak().needs == always | {Need.GENERATOR, Need.AUXILIARY, Need.REFERENCE_LANDMARKS}
     assert FaceCloak(references="photos", focus=[]).needs == always | {Need.AUXILIARY}
     assert FaceCloak(references="photos", focus=[], far="aim").needs == always | {Need.AIM}
-    assert (FaceCloak(views=16).view_count, FaceCloak(references="photos").view_count) == (16, 0)
+    assert (FaceCloak(view_count=16).view_count, FaceCloak(references="photos").view_count) == (16, 0)
     assert FaceCloakImage(far="aim").needs == {Need.SURROGATES, Need.AIM, Need.LANDMARKS}
     assert FaceCloakImage(far="aim").targeted and not FaceCloakImage().targeted
 
@@ -322,7 +324,7 @@ def nine_pictures() -> PhotoBatch:
 
 
 def test_the_released_loop_runs_far_beyond_its_budget_and_fills_the_mask() -> None:
-    settings: dict[str, Any] = {**RELEASED, "views": 8}
+    settings: dict[str, Any] = {**RELEASED, "view_count": 8}
     released = FaceCloak(**settings, rules=ReleasedRules()).protect(nine_pictures(), linear_context())
     assert released.cost.backward_images == 90 * 3
     assert 3 < released.facts["median_over_epsilon"] < 20
