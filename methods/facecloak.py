@@ -191,7 +191,8 @@ class FaceCloak(Protector):
         views = batch.require_views()
         if views.shape[1] < self.view_count:
             raise ValueError(
-                f"{self.name}: {views.shape[1]} views of each person are given, fewer than method.view_count={self.view_count}"
+                f"{self.name}: {views.shape[1]} views of each person are given, fewer than "
+                f"method.view_count={self.view_count}"
             )
         pictures = views[:, : self.view_count]
         if self.keep_photo:

@@ -22,6 +22,8 @@ from cloakbench.models.zoo import read_weights
 MODEL = "cosface_ir50"
 """The largest of the embedded zoo."""
 REFERENCES = 10
+VIEWS = 8
+_LANDMARKS = torch.tensor([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]])
 
 
 def bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
@@ -52,6 +54,8 @@ def crowd(photos: int, people: int, device: torch.device) -> PhotoBatch:
         identities=identities,
         references=torch.rand(people, REFERENCES, 3, 112, 112, generator=stream).to(device),
         reference_id=tuple(tuple(f"{who}-{i}" for i in range(REFERENCES)) for who in identities),
+        reference_landmarks=_LANDMARKS.expand(people, REFERENCES, 5, 2).to(device),
+        views=torch.rand(people, VIEWS, 3, 112, 112, generator=stream).to(device),
     )
 
 
