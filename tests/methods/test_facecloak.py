@@ -218,9 +218,8 @@ def test_landmarks_off_the_photo_are_counted_and_a_person_without_any_loses_no_o
     landmarks = batch.require_reference_landmarks().clone()
     landmarks[0, 0, 0] = torch.tensor([-1.0, 12.0])
     landmarks[1, 0] = torch.nan
-    outcome = FaceCloak(view_count=VIEWS, steps=2).protect(
-        replace(batch, reference_landmarks=landmarks), tiny_context()
-    )
+    method = FaceCloak(view_count=VIEWS, steps=2)
+    outcome = method.protect(replace(batch, reference_landmarks=landmarks), tiny_context())
     counted = [outcome.facts[name] for name in ("stickers_cut", "landmarks_outside", "faces_without_landmarks")]
     assert counted == [1, 1, 1]
     ok = ["method_failed" if batch.owner[row] == 1 else "ok" for row in range(len(batch.images))]
