@@ -11,6 +11,8 @@ Sign = Literal["absolute", "signed"]
 
 KERNEL_PX, SIGMA_PX = 23, 3.0
 """Of the Gaussian, as released."""
+_FLAT = 1e-6
+"""A residual of less deviation is nothing but rounding."""
 
 
 def high_pass(photos: Tensor) -> Tensor:
@@ -22,7 +24,7 @@ def high_pass(photos: Tensor) -> Tensor:
 
     residual = photos - gaussian_blur(photos, [KERNEL_PX] * 2, [SIGMA_PX] * 2)
     deviation, mean = (value.view(-1, 1, 1, 1) for value in _moments(residual))
-    return (residual - mean) / deviation.where(deviation > 0, 1.0)
+    return (residual - mean) / deviation.where(deviation > _FLAT, 1.0)
 
 
 def strong_detail(detail: Tensor, threshold: float, sign: Sign) -> Tensor:
