@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.context import CountedNetwork, ProtectContext
 
 Near = Literal["self", "impostor"]
 """``self``: the seed photo's own embedding. ``impostor``: the most similar stranger of the pool."""
@@ -19,6 +19,7 @@ Far = Literal["pool", "fixed", "aim"]
 """``pool``: the least similar stranger of the pool. ``fixed``: the first of the pool, for everybody. ``aim``: somebody
 chosen beforehand, whom the photo shall be mistaken for."""
 
+_AT_ONCE = 50
 _EQUAL = 1e-6
 """Anchors that are nearer than this pull in no direction."""
 
@@ -89,9 +90,9 @@ def find_pair(
     own = [model.embed(seeds) for model in context.surrogates]
     if near == "self" and aims is not None:
         return AnchorPair(tuple(own), tuple(model.embed(aims) for model in context.surrogates))
-    photos = _pool(least_people, name, context)
-    context.facts.update(anchor_people=len(photos))
-    pool = [model.embed(photos) for model in context.surrogates]
+    rows = _pool_rows(least_people, name, context)
+    context.facts.update(anchor_people=len(rows))
+    pool = [_embedded(model, rows, context) for model in context.surrogates]
     pairs = zip(own, pool, strict=True)
     distances = torch.stack([distance(mine.unsqueeze(1), theirs) for mine, theirs in pairs]).mean(dim=0)
     near_points = own if near == "self" else [points[nearest(distances)] for points in pool]
@@ -103,13 +104,19 @@ def find_pair(
     return AnchorPair(tuple(near_points), tuple(far_points))
 
 
-def _pool(least_people: int, name: str, context: ProtectContext) -> Tensor:
-    """The first photo of each auxiliary person, ``[G, 3, H, W]``."""
-    faces = context.require_auxiliary()
-    rows = [rows[0] for rows in faces.rows_by_identity().values()]
+def _pool_rows(least_people: int, name: str, context: ProtectContext) -> list[int]:
+    """The first photo of each auxiliary person."""
+    rows = [rows[0] for rows in context.require_auxiliary().rows_by_identity().values()]
     if len(rows) < least_people:
         raise ValueError(
             f"{name}: the auxiliary faces show {len(rows)} people, fewer than the {least_people} that anchors are "
             "chosen from; give more (dataset.auxiliary_identities) or set method.least_people"
         )
-    return faces.images[rows].to(context.device).float() / 255
+    return rows
+
+
+def _embedded(model: CountedNetwork, rows: list[int], context: ProtectContext) -> Tensor:
+    """Embeddings ``[G, D]`` of auxiliary faces, some at a time: a pool may have hundreds."""
+    faces = context.require_auxiliary().images
+    parts = torch.tensor(rows).split(_AT_ONCE)
+    return torch.cat([model.embed(faces[part].to(context.device).float() / 255) for part in parts])
