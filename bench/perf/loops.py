@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import get_method
 
+from cloakbench.bench.perf.person_loops import cloak_over_bare
 from cloakbench.bench.perf.subjects import (
     REFERENCES,
     bare_passes,
@@ -58,13 +59,15 @@ def freezing(photos: int, repeats: int, device: torch.device) -> Iterator[Ratio]
 
 
 def bare_loops(people: int, photos: int, repeats: int, device: torch.device) -> Iterator[Ratio]:
-    """PGD and OPOM over the passes that they make."""
+    """Methods over the passes that they make."""
     model, larger = embedded_recogniser().to(device), half_width_recogniser().to(device)
     few = max(1, repeats // 2)
     yield _pgd(model, photos, repeats, device)
     yield _pgd(larger, max(1, photos // 4), few, device)
     yield _opom(model, people, repeats, device)
     yield _opom(larger, max(1, people // 10), few, device)
+    yield cloak_over_bare(model, people, few, device)
+    yield cloak_over_bare(larger, max(1, people // 10), few, device)
     yield _hulls(people, repeats, device)
 
 

@@ -17,6 +17,7 @@ _AT_MOST = {
     "width": 8,
     "iterations": 60,
     "copies": 2,
+    "view_count": 4,
     "least_surrogates": 1,
     "steps_per_epoch": 25,
     "image_epochs": 8,

@@ -1,0 +1,63 @@
+"""Budget map of FaceCloak, equations 9 to 11: a step of the mask, its projection, and the bound of every value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BudgetMap:
+    """How large each value of M masks may be, on the scale of [0, 1].
+
+    Attributes:
+        epsilon, focus: outside and inside the regions.
+        stickers: ones inside the boxes and zeros elsewhere, ``[M, 1, H, W]``, or None.
+        detail: ones where the high-pass mask is, ``[M, 3, H, W]``, or None.
+        bound: E, ``[M, 3, H, W]``.
+    """
+
+    epsilon: float
+    focus: float
+    stickers: Tensor | None
+    detail: Tensor | None
+    bound: Tensor
+
+    @classmethod
+    def of(
+        cls, epsilon: float, focus: float, stickers: Tensor | None, detail: Tensor | None, photos: Tensor
+    ) -> BudgetMap:
+        """The map for photos ``[M, 3, H, W]``."""
+        regions = [region for region in (stickers, detail) if region is not None]
+        return cls(epsilon, focus, stickers, detail, budget_map(epsilon, focus, regions, photos))
+
+    @property
+    def focused_share(self) -> float:
+        """Of all values, how many may be larger than epsilon."""
+        return float((self.bound > self.epsilon).float().mean())
+
+
+def step_mask(mask: Tensor, gradient: Tensor, step: float) -> Tensor:
+    """Equation 9: ``mask - step * sign(dL/dmask)``."""
+    return mask - step * gradient.sign()
+
+
+def project(mask: Tensor, bound: Tensor) -> Tensor:
+    """Proj_E of equation 10: the nearest mask whose every value is within its bound."""
+    return mask.clamp(-bound, bound)
+
+
+def budget_map(epsilon: float, focus: float, regions: list[Tensor], photos: Tensor) -> Tensor:
+    """Equation 11: ``focus`` inside a region and ``epsilon`` elsewhere, and where they meet the larger of them.
+
+    Args:
+        epsilon, focus: as in `BudgetMap`.
+        regions: ones and zeros.
+        photos: what the map is for, ``[M, 3, H, W]``.
+    """
+    bound = torch.full_like(photos, epsilon)
+    for region in regions:
+        bound = torch.maximum(bound, region * focus)
+    return bound
