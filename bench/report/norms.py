@@ -73,8 +73,10 @@ class Norms:
         return f"{'L2 ' * (norm == 'l2')}{size_255:g}" if norm else NO_BUDGET.text
 
     def ball_of(self, run: Run) -> tuple[str, float]:
-        """Norm (``linf`` or ``l2``) and size in grey levels; an empty norm where there is no ball. Of a run that was kept
-        without norms, the budget of its rows."""
+        """Norm (``linf`` or ``l2``) and size in grey levels; an empty norm where there is no ball.
+
+        Of a run that was kept without norms, the budget of its rows.
+        """
         made = next(iter(self._made.get(run, {}).values()), None)
         if made is None:
             return "linf" * bool(run.budget), run.budget.number
