@@ -126,7 +126,7 @@ def test_of_every_embedded_family_residual_blocks_are_heard_once_and_no_more() -
         blocks = {
             IResNet([1, 2, 1, 1]): 5,
             IRSE([1, 2, 1, 1], gate=True): 5,
-            FaceResNet([1, 2, 1, 1], gated=False): 5,
+            FaceResNet(blocks=[1, 2, 1, 1], gate=False): 5,
             MobileFaceNet(): 15,
             MobileFace(): 15,
             InceptionResnetV1(): 21,

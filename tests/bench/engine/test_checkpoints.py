@@ -141,7 +141,7 @@ class Ends:
     """Moments, in steps of a training, at which its process ends; then it is left alone."""
 
     def __init__(self, count: int, seed: int) -> None:
-        self.left = [random.Random(seed).randint(1, 12) for _ in range(count)]
+        self.left = [random.Random(seed).randint(1, 9) for _ in range(count)]
 
     def step(self) -> None:
         """One more step is about to end."""
