@@ -27,7 +27,8 @@ class AdvCloak(AdvFacesPlus):
     L2 norm of 1200 in either direction, with no Linf bound.
     Deviations: the module of the networks is not in the release, so they are those of AdvFaces; labels are hard by
     default, so that stage 1 is AdvFaces', too (``soft_labels=true`` for all five methods gives the other); hulls are
-    solved by our batched solvers; the default is a slim network trained for few epochs, as in `AdvFaces`.
+    solved by our batched solvers. The rate of stage 2 needs the hundred thousands of steps of the paper to move
+    anything: where there are fewer, a larger ``person_learning_rate`` is ours.
 
     Args:
         subspace: see `cloakbench.methods.parts.gan.stages.Subspace`.
@@ -44,22 +45,22 @@ class AdvCloak(AdvFacesPlus):
     name: ClassVar[str] = "advcloak"
     paper: ClassVar[str] = "Liu et al., AdvCloak: Customized Adversarial Cloak for Privacy Protection, 2023"
     official_settings: ClassVar[str] = "100 epochs of 50 000 photos, then 100 of 48 000 at Adam 2e-8; L2 1200"
-    deviations: ClassVar[str] = "AdvFaces' networks and labels in stage 1; slim networks, few epochs"
+    deviations: ClassVar[str] = "AdvFaces' networks and labels in stage 1; epochs of the auxiliary faces"
 
     def __init__(
         self,
         subspace: Subspace = "own",
         *,
-        width: int = 16,
-        discriminator_width: int = 8,
-        image_epochs: int = 20,
+        width: int = 64,
+        discriminator_width: int = 32,
+        image_epochs: int = 100,
         batch: int = 32,
         learning_rate: float = 1e-4,
         identity_weight: float = 10.0,
         hinge: float = 3.0,
         soft_labels: bool = False,
-        warmup_epochs: int = 8,
-        person_epochs: int = 20,
+        warmup_epochs: int = 40,
+        person_epochs: int = 100,
         people_per_batch: int = 2,
         photos_per_person: int = 16,
         person_learning_rate: float = 2e-8,

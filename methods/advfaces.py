@@ -29,8 +29,8 @@ class AdvFaces(Protector):
     identity weight 10, hinge 3.0, Adam 1e-4 with betas 0.5 and 0.9, 100 000 steps of 32 photos of CASIA-WebFace,
     mirrored at random. A pixel loss of weight 1000, five steps of the discriminator and gradient clipping stand in the
     code and are not used; its demo adds the mask at half its strength.
-    Deviations: 112 px and the surrogate here; photos are not mirrored; the default is a slim network trained for
-    few epochs, for which two cores are enough: ``width=64 discriminator_width=32 image_epochs=100`` is full size.
+    Deviations: 112 px and the surrogate here; photos are not mirrored; 100 walks through whatever auxiliary faces there
+    are, as AdvCloak has it, instead of 100 000 steps.
 
     Args:
         width: channels of the generator's first convolution.
@@ -48,15 +48,15 @@ class AdvFaces(Protector):
     scope: ClassVar[Scope] = "image"
     paper: ClassVar[str] = "Deb et al., AdvFaces: Adversarial Face Synthesis, IJCB 2020"
     official_settings: ClassVar[str] = "width 64, 100 000 steps of 32, Adam 1e-4, identity weight 10, L2 hinge 3.0"
-    deviations: ClassVar[str] = "112 px; no mirrored photos; slim networks and few epochs by default"
+    deviations: ClassVar[str] = "112 px; no mirrored photos; 100 epochs of the auxiliary faces"
     needs = frozenset({Need.SURROGATES, Need.AUXILIARY})
 
     def __init__(
         self,
         *,
-        width: int = 16,
-        discriminator_width: int = 8,
-        image_epochs: int = 20,
+        width: int = 64,
+        discriminator_width: int = 32,
+        image_epochs: int = 100,
         batch: int = 32,
         learning_rate: float = 1e-4,
         identity_weight: float = 10.0,

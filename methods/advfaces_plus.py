@@ -27,7 +27,7 @@ class AdvFacesPlus(AdvFaces):
     name: ClassVar[str] = "advfaces_plus"
     scope: ClassVar[Scope] = "identity"
     official_settings: ClassVar[str] = "none published; AdvFaces, averaged over 10 photos, L2 1200"
-    deviations: ClassVar[str] = "our reading: AdvCloak without its second stage; slim networks, few epochs"
+    deviations: ClassVar[str] = "our reading: AdvCloak without its second stage"
     needs = AdvFaces.needs | {Need.REFERENCES}
 
     def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:

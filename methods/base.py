@@ -125,6 +125,8 @@ class Protector(ABC):
     """What it cannot work without; may depend on options."""
     view_count: int = 0
     """Pictures K of each person that it wants of a generator; only where it needs one."""
+    least_surrogates: int = 1
+    """How many of them make an ensemble that it can work with; only where it needs surrogates."""
     targeted: bool = False
     """True when photos are pushed towards somebody in particular."""
     budget: Budget | None = None

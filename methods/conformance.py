@@ -19,8 +19,9 @@ from cloakbench.bench.core.checks import CheckResult, NotApplicableError, requir
 from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.bench.core.status import OK
 from cloakbench.methods.base import Protected, Protector, without_title
-from cloakbench.methods.context import Kept, MemoryCheckpoint, MissingNeedError, Need
+from cloakbench.methods.context import MissingNeedError, Need
 from cloakbench.methods.parts.shortened import in_short
+from cloakbench.methods.parts.stage_checks import check_other_balls, check_resumption, other_balls
 from cloakbench.methods.parts.tiny_world import (
     PERSONS,
     context_without,
@@ -56,7 +57,7 @@ def check_protector(protector: Protector, zero_budget: Protector | None = None) 
         "loss improves (O-4)": lambda: _check_effect(protector),
         "mask does not depend on the probe (O-5)": lambda: _check_mask(protector),
         "mask never sees probes": lambda: _check_other_probes(protector),
-        "training is resumed": lambda: _check_resumption(protector),
+        "training is resumed": lambda: check_resumption(protector),
         "needs are declared": lambda: _check_needs(protector),
     }
     return [run_check(name, check) for name, check in checks.items()]
@@ -75,9 +76,17 @@ def check_config(config: Mapping[str, Any]) -> list[CheckResult]:
     config = without_title(config)
     short = in_short(config)
     zero = instantiate(short, epsilon_255=0) if "epsilon_255" in config else None
+    protector = instantiate(short)
+
+    def check_balls() -> str:
+        if "match_norm" not in config:
+            raise NotApplicableError("no match_norm")
+        return check_other_balls(protector, [instantiate(short, match_norm=ball) for ball in other_balls()])
+
     return [
         run_check("config keys reach the constructor", lambda: _check_keys(config)),
-        *check_protector(instantiate(short), zero),
+        *check_protector(protector, zero),
+        run_check("match_norm is the ball", check_balls),
     ]
 
 
@@ -216,39 +225,6 @@ def _check_needs(protector: Protector) -> str:
         else:
             require(need not in protector.needs, f"runs without its declared need {need}")
     return ", ".join(sorted(protector.needs)) or "none"
-
-
-class _KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-class _KilledAtOnce(MemoryCheckpoint):
-    """Keeps what a stage reaches first, and lets nothing happen after that."""
-
-    def save(self, kept: Kept) -> None:
-        if self.load() is None:
-            super().save(kept)
-            raise _KilledError
-
-
-def _check_resumption(protector: Protector) -> str:
-    if not protector.is_trained:
-        raise NotApplicableError("no training stage")
-    context, resumed = tiny_context(), []
-    for stage in protector.stages():
-        whole = protector.run_stage(stage, context)
-        killed = replace(context, checkpoint=_KilledAtOnce())
-        try:
-            again = protector.run_stage(stage, killed)
-        except _KilledError:
-            again = protector.run_stage(stage, killed)
-            resumed.append(stage.name)
-        for name, tensor in whole.tensors[stage.name].items():
-            require(torch.equal(tensor, again.tensors[stage.name][name]), f"{stage.name}: {name} differs when resumed")
-        passes = [(cost.forward_images, cost.backward_images) for cost in (whole.cost, again.cost)]
-        require(passes[0] == passes[1], f"{stage.name}: forward and backward passes {passes[0]}, resumed {passes[1]}")
-        context = replace(context, trained={**context.trained, **whole.tensors})
-    return f"equal tensors and passes after {', '.join(resumed) or 'nothing'} was resumed"
 
 
 def _check_keys(config: Mapping[str, Any]) -> str:

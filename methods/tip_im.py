@@ -24,13 +24,17 @@ StepNorm = Literal["l2", "linf"]
 Gain = Literal["gain1", "gain2", "gain3"]
 """How a candidate's margins over the m strangers become one number, under the names of the code: sum, min, max."""
 
+TargetsFrom = Literal["pool", "plan"]
+"""``pool``: m strangers among the auxiliary people, the same for everybody. ``plan``: the one whom the experiment aims
+each person at (impersonation), so that m is 1 and nothing is chosen."""
+
 _ROW = (-1, 1, 1, 1)
 """Shape that lets a value per photo meet its pixels."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Per surrogate: of the clean photos ``[N, D]`` and of the strangers ``[m, D]``."""
+    """Per surrogate: of the clean photos ``[N, D]``, and of the strangers ``[1, m, D]`` or ``[N, m, D]``."""
 
     own: list[Tensor]
     pool: list[Tensor]
@@ -48,9 +52,9 @@ class TIPIM(Protector):
     Official settings (released command): epsilon 12, 100 steps of 1.5 epsilon / T, momentum 1, step l2, 10 targets,
     gain3, gamma 0, so that the term the paper is known for is off. The constraint is the Linf ball for both steps.
     Deviations: the strangers are people drawn from the auxiliary faces, each with the first photo, the same for a whole
-    run; affine map and rotation are one bilinear sampling instead of two; each photo draws its own; the MMD is by
-    default over patches of the photo (batch size 1 in the code makes it a constant almost everywhere); several
-    surrogates average losses and gains.
+    run (``targets_from=plan`` is ours, for impersonation); affine map and rotation are one bilinear sampling instead of
+    two; each photo draws its own; the MMD is by default over patches of the photo (batch size 1 in the code makes it a
+    constant almost everywhere); several surrogates average losses and gains.
 
     Args:
         epsilon_255: Linf budget in grey levels.
@@ -58,7 +62,8 @@ class TIPIM(Protector):
         step_255: root mean square of a step in grey levels; None for ``1.5 epsilon / T``.
         step_norm: see `StepNorm`.
         momentum_decay: of the momentum.
-        strangers: how many of them, m.
+        targets_from: see `TargetsFrom`.
+        strangers: how many of them, m; with ``targets_from=plan`` there is one, whatever this says.
         gain: see `Gain`.
         warp_low, warp_high: range of the deviations of the affine entries and of the rotation, in radians.
         naturalness_weight: gamma; 0 leaves the MMD out.
@@ -75,7 +80,6 @@ class TIPIM(Protector):
         "epsilon 12, 100 steps of 1.5 epsilon/T, momentum 1, l2 step, 10 targets, gain3, MMD weight 0"
     )
     deviations: ClassVar[str] = "targets from the auxiliary faces; one warp instead of two; MMD over patches"
-    needs = frozenset({Need.SURROGATES, Need.AUXILIARY})
     targeted = True
 
     def __init__(
@@ -86,6 +90,7 @@ class TIPIM(Protector):
         step_255: float | None = None,
         step_norm: StepNorm = "l2",
         momentum_decay: float = 1.0,
+        targets_from: TargetsFrom = "pool",
         strangers: int = 10,
         gain: Gain = "gain3",
         warp_low: float = 0.01,
@@ -98,17 +103,24 @@ class TIPIM(Protector):
         self.step_255 = 1.5 * epsilon_255 / steps if step_255 is None else grey_step("step_255", step_255)
         self.step_norm: StepNorm = one_of("step_norm", step_norm, get_args(StepNorm))
         self.momentum_decay = at_least("momentum_decay", momentum_decay)
+        self.targets_from: TargetsFrom = one_of("targets_from", targets_from, get_args(TargetsFrom))
         self.strangers = whole("strangers", strangers)
         self.gain: Gain = one_of("gain", gain, get_args(Gain))
         self.warp_low = at_least("warp_low", warp_low)
         self.warp_high = at_least("warp_high", warp_high, warp_low)
         self.naturalness_weight = at_least("naturalness_weight", naturalness_weight)
         self.naturalness_sets: ComparedSets = one_of("naturalness_sets", naturalness_sets, get_args(ComparedSets))
+        self.needs = frozenset({Need.SURROGATES, Need.AUXILIARY if targets_from == "pool" else Need.AIM})
         self.budget = Budget("linf", epsilon_255)
 
     @torch.no_grad()
     def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
-        """Embeddings ``[m, D]`` of the strangers, per surrogate; nothing of the chunk's people is looked at."""
+        """Embeddings of the strangers, per surrogate: ``[m, D]``, or ``[P, D]`` of those planned.
+
+        Nothing of the chunk's people is looked at.
+        """
+        if self.targets_from == "plan":
+            return [model.embed(batch.require_aim_photos()) for model in context.surrogates]
         faces = context.require_auxiliary()
         names = faces.identities()
         if len(names) < self.strangers:
@@ -125,8 +137,11 @@ class TIPIM(Protector):
         images, epsilon = batch.images, self.epsilon_255 / 255
         ball = LinfBall.around(images, epsilon)
         streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
+        planned = self.targets_from == "plan"
+        pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
         with torch.no_grad():
-            known = Embeddings([model.embed(images) for model in context.surrogates], fitted)
+            known = Embeddings([model.embed(images) for model in context.surrogates], pool)
+        strangers = pool[0].shape[1]
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
@@ -137,9 +152,9 @@ class TIPIM(Protector):
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
-            for stranger in range(self.strangers):
+            for stranger in range(strangers):
                 loss = self.loss(embeddings, known, stranger).sum()
-                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < self.strangers)
+                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < strangers)
                 candidate_momentum = momentum * self.momentum_decay + _unit_mean(
                     gradient if pull is None else gradient + pull
                 )
@@ -156,7 +171,7 @@ class TIPIM(Protector):
     def loss(embeddings: list[Tensor], known: Embeddings, stranger: int) -> Tensor:
         """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates."""
         terms = [
-            (seen - pool[stranger]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
+            (seen - pool[:, stranger]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
             for seen, own, pool in zip(embeddings, known.own, known.pool, strict=True)
         ]
         return torch.stack(terms).mean(dim=0)

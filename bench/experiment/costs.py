@@ -1,7 +1,8 @@
-"""Costs: what protecting took, one row for each cell of a publication."""
+"""Costs: what protecting took, in work and in change of photos, one row for each cell of a publication."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,8 @@ _PER_PHOTO = {
 
 
 def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str, Any]]:
-    """Cost per protected photo of every cell, and what the method says of its own search; NaN where a unit failed."""
+    """Cost per protected photo of every cell, its ball and the norms used, and what the method says of its own search;
+    NaN where a unit failed."""
     foreign = publication.name != PROBES
     for cell, units in zip(publication.cells, publication.units, strict=True):
         abouts = [about for one in units if (about := status.states[one.unit.key].about)]
@@ -31,6 +33,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             column: sum(about["cost"][name] for about in abouts) / photos if whole and photos else np.nan
             for column, name in _PER_PHOTO.items()
         }
+        ball = cell.protector.budget
         yield {
             **cell.axes,
             "publication": publication.name if foreign else "",
@@ -47,7 +50,16 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "status": OK if whole else METHOD_FAILED,
             "note": status.reasons(units),
             "converged": _converged(abouts),
+            "norm": ball.norm if ball else "",
+            "size_255": float(ball.size_255) if ball else np.nan,
+            **{norm: _mean_change(abouts, norm) for norm in ("linf_255", "l2_255")},
         }
+
+
+def _mean_change(abouts: list[Mapping[str, Any]], norm: str) -> float:
+    """Mean over the photos that were protected; NaN where there is none."""
+    used = [size for about in abouts for size, state in zip(about[norm], about["status"], strict=True) if state == OK]
+    return math.fsum(used) / len(used) if used else math.nan
 
 
 def _converged(abouts: list[Mapping[str, Any]]) -> str:

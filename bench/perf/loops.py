@@ -8,6 +8,7 @@ everything else is small.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,12 @@ from cloakbench.bench.perf.subjects import (
     trained_recogniser,
 )
 from cloakbench.bench.perf.timing import Ratio, compare
+from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import Recogniser
 
+_RULES = "cloakbench.methods.parts.gan.adversarial.GameRules"
+_SLIM = 8
+"""Width of the networks of a game; the papers have 64 and 32."""
 BACKBONES = (
     "arcface_ir",
     "cosface_ir50",
@@ -68,6 +73,7 @@ def bare_loops(people: int, photos: int, repeats: int, device: torch.device) -> 
     yield _opom(larger, max(1, people // 10), few, device)
     yield cloak_over_bare(model, people, few, device)
     yield cloak_over_bare(larger, max(1, people // 10), few, device)
+    yield _game(model, photos, few, device)
     yield _hulls(people, repeats, device)
 
 
@@ -94,6 +100,34 @@ def _opom(model: Recogniser, people: int, repeats: int, device: torch.device) ->
 
     name = f"OPOM-ConvexHull / bare loop, {model.card.name}"
     return compare(name, lambda: opom.protect(batch, context), bare, repeats, device, bar=1.05)
+
+
+def _game(model: Recogniser, photos: int, repeats: int, device: torch.device) -> Ratio:
+    """The training of masks in a game of generator and discriminator over the passes of its three networks, at the
+    size of the experiments on the embedded world, where whatever is not a pass weighs most."""
+    batches = 2
+    advfaces = method("advfaces", width=_SLIM, discriminator_width=_SLIM, image_epochs=1, batch=photos)
+    faces = crowd(batches * photos, 1, torch.device("cpu"))
+    pool = FaceSet((255 * faces.images).byte(), faces.image_id, faces.image_id)
+    context = replace(context_of(model, device), auxiliary=pool)
+    parts = (pool.images.to(device).float() / 255).split(photos)
+    with torch.random.fork_rng(devices=[]):
+        rules = advfaces.stages()[0].settings["rules"]
+        made = get_method("cloakbench.methods.parts.gan.adversarial.makers")
+        generator, discriminator = (make().to(device) for make in made(get_method(_RULES)(**rules)).values())
+
+    def bare() -> None:
+        with torch.no_grad():
+            anchors = [model.embed(part) for part in parts]
+        for part, points in zip(parts, anchors, strict=True):
+            protected = part + generator(2 * part - 1)
+            first = discriminator(protected).sum() + (model.embed(protected) * points).sum()
+            torch.autograd.grad(first, list(generator.parameters()))
+            second = discriminator(part).sum() + discriminator(protected.detach()).sum()
+            torch.autograd.grad(second, list(discriminator.parameters()))
+
+    name = f"AdvFaces training / bare passes of its networks, {model.card.name}"
+    return compare(name, lambda: advfaces.run_training(context), bare, repeats, device, bar=1.15)
 
 
 def _hulls(people: int, repeats: int, device: torch.device) -> Ratio:

@@ -19,7 +19,7 @@ from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
 log = logging.getLogger(__name__)
 
-_LOOPS = ("max_rounds", "outer_steps", "steps")
+_LOOPS = ("max_rounds", "outer_steps", "iterations", "rounds", "steps")
 """Settings that count the repetitions of a search; the outermost first."""
 _COUNTED = (2, 4)
 """Repetitions that are really run; passes grow by as much with every further one."""
@@ -40,10 +40,7 @@ def expected_passes(
     Raises:
         ValueError: the method cannot work on the photos of noise.
     """
-    short: dict[str, Any] = {**method}
-    for name, value in (("epochs", 1), ("stop_error", None), (NETWORK, _STAND_IN_CLASSIFIER)):
-        if name in short:
-            short[name] = value
+    short: dict[str, Any] = {**method, **{name: value for name, value in _CUT.items() if name in method}}
     loop = next((name for name in _LOOPS if isinstance(short.get(name), int) and short[name] > _COUNTED[-1]), None)
     if loop is None:
         return count_passes(short, key, probes, references, surrogates=surrogates)
@@ -82,7 +79,15 @@ class StandInClassifier(nn.Module):
         return self.layers(images)
 
 
-_STAND_IN_CLASSIFIER = {"_target_": f"{__name__}.StandInClassifier", "_partial_": True}
+_TRAININGS = ("epochs", "steps_per_epoch", "image_epochs", "person_epochs")
+_CUT: Mapping[str, Any] = {
+    **dict.fromkeys(_TRAININGS, 1),
+    **dict.fromkeys(("width", "discriminator_width"), 4),
+    "stop_error": None,
+    NETWORK: {"_target_": f"{__name__}.StandInClassifier", "_partial_": True},
+}
+"""Settings that say how long something is trained for everybody, and how large it is: no pass of a photo hangs on
+them."""
 
 
 def count_passes(

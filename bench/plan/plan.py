@@ -120,8 +120,9 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
         place: the block whose ``methods`` are planned, with a dot at its end; empty for the experiment's own.
 
     Raises:
-        ConfigError: no method was asked for, a method needs a surrogate and there is none, a setting of a method is
-            wrong, a limit or a variant fits nothing, or a budget on the command line has no effect.
+        ConfigError: no method was asked for, a method needs a surrogate and there is none, or more of them together
+            than it is given, a setting of a method is wrong, a limit or a variant fits nothing, or a budget on the
+            command line has no effect.
     """
     block = OmegaConf.select(config, place.rstrip(".")) if place else config
     chosen = is_chosen(config, place)
@@ -250,6 +251,11 @@ def _cells_of(
         if not labels:
             raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
         for label, keys in labels.items():
+            if len(keys) < (least := first.protector.least_surrogates):
+                raise ConfigError(
+                    f"{key} needs an ensemble of at least {least} surrogates, {label} is {len(keys)}: name more, as in "
+                    f"plan.limits.{key}.surrogates={{both: [FIRST, SECOND]}}"
+                )
             yield first.on(label, keys)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from cloakbench.bench.report.estimate import Estimate, records
 from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.section import Section
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
@@ -69,11 +70,13 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
     ]
     rows = _ordered({where for where, _, _ in cells}, index)
     several = len({where.condition for where in rows}) > 1
+    norms = _norms(index, wanted[0].place.protocol, [metric for _, metric in asked])
     with_surrogate = any(where.surrogate for where in rows)
     columns = [
         BUDGET,
         *([Column("surrogate", "Surrogate")] if with_surrogate else []),
         Column("n", "n"),
+        *(norms.columns if norms else ()),
     ]
     columns += [_column(judge, metric) for judge, metric in asked]
     return Table(
@@ -86,22 +89,31 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
             Row(
                 index.title(where.run.method),
                 (
-                    where.run.budget.text,
+                    norms.ball(where.run) if norms else where.run.budget.text,
                     *([where.surrogate] if with_surrogate else []),
                     trials_text([cells[where, judge, m.name] for judge, m in asked if (where, judge, m.name) in cells]),
+                    *(norms.cells(where.run, where.surrogate) if norms else ()),
                     *(_cell(cells.get((where, judge, m.name)), m) for judge, m in asked),
                 ),
                 _title(index.results.conditions, wanted[0].place.protocol, where.condition) if several else "",
             )
             for where in rows
         ),
-        footnotes=tuple(
-            f"{metric.title}: {'share of' if metric.kind == 'rate' else 'over'} {metric.denominator}."
-            for metric in dict.fromkeys(metric for _, metric in asked)
-            if metric.denominator
+        footnotes=(
+            *(
+                f"{metric.title}: {'share of' if metric.kind == 'rate' else 'over'} {metric.denominator}."
+                for metric in dict.fromkeys(metric for _, metric in asked)
+                if metric.denominator
+            ),
+            *(norms.notes if norms else ()),
         ),
         section_key="condition",
     )
+
+
+def _norms(index: Measured, protocol: str, metrics: Sequence[Metric]) -> Norms | None:
+    """What rates about the probes stand beside; None for other numbers, and photos of somebody else's."""
+    return Norms(index) if any(one.kind == "rate" for one in metrics) and not index.is_foreign(protocol) else None
 
 
 def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:

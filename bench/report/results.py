@@ -192,7 +192,9 @@ class Results:
             is trained once for all photos), view_seconds, view_passes (of views of the cell's people, made once for all
             cells), peak_memory_mib (what protecting added to the process, or of the device;
             NaN where it was not measured), status, note (why a method raised), converged (whether a search met its stop
-            error: yes, no or nothing). Times are the only numbers that differ between equal runs.
+            error: yes, no or nothing), norm and size_255 (of the ball that photos lie in: linf or l2 and grey levels;
+            nothing where there is none), linf_255 and l2_255 (what was used of either norm in 8 bits, mean over
+            photos). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
             in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
             goal, needs, targeted, trained, person_specific, paper, official_settings and deviations (of its

@@ -15,10 +15,12 @@ WHITE_BOX = "†"
 SAME_FAMILY = "‡"
 SOME_FAILED = "§"
 SMALL = "¶"
+OTHER_BALL = "◊"
 MARK_MEANINGS = {
     WHITE_BOX: "white-box: the target is the surrogate; left out of the black-box mean",
     SAME_FAMILY: "another network of the surrogate's architecture family; kept in the black-box mean",
     SOME_FAILED: "some planned photos failed and are not in n; see Failures and gaps",
+    OTHER_BALL: "another norm ball than that of the table, or none: its rates are not of equal change",
     SMALL: "on too few photos or people to be ranked or compared with the other rows",
 }
 

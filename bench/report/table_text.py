@@ -14,6 +14,7 @@ from cloakbench.bench.core import escape
 from cloakbench.bench.core.escape import latex, markdown
 from cloakbench.bench.report.interval_text import GAP
 from cloakbench.bench.report.table import (
+    OTHER_BALL,
     SAME_FAMILY,
     SMALL,
     SOME_FAILED,
@@ -25,7 +26,13 @@ from cloakbench.bench.report.table import (
     column_groups,
 )
 
-_MARK_KEYS = {WHITE_BOX: "white_box", SAME_FAMILY: "same_family", SOME_FAILED: "some_failed", SMALL: "small"}
+_MARK_KEYS = {
+    WHITE_BOX: "white_box",
+    SAME_FAMILY: "same_family",
+    SOME_FAILED: "some_failed",
+    OTHER_BALL: "other_ball",
+    SMALL: "small",
+}
 
 
 def to_markdown(table: Table) -> str:

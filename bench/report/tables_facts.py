@@ -10,6 +10,7 @@ from cloakbench.bench.core.status import OK, SKIPPED, UNAVAILABLE
 from cloakbench.bench.report.estimate import count_text, records, text
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.table import BUDGET, Number, Row, Table, columns
 
@@ -59,7 +60,8 @@ def passes_table(measured: Measured) -> Table | None:
         measured,
         "passes",
         "Network passes",
-        "Images through the surrogate per protected photo; learning a mask is spread over the photos it protects.",
+        "Images through networks per protected photo, be it the surrogate or a generator that was trained; learning a "
+        "mask is spread over the photos it protects. What is trained once for everybody counts the surrogate's.",
         {
             "forward_per_image": ("Forward", 1),
             "backward_per_image": ("Backward", 1),
@@ -98,6 +100,7 @@ def _cost_table(
     costs = measured.results.costs
     if costs.empty:
         return None
+    norms = Norms(measured)
     numbers = {key: value for key, value in numbers.items() if key not in _ONCE or _is_there(costs, key)}
     rows = []
     for line in records(costs):
@@ -107,7 +110,7 @@ def _cost_table(
             Row(
                 measured.title(Run.of(line).method),
                 (
-                    Run.of(line).budget.text,
+                    norms.ball(Run.of(line)),
                     surrogate,
                     ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     count_text(line["images"]),

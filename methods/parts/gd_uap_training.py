@@ -26,7 +26,8 @@ _SATURATED, _STILL = 0.5, 1e-5
 """Rescue rule: when more than this share of the mask is at the bound, and that share has changed by less than this."""
 _SINCE_CHECK, _PATIENCE = 200, 10
 _ACTIVATIONS = (nn.PReLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish)
-_RESIDUAL = re.compile("block|bottleneck|residual", re.IGNORECASE)
+_RESIDUAL = re.compile(r"^(?!conv)\w*(block|bottleneck|residual|unit)(?!\w*(body|stage))", re.IGNORECASE)
+"""Names of classes of residual blocks here and in the usual libraries, as in IResBlock, IRUnit and InvertedResidual."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ _AT_MOST = {
     "outer_steps": 1,
     "view_samples": 2,
     "width": 8,
+    "discriminator_width": 8,
     "iterations": 60,
     "copies": 2,
     "view_count": 4,

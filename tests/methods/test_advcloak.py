@@ -181,6 +181,13 @@ def test_killed_at_ten_random_moments_the_training_ends_with_equal_weights() -> 
     assert kills >= 8
 
 
+def test_a_second_stage_that_diverges_is_one_line() -> None:
+    method, context = AdvCloak(**{**FAST, "person_learning_rate": 1e30}), tiny_context()
+    with pytest.raises(ValueError, match=r"diverged at step \d of 6: lower method\.person_learning_rate$") as problem:
+        method.run_training(context)
+    assert "\n" not in str(problem.value)
+
+
 def test_people_with_one_photo_teach_nothing_and_nobody_else_is_one_line() -> None:
     method, context = AdvCloak(**FAST), with_photos(tiny_context(), 1)
     context = replace(context, trained=AdvFaces(**STAGE_1).run_training(context).tensors)

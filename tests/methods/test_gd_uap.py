@@ -14,6 +14,12 @@ from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.gd_uap import GDUAP
 from cloakbench.methods.parts.gd_uap_training import MaskSearch, energy_layers, log_energies
 from cloakbench.methods.parts.tiny_world import SIDE, tiny_context, tiny_photos
+from cloakbench.models.backbones.inception_resnet_v1 import InceptionResnetV1
+from cloakbench.models.backbones.ir_se import IRSE
+from cloakbench.models.backbones.iresnet import IResNet
+from cloakbench.models.backbones.mobile_face import MobileFace
+from cloakbench.models.backbones.mobilefacenet import MobileFaceNet
+from cloakbench.models.backbones.se_resnet import FaceResNet
 
 EPSILON = 8 / 255
 
@@ -112,6 +118,22 @@ def test_activations_and_residual_blocks_are_listened_to_and_a_network_without_a
     with pytest.raises(ValueError, match="no layers") as problem:
         energy_layers(nn.Flatten())
     assert "\n" not in str(problem.value)
+
+
+def test_of_every_embedded_family_residual_blocks_are_heard_once_and_no_more() -> None:
+    """Blocks beside the activations: of a whole body or stage the last block has been heard already."""
+    with torch.device("meta"):
+        blocks = {
+            IResNet([1, 2, 1, 1]): 5,
+            IRSE([1, 2, 1, 1], gate=True): 5,
+            FaceResNet(blocks=[1, 2, 1, 1], gate=False): 5,
+            MobileFaceNet(): 15,
+            MobileFace(): 15,
+            InceptionResnetV1(): 21,
+        }
+    for network, count in blocks.items():
+        kinds = [type(layer).__name__ for layer in energy_layers(network)]
+        assert sum("ReLU" not in kind for kind in kinds) == count, kinds
 
 
 def test_an_ensemble_averages() -> None:

@@ -136,7 +136,9 @@ def test_every_network_of_the_ensemble_counts_and_one_alone_is_refused_in_one_li
     first, second = (replace(both, networks={NetworkKind.RECOGNISER: (network.model,)}) for network in both.surrogates)
     masks = [P3Mask(rounds=3, **ALONE).fit(batch, context) for context in (both, first, second)]
     assert flipped(masks[0], masks[1]) > 0.05 and flipped(masks[0], masks[2]) > 0.05
-    with pytest.raises(ValueError, match="at least 2 surrogates is needed, there is 1: name more") as problem:
+    with pytest.raises(
+        ValueError, match="needs an ensemble of at least 2 surrogates, there is 1: name more"
+    ) as problem:
         P3Mask().protect(batch, first)
     assert "\n" not in str(problem.value)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.methods.base import Protector
+from cloakbench.methods.context import MissingNeedError, Need
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.parts.gradient import Attack
 from cloakbench.methods.parts.item_rng import ItemStreams
@@ -138,6 +139,33 @@ def test_strangers_are_first_photos_of_people_drawn_once_for_a_run() -> None:
 def test_too_few_strangers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"24 people, fewer than the 25 strangers.*method\.strangers"):
         TIPIM(strangers=25).protect(tiny_photos(), tiny_context())
+
+
+def test_the_planned_person_is_the_only_target_of_each_photo_and_comes_nearer() -> None:
+    batch, context = tiny_photos(), replace(tiny_context(), auxiliary=None)
+    method = TIPIM(steps=10, targets_from="plan")
+    assert method.needs == {Need.SURROGATES, Need.AIM} and Need.AIM not in TIPIM().needs
+    (model,) = context.surrogates
+    (aims,) = method.fit(batch, context)
+    outcome = method.protect(batch, context)
+    with torch.no_grad():
+        before, after = (model.embed(photos) for photos in (batch.images, outcome.images.float() / 255))
+    way = aims[batch.owner] - before  # one person of this world is aimed at herself: nearer to her than to the photo
+    assert bool(((after * way).sum(dim=1) > (before * way).sum(dim=1) + 0.05).all())
+    assert (outcome.cost.forward_images, outcome.cost.backward_images) == (6 * (10 * 2 + 1) + 3, 6 * 10)
+    with pytest.raises(MissingNeedError, match="tip_im needs aim"):
+        method.protect(replace(batch, aim_photos=None), context)
+
+
+def test_a_plan_that_aims_everybody_at_the_one_stranger_of_a_pool_is_that_pool() -> None:
+    batch, context = tiny_photos(), tiny_context()
+    faces, pooled = context.require_auxiliary(), TIPIM(steps=4, strangers=1)
+    (point,) = pooled.fit(batch, context)
+    photos = faces.images.float() / 255
+    row = int((context.surrogates[0].embed(photos) @ point[0]).argmax())
+    aimed = replace(batch, aim_photos=photos[[row] * len(batch.identities)])
+    one, other = unrounded(pooled), TIPIM(steps=4, targets_from="plan")
+    torch.testing.assert_close(other.perturb(aimed, other.fit(aimed, context), context), one, rtol=0, atol=1e-5)
 
 
 def test_photos_leave_their_person_for_a_stranger() -> None:

@@ -9,6 +9,7 @@ from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
 from cloakbench.bench.report.decisions.tables import file_suffix
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
@@ -44,13 +45,16 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
     metric = ranks.first
     if metric not in measured.metrics:
         return []
+    norms, tables = Norms(measured), []
     columns = [Column(f"{target}_percent", target, interval="csv") for target in measured.judges(metric)]
-    tables = []
     for budget in measured.budgets or (NO_BUDGET,):
         rows = [
             Row(
                 surrogate,
-                tuple(rate_number(measured, metric, run, surrogate, t) for t in measured.judges(metric)),
+                (
+                    *norms.cells(run, surrogate, budget),
+                    *(rate_number(measured, metric, run, surrogate, t) for t in measured.judges(metric)),
+                ),
                 measured.title(run.method),
             )
             for run in measured.runs_at(budget)
@@ -64,8 +68,9 @@ def matrix_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                     title=f"Surrogate by target, {budget.title}",
                     caption=f"PSR {ranks.label}, per cent. Rows: the network the method saw.",
                     stub="Surrogate",
-                    columns=tuple(columns),
+                    columns=(*norms.columns, *columns),
                     rows=tuple(rows),
+                    footnotes=norms.notes,
                     section_key="method",
                 )
             )
@@ -97,17 +102,20 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
     keys = [(UNTRANSFORMED, "As published", "")]
     for family in families:
         keys += [(key, tick, family.title) for key, tick in family.members if key != UNTRANSFORMED]
-    columns = tuple(Column(f"{key}_percent", label, group, "csv") for key, label, group in keys)
-    tables = []
+    norms, tables = Norms(measured), []
+    columns = *norms.columns, *(Column(f"{key}_percent", label, group, "csv") for key, label, group in keys)
     for budget in measured.budgets or (NO_BUDGET,):
         rows = [
             Row(
                 measured.title(run.method),
-                tuple(
-                    Number.of(
-                        measured.black_box(metric, run, condition=key), marks=SMALL * measured.is_small(metric, run)
-                    )
-                    for key, _, _ in keys
+                (
+                    *norms.cells(run, beside=budget),
+                    *(
+                        Number.of(
+                            measured.black_box(metric, run, condition=key), marks=SMALL * measured.is_small(metric, run)
+                        )
+                        for key, _, _ in keys
+                    ),
                 ),
             )
             for run in measured.runs_at(budget)
@@ -123,7 +131,7 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                 stub="Method",
                 columns=columns,
                 rows=tuple(rows),
-                footnotes=(mean_interval(measured), *(f"{note}." for note in flat_notes(measured, ranks))),
+                footnotes=(mean_interval(measured), *norms.notes, *(f"{n}." for n in flat_notes(measured, ranks))),
             )
         )
     return tables

@@ -8,6 +8,7 @@ from functools import partial
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.section import FigureSpec, Quantity, Section
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
@@ -16,8 +17,8 @@ SSIM = "ssim"
 SSIM_BESIDE = Quantity(SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
 """Beside the rates of a headline."""
 _LINF = "linf_255"
-_ROUNDING_255 = 0.51
-"""Rounding to 8 bits moves a value by up to half a grey level."""
+_ROUNDING_255 = {"linf": 0.51, "l2": 97.5}
+"""Rounding to 8 bits moves a value by up to half a grey level: of a photo of 112 x 112 by up to 97 in L2."""
 
 
 def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -> Section:
@@ -40,14 +41,14 @@ def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None
     metrics = [metric for metric in metrics if metric.name in measured.metrics]
     if not metrics:
         return None
-    rows = []
+    rows, norms = [], Norms(measured)
     for run in measured.runs:
         estimates = [measured.quality(metric.name, run) for metric in metrics]
         numbers = [
             Number.of(one, metric.scale, metric.decimals, cell_marks(one))
             for metric, one in zip(metrics, estimates, strict=True)
         ]
-        rows.append(Row(measured.title(run.method), (run.budget.text, trials_text(estimates), *numbers)))
+        rows.append(Row(measured.title(run.method), (norms.ball(run), trials_text(estimates), *numbers)))
     return Table(
         name="quality",
         title="Picture quality",
@@ -66,11 +67,14 @@ def quality_table(measured: Measured, metrics: Sequence[Metric]) -> Table | None
 
 def quality_checks(measured: Measured) -> list[str]:
     """Methods that return their input, and methods that change more than they say."""
-    unchanged, over = [], []
+    unchanged, over, norms = [], [], Norms(measured)
     for run in measured.runs:
         distance = measured.quality(_LINF, run)
         if run.method != CLEAN and distance.ok and distance.value == 0:
             unchanged.append(f"{measured.name(run)} returns its input: no pixel differs")
-        if run.budget and distance.ok and distance.value > run.budget.number + _ROUNDING_255:
-            over.append(f"{measured.name(run)} exceeds its budget: mean Linf is {distance.value:.1f} grey levels")
+        norm, size_255 = norms.ball_of(run)
+        used = measured.quality(f"{norm}_255", run)
+        if norm and used.ok and used.value > size_255 + _ROUNDING_255[norm]:
+            title = norm.capitalize()
+            over.append(f"{measured.name(run)} exceeds its budget: mean {title} is {used.value:.1f} grey levels")
     return [*unchanged, *over]

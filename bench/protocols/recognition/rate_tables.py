@@ -11,6 +11,7 @@ from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes, 
 from cloakbench.bench.report.decisions.tables import TIES, TIES_NOTE, file_suffix, ties
 from cloakbench.bench.report.index import Measured, Place, Run, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table, cell_marks, trials_text
 
 MEAN_INTERVAL = "In brackets the 95 % interval; the CSV file has that of every cell. {how}."
@@ -47,7 +48,8 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
     known = [(metric, label) for metric, label in pairs if metric in measured.metrics]
     metrics = [metric for metric, _ in known]
     targets = measured.judges(metrics[0])
-    columns = [Column("n", "n")]
+    norms = Norms(measured)
+    columns = [Column("n", "n"), *norms.columns]
     for target in targets:
         columns += [Column(f"{target}_{metric}_percent", label, target, "csv") for metric, label in known]
     columns += [
@@ -66,7 +68,8 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
             letters = [ties(rankings.get(surrogate), run)] * bool(rankings)
             estimates = [measured.cell(m, run, surrogate, t) for t in targets for m in metrics]
             section = f"Surrogate: {surrogate}" if surrogate else ""
-            rows.append(Row(measured.title(run.method), (trials_text(estimates), *numbers, *means, *letters), section))
+            told = trials_text(estimates), *norms.cells(run, surrogate, budget)
+            rows.append(Row(measured.title(run.method), (*told, *numbers, *means, *letters), section))
     return Table(
         name=f"{spread.name}{file_suffix(budget)}",
         title=f"{spread.title}, {budget.title}",
@@ -77,6 +80,7 @@ def _rate_table(measured: Measured, spread: Spread, budget: BudgetSize) -> Table
         footnotes=(
             _widths(rows),
             mean_interval(measured),
+            *norms.notes,
             *([SAME_TARGETS] if _has_shared_controls(measured) else []),
             *([TIES_NOTE.format(label=led_by)] if rankings else []),
             *identical_notes(measured, spread.protocol),

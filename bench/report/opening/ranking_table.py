@@ -9,6 +9,7 @@ from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking
 from cloakbench.bench.report.estimate import Estimate, records
 from cloakbench.bench.report.index import Measured, Run
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 from cloakbench.bench.report.table import SMALL, Cell, Column, Number, Row, Table
@@ -26,7 +27,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
     blocks = [home, *sorted(budgets - {NO_BUDGET, home}, reverse=True)] if budgets else []
     qualities = list(dict.fromkeys(q for lead in leads for q in lead.headline.quantities if not q.is_rate))
     qualities = [quantity for quantity in qualities if quantity not in {lead.quantity for lead in leads}]
-    passes = _passes(measured)
+    passes, norms = _passes(measured), Norms(measured)
     rows = []
     for budget in blocks:
         of_lead = [_by_run(lead, {budget, NO_BUDGET} if budget == home else {budget}) for lead in leads]
@@ -38,7 +39,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
                 for cell in _cells(measured, lead, found.get(key), ranking)
             ]
             line = [found[key] for found in of_lead if key in found]
-            cells += [_quality(quantity, line) for quantity in qualities]
+            cells += [*norms.cells(key[0], beside=budget), *(_quality(quantity, line) for quantity in qualities)]
             spent = Number(passes[key[0]]) if key[0] in passes else ""
             rows.append(Row(line[0].label(measured), (*cells, spent), budget.title * bool(budget)))
     if not rows:
@@ -52,11 +53,15 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
         stub="Method",
         columns=(
             *(column for lead in leads for column in _columns(lead)),
+            *norms.columns,
             *(Column(quantity.column, quantity.label, interval="csv") for quantity in qualities),
             Column("passes", "Passes"),
         ),
         rows=tuple(rows),
-        footnotes=tuple(f"{lead.reporter.title}: {lead.headline.title}; {lead.headline.about}." for lead in leads),
+        footnotes=(
+            *(f"{lead.reporter.title}: {lead.headline.title}; {lead.headline.about}." for lead in leads),
+            *norms.notes,
+        ),
         section_key="budget",
     )
 

@@ -97,7 +97,12 @@ class MaskGame:
         return {f"{side}{name}": value for side, net, _ in self._sides() for name, value in net.state_dict().items()}
 
     def play(
-        self, steps: Iterable[Rows], batch_of: Callable[[Rows], GameBatch], total: int, context: ProtectContext
+        self,
+        steps: Iterable[Rows],
+        batch_of: Callable[[Rows], GameBatch],
+        total: int,
+        context: ProtectContext,
+        rate_setting: str,
     ) -> None:
         """Play from where the context resumes to the end, and keep every step.
 
@@ -106,6 +111,7 @@ class MaskGame:
             batch_of: makes it.
             total: how many steps there are.
             context: resumes, keeps and is told.
+            rate_setting: what a user calls the learning rate.
 
         Raises:
             ValueError: a loss is no longer finite.
@@ -117,9 +123,7 @@ class MaskGame:
                 continue
             losses = self.step(batch_of(rows), generator(context.seed, _STREAM, "labels", step))
             if not bool(losses.isfinite().all()):
-                raise ValueError(
-                    f"the training of masks diverged at step {step + 1} of {total}: lower its learning rate"
-                )
+                raise ValueError(f"training of masks diverged at step {step + 1} of {total}: lower {rate_setting}")
             context.keep(self._state(step + 1))
             context.progress(step + 1, total)
 

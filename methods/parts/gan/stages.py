@@ -62,7 +62,8 @@ class ImageMasks(Stage):
             return GameBatch(_pixels(faces, rows, context), None, alike)
 
         size = min(self.batch, len(faces))
-        game.play(self._batches(len(faces), size, context), batch_of, self.epochs * (len(faces) // size), context)
+        total = self.epochs * (len(faces) // size)
+        game.play(self._batches(len(faces), size, context), batch_of, total, context, "method.learning_rate")
         return game.weights()
 
     def _batches(self, faces: int, size: int, context: ProtectContext) -> Iterator[Tensor]:
@@ -120,7 +121,7 @@ class PersonMasks(Stage):
             return GameBatch(_pixels(auxiliary.images, rows, context), shares, alike)
 
         turns = ((epoch, group) for epoch in range(self.epochs) for group in groups)  # in the order given, as released
-        game.play(turns, batch_of, self.epochs * len(groups), context)
+        game.play(turns, batch_of, self.epochs * len(groups), context, "method.person_learning_rate")
         return game.weights()
 
 

@@ -103,6 +103,16 @@ def test_what_was_timed_and_counted_today_is_not_again(tmp_path: Path, monkeypat
     assert len(set(seconds)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "passes"), [("advcloak_convex_hull", (1, 0)), ("gd_uap", (0, 0)), ("gap", (0, 0)), ("advfaces", (1, 0))]
+)
+def test_what_is_trained_for_everybody_is_cut_short_and_costs_a_photo_nothing(
+    name: str, passes: tuple[float, float]
+) -> None:
+    method: Any = OmegaConf.to_container(compose_config(["experiment=smoke", f"method={name}"]).method)
+    assert expected_passes(method, name, probes=3, references=3) == passes
+
+
 @pytest.mark.parametrize("name", ["pgd", "opom_convex_hull", "fawkes_v1_low", "tip_im", "lowkey"])
 def test_long_searches_are_followed_from_short_ones(name: str) -> None:
     config = compose_config(["experiment=smoke", f"method={name}"])

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
+import random
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cloakbench.bench.core.hashing import content_key
+from cloakbench.bench.engine import training
 from cloakbench.bench.engine.checkpoints import ProgressLines, StoredCheckpoint
 from cloakbench.bench.engine.training import stage_inputs, train_stages
 from cloakbench.bench.store.store import Store
+from cloakbench.methods.advcloak import AdvCloak
 from cloakbench.methods.apf import APF
 from cloakbench.methods.context import Kept
+from cloakbench.methods.parts.gan.adversarial import MaskGame
 from cloakbench.methods.parts.tiny_world import tiny_context
 
 KEY = "c" * 32
@@ -119,6 +128,97 @@ def test_a_stage_that_another_process_trains_is_waited_for_and_one_that_was_trai
     for stage, tensors in whole.tensors.items():
         assert all(torch.equal(tensor, again.tensors[stage][name]) for name, tensor in tensors.items())
     assert not list(tmp_path.glob("checkpoints/*/*"))
+
+
+CLOAK: dict[str, Any] = {
+    **{"width": 4, "discriminator_width": 4, "image_epochs": 10, "batch": 16},
+    **{"person_epochs": 6, "warmup_epochs": 2, "people_per_batch": 8, "person_learning_rate": 1e-3},
+}
+"""Stage 1 has 30 steps in the tiny world, stage 2 has 18."""
+
+
+class Ends:
+    """Moments, in steps of a training, at which its process ends; then it is left alone."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.left = [random.Random(seed).randint(1, 9) for _ in range(count)]
+
+    def step(self) -> None:
+        """One more step is about to end."""
+        if self.left:
+            self.left[0] -= 1
+            if self.left[0] == 0:
+                self.left.pop(0)
+                raise KeyboardInterrupt
+
+
+def test_an_advcloak_killed_at_ten_random_moments_repeats_at_most_half_a_minute_and_ends_with_equal_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, ends, step_seconds = Clock(), Ends(10, seed=6), 7
+    whole = AdvCloak("convex", **CLOAK).run_training(tiny_context())
+    played = MaskGame.step
+
+    def step(*arguments: Any) -> Any:
+        clock.now += step_seconds
+        ends.step()
+        return played(*arguments)
+
+    taken: list[list[tuple[str, int]]] = []
+    monkeypatch.setattr(MaskGame, "step", step)
+    monkeypatch.setattr(training, "StoredCheckpoint", partial(StoredCheckpoint, clock=clock))
+    monkeypatch.setattr(training, "ProgressLines", lambda label: lambda done, total: taken[-1].append((label, done)))
+    trained = None
+    while trained is None:
+        taken.append([])
+        try:
+            trained = train_stages(Store(tmp_path), AdvCloak("convex", **CLOAK), tiny_context(), UNIT, "cloak")
+        except KeyboardInterrupt:
+            clock.now += 1000  # until somebody starts it again
+    assert len(taken) == 11 and not ends.left
+    for number, steps in enumerate(taken):
+        repeated = set(steps) & {step for earlier in taken[:number] for step in earlier}
+        assert len(repeated) * step_seconds <= 30
+    assert len({step for steps in taken for step in steps}) == 48
+    assert any(len(set(steps) & set(taken[number])) for number, steps in enumerate(taken[1:])), "nothing was repeated"
+    for stage, tensors in whole.tensors.items():
+        assert all(torch.equal(tensor, trained.tensors[stage][name]) for name, tensor in tensors.items())
+    passes = (trained.cost.forward_images, trained.cost.backward_images)
+    assert passes == (whole.cost.forward_images, whole.cost.backward_images)
+
+
+TRAINS = """
+import sys
+from cloakbench.bench.engine import checkpoints, training
+from cloakbench.bench.store.store import Store
+from cloakbench.methods.advcloak import AdvCloak
+from cloakbench.methods.parts.tiny_world import tiny_context
+checkpoints.EVERY_SECONDS = 0.1
+training.ProgressLines = lambda label: lambda done, total: print(label, done, flush=True)
+settings, unit = eval(sys.argv[2]), eval(sys.argv[3])
+training.train_stages(Store(sys.argv[1]), AdvCloak("convex", **settings), tiny_context(), unit, "cloak")
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_for_good_at_ten_random_moments_end_with_equal_weights(tmp_path: Path) -> None:
+    words, draws = [sys.executable, "-c", TRAINS, str(tmp_path), repr(CLOAK), repr(UNIT)], random.Random(3)
+    told: list[str] = []
+    for _ in range(10):
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(draws.randint(1, 4)):
+            told.append(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert all(line.startswith("cloak: ") for line in told), "the training was over before the tenth kill"
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    method, context = AdvCloak("convex", **CLOAK), tiny_context()
+    whole = method.run_training(context)
+    again = train_stages(Store(tmp_path), method, replace(context, networks={}), UNIT, "cloak")
+    assert again is not None
+    for stage, tensors in whole.tensors.items():
+        assert all(torch.equal(tensor, again.tensors[stage][name]) for name, tensor in tensors.items())
 
 
 def test_progress_says_how_long_a_resumed_training_still_takes(caplog: pytest.LogCaptureFixture) -> None:

@@ -340,6 +340,14 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("~model@targets.tiny1", "~model@targets.tiny2"), "the experiment has no target"),
         (("~model@surrogates.tiny1",), "pgd needs a surrogate"),
         (("+ensembles.x=[nobody]",), "ensemble x names nobody"),
+        (
+            ("+method@methods.p3_mask=p3_mask",),
+            r"p3_mask needs an ensemble of at least 2 surrogates, tiny1 is 1: name more, as in plan\.limits\.p3_mask",
+        ),
+        (
+            ("+method@methods.gap=gap", "methods.gap.match_norm={linf: 8, l2: 1200}"),
+            r"methods\.gap\.match_norm is \{'linf': 8, 'l2': 1200\}: it must be null or one norm, \{linf: 8\} or",
+        ),
         (("+methods.pgd.stepz=3",), "methods.pgd has no setting 'stepz'"),
         (("methods.pgd.steps=-5",), "methods.pgd.steps is -5: it must be"),
         (("dataset.distractors=0",), "has no distractor faces"),
