@@ -174,12 +174,14 @@ def _transformer(state: Mapping[str, Tensor], kind: _Kind) -> VisionTransformer:
 
 def _scale(file: WeightFile) -> float:
     """What the additions are multiplied by."""
-    path, _ = file.resolve()
+    path, digest = file.resolve(remember=False)
     try:
         settings = json.loads(path.read_bytes())
-        return float(settings["lora_alpha"]) / float(settings["r"])
+        scale = float(settings["lora_alpha"]) / float(settings["r"])
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise WeightError(f"{path} is no adapter_config.json with r and lora_alpha: fetch it again") from error
+    file.keep_to(path, digest)
+    return scale
 
 
 def _additions(file: WeightFile, scale: float) -> list[dict[str, Tensor]]:

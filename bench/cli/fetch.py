@@ -173,6 +173,8 @@ def _fetch_metric(config: DictConfig) -> int:
     if not isinstance(metric, NetworkMetric):
         _print(["there is nothing to fetch: this image metric reads no file of others"])
         return 0
+    if not metric.weights:
+        raise ValueError("set metric.path=FILE, where it is to lie")
     name, by_hand = metric.described.name, []
     for file in metric.weights.values():
         try:
