@@ -203,9 +203,9 @@ def _additions(file: WeightFile, scale: float) -> list[dict[str, Tensor]]:
 
 
 def _scaled(photos: Tensor, side_px: int) -> Tensor:
-    """Bicubic and rounded to 8 bits, as the authors scale pictures before they are looked at."""
-    size = [side_px, side_px]
-    if list(photos.shape[-2:]) == size:
-        return photos
-    larger = F.interpolate(photos, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return larger.mul(255).round().clamp(0, 255).div(255)
+    """Bicubic, as PIL scales the pictures of the authors: rows first, then columns, in 8 bits after each."""
+    for size in ([photos.shape[-2], side_px], [side_px, side_px]):
+        if list(photos.shape[-2:]) != size:
+            scaled = F.interpolate(photos, size=size, mode="bicubic", antialias=True, align_corners=False)
+            photos = scaled.mul(255).round().clamp(0, 255).div(255)
+    return photos
