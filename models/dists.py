@@ -102,7 +102,7 @@ def load_dists(trunk: WeightFile, heads: WeightFile, device: torch.device) -> Di
     path, state = state_of(trunk)
     network = fill(_convolutions, state, path).requires_grad_(False).eval()
     assert isinstance(network, nn.ModuleDict)
-    return Dists(network.to(device, memory_format=torch.channels_last), texture, structure)
+    return Dists(network.to(device).to(memory_format=torch.channels_last), texture, structure)
 
 
 def _convolutions() -> nn.ModuleDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,20 @@ import torch.nn.functional as F
 from perceptual_files import ALPHA, DEPTH, GRID, PATCH, RANK, WIDTH, adapter, dreamsim_files, transformer
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.models.dreamsim import _scaled, load_dreamsim
 from cloakbench.models.weight_file import WeightError, WeightFile
 
 CPU = torch.device("cpu")
 SIDE = GRID * PATCH
+PUBLISHED = {
+    "clip": "clip_vitb16_pretrain.pth.tar",
+    "open_clip": "open_clip_vitb16_pretrain.pth.tar",
+    "adapter": "ensemble_lora/adapter_model.safetensors",
+    "adapter_config": "ensemble_lora/adapter_config.json",
+}
+"""Setting to name in the archive."""
 
 
 @pytest.fixture
@@ -75,6 +83,48 @@ def test_dreamsim_is_its_definition(files: dict[str, WeightFile]) -> None:
     expected = 1 - F.cosine_similarity(*both)
     assert expected.min() > 0.01
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_dreamsim_is_that_of_the_authors_package(
+    files: dict[str, WeightFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose networks are made small here, and whose DINO it would fetch."""
+    package = pytest.importorskip("dreamsim", reason="pip install dreamsim: the authors' package is no part of `test`")
+    from dreamsim.feature_extraction import load_clip_as_dino, load_open_clip_as_dino, vision_transformer
+
+    def small(**_: object) -> nn.Module:
+        return vision_transformer.VisionTransformer(
+            img_size=[SIDE],
+            patch_size=PATCH,
+            embed_dim=WIDTH,
+            depth=DEPTH,
+            num_heads=WIDTH // 64,
+            qkv_bias=True,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        )
+
+    def dino(*_: object) -> nn.Module:
+        network = small()
+        network.load_state_dict(transformer(1, is_clip=False))
+        return network
+
+    monkeypatch.setattr(load_clip_as_dino, "vit_base", small)
+    monkeypatch.setattr(load_open_clip_as_dino, "vit_base", small)
+    monkeypatch.setattr(torch.hub, "load", dino)
+    monkeypatch.setattr(torch.hub, "set_dir", lambda _: None)
+    cache = tmp_path / "cache"
+    (cache / "ensemble_lora").mkdir(parents=True)
+    for setting, name in PUBLISHED.items():
+        (cache / name).write_bytes(files[setting].place.read_bytes())
+    head = {f"module.head.mlp.{layer}.{part}": torch.ones(1) for layer in (0, 2, 4) for part in ("weight", "bias")}
+    torch.save(
+        {"student": {**head, "module.head.last_layer.weight": torch.ones(1)}}, cache / "dino_vitb16_pretrain.pth"
+    )
+    model, _ = package.dreamsim(device="cpu", cache_dir=str(cache))
+
+    left, right = photos(SIDE), photos(SIDE, 1)
+    found = load_dreamsim(**files, device=CPU)(left, right)
+    torch.testing.assert_close(found, model(left, right), rtol=1e-4, atol=1e-6)
 
 
 def test_equal_photos_are_0_apart(files: dict[str, WeightFile]) -> None:

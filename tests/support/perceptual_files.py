@@ -12,7 +12,7 @@ from torch import Tensor
 from cloakbench.models.weight_file import WeightFile
 
 MAPS = 3 + 64 + 128 + 256 + 512 + 512
-WIDTH, DEPTH, PATCH, GRID, RANK, PROJECTED = 128, 2, 8, 3, 4, 32
+WIDTH, DEPTH, PATCH, GRID, RANK, PROJECTED = 128, 12, 16, 3, 4, 32
 ALPHA = 2.0
 
 
