@@ -39,7 +39,7 @@ _WINDOW = ((1, 2, 1), (2, 4, 2), (1, 2, 1))  # Hanning's, of width 3
 
 
 @dataclass(frozen=True)
-class Dists:
+class DistsDistance:
     """The loaded distance.
 
     Attributes:
@@ -80,7 +80,7 @@ class Dists:
         return texture @ self.texture[number].to(maps) + structure @ self.structure[number].to(maps)
 
 
-def load_dists(trunk: WeightFile, heads: WeightFile, device: torch.device) -> Dists:
+def load_dists(trunk: WeightFile, heads: WeightFile, device: torch.device) -> DistsDistance:
     """The distance from its two files.
 
     Args:
@@ -102,7 +102,7 @@ def load_dists(trunk: WeightFile, heads: WeightFile, device: torch.device) -> Di
     path, state = state_of(trunk)
     network = fill(_convolutions, state, path).requires_grad_(False).eval()
     assert isinstance(network, nn.ModuleDict)
-    return Dists(network.to(device).to(memory_format=torch.channels_last), texture, structure)
+    return DistsDistance(network.to(device).to(memory_format=torch.channels_last), texture, structure)
 
 
 def _convolutions() -> nn.ModuleDict:

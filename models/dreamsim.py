@@ -71,7 +71,7 @@ class _Branch:
 
 
 @dataclass(frozen=True)
-class DreamSim:
+class DreamSimDistance:
     """The loaded distance.
 
     Attributes:
@@ -101,7 +101,7 @@ def load_dreamsim(
     adapter: WeightFile,
     adapter_config: WeightFile,
     device: torch.device,
-) -> DreamSim:
+) -> DreamSimDistance:
     """The distance from its five files, in the layouts in which they are published.
 
     Args:
@@ -123,7 +123,7 @@ def load_dreamsim(
         raise WeightError(
             f"the transformers of DreamSim are made for photos of {sorted(sides)} pixels: fetch them again"
         )
-    return DreamSim(branches, sides.pop())
+    return DreamSimDistance(branches, sides.pop())
 
 
 def _branch(file: WeightFile, additions: Mapping[str, Tensor], kind: _Kind, device: torch.device) -> _Branch:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from perceptual_files import MAPS, dists_files, vgg16_features
 from torch import Tensor
 
-from cloakbench.models.dists import Dists, load_dists
+from cloakbench.models.dists import DistsDistance, load_dists
 from cloakbench.models.weight_file import WeightError, WeightFile
 
 CPU = torch.device("cpu")
@@ -29,11 +29,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, WeightFile]:
 
 
 @pytest.fixture(scope="module")
-def distance(files: dict[str, WeightFile]) -> Dists:
+def distance(files: dict[str, WeightFile]) -> DistsDistance:
     return load_dists(**files, device=CPU)
 
 
-def precise(distance: Dists) -> Dists:
+def precise(distance: DistsDistance) -> DistsDistance:
     return replace(distance, trunk=copy.deepcopy(distance.trunk).double())
 
 
@@ -58,7 +58,9 @@ def reference(files: dict[str, WeightFile], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("size", [(48, 48), (33, 50)])
-def test_dists_agrees_with_piq(distance: Dists, reference: Callable[[], piq.DISTS], size: tuple[int, int]) -> None:
+def test_dists_agrees_with_piq(
+    distance: DistsDistance, reference: Callable[[], piq.DISTS], size: tuple[int, int]
+) -> None:
     left, right = pairs(*size)
     found = distance(left, right)
     assert 0.01 < found.min() < found.max() < 1
@@ -67,7 +69,7 @@ def test_dists_agrees_with_piq(distance: Dists, reference: Callable[[], piq.DIST
     torch.testing.assert_close(precise(distance)(left.double(), right.double()), exact, rtol=1e-6, atol=1e-9)
 
 
-def test_equal_photos_are_0_apart_and_a_grey_level_is_resolved(distance: Dists) -> None:
+def test_equal_photos_are_0_apart_and_a_grey_level_is_resolved(distance: DistsDistance) -> None:
     left, _ = pairs()
     assert (distance(left, left) == 0).all()
     right = (left + torch.tensor([1, -1]).repeat(left.numel() // 2).view(left.shape) / 255).clamp(0, 1)
@@ -75,13 +77,13 @@ def test_equal_photos_are_0_apart_and_a_grey_level_is_resolved(distance: Dists) 
     torch.testing.assert_close(distance(left, right).double(), exact, rtol=1e-3, atol=0)
 
 
-def test_a_pair_alone_is_as_far_apart_as_in_company(distance: Dists) -> None:
+def test_a_pair_alone_is_as_far_apart_as_in_company(distance: DistsDistance) -> None:
     left, right = pairs()
     alone = torch.cat([distance(left[[row]], right[[row]]) for row in range(len(left))])
     torch.testing.assert_close(distance(left, right), alone, rtol=1e-5, atol=1e-8)
 
 
-def test_large_photos_are_reduced_to_256_pixels_first(distance: Dists) -> None:
+def test_large_photos_are_reduced_to_256_pixels_first(distance: DistsDistance) -> None:
     left, right = (images[:1] for images in pairs(288, 320))
     smaller = [F.interpolate(one, size=[256, 284], mode="bilinear", antialias=True) for one in (left, right)]
     assert distance(left, right) == distance(*smaller)
