@@ -79,11 +79,7 @@ class Measured:
 
     Rows, columns and means are of protocols about the probes; those about other photos have judges and surrogates of
     their own and read their ``cells`` themselves. Where several protocols have a metric of one name, it is that of the
-    first of the experiment, and for what a protocol itself says (`seen_by`) its own.
-
-    Args:
-        results: what is indexed.
-        protocol: whose metrics go before those of others; empty: the order of the experiment.
+    first of the experiment, or of the ``protocol`` that is given (`seen_by`).
 
     Attributes:
         results: what was indexed.
