@@ -24,8 +24,11 @@ from cloakbench.models.base import Recogniser
 from cloakbench.models.state_dict import read_state_dict
 from cloakbench.models.weight_file import WeightError, WeightFile
 
+ALEXNET_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 ALEXNET_SHA256_PREFIX = "7be5be79"
-"""Start of the digest of torchvision's AlexNet file, as its name ``alexnet-owt-7be5be79.pth`` has it."""
+"""Start of its digest, as its name has it."""
+ALEXNET_SHA256 = f"{ALEXNET_SHA256_PREFIX}1159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
 
 
 @dataclass(frozen=True)

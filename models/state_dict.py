@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloakbench.models.file_format import is_npz, is_safetensors, is_torch_script, is_zip, listed, plain_text, printable
 from cloakbench.models.torch_file import RefusedError, load_data
-from cloakbench.models.weight_file import WeightError
+from cloakbench.models.weight_file import WeightError, WeightFile
 
 _DEPTH = 6
 """How deep a state dict may lie."""
@@ -67,6 +67,18 @@ def read_state_dict(
         if names:
             log.info("%s: left out %s (%s)", path, listed(names, 6), why)
     return {name: _plain(tensor) for name, tensor in taken.items()}
+
+
+def state_of(weights: WeightFile) -> tuple[Path, dict[str, Tensor]]:
+    """The local file and its state dict, fetched first when it is missing and has an address; see `read_state_dict`.
+
+    Raises:
+        WeightError: the file is missing, damaged or another one, would run code, or has no state dict.
+    """
+    path, digest = weights.resolve(remember=False)
+    state = read_state_dict(path, weights.state_key, weights.strip_prefix, weights.ignore)
+    weights.keep_to(path, digest)
+    return path, state
 
 
 def _plain(tensor: Tensor) -> Tensor:

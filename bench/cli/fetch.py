@@ -1,4 +1,4 @@
-"""``cloakbench fetch``: get a data set or the weights of a model, or say exactly where they are to be had.
+"""``cloakbench fetch``: get a data set, or the weights of a model or image metric, or say where they are to be had.
 
 Only what a publisher lets everybody download is fetched. For all else the page, the licence and the folder to fill are
 printed, and the exit status is 1 until the data is there.
@@ -14,35 +14,46 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cloakbench.bench.config.build import build
 from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.protocols.quality.network_metric import NetworkMetric
 from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
 from cloakbench.models.download import DownloadError, download, file_sha256
+from cloakbench.models.weight_file import WeightError
 
+_KINDS = ("dataset", "model", "metric")
 _ROOM = 2
 """An archive may unpack to so many times the disk space that its layout states."""
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench fetch dataset=NAME`` or ``model=NAME``, with settings of it such as ``dataset.root=DIR``.
+    """``cloakbench fetch dataset=NAME``, ``model=NAME`` or ``metric=NAME``, with settings such as ``dataset.root=DIR``.
 
     Returns:
         0 when the data or the weights are there, 1 when they are to be got by hand.
 
     Raises:
-        ValueError: the words do not name one data set or model, an archive is refused, or weights have another digest.
+        ValueError: the words do not name one thing to fetch, an archive is refused, or weights have another digest.
         OSError: nothing that has the file could be reached.
     """
     config_dirs, overrides = split_config_dirs(words)
-    kinds = [kind for kind in ("dataset", "model") if any(word.startswith(f"{kind}=") for word in overrides)]
+    kinds = [kind for kind in _KINDS if any(word.startswith(f"{kind}=") for word in overrides)]
     if len(kinds) != 1:
-        raise ValueError("say what to fetch: cloakbench fetch dataset=NAME, or cloakbench fetch model=NAME")
+        raise ValueError("say what to fetch: cloakbench fetch dataset=NAME, model=NAME or metric=NAME")
     if kinds == ["model"]:
         # a model stands alone here, in the place of an experiment's one surrogate
         overrides = [_as_surrogate(word) for word in overrides]
         return _fetch_model(compose_config(overrides, config_dirs=config_dirs).surrogate)
+    if kinds == ["metric"]:
+        return _fetch_metric(compose_config(as_composed(overrides), config_dirs=config_dirs).metric)
     return _fetch_dataset(compose_config(overrides, config_dirs=config_dirs).dataset)
+
+
+def as_composed(words: Sequence[str]) -> list[str]:
+    """Words as a config takes them: an image metric stands alone here, and not in a protocol."""
+    return [f"+image_metric@{word}" if word.startswith("metric=") else word for word in words]
 
 
 def _fetch_dataset(config: DictConfig) -> int:
@@ -153,6 +164,31 @@ def _weight_files(node: Any) -> Iterator[dict[str, Any]]:
         else:
             for part in node.values():
                 yield from _weight_files(part)
+
+
+def _fetch_metric(config: DictConfig) -> int:
+    if missing := missing_settings(config):
+        raise ValueError(f"set {', '.join(f'metric.{key}' for key in missing)}")
+    metric = build(resolved(config), "metric")
+    if not isinstance(metric, NetworkMetric):
+        _print(["there is nothing to fetch: this image metric reads no file of others"])
+        return 0
+    if not metric.weights:
+        raise ValueError("set metric.path=FILE, where it is to lie")
+    name, by_hand = metric.described.name, []
+    for file in metric.weights.values():
+        try:
+            path, sha256 = file.resolve(metric.page)
+        except WeightError as problem:
+            if file.urls or file.place.exists():
+                raise
+            by_hand.append(str(problem))
+        else:
+            _print([f"{name}: {path}, sha256 {sha256}"])
+    if by_hand:
+        asked = [f"  page     {metric.page}", f"  licence  {metric.licence}", f"  how      {metric.by_hand}"]
+        _print([*by_hand, "", "What is needed, and where it is to be had:", *asked])
+    return 1 if by_hand else 0
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ cloakbench calibrate model=NAME dataset=NAME       verification thresholds, besi
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
 cloakbench doctor [time=false]                      what can run here, and what is missing
-cloakbench fetch dataset=NAME | model=NAME         get a data set or weights, or say where they are to be had
+cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench generator [KEY=VALUE ...]               train the embedded generator again
 cloakbench views [generator=NAME]                  how far a generator's pictures of people are from photos of them
@@ -141,9 +141,11 @@ def _help(line: CommandLine) -> str:
     if line.words and (verb in CONFIGS or verb in ("check", "fetch")) and line.verb != "help":
         from omegaconf import OmegaConf
 
+        from cloakbench.bench.cli.fetch import as_composed
         from cloakbench.bench.config.compose import compose_config
 
-        config = compose_config(line.words, _config_of(line), line.config_dirs)
+        words = as_composed(line.words) if verb == "fetch" else line.words
+        config = compose_config(words, _config_of(line), line.config_dirs)
         usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
         return (
             f"{terminal(usage)}\n\nIts settings, each of which can be set as KEY=VALUE:\n\n{OmegaConf.to_yaml(config)}"

@@ -27,6 +27,7 @@ from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.methods.context import Need
 from cloakbench.models.download import offline_switch
+from cloakbench.models.perceptual import ALEXNET_URL
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
 
@@ -36,8 +37,6 @@ _PACKAGE_OF = {
     "cloakbench.models.generation.arc2face.load_arc2face": ("diffusers", "arc2face"),
 }
 """What is imported only when it is used: target to package and to the extra that brings it."""
-_LPIPS_FILE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-"""torchvision's AlexNet (``AlexNet_Weights.IMAGENET1K_V1.url``), 233 MB."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def missing_of_method(method: DictConfig) -> list[Missing]:
         return [Missing(f"{key} is not set", f"method.{key}=...") for key in missing]
     plain = resolved(method)
     files = [Path(str(node["path"])) for node in _nodes(plain) if node.get("path") is not None]
-    source = {_LPIPS_FILE.rpartition("/")[2]: f", from {_LPIPS_FILE}"}
+    source = {ALEXNET_URL.rpartition("/")[2]: f", from {ALEXNET_URL}"}
     absent = [
         Missing(f"no file {path}", f"put it there{source.get(path.name, '')}") for path in files if not path.is_file()
     ]

@@ -168,6 +168,10 @@ class Experiment:
         for group in ("surrogates", "targets", "surrogate", "target"):
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to
+        scored = {asked.key: (asked.protocol, judge) for asked in self.asked for judge, _ in asked.judges}
+        settings["protocols"] = settings["protocols"] | {  # what is left out, judges say in their inputs
+            key: protocol.score_settings(settings["protocols"][key], judge) for key, (protocol, judge) in scored.items()
+        }
         printing = frozenset().union(*(asked.protocol.printing for asked in self.asked))
         inputs = {
             "config": node_settings(without_titles(settings), printing),

@@ -25,7 +25,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     Equal measurements give equal sections: none holds a time.
     """
     results = measured.results
-    of_protocols = [section for reporter in reporters for section in reporter.sections(measured)]
+    of_protocols = [section for reporter in reporters for section in reporter.sections(measured.seen_by(reporter.name))]
     reported = reported_tables(Lookup(measured))
     failures, gaps = failures_table(measured), gaps_table(measured)
     rest = also_measured(measured, reporters, of_protocols)

@@ -78,7 +78,8 @@ class Measured:
     """An index over ``Results.measurements``.
 
     Rows, columns and means are of protocols about the probes; those about other photos have judges and surrogates of
-    their own and read their ``cells`` themselves.
+    their own and read their ``cells`` themselves. Where several protocols have a metric of one name, it is that of the
+    first of the experiment, or of the ``protocol`` that is given (`seen_by`).
 
     Attributes:
         results: what was indexed.
@@ -89,15 +90,16 @@ class Measured:
         metrics: names of metrics of protocols about the probes.
     """
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, protocol: str = "") -> None:
         self.results = results
+        self._views: dict[str, Measured] = {protocol: self}
         self.cells: dict[CellPlace, Estimate] = {}
         for row in records(results.measurements):
             if (cell := CellPlace.of(row)) in self.cells:
                 raise DuplicateMeasurementError(f"measured twice: {cell}")
             self.cells[cell] = estimate_of(row)
         self._foreign = set(results.protocols.loc[results.protocols["publication"] != "", "label"])
-        self._protocol_of = self._owners()
+        self._protocol_of = self._owners(protocol)
         self._order = list(results.models["name"]) if len(results.models) else []
         lines = {row_name(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
         self.methods: Mapping[str, Mapping[str, Any]] = {row: lines[row] for row in method_order(lines, lines)}
@@ -126,9 +128,19 @@ class Measured:
             for white_box in (bool(line["white_box"]),)
         }
 
-    def _owners(self) -> dict[str, str]:
-        """Metric to the protocol about the probes that it is of; the first of the experiment, where several have it."""
-        order = list(self.results.protocols["label"])
+    def seen_by(self, protocol: str) -> Measured:
+        """The index by which a protocol reports: this one, but for metrics of its own that others have, too."""
+        if protocol not in self._views:
+            shared = {
+                place.metric for place in self.places(protocol) if self._protocol_of.get(place.metric) != protocol
+            }
+            hidden = shared and not self.is_foreign(protocol)
+            self._views[protocol] = Measured(self.results, protocol) if hidden else self
+        return self._views[protocol]
+
+    def _owners(self, first: str) -> dict[str, str]:
+        """Metric to the protocol about the probes that it is of, ``first`` before the others of the experiment."""
+        order = [first, *self.results.protocols["label"]]
         found = {(cell.place.protocol, cell.place.metric) for cell in self.cells}
         owners: dict[str, str] = {}
         ranked = ((order.index(one[0]) if one[0] in order else len(order), *one) for one in found)

@@ -37,7 +37,7 @@ def reporters(results: Results) -> tuple[Reporter, ...]:
 
 def headlines(index: Measured, reporters: Iterable[Reporter]) -> dict[str, Headline]:
     """Protocol to its headline, in the order of the experiment; those that stand back behind others are left out."""
-    found = {reporter.name: reporter.headline(index) for reporter in reporters}
+    found = {reporter.name: reporter.headline(index.seen_by(reporter.name)) for reporter in reporters}
     known = {name: headline for name, headline in found.items() if headline is not None and headline.rows}
     in_front = {index.is_foreign(name) for name, headline in known.items() if not headline.stands_back}
     return {
@@ -120,4 +120,4 @@ def _built(name: str, title: str, config: str) -> Reporter:
 
 def self_checks(measured: Measured, reporters: Iterable[Reporter]) -> list[str]:
     """What looks wrong to the protocols of a run, a sentence each."""
-    return [flag for reporter in reporters for flag in reporter.checks(measured)]
+    return [flag for reporter in reporters for flag in reporter.checks(measured.seen_by(reporter.name))]

@@ -77,7 +77,11 @@ def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Tab
     if not ours.keys() & set(SURVEY_ROWS.values()):
         return []
     found = {
-        key: {column: words for reporter in reporters for column, words in reporter.evidence(measured, key).items()}
+        key: {
+            column: words
+            for reporter in reporters
+            for column, words in reporter.evidence(measured.seen_by(reporter.name), key).items()
+        }
         for keys in ours.values()
         for key in keys
     }

@@ -6,7 +6,8 @@ Photos are published in 8 bits, and a metric is given both as float32 RGB ``[N, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -27,12 +28,16 @@ class ImageMetric(ABC):
     """Name, title, unit, direction, and what the mean is taken over."""
     undefined: ClassVar[str] = "without a value"
     """What NaN means, for the note of a measurement: so many pairs ``identical``."""
-    reads: ClassVar[tuple[str, ...]] = ()
-    """Settings that name files: what they hold is part of every key, and where they lie of none."""
     missing: str = ""
     """Why it cannot be computed here at all; empty when it can."""
     remedy: str = ""
     """What to do about that: for `cloakbench doctor`."""
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files that are read, by the setting that names each: what they hold is part of every key, and where they lie
+        of none."""
+        return {}
 
     @abstractmethod
     def values(self, original: Tensor, protected: Tensor) -> Tensor:

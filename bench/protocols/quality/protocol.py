@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,8 +160,8 @@ def _built(config: Mapping[str, Any], where: str) -> ImageMetric:
 
 def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the values of a metric beside the photos: its settings, its code, and the files it reads."""
-    own = {name: value for name, value in config.items() if name not in metric.reads}
-    files = {} if metric.missing else {name: file_digest(Path(config[name])) for name in metric.reads if config[name]}
+    own = {name: value for name, value in config.items() if name not in metric.files}
+    files = {} if metric.missing else {name: file_digest(path) for name, path in metric.files.items()}
     return {
         "metric": node_settings(own),
         "code": node_code(own),

@@ -35,7 +35,7 @@ def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
             records = results.records[reporter.name]
             names = [row_name(*key) for key in zip(records["method"], records["variant"], strict=True)]
             records = records.assign(method=names).drop(columns="variant")
-            _decide(found, measured, reporter, records, sampling)
+            _decide(found, measured.seen_by(reporter.name), reporter, records, sampling)
             found["identical"] += _identical(reporter.name, records)
     frames = {name: pd.DataFrame(found[name], columns=list(columns)) for name, columns in DECIDED.items()}
     for name, frame in frames.items():

@@ -53,7 +53,8 @@ class Lead:
         ranked = ranked_row(ranking, row)
         if ranked is not None:
             return ranked.small
-        return self.metric is not None and not self.is_foreign and measured.is_small(self.metric.name, row.run)
+        seen = measured.seen_by(self.reporter.name)
+        return self.metric is not None and not self.is_foreign and seen.is_small(self.metric.name, row.run)
 
 
 def ranked_row(ranking: Ranking | None, row: HeadlineRow) -> RankedRun | None:
@@ -65,7 +66,7 @@ def leads(measured: Measured, reporters: Iterable[Reporter]) -> list[Lead]:
     """Those of all protocols that have a headline, in the order of the experiment."""
     found = []
     for reporter in reporters:
-        headline = reporter.headline(measured)
+        headline = reporter.headline(measured.seen_by(reporter.name))
         if headline is not None and headline.rows:
             quantity = headline.quantities[0]
             declared = measured.results.declared(reporter.name)

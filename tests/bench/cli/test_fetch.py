@@ -9,9 +9,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 from pytest_httpserver import HTTPServer
 
 from cloakbench.bench.cli.main import main
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.protocols.quality import learnt
 from cloakbench.datasets.layouts.lfw import Lfw
 from cloakbench.datasets.listing import RemoteFile
 
@@ -162,6 +165,63 @@ def test_embedded_model_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str])
     assert "come with the package" in capsys.readouterr().out
 
 
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+def test_files_of_an_image_metric_arrive_with_their_digests(
+    weights: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fetch", "metric=dists"]
+    for setting, content in (("trunk", b"the trunk"), ("heads", b"the heads")):
+        httpserver.expect_request(f"/{setting}").respond_with_data(content)
+        digest = hashlib.sha256(content).hexdigest()
+        words += [f"metric.{setting}.urls=[{httpserver.url_for(f'/{setting}')}]", f"metric.{setting}.sha256={digest}"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    for name, content in (("vgg16-397923af.pth", b"the trunk"), ("dists_heads.pt", b"the heads")):
+        assert f"dists: {weights / name}, sha256 {hashlib.sha256(content).hexdigest()}" in said
+    assert main(words) == 0 and len(httpserver.log) == 2
+    (weights / "dists_heads.pt").write_bytes(b"the he")
+    assert main(words) == 1
+    assert f"expected {hashlib.sha256(b'the heads').hexdigest()}: fetch it again" in capsys.readouterr().err
+
+
+def test_lpips_arrives_where_a_run_looks_for_it(
+    weights: Path, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    httpserver.expect_request("/alexnet.pth").respond_with_data(b"alexnet")
+    monkeypatch.setattr(learnt, "ALEXNET_URL", httpserver.url_for("/alexnet.pth"))
+    assert main(["fetch", "metric=lpips"]) == 1
+    assert f"expected {learnt.ALEXNET_SHA256}" in capsys.readouterr().err
+    assert list(weights.glob("*.pth")) == []
+    monkeypatch.setattr(learnt, "ALEXNET_SHA256", hashlib.sha256(b"alexnet").hexdigest())
+    assert main(["fetch", "metric=lpips"]) == 0
+    metric = compose_config(["experiment=smoke"]).protocols.quality.image_metrics.lpips
+    assert str(weights / "alexnet-owt-7be5be79.pth") == metric.path and not instantiate(metric).missing
+
+
+def test_what_of_dreamsim_nobody_serves_alone_names_page_licence_and_places(
+    weights: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    httpserver.expect_request("/dino.pth").respond_with_data(b"dino")
+    words = ["fetch", "metric=dreamsim", f"metric.dino.urls=[{httpserver.url_for('/dino.pth')}]"]
+    words += [f"metric.dino.sha256={hashlib.sha256(b'dino').hexdigest()}"]
+    assert main(words) == 1
+    said = capsys.readouterr().out
+    assert f"dreamsim: {weights}/dreamsim/dino_vitbase16_pretrain.pth, sha256 " in said
+    assert said.count("no weight file at ") == 4
+    for part in ("page     https://github.com/", "licence  MIT", "how      unpack "):
+        assert part in said
+
+
+def test_a_formula_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "metric=ssim"]) == 0
+    assert "reads no file of others" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -171,6 +231,8 @@ def test_embedded_model_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str])
         (["dataset=csv"], "set dataset.root"),
         (["model=onnx"], "set model."),
         (["dataset=lwf"], "did you mean 'lfw'"),
+        (["metric=dist"], "did you mean 'dists'"),
+        (["metric=lpips", "metric.path=null"], "set metric.path=FILE"),
     ],
 )
 def test_words_that_do_not_name_one_thing(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

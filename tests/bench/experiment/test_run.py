@@ -227,6 +227,17 @@ def test_a_title_is_printed_and_is_in_no_key(tiny_overrides: list[str]) -> None:
     assert methods.loc["pgd", "official_settings"] and methods.loc["pgd", "deviations"]
 
 
+def test_where_files_of_an_image_metric_would_lie_is_in_no_key(
+    tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = set()
+    for folder in ("here", "there"):
+        monkeypatch.setenv("CLOAKBENCH_WEIGHTS", folder)
+        keys.add(prepare(compose(tiny_overrides)).key)
+    assert len(keys) == 1
+    assert prepare(compose(tiny_overrides, "~protocols.quality.image_metrics.lpips")).key not in keys
+
+
 def test_a_sweep_over_budgets_trains_what_no_budget_decides_once(tiny_overrides: list[str]) -> None:
     quick = ("method.width=4", "method.epochs=1", "method.steps=1")
     outcome = run(compose(tiny_overrides, "method=apf", "epsilons_255=[4,8]", *quick))

@@ -11,13 +11,14 @@ import piq
 import pytest
 import torch
 import torch.nn.functional as F
+from perceptual_files import dists_files, dreamsim_files
 from torch import Tensor
 
 from cloakbench.bench.protocols.quality.image_metric import ImageMetric
+from cloakbench.bench.protocols.quality.learnt import Dists, DreamSim, Lpips
 from cloakbench.bench.protocols.quality.metrics import (
     L2,
     Linf,
-    Lpips,
     MsSsim,
     Psnr,
     Ssim,
@@ -27,8 +28,12 @@ from cloakbench.bench.protocols.quality.metrics import (
     psnr,
     ssim,
 )
-from cloakbench.bench.protocols.quality.protocol import Quality
+from cloakbench.bench.protocols.quality.protocol import Quality, _inputs
+from cloakbench.models.dists import load_dists
+from cloakbench.models.dreamsim import load_dreamsim
 from cloakbench.models.perceptual import ALEXNET_SHA256_PREFIX
+
+DISTS_NAMES = {"trunk": "vgg.pth", "heads": "heads.pt"}
 
 
 def quality_metrics(path: Path | str | None = None, prefix: str = ALEXNET_SHA256_PREFIX) -> list[ImageMetric]:
@@ -189,6 +194,58 @@ def test_lpips_without_weights_is_a_gap_with_the_reason(path: str | None) -> Non
     assert np.isnan(row["value"])
     assert (row["status"], row["n"]) == ("unavailable", 0)
     assert "image_metrics.lpips.path" in row["note"]
+
+
+@pytest.mark.parametrize(("metric", "named"), [(Dists, "dists.heads"), (DreamSim, "dreamsim.clip")])
+def test_a_metric_without_one_of_its_files_is_a_gap_with_reason_and_remedy(
+    metric: type[Dists | DreamSim], named: str, tmp_path: Path
+) -> None:
+    files = dists_files(tmp_path) if metric is Dists else dreamsim_files(tmp_path)
+    files[named.partition(".")[2]].place.unlink()
+    one = metric(**files)
+    assert one.missing.startswith(f"{one.described.title} needs ")
+    assert one.missing.endswith(f"{one.remedy}, or name the local file in image_metrics.{named}")
+    assert one.remedy == f"cloakbench fetch metric={one.described.name}"
+    original, protected, _, _ = batch(2)
+    assert one.of(original, protected, ["ok"] * 2).isnan().all()
+
+
+def test_dists_and_dreamsim_are_measured_a_few_pairs_at_a_time(tmp_path: Path) -> None:
+    original, protected, image_id, identity = batch(6)
+    for metric, load, files in (
+        (Dists, load_dists, dists_files(tmp_path)),
+        (DreamSim, load_dreamsim, dreamsim_files(tmp_path)),
+    ):
+        one = metric(**files)
+        assert not one.missing and set(one.files) == set(files)
+        records = quality_records([one], original, protected, image_id=image_id, identity=identity)
+        expected = load(**files, device=torch.device("cpu"))(original / 255, protected / 255)
+        name = one.described.name
+        np.testing.assert_allclose(records[name], expected.double().numpy(), rtol=1e-4, atol=1e-7)
+        assert quality_measurements([one], records).loc[name, ["status", "n"]].tolist() == ["ok", 6]
+        seen: list[int] = []
+        one._distance = lambda left, right, seen=seen: seen.append(len(left)) or torch.zeros(len(left))
+        one.of(original, protected, ["ok"] * 6)
+        assert sum(seen) == 6 and max(seen) <= 4
+
+
+def test_what_files_hold_is_in_the_key_and_where_they_lie_is_not(tmp_path: Path) -> None:
+    def inputs(folder: Path) -> dict[str, object]:
+        node = {"_target_": "cloakbench.models.weight_file.WeightFile"}
+        files = {name: {**node, "path": str(folder / file)} for name, file in DISTS_NAMES.items()}
+        config = {"_target_": f"{Dists.__module__}.Dists", **files}
+        quality = Quality({"dists": config})
+        return _inputs(quality.image_metrics["dists"], config)
+
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+    dists_files(first)
+    for name in DISTS_NAMES.values():
+        (second / name).write_bytes((first / name).read_bytes())
+    assert inputs(first) == inputs(second)
+    torch.save({"alpha": torch.ones(1)}, second / DISTS_NAMES["heads"])
+    assert inputs(first) != inputs(second)
 
 
 @pytest.fixture

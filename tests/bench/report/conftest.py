@@ -17,7 +17,8 @@ import yaml
 from cloakbench.bench.engine.transforms import Brightness, GaussianBlur, Jpeg
 from cloakbench.bench.plan.condition import AS_PUBLISHED
 from cloakbench.bench.protocols.identification.protocol import Identification
-from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
+from cloakbench.bench.protocols.quality.learnt import Lpips
+from cloakbench.bench.protocols.quality.metrics import L2, Linf, MsSsim, Psnr, Ssim
 from cloakbench.bench.protocols.verification.protocol import Verification
 from cloakbench.bench.report.results import (
     CONDITION_COLUMNS,

@@ -10,6 +10,7 @@ import pytest
 
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.index import DuplicateMeasurementError, Measured, Run
+from cloakbench.bench.report.reporters import Plain, self_checks
 
 PGD = Run("pgd", BudgetSize(8.0))
 CLEAN = Run("identity")
@@ -70,6 +71,24 @@ def test_interval_of_a_mean_has_the_means_of_the_ends(results):
     mean = measured.black_box("psr_p2_top1", PGD, "cosface")
     assert mean.low == pytest.approx(sum(cell.low for cell in cells) / len(cells))
     assert mean.high == pytest.approx(sum(cell.high for cell in cells) / len(cells))
+
+
+def test_protocols_that_share_the_name_of_a_metric_report_their_own_numbers(small):
+    """And the experiment's first stands where nobody in particular asks."""
+    again = small.measurements.query("protocol == 'identification'").assign(protocol="again", value=0.25)
+    labels = pd.concat([small.protocols, small.protocols.head(1).assign(name="again", label="again")])
+    both = replace(small, measurements=pd.concat([small.measurements, again]), protocols=labels)
+
+    class Again(Plain):
+        def checks(self, index):
+            return [f"{self.name}: {index.black_box('psr_p2_top1', PGD, 'arcface').value}"]
+
+    asked = [Again(name, name, "") for name in ("identification", "again")]
+    measured = Measured(both)
+    assert self_checks(measured, asked) == ["identification: 0.5", "again: 0.25"]
+    assert measured.seen_by("identification") is measured
+    assert measured.seen_by("again").judges("psr_p2_top1") == measured.judges("psr_p2_top1")
+    assert measured.seen_by("again").quality("ssim", PGD) == measured.quality("ssim", PGD)
 
 
 def test_absent_cells_are_named(results):

@@ -14,7 +14,8 @@ import yaml
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.poisoning.rates import METRICS as POISONING
-from cloakbench.bench.protocols.quality.metrics import L2, Linf, Lpips, MsSsim, Psnr, Ssim
+from cloakbench.bench.protocols.quality.learnt import Dists, DreamSim, Lpips
+from cloakbench.bench.protocols.quality.metrics import L2, Linf, MsSsim, Psnr, Ssim
 from cloakbench.bench.protocols.verification.protocol import Verification
 from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.index import CellPlace, Measured, Place, Run
@@ -268,7 +269,7 @@ def test_every_paired_metric_is_one_that_is_measured():
         "identification": Identification().metrics,
         "verification": Verification().metrics,
         "poisoning": POISONING,
-        "quality": tuple(one.described for one in (Ssim(), MsSsim(), Psnr(), Lpips(), L2(), Linf())),
+        "quality": tuple(one.described for one in (Ssim, MsSsim, Psnr, Lpips, Dists, DreamSim, L2, Linf)),
     }
     names = {protocol: {metric.name for metric in metrics} for protocol, metrics in measured.items()}
     for table in PAIRINGS.tables.values():
