@@ -23,6 +23,7 @@ from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
+from cloakbench.bench.report.contents import PRINTED_TABLES
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard
@@ -78,6 +79,8 @@ def collect(
 def _further_setup(experiment: Experiment) -> dict[str, Any]:
     precision = experiment.spec.precision
     told: dict[str, Any] = {} if precision == FULL_PRECISION else {"precision_of_recognisers": precision}
+    if experiment.config.report.printed:
+        told[PRINTED_TABLES] = ", ".join(experiment.config.report.printed)
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told

@@ -28,7 +28,7 @@ OPEN_SET = "Open-set"
 """The survey's question, as its Table II heads it."""
 
 
-def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[Section]:
+def identification_sections(measured: Measured, ks: Sequence[int], mates: str = "probes") -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
@@ -42,7 +42,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
 
     yield Section(
         "Identification",
-        (*identification_tables(measured, ranks, given_clean=False), *compared),
+        (*identification_tables(measured, ranks, mates, given_clean=False), *compared),
         (
             figure(
                 "psr_dots",
@@ -57,7 +57,7 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
             ),
             figure("budget", figures.budget_curves, "Protection over the perturbation budget."),
         ),
-        linked=(*identification_tables(measured, ranks, given_clean=True), *compared_by_surrogate),
+        linked=(*identification_tables(measured, ranks, mates, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
     )
     yield Section(

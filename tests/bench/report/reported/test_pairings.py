@@ -24,7 +24,8 @@ from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import NOT_BLACK, NOT_WHITE, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings, read_pairings
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
-from cloakbench.bench.report.reported.shown import coverage_table, paper_table, printed_table
+from cloakbench.bench.report.reported.shape import printed_table
+from cloakbench.bench.report.reported.shown import coverage_table, paper_table
 from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
 from cloakbench.bench.report.table import Number
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
