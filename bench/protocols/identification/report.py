@@ -33,8 +33,11 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
+    from cloakbench.bench.protocols.identification.robustness_by_target import robustness_by_target
+    from cloakbench.bench.protocols.identification.trade_off import equal_ssim_table, trade_off
 
     ranks = Ranks.of(measured, ks)
+    at_equal_ssim = equal_ssim_table(measured, ranks)
     compared, compared_by_surrogate = paired_tables(measured, NAME, ranks.described)
 
     def figure(name: str, draw: Callable[[Measured, Ranks], Drawing], caption: str) -> FigureSpec:
@@ -42,7 +45,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
 
     yield Section(
         "Identification",
-        (*identification_tables(measured, ranks, mates, given_clean=False), *compared),
+        (*identification_tables(measured, ranks, mates, given_clean=False), *compared, *filter(None, [at_equal_ssim])),
         (
             figure(
                 "psr_dots",
@@ -56,6 +59,11 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
                 "Up and to the right is better.",
             ),
             figure("budget", figures.budget_curves, "Protection over the perturbation budget."),
+            figure(
+                "trade_off",
+                trade_off,
+                "Protection over picture quality as the budget rises, with 95 % intervals: FaceCloak's Figure 5.",
+            ),
         ),
         linked=(*identification_tables(measured, ranks, mates, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
@@ -73,6 +81,11 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
                 "robustness",
                 figures.robustness_dots,
                 "Protection that is left after what may happen to a published photo.",
+            ),
+            figure(
+                "robustness_by_target",
+                robustness_by_target,
+                "The same for each target, with 95 % intervals: FaceCloak's Figure 6.",
             ),
         ),
         shows=measured.places(NAME, {ranks.first}),

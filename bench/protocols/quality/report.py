@@ -28,7 +28,7 @@ def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -
     faces = FigureSpec(
         "faces",
         partial(image_grid, measured),
-        "Originals, protected photos, and their difference times ten about mid-grey.",
+        "Originals, protected photos, and their difference times ten about mid-grey, with SSIM and PSNR.",
     )
     return Section(
         title, (table,) if table else (), (faces,), shows=measured.places(NAME, {metric.name for metric in metrics})

@@ -96,6 +96,10 @@ class Lookup:
         """The conditions that the protocol measured under."""
         return tuple(sorted({place.condition for place in self._measured.places(protocol)}))
 
+    def has_metric(self, protocol: str, metric: str) -> bool:
+        """Whether a protocol measured a metric, be it as a gap."""
+        return (protocol, metric) in self._judges
+
     def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""
         return self._measured.cells.get(cell, Estimate())

@@ -36,6 +36,7 @@ _TABLE = {
     "methods": dict,
     "reported_only": (dict, str),
     "own": str,
+    "also": dict,
     "notes": list,
 }
 
@@ -59,6 +60,7 @@ class Pairing:
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
         own: printed method of the paper itself, whose distance from the best other one is shown; empty for none.
+        also: label of further rows to their metrics, as ``metrics``, where a run measured them.
         notes: what to know of the printed table, a sentence each.
     """
 
@@ -76,6 +78,7 @@ class Pairing:
     why_not: Mapping[str, str] = field(default_factory=dict)
     leave_one_out: bool = False
     own: str = ""
+    also: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -185,6 +188,9 @@ def _pairing(
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
     found = networks[targets] if targets else {}
     _check_networks(where, rows, methods, found, None if free else networks[surrogates])
+    for label, others in given.get("also", {}).items():
+        if set(others) != set(metrics):
+            raise ReportedSchemaError(f"{where}: also, {label}: name a metric for each of {', '.join(metrics)}")
     if (own := given.get("own", "")) and own not in printed_methods:
         raise ReportedSchemaError(f"{where}: own is {own!r}, which the table does not print")
     return Pairing(
@@ -202,6 +208,7 @@ def _pairing(
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},
         own=own,
+        also=given.get("also", {}),
         notes=tuple(given.get("notes", ())),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -84,10 +84,21 @@ class Shape:
         ]
         return Row(self.pairings.printed_name(method), (*numbers, *[""] * len(self.black_box), said), section)
 
-    def measured(self, row: MeasuredRow, section: str) -> Row:
-        """What was measured beside a printed row."""
+    def measured(self, row: MeasuredRow, section: str) -> list[Row]:
+        """What was measured beside a printed row: by the metrics of the pairing, and by others where a run has them."""
+        others = [
+            (label, replace(self.placed, pairing=replace(self.pairing, metrics=metrics)))
+            for label, metrics in self.pairing.also.items()
+            if all(self.lookup.has_metric(self.pairing.protocol, metric) for metric in metrics.values())
+        ]
+        return [
+            self._measured(row, section, self.placed),
+            *(self._measured(row, section, p, f", {n}") for n, p in others),
+        ]
+
+    def _measured(self, row: MeasuredRow, section: str, placed: Placed, label: str = "") -> Row:
         asked = [*self.printed.columns, *((BLACK_BOX, metric) for metric in self.black_box)]
-        found = [measured_cell(self.lookup, self.placed, row, *column) for column in asked]
+        found = [measured_cell(self.lookup, placed, row, *column) for column in asked]
         numbers = [
             scaled(cell.estimate, self.units.get(column, "%"), self.digits[column[1]])
             for column, cell in zip(asked, found, strict=True)
@@ -95,7 +106,7 @@ class Shape:
         columns = found[: len(self.printed.columns)]
         gaps = Counter(cell.why_not for cell in columns if cell.why_not)
         what = row_name(row.run.budget.title, split_row_name(row.run.method)[1])
-        what += f" on {row.surrogate}" * bool(row.surrogate)
+        what += f" on {row.surrogate}" * bool(row.surrogate) + label
         why_not = "; ".join(f"{reason} ({count} of {len(columns)} columns)" for reason, count in gaps.items())
         return Row(f"measured, {what}", (*numbers, why_not or "all columns"), section)
 

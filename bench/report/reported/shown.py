@@ -45,7 +45,7 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
     for key, cells in shape.printed.rows.items():
         block = blocks.setdefault(key[:2], {})
         found, why_not = rows_beside(lookup, shape.placed, key[2], key[1])
-        block[key[2]] = [shape.measured(row, sections[key]) for row in found]
+        block[key[2]] = [line for row in found for line in shape.measured(row, sections[key])]
         rows.append(
             shape.reported(key[2], cells, "measured below" if found else f"reported only: {why_not}", sections[key])
         )
