@@ -109,6 +109,12 @@ class Lookup:
         cells = [self.rate(cell._replace(judge=judge)) for judge in self.black_box_judges(cell)]
         return self._measured.mean(cells, cell.place, cell.run, cell.surrogate)
 
+    def white_box(self, cell: CellPlace) -> Estimate:
+        """Mean over the judges of the metric that are the surrogate, whatever ``cell.judge`` says."""
+        judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
+        cells = [self.rate(cell._replace(judge=judge)) for judge in judges if self.is_white_box(cell.surrogate, judge)]
+        return self._measured.mean(cells, cell.place, cell.run, cell.surrogate, white_box=True)
+
     def black_box_judges(self, cell: CellPlace) -> list[str]:
         """The judges of the metric that are not the surrogate of ``cell``."""
         judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
