@@ -42,7 +42,7 @@ def image_grid(measured: Measured) -> Drawing:
     examples = examples[: _FACES[blocks]]
     side = min(1.1, TWO_COLUMNS / (columns + 1))
     wide = side * (columns + 1)
-    named = _heads(measured, shown, side - 0.04)
+    named = short_heads(measured, shown, side - 0.04)
     heads = [["Original", *(named[label] for label in part)] for part in parts]
     tops = [LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in line) + 0.08 for line in heads]
     footer = wrapped(f"Not shown for lack of room: {', '.join(left_out)}.", wide - 0.1, _HEAD_PT, most=6)
@@ -99,11 +99,11 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
     for label in labels:
         protected = example.protected.get(label)
         photos.append("failed" if protected is None else protected.numpy())
-        differences.append("" if protected is None else _difference(original, protected.numpy()))
+        differences.append("" if protected is None else difference_picture(original, protected.numpy()))
     return photos, differences
 
 
-def _heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
+def short_heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
     """Heads of columns: names without the remarks in brackets that nothing else hangs on, and budgets below them."""
     short = {label: re.sub(r" \([^)]*\)", "", _parts(measured, label)[0]) for label in labels}
     heads = {}
@@ -124,7 +124,7 @@ def _parts(measured: Measured, label: str) -> tuple[str, str]:
     return measured.title(method), budget
 
 
-def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
+def difference_picture(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
     """uint8 picture of the amplified difference about mid-grey."""
     difference = protected.astype(np.float32) - original.astype(np.float32)
     return (127.5 + _DIFFERENCE_GAIN * difference).clip(0, 255).round().astype(np.uint8)

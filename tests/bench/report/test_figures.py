@@ -80,7 +80,7 @@ def test_difference_is_ten_times_about_mid_grey():
     original = np.full((3, 2, 2), 100, np.uint8)
     protected = original.copy()
     protected[0, 0, 0], protected[0, 0, 1], protected[0, 1, 0] = 108, 92, 255
-    assert faces._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
+    assert faces.difference_picture(original, protected)[0].tolist() == [[208, 48], [255, 128]]
 
 
 def test_face_without_a_protected_photo_is_labelled(measured):
