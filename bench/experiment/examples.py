@@ -45,11 +45,12 @@ def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
                 gone.append(cell.label)
                 continue
             for row in shown:
-                place, person = rows.index(row), planned.unit.chunk.identities.index(probes.identity[row])
+                place, people = rows.index(row), planned.unit.chunk.identities
                 if stored[1]["status"][place] == OK:
                     protected[row][cell.method_label] = stored[0][place]
+                    at = people.index(probes.identity[row]) if cell.protector.scope == "identity" else place
                     if made[0]:
-                        pictures[row][cell.method_label] = {name: all_[person] for name, all_ in made[0].items()}
+                        pictures[row][cell.method_label] = {name: all_[at] for name, all_ in made[0].items()}
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
     return tuple(
