@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cloakbench.bench.report.reported.register import Entry, load_register
+from cloakbench.bench.report.reported.register import Disagreement, load_register
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "paper-vs-code.md"
 HEAD = """# Paper and code
@@ -19,7 +19,7 @@ this page is written from (`make register`) and what the caveats under printed t
 """
 
 
-def section(entry: Entry) -> str:
+def section(entry: Disagreement) -> str:
     """One disagreement."""
     lines = [
         f"## {entry.name} {entry.method}",

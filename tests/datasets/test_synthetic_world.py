@@ -260,7 +260,7 @@ def test_groups_of_people_share_somebody_to_be_mistaken_for() -> None:
         "0002",
         "0000",
     ]
-    assert list(aims) == world.faces("probe").identities()
+    assert tuple(aims) == world.faces("probe").identities()
     assert set(aims.values()) == set(world.faces("auxiliary").identities())
     assert SyntheticWorld(identities=7).aims() == {}
     with pytest.raises(ValueError, match="aim_groups=4 takes as many auxiliary people with two photos each"):

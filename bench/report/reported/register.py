@@ -29,7 +29,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Disagreement:
     """One disagreement.
 
     Attributes:
@@ -55,7 +55,7 @@ class Entry:
         return f"{self.name}, paper: {self.paper} Its code: {self.code} Here: {self.here}"
 
 
-def load_register() -> tuple[Entry, ...]:
+def load_register() -> tuple[Disagreement, ...]:
     """The committed register, checked.
 
     Raises:
@@ -64,7 +64,7 @@ def load_register() -> tuple[Entry, ...]:
     return read_register(load_yaml(FILE, importlib.resources.files("cloakbench.results")))
 
 
-def read_register(content: Mapping[str, Any]) -> tuple[Entry, ...]:
+def read_register(content: Mapping[str, Any]) -> tuple[Disagreement, ...]:
     """The register from the values of the YAML file.
 
     Raises:
@@ -84,11 +84,11 @@ def read_register(content: Mapping[str, Any]) -> tuple[Entry, ...]:
         texts = {part: " ".join(given[part].split()) for part in _TEXTS}
         lists = {part: _texts(name, part, given.get(part, [])) for part in _LISTS}
         options = tuple(_option(name, one) for one in lists["options"])
-        entries.append(Entry(name, **texts, options=options, tables=tuple(lists["tables"])))
+        entries.append(Disagreement(name, **texts, options=options, tables=tuple(lists["tables"])))
     return tuple(entries)
 
 
-def caveats(register: Iterable[Entry], table: str) -> list[str]:
+def caveats(register: Iterable[Disagreement], table: str) -> list[str]:
     """What the register says of a printed table."""
     return [entry.caveat for entry in register if table in entry.tables]
 
