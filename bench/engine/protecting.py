@@ -84,7 +84,7 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     about = _about(protected, inputs, peak) | training
     if protected.shown and unit.chunk.number == 0:  # figures show the first people
         worker.store.write_tensors(SHOWN, unit.key, protected.shown, {})
-        about["shown"] = sorted(protected.shown)
+        about["shown"] = list(protected.shown)
     worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
 

@@ -50,7 +50,7 @@ def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
                     protected[row][cell.method_label] = stored[0][place]
                     at = people.index(probes.identity[row]) if cell.protector.scope == "identity" else place
                     if made[0]:
-                        pictures[row][cell.method_label] = {name: all_[at] for name, all_ in made[0].items()}
+                        pictures[row][cell.method_label] = {name: made[0][name][at] for name in stored[1]["shown"]}
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
     return tuple(

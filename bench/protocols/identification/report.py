@@ -34,10 +34,9 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
     from cloakbench.bench.protocols.identification import figures
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
     from cloakbench.bench.protocols.identification.robustness_by_target import robustness_by_target
-    from cloakbench.bench.protocols.identification.trade_off import equal_ssim_table, trade_off
+    from cloakbench.bench.protocols.identification.trade_off import equal_ssim_tables, trade_off
 
     ranks = Ranks.of(measured, ks)
-    at_equal_ssim = equal_ssim_table(measured, ranks)
     compared, compared_by_surrogate = paired_tables(measured, NAME, ranks.described)
 
     def figure(name: str, draw: Callable[[Measured, Ranks], Drawing], caption: str) -> FigureSpec:
@@ -45,7 +44,11 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
 
     yield Section(
         "Identification",
-        (*identification_tables(measured, ranks, mates, given_clean=False), *compared, *filter(None, [at_equal_ssim])),
+        (
+            *identification_tables(measured, ranks, mates, given_clean=False),
+            *compared,
+            *equal_ssim_tables(measured, ranks),
+        ),
         (
             figure(
                 "psr_dots",

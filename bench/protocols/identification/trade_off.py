@@ -101,19 +101,19 @@ def _draw(axis: Axes, curve: Curve, look: tuple[str, str]) -> list[float]:
     return [*(y - upright[0]), *(y + upright[1])]
 
 
-def equal_ssim_table(measured: Measured, ranks: Ranks) -> Table | None:
-    """Black-box PSR of each method at equal SSIM, between its two nearest budgets; None without two curves."""
+def equal_ssim_tables(measured: Measured, ranks: Ranks) -> list[Table]:
+    """Black-box PSR of each method at equal SSIM, between its two nearest budgets; none without two curves."""
     if not {ranks.first, SSIM} <= measured.metrics:
-        return None
+        return []
     curves = curves_of(measured, lambda run: measured.black_box(ranks.first, run))
     levels = _shared_levels(curves)
     if not levels:
-        return None
+        return []
     rows = [
         Row(measured.title(method), tuple(Number.of(at_ssim(curve, level)) for level in levels))
         for method, curve in curves.items()
     ]
-    return Table(
+    table = Table(
         name="psr_at_equal_ssim",
         title="Protection at equal picture quality",
         caption=f"Black-box PSR {ranks.label} in per cent where a method's SSIM is that of the column.",
@@ -125,6 +125,7 @@ def equal_ssim_table(measured: Measured, ranks: Ranks) -> Table | None:
             "budgets that were run.",
         ),
     )
+    return [table]
 
 
 def _shared_levels(curves: Mapping[str, Curve]) -> Sequence[float]:

@@ -111,7 +111,7 @@ def test_the_trade_off_has_a_curve_for_each_method_and_a_panel_for_each_box(make
     assert [len(panel.containers) for panel in figure.axes[:2]] == [2, 2]
     two = Measured(make_results(methods=("pgd",), budgets=(4.0, 8.0)))
     assert trade_off.trade_off(two, RANKS) == Skipped("no method has rates and SSIM at 3 budgets")
-    assert trade_off.equal_ssim_table(two, RANKS) is None
+    assert trade_off.equal_ssim_tables(two, RANKS) == []
 
 
 def test_rates_at_equal_ssim_lie_on_the_line_between_two_budgets():
