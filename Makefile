@@ -13,7 +13,7 @@ CLI := $(BIN)/cloakbench
 RUNTIME := $(if $(filter cuda,$(DEVICE)),runtime=gpu)
 PLACE := $(if $(filter cuda,$(DEVICE)),device=cuda)
 .DEFAULT_GOAL := help
-.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme lint lock clean
+.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ check: $(VENV)/ready-bench  ## conformance suite over every method and every emb
 
 readme: $(VENV)/ready-test  ## fill the generated parts of README.md from the reference run
 	@$(BIN)/python scripts/refresh_readme.py
+
+register: $(VENV)/ready-test  ## write docs/paper-vs-code.md from results/register.yaml
+	@$(BIN)/python scripts/refresh_register.py
 
 lint: $(VENV)/ready-test  ## ruff and pyright
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/pyright

@@ -46,6 +46,7 @@ class Protected:
         warnings: what the user should know, e.g. that the output equals the input.
         facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
         private: tensors by name that only the owners of the photos may have, on the CPU.
+        shown: pictures by name for figures, uint8 ``[M, 3, H, W]``, one for each person, on the CPU.
     """
 
     images: Tensor
@@ -56,6 +57,7 @@ class Protected:
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     private: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    shown: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class Stage(ABC):
     def settings(self) -> dict[str, Any]:
         """Its fields by name; those of a dataclass inside are a mapping."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+
+def _picture(pixels: Tensor) -> Tensor:
+    """Pictures in [0, 1] as uint8 with three channels; what is not finite is black."""
+    levels = (255 * pixels.detach().nan_to_num(0.0)).round().clamp(0, 255).to(torch.uint8).cpu()
+    return levels.expand(-1, 3, -1, -1).contiguous()
 
 
 def _plain(value: Any) -> Any:
@@ -233,6 +241,7 @@ class Protector(ABC):
             warnings=(*self.notes(), *self._warnings(int((sound & (linf_255 == 0)).sum()), len(linf_255))),
             facts=context.facts,
             private={name: tensor.detach().cpu() for name, tensor in context.private.items()},
+            shown={name: _picture(pixels) for name, pixels in context.shown.items()},
         )
 
     def _check_input(self, batch: PhotoBatch, context: ProtectContext) -> None:

@@ -188,6 +188,8 @@ class ProtectContext:
         facts: takes what a method has to report of its own search.
         private: takes tensors by name that only the owners of the photos may have, such as the key of a veil. They are
             stored apart from everything that is shown or handed on, for nobody else to read.
+        shown: takes pictures by name that figures show of how masks were made, one for each mask, so each
+            person or each photo of the chunk, ``[M, 3, H, W]`` or ``[M, 1, H, W]`` in [0, 1]; they decide nothing.
         spent: what was counted so far.
     """
 
@@ -200,6 +202,7 @@ class ProtectContext:
     progress: Callable[[int, int], None] = _silent
     facts: dict[str, Any] = field(default_factory=dict, init=False)
     private: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    shown: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     spent: Spent = field(default_factory=Spent, init=False)
     _counted: Mapping[NetworkKind, tuple[CountedNetwork, ...]] = field(default_factory=dict, init=False, repr=False)
 

@@ -25,7 +25,7 @@ from cloakbench.bench.plan.publication import PlannedUnit, UnitState
 from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
-from cloakbench.bench.store.store import PRIVATE
+from cloakbench.bench.store.store import PRIVATE, SHOWN
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import MissingNeedError, Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
@@ -89,6 +89,9 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     if protected.private:  # first: photos without what lifts their protection would count as done
         worker.store.write_tensors(PRIVATE, unit.key, protected.private, {})
     about = _about(protected, inputs, peak) | spent
+    if protected.shown and unit.chunk.number == 0:  # figures show the first people
+        worker.store.write_tensors(SHOWN, unit.key, protected.shown, {})
+        about["shown"] = list(protected.shown)
     worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
 

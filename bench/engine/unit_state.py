@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit, UnitState
-from cloakbench.bench.store.store import PRIVATE, Store
+from cloakbench.bench.store.store import PRIVATE, SHOWN, Store
 from cloakbench.datasets.base import FaceSet
 
 
 def unit_state(store: Store, key: str) -> UnitState:
-    """What is stored of a unit; nothing where its photos are there and what only their owners have is not."""
+    """What is stored of a unit; nothing where its photos are there and what was made beside them is not."""
     about = store.read_about("protected", key)
-    if about is not None and (not about.get("private") or store.has_tensors(PRIVATE, key)):
+    beside = {"private": PRIVATE, "shown": SHOWN}
+    if about is not None and all(store.has_tensors(kind, key) for name, kind in beside.items() if about.get(name)):
         return UnitState(about=about)
     return UnitState(failure=store.read_json("failures", key) or {})
 

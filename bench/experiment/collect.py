@@ -18,12 +18,14 @@ from cloakbench.bench.experiment.added_scores import AddedScoreJob
 from cloakbench.bench.experiment.costs import cost_rows
 from cloakbench.bench.experiment.decided import decided
 from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
+from cloakbench.bench.experiment.examples import examples
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Example, PhotoRecords, Results
+from cloakbench.bench.report.contents import PRINTED_TABLES
+from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard
 
@@ -57,7 +59,7 @@ def collect(
         methods=_methods(cells),
         costs=pd.DataFrame([row for one in experiment.publications.values() for row in cost_rows(status, one)]),
         thresholds=_named_frame(experiment, scores, "thresholds"),
-        examples=_examples(experiment, status),
+        examples=examples(experiment, status),
         setup={
             "description": without_secrets(experiment.config.description),
             **_sizes(experiment),
@@ -79,6 +81,8 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
     precision = experiment.spec.precision
     told: dict[str, Any] = {} if precision == FULL_PRECISION else {"precision_of_recognisers": precision}
     told |= {} if (used := experiment.planning.generator) is None else {"generator": used[0].in_words}
+    if experiment.config.report.printed:
+        told[PRINTED_TABLES] = ", ".join(experiment.config.report.printed)
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told
@@ -251,45 +255,6 @@ def _models(experiment: Experiment) -> pd.DataFrame:
         roles = [role for role, keys in experiment.roles.items() if key in keys]
         rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
     return pd.DataFrame(rows, columns=[*(item.name for item in fields(ModelCard)), "roles"])
-
-
-def _examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
-    """The first probe of the first people, under every method at its largest budget on the first surrogate."""
-    publication = experiment.publications.get(PROBES)
-    if publication is None:
-        return ()
-    probes = publication.faces
-    first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
-    protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
-    gone = []
-    for number in _shown_cells(publication.cells):
-        cell = publication.cells[number]
-        for planned in publication.units[number]:
-            rows = planned.unit.chunk.probes
-            shown = [row for row in first.values() if row in rows]
-            if not shown or not status.states[planned.unit.key].about:
-                continue
-            stored = experiment.store.read_photos("protected", planned.unit.key)
-            if stored is None:
-                gone.append(cell.label)
-                continue
-            for row in shown:
-                place = rows.index(row)
-                if stored[1]["status"][place] == OK:
-                    protected[row][cell.method_label] = stored[0][place]
-    if gone:
-        raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
-    return tuple(Example(probes.image_id[row], probes.images[row], protected[row]) for row in first.values())
-
-
-def _shown_cells(cells: Sequence[Cell]) -> list[int]:
-    """One cell per method and variant: the largest budget, the first surrogate."""
-    best: dict[str, int] = {}
-    for number, cell in enumerate(cells):
-        known = best.get(cell.row)
-        if known is None or cells[known].budget < cell.budget:
-            best[cell.row] = number
-    return list(best.values())
 
 
 def _read(experiment: Experiment, kind: str, key: str) -> pd.DataFrame:

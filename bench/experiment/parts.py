@@ -21,6 +21,7 @@ from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.loggers import RunLogger
 from cloakbench.bench.plan.condition import AS_PUBLISHED
 from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.bench.report.reported.pairings import load_pairings
 from cloakbench.datasets.base import Dataset
 
 Part = TypeVar("Part")
@@ -56,6 +57,7 @@ def build_parts(config: DictConfig) -> Parts:
     check_settings(config)
     single_choices(config)
     check_devices(config)
+    check_printed_tables(config)
     protocols = asked_protocols(config)
     if all(protocol.every_publication for protocol in protocols.values()):
         raise ConfigError(_why_nobody_asks(config, protocols))
@@ -72,6 +74,17 @@ def build_parts(config: DictConfig) -> Parts:
     check_metrics(protocols, metrics)
     cells = build_cells(config) if asks_about_probes(config) else []
     return Parts(build_dataset(config), cells, protocols, metrics, transforms, loggers)
+
+
+def check_printed_tables(config: DictConfig) -> None:
+    """Refuse a table in ``report.printed`` that no paper has.
+
+    Raises:
+        ConfigError: it does not exist; the message lists those that do.
+    """
+    known = load_pairings().tables if config.report.printed else {}
+    if unknown := [name for name in config.report.printed if name not in known]:
+        raise ConfigError(f"report.printed names {unknown[0]}, which is no table of a paper: {', '.join(known)}")
 
 
 def asked_protocols(config: DictConfig) -> dict[str, Protocol]:

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.compose import resolved
+from cloakbench.bench.config.given import is_given
 from cloakbench.bench.core.axes import in_order, variant_text
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.redaction import without_secret_settings
@@ -50,8 +51,15 @@ def read_grids(config: DictConfig, methods: Collection[str], place: str = "") ->
         if method in config.controls and method not in methods:
             raise ConfigError(f"variants names {method}, a control, which has none; name one of {', '.join(methods)}")
         if is_meant(config, "variants", str(method), methods, place):
-            grids[str(method)] = resolved(given)
+            grids[str(method)] = _left(config, str(method), resolved(given))
     return grids
+
+
+def _left(config: DictConfig, method: str, grid: Grid) -> Grid:
+    """A grid without the settings that were typed for the chosen method: those are no longer what a preset varies."""
+    if config.method is None or is_given(config, f"variants.{method}"):
+        return grid
+    return {name: values for name, values in grid.items() if not is_given(config, f"method.{name}")}
 
 
 def variants_of(key: str, method: DictConfig, grid: Grid, where: str) -> list[Variant]:

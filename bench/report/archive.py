@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,16 @@ def load_results(folder: Path) -> Results:
     if "protocols" in frames:
         frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
     photos: dict[str, dict[str, torch.Tensor]] = {}
+    shown: dict[str, dict[str, dict[str, torch.Tensor]]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
-            image_id, label = json.loads(member)
+            image_id, label, *name = json.loads(member)
             pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
-            photos.setdefault(image_id, {})[label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
-    examples = tuple(Example(image_id, shown.pop("original"), shown) for image_id, shown in photos.items())
+            into = shown.setdefault(image_id, {}).setdefault(label, {}) if name else photos.setdefault(image_id, {})
+            into[name[0] if name else label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+    examples = tuple(
+        Example(image_id, made.pop("original"), made, shown.get(image_id, {})) for image_id, made in photos.items()
+    )
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
     records = PhotoRecords(here, lambda name: _with_axes(pd.read_parquet(content(f"{_RECORDS}{name}.parquet"))))
@@ -194,12 +198,18 @@ def _examples_zip(results: Results) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for example in results.examples:
-            for label, image in (("original", example.original), *example.protected.items()):
+            for name, image in _pictures(example):
                 png = io.BytesIO()
                 Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG")
-                name = json.dumps([example.image_id, label])
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), png.getvalue())
+                archive.writestr(zipfile.ZipInfo(json.dumps([example.image_id, *name]), _EPOCH), png.getvalue())
     return buffer.getvalue()
+
+
+def _pictures(example: Example) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
+    """Every picture of a face under its label, or under label and name."""
+    yield ("original",), example.original
+    yield from (((label,), image) for label, image in example.protected.items())
+    yield from (((label, name), image) for label, of in example.shown.items() for name, image in of.items())
 
 
 def _about(folder: Path, content: bytes) -> dict[str, Any]:
@@ -229,6 +239,6 @@ def _digest(results: Results) -> str:
     for name in _FRAMES:
         digest.update(getattr(results, name).to_csv(index=False).encode())
     for example in results.examples:
-        for label, image in sorted(example.protected.items()):
-            digest.update(label.encode() + image.numpy().tobytes())
+        for name, image in sorted(_pictures(example), key=lambda one: one[0]):
+            digest.update("\n".join(name).encode() + image.numpy().tobytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.reported.tables import reported_tables
+from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
 from cloakbench.bench.report.reporters import also_measured
 from cloakbench.bench.report.section import Reporter, Section
 from cloakbench.bench.report.sweeps.parts import Sweep
@@ -17,6 +17,8 @@ from cloakbench.bench.report.tables_methods import methods_table, settings_table
 
 _FOR_COMPUTING = ("reported_differences",)
 """Tables that a report names but does not print."""
+PRINTED_TABLES = "printed_tables"
+"""The fact of a setup that names the papers' tables to show in their own shape: ``report.printed``."""
 
 
 def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:
@@ -26,7 +28,10 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     """
     results = measured.results
     of_protocols = [section for reporter in reporters for section in reporter.sections(measured.seen_by(reporter.name))]
-    reported = reported_tables(Lookup(measured))
+    lookup = Lookup(measured)
+    reported = reported_tables(lookup)
+    asked = [name for name in str(results.setup.get(PRINTED_TABLES, "")).split(", ") if name]
+    in_their_shape = printed_tables(lookup, asked) if asked else []
     failures, gaps = failures_table(measured), gaps_table(measured)
     rest = also_measured(measured, reporters, of_protocols)
     costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."
@@ -37,6 +42,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             (*_known(methods_table(measured)), *survey_tables(measured, reporters)),
             linked=_known(settings_table(measured)),
         ),
+        Section("As the papers print it", tuple(in_their_shape)),
         variants_section(Sweep.of(results)),
         *of_protocols,
         Section(

@@ -175,6 +175,8 @@ class Example:
     original: Tensor
     protected: Mapping[str, Tensor]
     """Label (method and budget) to protected photo."""
+    shown: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Label to pictures by name of how the mask was made, where the method gives them."""
 
 
 @dataclass(frozen=True, repr=False)

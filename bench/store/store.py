@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
 PRIVATE = "keys"
+SHOWN = "pictures"
 """Kind of entries that nobody but the owner of the store may read: mode 0600, in folders of mode 0700."""
 
 

@@ -7,6 +7,7 @@ photos because they do not share names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,6 +33,8 @@ class SyntheticWorld(Dataset):
         references_per_identity, probes_per_identity: their photos.
         distractors: people in the gallery, one photo each.
         auxiliary_identities, auxiliary_images: public faces, people and photos of each.
+        aim_groups: the people are put into so many groups in turn, and each group shares one auxiliary person whom it
+            is to be mistaken for; 0 leaves that to the plan, which draws somebody for each person.
         impostor_identities, impostor_images: people whose pairs calibrate verification thresholds.
         poison_identities, poison_images: people of ``train`` and ``test``, and photos of each.
         poison_test_share: share of each person's photos, drawn at random, that are for ``test``.
@@ -41,7 +44,8 @@ class SyntheticWorld(Dataset):
         cache: folder for rendered faces; ``None`` renders them in memory.
 
     Raises:
-        ValueError: a count is negative, a scale is not positive, or a person has no photo for ``train`` or ``test``.
+        ValueError: a count is negative, a scale is not positive, a person has no photo for ``train`` or ``test``, or
+            there are more groups than auxiliary people with two photos.
     """
 
     name = "synthetic"
@@ -56,6 +60,7 @@ class SyntheticWorld(Dataset):
         distractors: int = 2000,
         auxiliary_identities: int = 50,
         auxiliary_images: int = 4,
+        aim_groups: int = 0,
         impostor_identities: int = 200,
         impostor_images: int = 2,
         poison_identities: int = 0,
@@ -72,6 +77,7 @@ class SyntheticWorld(Dataset):
             "distractors": distractors,
             "auxiliary_identities": auxiliary_identities,
             "auxiliary_images": auxiliary_images,
+            "aim_groups": aim_groups,
             "impostor_identities": impostor_identities,
             "impostor_images": impostor_images,
             "poison_identities": poison_identities,
@@ -85,6 +91,7 @@ class SyntheticWorld(Dataset):
                 f"poison_test_share={poison_test_share:g} of {poison_images} photos leaves no photo to train on or to "
                 "test on; use poison_identities=0 for neither"
             )
+        self._aim_groups = _checked_groups(aim_groups, auxiliary_identities, auxiliary_images)
         self._plan: dict[Role, tuple[str, int, int]] = {
             "reference": ("person", identities, references_per_identity),
             "probe": ("person", identities, probes_per_identity),
@@ -104,6 +111,15 @@ class SyntheticWorld(Dataset):
     def roles(self) -> tuple[Role, ...]:
         """The roles that have at least one photo."""
         return tuple(role for role, (_, people, photos) in self._plan.items() if people * photos)
+
+    def aims(self) -> Mapping[str, str]:
+        """Person to the auxiliary person of the group; nobody without groups."""
+        people = range(self._plan["probe"][1] if self._aim_groups else 0)
+        names = {group: f"{self._prefix}/{group}" for group in ("person", "auxiliary")}
+        return {
+            f"{names['person']}-{number:04d}": f"{names['auxiliary']}-{number % self._aim_groups:04d}"
+            for number in people
+        }
 
     def faces(self, role: Role) -> FaceSet:
         """The faces of a role, rendered when first asked for."""
@@ -173,6 +189,14 @@ def _face_batch(names: list[str], role: str, photos: int, identity_scale: float,
         identity_scale,
         nuisance_scale,
     )
+
+
+def _checked_groups(groups: int, people: int, photos: int) -> int:
+    if groups > (people if photos > 1 else 0):
+        raise ValueError(
+            f"aim_groups={groups} takes as many auxiliary people with two photos each; there are {people} with {photos}"
+        )
+    return groups
 
 
 def _checked_scales(identity_scale: float, nuisance_scale: float) -> tuple[float, float]:

@@ -246,3 +246,22 @@ def test_processes_that_want_the_same_faces_at_once_all_get_them(tmp_path: Path)
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         f"{part}.npy" for part in render_cache.PARTS
     }
+
+
+def test_groups_of_people_share_somebody_to_be_mistaken_for() -> None:
+    world = SyntheticWorld(identities=7, auxiliary_identities=3, auxiliary_images=2, aim_groups=3)
+    aims = world.aims()
+    assert [name.rpartition("-")[2] for name in aims.values()] == [
+        "0000",
+        "0001",
+        "0002",
+        "0000",
+        "0001",
+        "0002",
+        "0000",
+    ]
+    assert tuple(aims) == world.faces("probe").identities()
+    assert set(aims.values()) == set(world.faces("auxiliary").identities())
+    assert SyntheticWorld(identities=7).aims() == {}
+    with pytest.raises(ValueError, match="aim_groups=4 takes as many auxiliary people with two photos each"):
+        SyntheticWorld(auxiliary_identities=3, auxiliary_images=2, aim_groups=4)

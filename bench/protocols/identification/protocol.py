@@ -8,7 +8,8 @@ at k if at most k - 1 distractors score strictly above photo j.
 
 P2, gallery (FaceCloak's text): protected photo i searches a gallery of all clean mates and all distractors; the
 attacker hits at k if any mate is among the best k, that is, if fewer than k distractors score strictly above the best
-mate. One protected photo is one trial, and ``psr_p2 <= psr_p1`` when everybody has the same number of photos.
+mate. One protected photo is one trial, and ``psr_p2 <= psr_p1`` when everybody has the same number of photos. Mates are
+the person's other probes, or, as that text says, all other photos of the person, the references among them.
 
 PSR is the share of trials without a hit. ``given_clean`` restricts the trials to those that the unprotected photo
 would have lost, which takes out the errors that the target makes anyway. Ties go to the attacker. With fewer than k
@@ -20,8 +21,9 @@ not grow with the gallery.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,12 +31,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cloakbench.bench.core.ranges import SettingError, is_whole
+from cloakbench.bench.core.ranges import SettingError, is_whole, one_of
 from cloakbench.bench.core.status import OK, TARGET_FAILED
+from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.rates import Trials
-from cloakbench.bench.protocols.recognition.protocol import RecognitionProtocol, known, nullable
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.protocols.recognition.protocol import EMBEDDINGS, RecognitionProtocol, known, nullable
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
 from cloakbench.bench.report.metric import Metric
+from cloakbench.datasets.base import Role
 
 if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
@@ -47,6 +52,7 @@ _DENOMINATORS = {
     "p1": "ordered pairs (protected photo, clean photo of the same person)",
     "p2": "protected photos of people with another clean photo in the gallery",
 }
+_REFERENCES_TOO = ", references among them"
 
 
 class Identification(RecognitionProtocol):
@@ -54,9 +60,11 @@ class Identification(RecognitionProtocol):
 
     Args:
         ks: depths of the candidate list at which the attacker may find the person.
+        mates: whose clean photos P2 has in its gallery: the person's other ``probes``, or ``all`` photos of the person,
+            references included, which can only lower PSR. P1 takes pairs of probes in either case.
 
     Raises:
-        SettingError: a depth below 1 or that is no whole number, one twice, or none.
+        SettingError: a depth below 1 or that is no whole number, one twice, or none; other mates.
     """
 
     name = "identification"
@@ -64,11 +72,13 @@ class Identification(RecognitionProtocol):
     needs = frozenset({"distractor"})
     report_module = "cloakbench.bench.protocols.identification.report"
 
-    def __init__(self, ks: Iterable[int] = (1, 5, 10)) -> None:
+    def __init__(self, ks: Iterable[int] = (1, 5, 10), mates: Literal["probes", "all"] = "probes") -> None:
         given = list(ks)
         if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
             raise SettingError("ks", given, "a list of whole numbers of at least 1, each once")
         self.ks = tuple(sorted(given))
+        self.mates = one_of("mates", mates, ("probes", "all"))
+        self.needs = frozenset({"distractor", *["reference"] * (mates == "all")})
 
     def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
         """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""
@@ -84,7 +94,9 @@ class Identification(RecognitionProtocol):
             Metric(
                 name=name,
                 title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
-                denominator=_DENOMINATORS[rule] + f" that the clean photo hits at Top-{k}" * given,
+                denominator=_DENOMINATORS[rule]
+                + _REFERENCES_TOO * (rule == "p2" and self.mates == "all")
+                + f" that the clean photo hits at Top-{k}" * given,
             )
             for name, rule, k, given in self._metrics()
         )
@@ -93,6 +105,19 @@ class Identification(RecognitionProtocol):
     def rank_by(self) -> tuple[str, ...]:
         """The rates at the smallest depth."""
         return tuple(name for name, _, k, _ in self._metrics() if k == self.ks[0])
+
+    def clean_roles(self, planning: Planning) -> Sequence[Role]:
+        roles = super().clean_roles(planning)
+        return [*roles, *["reference"] * (self.mates == "all")]
+
+    def read(self, answers: Answers, cell: int) -> Responses:
+        found = super().read(answers, cell)
+        if "reference" not in answers.job.clean:
+            return found
+        place = {name: number for number, name in enumerate(answers.faces.identities())}
+        people = [place.get(name, -1) for name in answers.worker.faces("reference").identity]
+        embeddings = answers.clean("reference")[EMBEDDINGS]
+        return replace(found, references=embeddings, reference_identity=torch.tensor(people))
 
     def records(self, responses: Responses) -> pd.DataFrame:
         """One row per probe.
@@ -122,8 +147,16 @@ class Identification(RecognitionProtocol):
         mates = Mates.of(responses.identity, answered(responses.clean))
         rank, best_distractor, mate = _search(responses.protected, responses.clean, mates, gallery)
         clean_rank, _, _ = _search(responses.clean, responses.clean, mates, gallery)
+        ranks = {"p2_rank": [(rank, mates)], "p2_clean_rank": [(clean_rank, mates)]}
+        if responses.references is not None and responses.reference_identity is not None:
+            known_as = Mates.among(responses.identity, responses.reference_identity, answered(responses.references))
+            for name, searching in {"p2_rank": responses.protected, "p2_clean_rank": responses.clean}.items():
+                found, _, likeness = _search(searching, responses.references, known_as, gallery)
+                ranks[name].append((found, known_as))
+                if name == "p2_rank":
+                    mate = torch.cat([mate, likeness], dim=1)
 
-        has_mate = usable & mates.valid.any(dim=1)
+        has_mate = usable & torch.stack([one.valid.any(dim=1) for _, one in ranks["p2_rank"]]).any(dim=0)
         columns = {
             "own_similarity": (cosine(responses.protected, responses.clean), usable),
             "best_mate_similarity": (mate.nan_to_num(nan=-torch.inf).amax(dim=1), has_mate),
@@ -136,8 +169,9 @@ class Identification(RecognitionProtocol):
         for name, counts in self._p1(rank, clean_rank, mates.valid).items():
             records[name] = nullable(counts, usable)
         # Padding never is the best mate: its rank is set above every real one.
-        for name, ranks in {"p2_rank": rank, "p2_clean_rank": clean_rank}.items():
-            best = ranks.masked_fill(~mates.valid, len(gallery) + 1).amin(dim=1)
+        for name, found in ranks.items():
+            padded = [ranked.masked_fill(~one.valid, len(gallery) + 1) for ranked, one in found]
+            best = torch.cat(padded, dim=1).amin(dim=1)
             records[name] = nullable(best.double().numpy(), has_mate)
         return records
 
@@ -175,7 +209,7 @@ class Identification(RecognitionProtocol):
     def sections(self, index: Measured) -> Iterable[Section]:
         from cloakbench.bench.protocols.identification.report import identification_sections
 
-        return identification_sections(index, self.ks)
+        return identification_sections(index, self.ks, self.mates)
 
     def checks(self, index: Measured) -> Iterable[str]:
         from cloakbench.bench.protocols.identification.report import identification_checks

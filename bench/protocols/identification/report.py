@@ -28,11 +28,13 @@ OPEN_SET = "Open-set"
 """The survey's question, as its Table II heads it."""
 
 
-def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[Section]:
+def identification_sections(measured: Measured, ks: Sequence[int], mates: str = "probes") -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
+    from cloakbench.bench.protocols.identification.robustness_by_target import robustness_by_target
+    from cloakbench.bench.protocols.identification.trade_off import equal_ssim_tables, trade_off
 
     ranks = Ranks.of(measured, ks)
     compared, compared_by_surrogate = paired_tables(measured, NAME, ranks.described)
@@ -42,7 +44,11 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
 
     yield Section(
         "Identification",
-        (*identification_tables(measured, ranks, given_clean=False), *compared),
+        (
+            *identification_tables(measured, ranks, mates, given_clean=False),
+            *compared,
+            *equal_ssim_tables(measured, ranks),
+        ),
         (
             figure(
                 "psr_dots",
@@ -56,8 +62,13 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
                 "Up and to the right is better.",
             ),
             figure("budget", figures.budget_curves, "Protection over the perturbation budget."),
+            figure(
+                "trade_off",
+                trade_off,
+                "Protection over picture quality as the budget rises, with 95 % intervals: FaceCloak's Figure 5.",
+            ),
         ),
-        linked=(*identification_tables(measured, ranks, given_clean=True), *compared_by_surrogate),
+        linked=(*identification_tables(measured, ranks, mates, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
     )
     yield Section(
@@ -73,6 +84,11 @@ def identification_sections(measured: Measured, ks: Sequence[int]) -> Iterable[S
                 "robustness",
                 figures.robustness_dots,
                 "Protection that is left after what may happen to a published photo.",
+            ),
+            figure(
+                "robustness_by_target",
+                robustness_by_target,
+                "The same for each target, with 95 % intervals: FaceCloak's Figure 6.",
             ),
         ),
         shows=measured.places(NAME, {ranks.first}),

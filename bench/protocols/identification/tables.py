@@ -17,10 +17,11 @@ RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
 }
+ALL_MATES = "; references of the person are among these photos"
 _GIVEN_CLEAN = "Only probes whose clean photo the target recognised at the same rank are in n."
 
 
-def identification_tables(measured: Measured, ranks: Ranks, *, given_clean: bool) -> list[Table]:
+def identification_tables(measured: Measured, ranks: Ranks, mates: str = "probes", *, given_clean: bool) -> list[Table]:
     """Protection success by target at every depth, in the shape of FaceCloak Tables I and II.
 
     One table per rule and budget; those measured at least once, headline rule first.
@@ -31,7 +32,10 @@ def identification_tables(measured: Measured, ranks: Ranks, *, given_clean: bool
             protocol="identification",
             name=f"identification_{rule}{suffix}",
             title=f"Protection success rate (PSR, {rule.upper()}{words})",
-            caption=f"Per cent, higher protects more. {RULES[rule]}." + f" {_GIVEN_CLEAN}" * given_clean,
+            caption=f"Per cent, higher protects more. {RULES[rule]}"
+            + ALL_MATES * (rule == "p2" and mates == "all")
+            + "."
+            + f" {_GIVEN_CLEAN}" * given_clean,
             metrics=tuple(f"psr_{rule}_top{k}{suffix}" for k in ranks.ks),
             labels=tuple(f"Top-{k}" for k in ranks.ks),
         )

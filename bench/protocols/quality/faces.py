@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from cloakbench.bench.protocols.quality.metrics import ssim
+from cloakbench.bench.protocols.quality.metrics import psnr, ssim
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
@@ -27,8 +27,8 @@ _GAP_INCHES = 0.02
 def image_grid(measured: Measured) -> Drawing:
     """Methods in columns; for each face a line of photos, the original first, over a line of differences times ten.
 
-    Under each protected photo stands its SSIM to the original. Many methods stand in up to three blocks, the more
-    blocks the fewer faces; methods for which there is no room at all are named below.
+    In each difference stand SSIM and PSNR of the protected photo above it. Many methods stand in up to three blocks,
+    the more blocks the fewer faces; methods for which there is no room at all are named below.
     """
     examples = measured.results.examples
     labels = list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN))
@@ -42,7 +42,7 @@ def image_grid(measured: Measured) -> Drawing:
     examples = examples[: _FACES[blocks]]
     side = min(1.1, TWO_COLUMNS / (columns + 1))
     wide = side * (columns + 1)
-    named = _heads(measured, shown, side - 0.04)
+    named = short_heads(measured, shown, side - 0.04)
     heads = [["Original", *(named[label] for label in part)] for part in parts]
     tops = [LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in line) + 0.08 for line in heads]
     footer = wrapped(f"Not shown for lack of room: {', '.join(left_out)}.", wide - 0.1, _HEAD_PT, most=6)
@@ -75,19 +75,20 @@ def _block(figure: Figure, examples: Sequence[Example], labels: Sequence[str], s
                     panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=_WORDS_PT)
                 else:
                     panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-                    if line and (seen := _ssim(example, labels[column - 1])):
+                    if line and (seen := _seen(example, labels[column - 1])):
                         place = {"transform": panel.transAxes, "ha": "right", "va": "bottom", "fontsize": _SSIM_PT}
                         panel.text(
                             0.97, 0.03, seen, **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}
                         )
 
 
-def _ssim(example: Example, label: str) -> str:
-    """SSIM of one protected photo to its original, as printed."""
+def _seen(example: Example, label: str) -> str:
+    """SSIM and PSNR of one protected photo to its original, as printed."""
     protected = example.protected.get(label)
     if protected is None:
         return ""
-    return f"SSIM {float(ssim(example.original[None] / 255, protected[None] / 255)):.2f}"
+    pair = example.original[None] / 255, protected[None] / 255
+    return f"SSIM {float(ssim(*pair)):.2f}\n{float(psnr(*pair)):.1f} dB"
 
 
 def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | str], list[np.ndarray | str]]:
@@ -98,11 +99,11 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
     for label in labels:
         protected = example.protected.get(label)
         photos.append("failed" if protected is None else protected.numpy())
-        differences.append("" if protected is None else _difference(original, protected.numpy()))
+        differences.append("" if protected is None else difference_picture(original, protected.numpy()))
     return photos, differences
 
 
-def _heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
+def short_heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
     """Heads of columns: names without the remarks in brackets that nothing else hangs on, and budgets below them."""
     short = {label: re.sub(r" \([^)]*\)", "", _parts(measured, label)[0]) for label in labels}
     heads = {}
@@ -123,7 +124,7 @@ def _parts(measured: Measured, label: str) -> tuple[str, str]:
     return measured.title(method), budget
 
 
-def _difference(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
+def difference_picture(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
     """uint8 picture of the amplified difference about mid-grey."""
     difference = protected.astype(np.float32) - original.astype(np.float32)
     return (127.5 + _DIFFERENCE_GAIN * difference).clip(0, 255).round().astype(np.uint8)

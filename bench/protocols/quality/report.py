@@ -24,15 +24,24 @@ _ROUNDING_255 = {"linf": 0.51, "l2": 97.5}
 def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -> Section:
     """The table of the probes, and what they look like."""
     from cloakbench.bench.protocols.quality.faces import image_grid  # brings matplotlib
+    from cloakbench.bench.protocols.quality.made_of import made_of
 
     table = quality_table(measured, metrics)
     faces = FigureSpec(
         "faces",
         partial(image_grid, measured),
-        "Originals, protected photos, and their difference times ten about mid-grey.",
+        "Originals, protected photos, and their difference times ten about mid-grey, with SSIM and PSNR.",
+    )
+    parts = FigureSpec(
+        "made_of",
+        partial(made_of, measured),
+        "What masks are made of: what each method says of its mask, and the mask times ten about mid-grey.",
     )
     return Section(
-        title, (table,) if table else (), (faces,), shows=measured.places(NAME, {metric.name for metric in metrics})
+        title,
+        (table,) if table else (),
+        (faces, parts),
+        shows=measured.places(NAME, {metric.name for metric in metrics}),
     )
 
 

@@ -27,7 +27,7 @@ from cloakbench.bench.store.embeddings import KIND, embedding_inputs
 from cloakbench.datasets.base import Role
 
 _JUDGED: tuple[Role, ...] = ("probe", "distractor", "auxiliary", "impostor")
-_EMBEDDINGS = "embeddings"
+EMBEDDINGS = "embeddings"
 
 
 class RecognitionProtocol(Protocol):
@@ -84,10 +84,10 @@ class RecognitionProtocol(Protocol):
         images = worker.photos(photos)
         seen = images if condition.is_plain else worker.made(condition.settings)(images, photos.image_id)
         found, note = worker.embeddings(judge.name, seen)
-        return Answer({_EMBEDDINGS: found}, note)
+        return Answer({EMBEDDINGS: found}, note)
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
-        return {_EMBEDDINGS: torch.full((photos, spec.embedding_sizes[judge.name]), torch.nan)}
+        return {EMBEDDINGS: torch.full((photos, spec.embedding_sizes[judge.name]), torch.nan)}
 
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         return rate_measurements(records, self.trials(records), resamples, seed)
@@ -98,15 +98,15 @@ class RecognitionProtocol(Protocol):
 
     def read(self, answers: Answers, cell: int) -> Responses:
         """The embeddings of a cell's photos beside those of everybody they are compared with."""
-        faces, clean = answers.faces, answers.clean("probe")[_EMBEDDINGS]
+        faces, clean = answers.faces, answers.clean("probe")[EMBEDDINGS]
         protected, status = answers.protected(cell)
         place = {name: number for number, name in enumerate(faces.identities())}
         return Responses(
-            protected=protected.get(_EMBEDDINGS, torch.full_like(clean, torch.nan)),
+            protected=protected.get(EMBEDDINGS, torch.full_like(clean, torch.nan)),
             clean=clean,
             identity=torch.tensor([place[name] for name in faces.identity]),
             image_id=faces.image_id,
-            gallery=answers.clean("distractor")[_EMBEDDINGS] if "distractor" in answers.job.clean else None,
+            gallery=answers.clean("distractor")[EMBEDDINGS] if "distractor" in answers.job.clean else None,
             target_embeddings=_impersonated(answers),
             status=status,
         )
@@ -127,4 +127,4 @@ def _impersonated(answers: Answers) -> Tensor | None:
     if not answers.job.aims:
         return None
     rows = [answers.job.aims[name] for name in answers.faces.identity]
-    return answers.clean("auxiliary")[_EMBEDDINGS][rows]
+    return answers.clean("auxiliary")[EMBEDDINGS][rows]

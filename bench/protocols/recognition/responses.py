@@ -30,6 +30,8 @@ class Responses:
         thresholds: false accept rate to cosine threshold (``calibration.calibrate``); NaN where it is a gap.
         legacy_thresholds: the same with the constants of the target's card.
         status: what became of each photo before it reached the target; ``ok`` for all when left out.
+        references: embeddings of the people's other clean photos, ``[R, D]``, where a gallery holds them.
+        reference_identity: the person of each, as in ``identity``; -1 for somebody who is not among the probes.
 
     A row of an embedding that is not finite, or zero, is a failure of the target and never becomes a number.
 
@@ -46,6 +48,8 @@ class Responses:
     thresholds: Mapping[float, float] = field(default_factory=dict)
     legacy_thresholds: Mapping[float, float] = field(default_factory=dict)
     status: Sequence[str] | None = None
+    references: Tensor | None = None
+    reference_identity: Tensor | None = None
 
     def __post_init__(self) -> None:
         count, size = self.protected.shape
@@ -91,23 +95,33 @@ def cosine(left: Tensor, right: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mates:
-    """The other probes of each probe's person, padded to ``[N, M]``: row numbers, and which of them count."""
+    """Other photos of each probe's person, padded to ``[N, M]``: row numbers, and which of them count."""
 
     index: Tensor
     valid: Tensor
 
     @classmethod
     def of(cls, identity: Tensor, usable: Tensor) -> Mates:
-        """Mates by identity ``[N]``; photos that are not ``usable`` (bool ``[N]``) are nobody's mate."""
-        _, person, sizes = identity.unique(return_inverse=True, return_counts=True)
-        members = torch.full((len(sizes), int(sizes.max()) if len(sizes) else 1), -1)
+        """The other probes by identity ``[N]``; photos that are not ``usable`` (bool ``[N]``) are nobody's mate."""
+        found = cls.among(identity, identity, usable)
+        return cls(found.index, found.valid & (found.index != torch.arange(len(identity))[:, None]))
+
+    @classmethod
+    def among(cls, identity: Tensor, others: Tensor, usable: Tensor) -> Mates:
+        """The photos ``[R]`` of people ``others`` that show the person of each probe, ``identity`` ``[N]``; photos that
+        are not ``usable`` (bool ``[R]``) are nobody's mate."""
+        people, person = others.unique(return_inverse=True)
+        sizes = person.bincount(minlength=len(people))
+        members = torch.full((len(people) + 1, int(sizes.max()) if len(sizes) else 1), -1)
         order = person.argsort(stable=True)
         starts = sizes.cumsum(0) - sizes
         members[person[order], torch.arange(len(order)) - starts[person[order]]] = order
-        index = members[person]
-        valid = (index >= 0) & (index != torch.arange(len(identity))[:, None])
+        place = torch.searchsorted(people, identity)
+        known = people[place.clamp(max=max(len(people) - 1, 0))] == identity if len(people) else place < 0
+        index = members[place.where(known, torch.full_like(place, len(people)))]
+        valid = index >= 0
         index = index.clamp(min=0)
-        return cls(index, valid & usable[index])
+        return cls(index, valid & usable[index] if len(usable) else valid)
 
     def cosines(self, probes: Tensor, photos: Tensor) -> Tensor:
         """Cosine of each probe ``[N, D]`` with each of its mates among ``photos`` ``[N, D]``; NaN where padded."""

@@ -56,7 +56,8 @@ class Verification(RecognitionProtocol):
         fars: false accept rates, each in (0, 1).
         thresholds: ``calibrated`` on the impostor faces of the data set, or ``legacy``: the constants on the target's
             card, which only say 0.1, 0.01 and 0.001 and are a gap where the card has none. For comparison with papers
-            that used them; they rarely have the rate they are named after.
+            that used them; they rarely have the rate they are named after. ``both`` measures impersonation at the
+            legacy ones, too, under names that say so.
 
     Raises:
         SettingError: a rate outside (0, 1), two of one name, or none; another kind of threshold.
@@ -68,15 +69,15 @@ class Verification(RecognitionProtocol):
     report_module = "cloakbench.bench.protocols.verification.report"
 
     def __init__(
-        self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy"] = "calibrated"
+        self, fars: Iterable[float] = FARS, thresholds: Literal["calibrated", "legacy", "both"] = "calibrated"
     ) -> None:
         given = list(fars)
         sound = bool(given) and all(is_number(far) and 0 < far < 1 for far in given)
         if not sound or len({far_label(far) for far in given}) < len(given):
             raise SettingError("fars", given, "a list of rates above 0 and below 1, each once")
         self.fars = tuple(sorted(map(float, given), reverse=True))
-        self.thresholds = one_of("thresholds", thresholds, tuple(_NO_THRESHOLD))
-        self.gaps_without = frozenset({"impostor"} if thresholds == "calibrated" else ())
+        self.thresholds = one_of("thresholds", thresholds, (*_NO_THRESHOLD, "both"))
+        self.gaps_without = frozenset({"impostor"} if thresholds != "legacy" else ())
 
     def _metrics(self) -> Iterator[tuple[str, str, str]]:
         """Name, kind and rate label of every metric in order."""
@@ -84,6 +85,9 @@ class Verification(RecognitionProtocol):
             for far in self.fars:
                 label = f"far_{far_label(far)}"
                 yield f"{kind.split('_')[0]}_{label}" + "_given_clean" * kind.endswith("given_clean"), kind, label
+        for far in self.fars if self.thresholds == "both" else ():
+            label = f"legacy_far_{far_label(far)}"
+            yield f"impersonation_{label}", "impersonation", label
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -112,7 +116,8 @@ class Verification(RecognitionProtocol):
 
     def frames(self, answers: Answers) -> Mapping[str, pd.DataFrame]:
         """The thresholds of a target, and which of them this protocol takes (``used``)."""
-        return {"thresholds": self._thresholds(answers).assign(used=self.thresholds)}
+        used = "calibrated and legacy" if self.thresholds == "both" else self.thresholds
+        return {"thresholds": self._thresholds(answers).assign(used=used)}
 
     def _thresholds(self, answers: Answers) -> pd.DataFrame:
         """Cosine thresholds of a target, made once and shared with ``cloakbench calibrate``."""
@@ -146,8 +151,9 @@ class Verification(RecognitionProtocol):
         Raises:
             ValueError: a false accept rate has no entry in ``responses.thresholds`` (``legacy_thresholds``).
         """
-        thresholds = responses.thresholds if self.thresholds == "calibrated" else responses.legacy_thresholds
-        missing = [far for far in self.fars if far not in thresholds]
+        thresholds = responses.legacy_thresholds if self.thresholds == "legacy" else responses.thresholds
+        legacy = responses.legacy_thresholds if self.thresholds == "both" else thresholds
+        missing = [far for far in self.fars if far not in thresholds or far not in legacy]
         if missing:
             raise ValueError(f"no threshold for false accept rates {missing}; calibrate with the same rates")
         status = responses.row_status()
@@ -175,6 +181,10 @@ class Verification(RecognitionProtocol):
             records[f"pairs_clean_{label}"] = nullable(count_rows(verified), usable & is_set)
             records[f"dodged_given_clean_{label}"] = nullable(count_rows(dodged & verified), usable & is_set)
             records[f"impersonated_{label}"] = nullable(count_rows((target > threshold)[:, None]), aimed & is_set)
+            if self.thresholds == "both":
+                known_as = torch.tensor(not math.isnan(legacy[far]))
+                taken_for = count_rows((target > legacy[far])[:, None])
+                records[f"impersonated_legacy_{label}"] = nullable(taken_for, aimed & known_as)
         return records
 
     @staticmethod
@@ -195,8 +205,10 @@ class Verification(RecognitionProtocol):
         for metric, kind, label in self._metrics():
             gap, gap_status = "", UNAVAILABLE
             events = column(f"{_EVENTS[kind]}_{label}")
-            if ok.any() and np.isnan(column(f"dodged_{label}")).all():
-                gap = _NO_THRESHOLD[self.thresholds]
+            of_card = self.thresholds == "legacy" or label.startswith("legacy_")
+            tried = column(f"impersonated_{label}" if label.startswith("legacy_") else f"dodged_{label}")
+            if ok.any() and np.isnan(tried).all():
+                gap = _NO_THRESHOLD["legacy" if of_card else "calibrated"]
             if kind == "impersonation":
                 total = (~np.isnan(events)).astype(np.float64)
                 if ok.any() and not aimed_anywhere:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.reported.paired import MeasuredRow, Placed, measured_cell, place, rows_beside
+from cloakbench.bench.report.reported.paired import BLACK_BOX, MeasuredRow, Placed, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairings
 from cloakbench.bench.report.reported.printed import comparability
-from cloakbench.bench.report.reported.shown import Lines, Printed, printed_table, scaled
+from cloakbench.bench.report.reported.shape import Lines, Printed, printed_table, scaled
 from cloakbench.bench.report.table import Column, Number, Row, Table, columns
 
 
@@ -46,8 +46,9 @@ class Side:
     metrics: tuple[str, ...]
 
     def measured(self, pair: Pair, target: str, metric: str) -> Number:
-        """A measured cell in per cent."""
-        return scaled(measured_cell(self.lookup, self.placed, pair.row, target, metric).estimate, "%")
+        """A measured cell in per cent; the mean is the black-box one."""
+        asked = BLACK_BOX if target == AVERAGE else target
+        return scaled(measured_cell(self.lookup, self.placed, pair.row, asked, metric).estimate, "%")
 
     def reported(self, table: tuple[str, str], pair: Pair, target: str, metric: str) -> float:
         """A printed cell, NaN when it is lost or not printed."""

@@ -12,9 +12,21 @@ from cloakbench.bench.report.reported.cards import CardMatch, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_prose, load_yaml
 
 FILE = "claims.yaml"
-_TOP = ("reasons", "terms", "claims", "unchecked")
+_TOP = ("reasons", "terms", "claims", "orderings", "unchecked")
 _TERM = frozenset(
-    ("protocol", "metric", "method", "epsilon_255", "variant", "surrogate", "judge", "condition", "targeted", "unit")
+    (
+        "protocol",
+        "metric",
+        "method",
+        "epsilon_255",
+        "variant",
+        "surrogate",
+        "judge",
+        "condition",
+        "targeted",
+        "unit",
+        "white_box",
+    )
 )
 PARTS: Mapping[str, Mapping[str, str]] = {
     "greater": {"left": "term", "right": "term"},
@@ -24,11 +36,14 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "close": {"left": "term", "right": "term", "within": "number"},
     "undominated": {"of": "terms", "among": "lists"},
     "rises_with": {"of": "term", "axis": "text", "up_to": "optional number"},
+    "settles": {"of": "term", "axis": "text", "from": "number", "within": "number"},
     "keeps": {"of": "term", "within": "number"},
     "about": {"of": "term", "dataset": "text"},
 }
-"""Rule to its parts. ``order`` takes a list of terms, weakest first; ``all`` a list of rules."""
-RULES = (*PARTS, "order", "all")
+_ORDERS = ("order", "order_or_tie")
+"""Rule to its parts. ``order`` takes a list of terms, weakest first, ``order_or_tie`` one in which neighbours may be
+equal; ``all`` a list of rules."""
+RULES = (*PARTS, *_ORDERS, "all")
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Term:
         surrogate: which surrogates count; None for all.
         judge: who judged; None for the mean over all that are not the surrogate.
         targeted: whether the method must aim at another person.
+        white_box: without a judge, the mean over those who are the surrogate.
         unit: ``%`` for a rate.
     """
 
@@ -53,6 +69,7 @@ class Term:
     judge: CardMatch | None = None
     condition: str = "none"
     targeted: bool = False
+    white_box: bool = False
     unit: str = "%"
 
 
@@ -71,7 +88,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Claim:
-    """A line of ``prose_claims.csv`` with its rule. ``printed`` is NaN for a claim without a number."""
+    """A line of ``prose_claims.csv`` with its rule; ``printed`` is empty for a claim without a number.
+
+    An ordering that tables show has no line and no seed, and its section says where it is from.
+    """
 
     line: int
     seed: str
@@ -84,9 +104,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
-    """All lines: those with a rule, and the number of every other to the reason why it cannot be checked."""
+    """All lines: those with a rule, and the number of every other to the reason why it cannot be checked; orderings."""
 
     checked: tuple[Claim, ...]
+    orderings: tuple[Claim, ...]
     unchecked: Mapping[int, str]
 
 
@@ -103,7 +124,7 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
     """Claims from the values of the YAML file.
 
     Args:
-        content: ``reasons``, ``terms``, ``claims`` and ``unchecked``.
+        content: ``reasons``, ``terms``, ``claims``, ``orderings`` and ``unchecked``.
         prose: the lines of ``prose_claims.csv``.
 
     Raises:
@@ -116,6 +137,7 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
     terms = {name: _term(name, given) for name, given in content["terms"].items()}
     used: set[str] = set()
     checked = [_claim(given, prose, terms, used) for given in content["claims"]]
+    orderings = tuple(_ordering(given, terms, used) for given in content["orderings"])
     unchecked: dict[int, str] = {}
     seen = [claim.line for claim in checked]
     for given in content["unchecked"]:
@@ -131,7 +153,7 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
             raise ReportedSchemaError(f"{FILE}: line {line} ({prose[line - 1]['claim'][:60]}) has {state}")
     if unused := [name for name in terms if name not in used]:
         raise ReportedSchemaError(f"{FILE}, terms: no rule uses {unused[0]!r}")
-    return Claims(tuple(sorted(checked, key=lambda claim: claim.line)), unchecked)
+    return Claims(tuple(sorted(checked, key=lambda claim: claim.line)), orderings, unchecked)
 
 
 def terms_of(rule: Rule) -> Iterator[Term]:
@@ -161,6 +183,13 @@ def _claim(given: Any, prose: Sequence[Mapping[str, str]], terms: Mapping[str, T
         )
     rule = _rule(where, given["rule"], terms, used)
     return Claim(given["line"], row["seed"], row["section"], row["claim"], row["value"], row["unit"], rule)
+
+
+def _ordering(given: Any, terms: Mapping[str, Term], used: set[str]) -> Claim:
+    if not isinstance(given, dict) or set(given) != {"claim", "source", "rule"}:
+        raise ReportedSchemaError(f"{FILE}, orderings: {given!r} needs claim, source and rule, and nothing else")
+    rule = _rule(f"{FILE}, orderings, {given['claim'][:60]}", given["rule"], terms, used)
+    return Claim(0, "", given["source"], given["claim"], "", "", rule)
 
 
 def _line_of(prose: Sequence[Mapping[str, str]], line: Any, seed: str | None = None) -> Mapping[str, str]:
@@ -207,12 +236,12 @@ def _rule(where: str, given: Any, terms: Mapping[str, Term], used: set[str]) -> 
     kind, parts = next(iter(given.items()))
     if kind not in RULES:
         raise ReportedSchemaError(f"{where}: unknown rule {kind!r}; use {', '.join(RULES)}")
-    if kind in ("all", "order"):
+    if kind in ("all", *_ORDERS):
         if not isinstance(parts, list) or not parts:
             raise ReportedSchemaError(f"{where}: {kind} takes a list")
         if kind == "all":
             return Rule(kind, {"rules": tuple(_rule(where, one, terms, used) for one in parts)})
-        return Rule(kind, {"terms": _value(where, "order", "terms", parts, terms, used)})
+        return Rule(kind, {"terms": _value(where, kind, "terms", parts, terms, used)})
     expected = PARTS[kind]
     needed = {name for name, sort in expected.items() if not sort.startswith("optional")}
     if not isinstance(parts, dict) or not needed <= set(parts) <= set(expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +64,8 @@ def _steps(lookup: Lookup, claim: Claim, rule: Rule) -> tuple[list[Reading], lis
         return [one for readings, _ in parts for one in readings], [one for _, steps in parts for one in steps]
     if rule.kind == "rises_with":
         return _rises(lookup, rule.parts)
+    if rule.kind == "settles":
+        return _settles(lookup, rule.parts)
     if rule.kind == "keeps":
         return _keeps(lookup, rule.parts)
     readings = read_all(lookup, list(dict.fromkeys(terms_of(rule))))
@@ -100,6 +103,12 @@ def _order(parts: Parts, values: Values) -> Iterator[Comparison]:
         yield _above(values[stronger], values[weaker])
 
 
+def _order_or_tie(parts: Parts, values: Values) -> Iterator[Comparison]:
+    for weaker, stronger in itertools.pairwise(parts["terms"]):
+        step = _above(values[stronger], values[weaker])
+        yield replace(step, held=values[stronger].value >= values[weaker].value)
+
+
 def _close(parts: Parts, values: Values) -> Iterator[Comparison]:
     yield _near(values[parts["left"]], values[parts["right"]], parts["within"])
 
@@ -119,6 +128,7 @@ _COMPARE: Mapping[str, Callable[[Parts, Values], Iterator[Comparison]]] = {
     "lowest": _lowest,
     "between": _between,
     "order": _order,
+    "order_or_tie": _order_or_tie,
     "close": _close,
     "undominated": _undominated,
 }
@@ -145,8 +155,12 @@ def _about(lookup: Lookup, claim: Claim, rule: Rule, reading: Reading) -> Compar
     return Comparison(held, True)
 
 
-def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
-    """A number rises from each measured value of a setting (``budget`` or a variant's) to the next."""
+def _along(lookup: Lookup, parts: Parts, low: float, high: float) -> list[Reading]:
+    """A number at each measured value of a setting (``budget`` or a variant's) between two, ascending.
+
+    Raises:
+        NotComparableError: there are fewer than two.
+    """
     term: Term = parts["of"]
     axis = parts["axis"]
     values = []
@@ -154,8 +168,9 @@ def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
         run = method.run
         at = run.budget.epsilon_255 if axis == "budget" else method.settings.get(axis)
         other = axis != "budget" and term.budget not in (None, run.budget)
-        same = split_row_name(run.method)[0] == term.method
-        if same and at is not None and not other and at <= parts.get("up_to", at):
+        name, variant = split_row_name(run.method)
+        same = name == term.method and (axis != "budget" or variant == term.variant)
+        if same and at is not None and not other and low <= at <= high:
             values.append((at, method))
     if len({at for at, _ in values}) < 2:
         raise NotComparableError(f"{term.method} is not measured at two values of {axis}")
@@ -163,7 +178,20 @@ def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
     for _, method in sorted(values, key=lambda pair: pair[0]):
         one = replace(term, budget=method.run.budget, variant=split_row_name(method.run.method)[1])
         readings += read_all(lookup, [one]).values()
+    return readings
+
+
+def _rises(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
+    """A number rises from each measured value of a setting to the next."""
+    readings = _along(lookup, parts, -math.inf, parts.get("up_to", math.inf))
     return readings, [_above(later.estimate, earlier.estimate) for earlier, later in itertools.pairwise(readings)]
+
+
+def _settles(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
+    """From a value of a setting on, a number stays within a distance of what it is there."""
+    readings = _along(lookup, parts, parts["from"], math.inf)
+    first, *later = readings
+    return readings, [_near(first.estimate, one.estimate, parts["within"]) for one in later]
 
 
 def _keeps(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:

@@ -96,16 +96,33 @@ class Lookup:
         """The conditions that the protocol measured under."""
         return tuple(sorted({place.condition for place in self._measured.places(protocol)}))
 
+    def has_metric(self, protocol: str, metric: str) -> bool:
+        """Whether a protocol measured a metric, be it as a gap."""
+        return (protocol, metric) in self._judges
+
     def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""
         return self._measured.cells.get(cell, Estimate())
 
     def black_box(self, cell: CellPlace) -> Estimate:
         """Mean over the judges of the metric that are not the surrogate, whatever ``cell.judge`` says."""
-        judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
-        others = [judge for judge in judges if (cell.surrogate, judge) not in self._white_box]
-        cells = [self.rate(cell._replace(judge=judge)) for judge in others]
+        cells = [self.rate(cell._replace(judge=judge)) for judge in self.black_box_judges(cell)]
         return self._measured.mean(cells, cell.place, cell.run, cell.surrogate)
+
+    def white_box(self, cell: CellPlace) -> Estimate:
+        """Mean over the judges of the metric that are the surrogate, whatever ``cell.judge`` says."""
+        judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
+        cells = [self.rate(cell._replace(judge=judge)) for judge in judges if self.is_white_box(cell.surrogate, judge)]
+        return self._measured.mean(cells, cell.place, cell.run, cell.surrogate, white_box=True)
+
+    def black_box_judges(self, cell: CellPlace) -> list[str]:
+        """The judges of the metric that are not the surrogate of ``cell``."""
+        judges = self._judges.get((cell.place.protocol, cell.place.metric), {})
+        return [judge for judge in judges if not self.is_white_box(cell.surrogate, judge)]
+
+    def is_white_box(self, surrogate: str, judge: str) -> bool:
+        """Whether a judge is the surrogate, or one of an ensemble."""
+        return (surrogate, judge) in self._white_box
 
     def _settings(self, method: str) -> dict[str, float]:
         """The settings that make variants of a method, those that are numbers."""

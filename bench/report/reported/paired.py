@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import CellPlace, Place, Run
 from cloakbench.bench.report.reported.cards import assign
-from cloakbench.bench.report.reported.lookup import Lookup, NotComparableError
+from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, NotComparableError
 from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, Pairing
 
 NOT_BLACK = "the only network left for this name is the surrogate itself"
 NOT_WHITE = "black-box here, white-box in the paper"
+BLACK_BOX = "black_box"
+"""Stands for a target: the mean over the judges of the run that are not the surrogate."""
+LEFT_OUT = "the ensemble without the target"
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,17 @@ class Placed:
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A measured method that stands beside a printed row, on one surrogate (empty for methods without one)."""
+    """A measured method that stands beside a printed row.
+
+    Attributes:
+        run: method and budget.
+        surrogate: its surrogate; empty for methods without one.
+        of_column: printed target to the surrogate of that column, where each column has one of its own.
+    """
 
     run: Run
     surrogate: str
+    of_column: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,13 +81,14 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
         measured = lookup.find(pairing.protocol, paired.method, paired.budget, targeted=pairing.targeted)
     except NotComparableError as reason:
         return (), str(reason)
+    if pairing.leave_one_out and (row := _leave_one_out(lookup, placed, paired, measured)):
+        return (row,), ""
     if pairing.surrogates is None or measured.surrogates == ("",):
         return tuple(MeasuredRow(paired, name) for name in measured.surrogates), ""
-    if surrogate not in placed.surrogates:
-        return (), "no such surrogate in this run"
-    if (name := placed.surrogates[surrogate]) not in measured.surrogates:
-        return (), f"not measured on {name}"
-    return (MeasuredRow(paired, name),), ""
+    name = placed.surrogates.get(surrogate)
+    if name in measured.surrogates:
+        return (MeasuredRow(paired, name),), ""
+    return (), f"not measured on {name}" if name else "no such surrogate in this run"
 
 
 def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str, metric: str) -> MeasuredCell:
@@ -87,21 +98,53 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
         lookup: the run.
         placed: the pairing on its networks.
         row: of `rows_beside`.
-        target: printed target; ``average`` for the mean over the run's judges that are not the surrogate.
+        target: printed target; ``average`` for the mean over the columns, as the papers print it; `BLACK_BOX` for that
+            over the run's judges that are not the surrogate.
         metric: printed metric.
     """
     pairing = placed.pairing
     if metric not in pairing.metrics:
         return MeasuredCell(Estimate(), pairing.why_not[metric])
     asked = CellPlace(Place(pairing.protocol, pairing.metrics[metric], pairing.condition), row.run, row.surrogate)
-    if target == AVERAGE:
+    if pairing.targets and (target == AVERAGE or (target == BLACK_BOX and row.of_column)):
+        return _mean_of_columns(lookup, placed, row, asked)
+    if target in (AVERAGE, BLACK_BOX):
         found = lookup.black_box(asked) if pairing.box == "black" else Estimate()
     elif target == NOT_APPLICABLE:
         found = lookup.rate(asked)
     elif target not in placed.targets:
         return MeasuredCell(Estimate(), "no such network in this run")
     else:
-        found = lookup.rate(asked._replace(judge=placed.targets[target]))
+        found = lookup.rate(_at(asked, placed, row, target))
         if found.ok and found.white_box != (pairing.box == "white"):
             return MeasuredCell(Estimate(), NOT_BLACK if found.white_box else NOT_WHITE)
     return MeasuredCell(found, "" if found.ok else found.note or "not measured")
+
+
+def _at(asked: CellPlace, placed: Placed, row: MeasuredRow, target: str) -> CellPlace:
+    return asked._replace(judge=placed.targets[target], surrogate=row.of_column.get(target, row.surrogate))
+
+
+def _mean_of_columns(lookup: Lookup, placed: Placed, row: MeasuredRow, asked: CellPlace) -> MeasuredCell:
+    """The mean over all columns of a table, one named like the surrogate included, as the papers print it."""
+    if missing := [target for target in placed.pairing.targets if target not in placed.targets]:
+        return MeasuredCell(Estimate(), f"no network for {', '.join(missing)}")
+    places = [_at(asked, placed, row, target) for target in placed.pairing.targets]
+    cells = [lookup.rate(place) for place in places]
+    if {place.judge for place in places} == set(lookup.black_box_judges(asked)) and not row.of_column:
+        found = lookup.black_box(asked)  # has the joint interval
+    else:
+        found = replace(mean_estimate(cells), white_box=any(cell.white_box for cell in cells))
+    return MeasuredCell(found, "" if found.ok else found.note or "not measured")
+
+
+def _leave_one_out(lookup: Lookup, placed: Placed, run: Run, measured: MeasuredMethod) -> MeasuredRow | None:
+    """One row over several ensembles, each of which judges the column that it leaves out; None for other runs."""
+    free = {
+        target: [name for name in measured.surrogates if not lookup.is_white_box(name, judge)]
+        for target, judge in placed.targets.items()
+    }
+    if not free or any(len(names) != 1 for names in free.values()):
+        return None
+    of_column = {target: names[0] for target, names in free.items()}
+    return MeasuredRow(run, LEFT_OUT, of_column) if len(set(of_column.values())) == len(of_column) else None

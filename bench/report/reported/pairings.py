@@ -13,6 +13,7 @@ from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_l
 
 FILE = "pairings.yaml"
 ANY = "any"
+LEAVE_ONE_OUT = "leave_one_out"
 AVERAGE = "average"
 NOT_APPLICABLE = "not_applicable"
 GAIN_ENDINGS = ("_gain_printed", "_change_printed")
@@ -34,6 +35,9 @@ _TABLE = {
     "unpaired_metrics": dict,
     "methods": dict,
     "reported_only": (dict, str),
+    "own": str,
+    "also": dict,
+    "notes": list,
 }
 
 
@@ -50,10 +54,14 @@ class Pairing:
         targeted: only methods that aim at another person stand beside it.
         condition: what happened to the photos.
         surrogates: printed surrogate to model cards; None when every surrogate of the run may stand beside it.
+        leave_one_out: each column stands beside the ensemble of the run that its target is not in.
         targets: printed target to model cards.
         metrics: printed metric to measured metric.
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
+        own: printed method of the paper itself, whose distance from the best other one is shown; empty for none.
+        also: label of further rows to their metrics, as ``metrics``, where a run measured them.
+        notes: what to know of the printed table, a sentence each.
     """
 
     name: str
@@ -68,6 +76,10 @@ class Pairing:
     metrics: Mapping[str, str] = field(default_factory=dict)
     methods: Mapping[str, Run] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
+    leave_one_out: bool = False
+    own: str = ""
+    also: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,11 +182,17 @@ def _pairing(
     if methods and not (given.get("protocol") and "surrogates" in given and "epsilon_255" in given):
         raise ReportedSchemaError(f"{where}: methods are paired without a protocol, surrogates and epsilon_255")
     surrogates, targets = given.get("surrogates", ANY), given.get("targets")
+    free = surrogates in (ANY, LEAVE_ONE_OUT)
     for asked in (surrogates, targets):
-        if asked not in (None, ANY, *networks):
+        if asked not in (None, ANY, LEAVE_ONE_OUT, *networks):
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
     found = networks[targets] if targets else {}
-    _check_networks(where, rows, methods, found, None if surrogates == ANY else networks[surrogates])
+    _check_networks(where, rows, methods, found, None if free else networks[surrogates])
+    for label, others in given.get("also", {}).items():
+        if set(others) != set(metrics):
+            raise ReportedSchemaError(f"{where}: also, {label}: name a metric for each of {', '.join(metrics)}")
+    if (own := given.get("own", "")) and own not in printed_methods:
+        raise ReportedSchemaError(f"{where}: own is {own!r}, which the table does not print")
     return Pairing(
         name=name,
         label=given["label"],
@@ -183,11 +201,15 @@ def _pairing(
         box=box,
         targeted=given.get("targeted", False),
         condition=given.get("condition", "none"),
-        surrogates=None if surrogates == ANY else networks[surrogates],
+        surrogates=None if free else networks[surrogates],
+        leave_one_out=surrogates == LEAVE_ONE_OUT,
         targets=found,
         metrics=metrics,
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},
+        own=own,
+        also=given.get("also", {}),
+        notes=tuple(given.get("notes", ())),
     )
 
 

@@ -127,13 +127,13 @@ def load_prose() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content), strict=True))
 
 
-def load_yaml(name: str) -> dict[str, Any]:
-    """A YAML file of ``results/reported`` as plain values.
+def load_yaml(name: str, folder: Traversable | None = None) -> dict[str, Any]:
+    """A YAML file of a folder, ``results/reported`` when left out, as plain values.
 
     Raises:
         ReportedSchemaError: the file is no YAML, holds a key twice, or is no mapping.
     """
-    content = (reported_folder() / name).read_text(encoding="utf-8")
+    content = ((folder or reported_folder()) / name).read_text(encoding="utf-8")
     try:
         found = yaml.load(content, Loader=_UniqueKeys)
     except yaml.YAMLError as problem:

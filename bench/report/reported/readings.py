@@ -9,6 +9,7 @@ from cloakbench.bench.core.axes import row_name
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import CellPlace, Place
 from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.reported.cards import CardMatch
 from cloakbench.bench.report.reported.claims import Term
 from cloakbench.bench.report.reported.lookup import Lookup, MeasuredMethod, NotComparableError
 from cloakbench.bench.report.table import Number
@@ -61,9 +62,15 @@ def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequenc
         NotComparableError: a cell is missing, or is white-box.
     """
     place, run = Place(term.protocol, term.metric, term.condition), method.run
-    cells = [_cell(lookup, term, CellPlace(place, run, surrogate)) for surrogate in surrogates]
+    asked = [CellPlace(place, run, surrogate) for surrogate in surrogates]
+    if term.judge is not None:
+        # An ensemble that leaves a target out is the one that it judges; the others say nothing of it.
+        judged = [one for one in asked if not _only_white_box(lookup, term.judge, one)]
+        asked = judged if judged and term.surrogate is None else asked
+    cells = [_cell(lookup, term, one) for one in asked]
     row = run.method + f" {run.budget.title}" * bool(run.budget)
     where = f" on {surrogates[0]}" if len(surrogates) == 1 and surrogates[0] else ""
+    where += ", white-box" * term.white_box
     condition = "" if term.condition == UNTRANSFORMED else f", {term.condition}"
     name = f"{row}{where}, {term.metric}{condition}"
     return Reading(name, mean_estimate(cells), term.unit)
@@ -71,12 +78,9 @@ def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequenc
 
 def _cell(lookup: Lookup, term: Term, asked: CellPlace) -> Estimate:
     if term.judge is None:
-        cell = lookup.black_box(asked)
+        cell = lookup.white_box(asked) if term.white_box else lookup.black_box(asked)
     else:
-        cards = [
-            card for card in lookup.models.to_dict("records") if "target" in card["roles"] and term.judge.fits(card)
-        ]
-        cells = [lookup.rate(asked._replace(judge=card["name"])) for card in cards]
+        cells = [lookup.rate(asked._replace(judge=name)) for name in _judges(lookup, term.judge)]
         black_box = [cell for cell in cells if not cell.white_box]
         if not black_box:
             raise NotComparableError("the only such judge is the surrogate" if cells else "no such judge in this run")
@@ -84,6 +88,16 @@ def _cell(lookup: Lookup, term: Term, asked: CellPlace) -> Estimate:
     if not cell.ok:
         raise NotComparableError(f"{term.metric} of {term.method} has no value: {cell.note or 'not measured'}")
     return cell
+
+
+def _judges(lookup: Lookup, match: CardMatch) -> list[str]:
+    cards = lookup.models.to_dict("records")
+    return [str(card["name"]) for card in cards if "target" in card["roles"] and match.fits(card)]
+
+
+def _only_white_box(lookup: Lookup, match: CardMatch, asked: CellPlace) -> bool:
+    judges = _judges(lookup, match)
+    return bool(judges) and all(lookup.is_white_box(asked.surrogate, judge) for judge in judges)
 
 
 def _surrogates(lookup: Lookup, term: Term, method: MeasuredMethod) -> tuple[str, ...]:

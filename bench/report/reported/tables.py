@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloakbench.bench.report.reported.beside import side_by_side_tables
 from cloakbench.bench.report.reported.claims import load_claims
 from cloakbench.bench.report.reported.claims_table import claims_table
@@ -27,7 +29,7 @@ def reported_tables(lookup: Lookup) -> list[Table]:
     ]
 
 
-def printed_tables(lookup: Lookup, names: tuple[str, ...] = ()) -> list[Table]:
+def printed_tables(lookup: Lookup, names: Sequence[str] = ()) -> list[Table]:
     """Printed tables in their own shape, each with what was measured under its rows.
 
     Args:

@@ -127,7 +127,8 @@ def _examples(runs: Sequence[Results]) -> tuple:
     for example in (example for run in runs for example in run.examples):
         known = merged.get(example.image_id)
         protected = {**(known.protected if known else {}), **example.protected}
-        merged[example.image_id] = replace(example, protected=protected)
+        shown = {**(known.shown if known else {}), **example.shown}
+        merged[example.image_id] = replace(example, protected=protected, shown=shown)
     return tuple(merged.values())
 
 

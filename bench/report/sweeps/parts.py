@@ -201,7 +201,12 @@ def _with_variants(job: SweepJob, within: Sequence[str], names: Mapping[str, str
         methods=methods.assign(variant=column(methods, "key"), varied=column(methods, "key", "varied")),
         costs=varied(results.costs),
         examples=tuple(
-            Example(one.image_id, one.original, {label(old): photo for old, photo in one.protected.items()})
+            Example(
+                one.image_id,
+                one.original,
+                {label(old): photo for old, photo in one.protected.items()},
+                {label(old): pictures for old, pictures in one.shown.items()},
+            )
             for one in results.examples
         ),
     )

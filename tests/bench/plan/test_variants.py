@@ -87,6 +87,23 @@ def test_variants_run_at_every_budget_and_limits_hold_for_them() -> None:
     assert [(cell.variant, cell.budget.number) for cell in limited] == [("", 6.0), ("steps=2", 6.0)]
 
 
+def test_a_setting_that_is_typed_is_no_longer_what_a_preset_varies(tmp_path: Path) -> None:
+    """So that a multirun over it has one row for each of its values: method=pgd method.steps=2,4."""
+    preset = tmp_path / "experiment" / "varied.yaml"
+    preset.parent.mkdir()
+    preset.write_text(
+        "# @package _global_\n# Varied.\ndefaults: [smoke, _self_]\nvariants: {pgd: {steps: [2, 20]}}\n",
+        encoding="utf-8",
+    )
+
+    def variants(*words: str) -> list[tuple[str, int]]:
+        config = compose_config(["experiment=varied", *words], config_dirs=[str(tmp_path)])
+        return [(cell.variant, cell.config["steps"]) for cell in build_parts(config).cells if cell.method == "pgd"]
+
+    assert variants("method=pgd") == [("", 10), ("steps=2", 2), ("steps=20", 20)]
+    assert variants("method=pgd", "method.steps=2") == [("", 2)]
+
+
 def test_what_a_preset_varies_of_a_method_that_was_not_chosen_does_not_apply() -> None:
     config = compose_config([*SMOKE, "method=fgsm"])
     config.variants = {"pgd": {"steps": [2]}}

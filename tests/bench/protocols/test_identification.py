@@ -239,6 +239,47 @@ def test_a_gallery_smaller_than_k_is_a_gap() -> None:
     assert measured(responses(11, [3, 3], gallery=0))["value"].isna().all()
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), given=st.integers(0, 4))
+def test_all_mates_are_the_other_probes_and_the_references(seed: int, sizes: list[int], given: int) -> None:
+    """P2 against sorted galleries that hold every clean photo of the person but the probe's own; P1 stays as it is."""
+    r = responses(seed, sizes, 12)
+    draw = torch.Generator().manual_seed(seed + 1)
+    people = torch.arange(len(sizes)).repeat_interleave(given)
+    photos = F.normalize(torch.randn(len(people), r.clean.shape[1], generator=draw), dim=1)
+    stranger = torch.cat([people, torch.tensor([-1])])
+    all_photos = replace(r, references=torch.cat([photos, photos.new_ones(1, 4) / 2]), reference_identity=stranger)
+    protocol = Identification(KS, "all")
+    records = protocol.records(all_photos)
+    table = protocol.measurements(records, resamples=20, seed=0).set_index("metric")
+    plain = measured(r)
+    assert r.gallery is not None
+    for k in KS:
+        misses = trials = 0
+        for i, person in enumerate(r.identity.tolist()):
+            mates = [r.clean[j] for j in range(len(r.identity)) if j != i and r.identity[j] == person]
+            mates += list(photos[people == person])
+            if mates:
+                best = max(float(r.protected[i].double() @ mate.double()) for mate in mates)
+                above = sum(float(r.protected[i].double() @ one.double()) > best for one in r.gallery)
+                misses, trials = misses + (above >= k), trials + 1
+        row = table.loc[f"psr_p2_top{k}"]
+        assert row["n"] == trials
+        if trials:
+            assert row["value"] == pytest.approx(misses / trials)
+        assert table.loc[f"psr_p1_top{k}", "n"] == plain.loc[f"psr_p1_top{k}", "n"]
+
+
+def test_references_in_the_gallery_never_help_the_person() -> None:
+    r = responses(5, [3, 3, 3], 20)
+    more = replace(r, references=r.clean.clone(), reference_identity=r.identity.clone())
+    few, many = Identification(KS).records(r), Identification(KS, "all").records(more)
+    assert (many["p2_rank"] <= few["p2_rank"]).all()
+    assert many["p1_misses_top1"].tolist() == few["p1_misses_top1"].tolist()
+    assert Identification(KS, "all").needs == {"distractor", "reference"}
+    assert Identification(KS, "all").metrics[-1].denominator.count("references among them") == 1
+
+
 def test_every_metric_has_a_card_and_columns_are_in_order() -> None:
     protocol = Identification()
     table = protocol.measurements(protocol.records(responses(12, [3, 3], 20)), 10, 0)

@@ -99,6 +99,24 @@ def test_without_targets_impersonation_is_skipped() -> None:
     assert table.loc["dodging_far_1e-1", "status"] == "ok"
 
 
+def test_legacy_thresholds_stand_beside_calibrated_ones_under_names_of_their_own() -> None:
+    legacy = {0.1: 0.3, 0.01: 0.5, 0.001: float("nan")}
+    r = replace(responses(6, [3, 3], THRESHOLDS), legacy_thresholds=legacy)
+    assert r.target_embeddings is not None
+    both, calibrated = Verification(thresholds="both"), Verification()
+    table = both.measurements(both.records(r), 20, seed=0).set_index("metric")
+    plain = calibrated.measurements(calibrated.records(r), 20, seed=0).set_index("metric")
+    assert table.loc[plain.index, "value"].tolist() == pytest.approx(plain["value"].tolist(), nan_ok=True)
+    similarity = (r.protected * r.target_embeddings).sum(dim=1)
+    for far in (0.1, 0.01):
+        row = table.loc[f"impersonation_legacy_far_{far_label(far)}"]
+        assert row["value"] == pytest.approx(float((similarity > legacy[far]).float().mean()))
+    gap = table.loc["impersonation_legacy_far_1e-3"]
+    assert gap["status"] == "unavailable"
+    assert "no legacy constant" in gap["note"]
+    assert both.rank_by == calibrated.rank_by
+
+
 def test_failures_never_become_numbers() -> None:
     r = responses(4, [3, 3], THRESHOLDS)
     assert r.target_embeddings is not None

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cloakbench.bench.protocols.identification import figures, heat_map
+from cloakbench.bench.protocols.identification import figures, heat_map, robustness_by_target, trade_off
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality import faces
+from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.section import FigureSpec
@@ -45,6 +47,8 @@ def test_missing_data_is_a_reason_not_an_empty_picture(small):
     assert reasons["psr_ssim"] == Skipped("identification rates or SSIM were not measured")
     assert reasons["robustness"] == Skipped("the run has no transforms")
     assert reasons["budget"] == Skipped("the run has fewer than 3 budgets")
+    assert reasons["trade_off"] == Skipped("identification rates or SSIM were not measured")
+    assert reasons["robustness_by_target"] == Skipped("the run has no transforms")
     assert reasons["faces"] == Skipped("the run stored no example photos")
 
 
@@ -76,7 +80,7 @@ def test_difference_is_ten_times_about_mid_grey():
     original = np.full((3, 2, 2), 100, np.uint8)
     protected = original.copy()
     protected[0, 0, 0], protected[0, 0, 1], protected[0, 1, 0] = 108, 92, 255
-    assert faces._difference(original, protected)[0].tolist() == [[208, 48], [255, 128]]
+    assert faces.difference_picture(original, protected)[0].tolist() == [[208, 48], [255, 128]]
 
 
 def test_face_without_a_protected_photo_is_labelled(measured):
@@ -94,3 +98,37 @@ def test_pdf_embeds_fonts_and_carries_no_date(measured):
     content = figure_bytes(heat_map.transfer_heat_map(measured, RANKS), ".pdf")
     assert b"FontFile2" in content
     assert b"CreationDate" not in content
+
+
+def test_the_trade_off_has_a_curve_for_each_method_and_a_panel_for_each_box(make_results):
+    measured = Measured(make_results(methods=("pgd", "mi_fgsm"), budgets=(2.0, 4.0, 8.0)))
+    figure = trade_off.trade_off(measured, RANKS)
+    assert isinstance(figure, Figure)
+    assert [panel.get_title() for panel in figure.axes[:2]] == [
+        "On the surrogate itself",
+        "Transferred to other networks",
+    ]
+    assert [len(panel.containers) for panel in figure.axes[:2]] == [2, 2]
+    two = Measured(make_results(methods=("pgd",), budgets=(4.0, 8.0)))
+    assert trade_off.trade_off(two, RANKS) == Skipped("no method has rates and SSIM at 3 budgets")
+    assert trade_off.equal_ssim_tables(two, RANKS) == []
+
+
+def test_rates_at_equal_ssim_lie_on_the_line_between_two_budgets():
+    estimates = [Estimate(value, value - 0.01, value + 0.01, 10, status="ok") for value in (0.98, 0.96, 0.90)]
+    rates = [Estimate(value, value - 0.1, value + 0.1, 10, status="ok") for value in (0.2, 0.4, 0.7)]
+    curve = trade_off.Curve((), tuple(estimates), tuple(rates))
+    found = trade_off.at_ssim(curve, 0.97)
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.2, 0.4))
+    assert trade_off.at_ssim(curve, 0.93).value == pytest.approx(0.55)
+    assert not trade_off.at_ssim(curve, 0.89).ok
+    assert not trade_off.at_ssim(curve, 0.99).ok
+
+
+def test_robustness_by_target_has_a_line_for_each_target_and_a_panel_for_each_transform(make_results):
+    measured = Measured(make_results(methods=("pgd",)))
+    figure = robustness_by_target.robustness_by_target(measured, RANKS)
+    assert isinstance(figure, Figure)
+    panels = [panel for panel in figure.axes if panel.get_title()]
+    assert len(panels) == len(families_of(measured, RANKS.first))
+    assert {len(panel.containers) for panel in panels} == {len(measured.judges(RANKS.first))}

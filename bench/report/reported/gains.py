@@ -1,0 +1,66 @@
+"""Gains: how far a paper's own method is from the best other one of its table, as printed and as measured."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS
+from cloakbench.bench.report.reported.shape import Shape
+from cloakbench.bench.report.table import Cell, Number, Row
+
+PRINTED = "minus the best other, printed"
+MEASURED = "measured, minus the best other"
+
+
+def gain_rows(
+    shape: Shape,
+    block: Mapping[str, Sequence[Row]],
+    lines: Iterable[Mapping[str, Any]],
+    key: tuple[str, str, str],
+    section: str,
+) -> list[Row]:
+    """The arrows that a paper prints beside its own rates, and the same of what was measured here.
+
+    Args:
+        shape: the table.
+        block: printed method to its measured rows, of the block that the own method ends.
+        lines: of the table's CSV file.
+        key: data set, surrogate and method of the own row.
+        section: of its rows.
+    """
+    given = {
+        (line["target"], line["metric"].removesuffix(GAIN_ENDINGS[0])): line["value"]
+        for line in lines
+        if (line["dataset"], line["surrogate"], line["method"]) == key and line["metric"].endswith(GAIN_ENDINGS[0])
+    }
+    rows = []
+    if given:
+        numbers = [Number(given.get(column, math.nan)) for column in shape.printed.columns]
+        rows.append(Row(PRINTED, (*numbers, *[""] * len(shape.black_box), "percentage points"), section))
+    others = {method: measured[0] for method, measured in block.items() if measured and method != key[2]}
+    if block[key[2]] and others:
+        rows.append(_measured(shape, block[key[2]][0], others, section))
+    return rows
+
+
+def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -> Row:
+    """Differences of the values; whether a method is better is decided on the same photos, in the paired tables."""
+    cells: list[Cell] = []
+    best: Counter[str] = Counter()
+    for place, mine in enumerate(own.cells[:-1]):
+        known = {method: cell for method, row in others.items() if _known(cell := row.cells[place])}
+        if not (_known(mine) and known):
+            cells.append(Number())
+            continue
+        method = max(known, key=lambda one: known[one].value)
+        best[method] += 1
+        cells.append(Number(mine.value - known[method].value, digits=mine.digits))
+    told = ", ".join(f"{shape.pairings.printed_name(method)} ({count})" for method, count in best.most_common())
+    return Row(MEASURED, (*cells, f"best other in columns: {told}" if told else "nothing to compare"), section)
+
+
+def _known(cell: Cell) -> bool:
+    return isinstance(cell, Number) and not math.isnan(cell.value)
