@@ -223,10 +223,12 @@ class FaceCloak(Protector):
         """How large masks may be before they are deployed, and of whom there is all that it takes, ``[M]``."""
         seeds, levels = portraits.seeds, 255 * self.rules.scale
         stickers = detail = None
+        context.shown["seed_photo"] = seeds
         sound = torch.ones(len(seeds), dtype=torch.bool, device=seeds.device)
         if portraits.landmarks is not None:
             found = find_stickers(portraits.landmarks, *seeds.shape[-2:])
             stickers, sound = found.inside, found.known
+            context.shown["stickers"] = stickers.float()
             context.facts.update(
                 stickers_cut=found.cut,
                 landmarks_outside=found.outside,
@@ -234,6 +236,7 @@ class FaceCloak(Protector):
             )
         if "high_pass" in self.focus:
             detail = strong_detail(high_pass(seeds), self.high_pass_threshold, self.high_pass_sign)
+            context.shown["high_pass_mask"] = detail.float()
         focus_255 = self.focus_255 if self.epsilon_255 else 0.0
         budget = BudgetMap.of(self.epsilon_255 / levels, focus_255 / levels, stickers, detail, seeds)
         context.facts.update(focused_share=budget.focused_share)
@@ -258,6 +261,8 @@ class FaceCloak(Protector):
                 )
                 noise = rules.kept(step_mask(noise, slope_in_noise, step), budget)
         mask = noise if attention is None else attention * noise
+        if attention is not None:
+            context.shown["attention"] = _as_picture(attention)
         _tell_size(mask, budget, context)
         return rules.scale * rules.deployed(mask, budget)
 
@@ -271,6 +276,12 @@ def _slope(photos: Tensor, pair: AnchorPair, context: ProtectContext) -> Tensor:
         lambda surrogate, embeddings: pair.loss(surrogate, embeddings.unflatten(0, shape)),
     ).unflatten(0, shape)
     return slope.squeeze(1) if shape[1] == 1 else slope.mean(dim=1)
+
+
+def _as_picture(attention: Tensor) -> Tensor:
+    """Attention from its smallest weight, black, to its largest, white, for each mask."""
+    low, high = attention.flatten(1).aminmax(dim=1)
+    return (attention - low.view(_ROW)) / (high - low).clamp(min=1e-6).view(_ROW)
 
 
 def _tell_size(mask: Tensor, budget: BudgetMap, context: ProtectContext) -> None:
