@@ -39,7 +39,7 @@ def gain_rows(
     rows = []
     if given:
         numbers = [Number(given.get(column, math.nan)) for column in shape.printed.columns]
-        rows.append(Row(PRINTED, (*numbers, *[""] * len(shape.black_box), "percentage points"), section))
+        rows.append(Row(PRINTED, (*numbers, *[""] * len(shape.beside), "percentage points"), section))
     others = {method: measured[0] for method, measured in block.items() if measured and method != key[2]}
     if block[key[2]] and others:
         rows.append(_measured(shape, block[key[2]][0], others, section))
@@ -50,7 +50,8 @@ def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -
     """Differences of the values; whether a method is better is decided on the same photos, in the paired tables."""
     cells: list[Cell] = []
     best: Counter[str] = Counter()
-    for place, mine in enumerate(own.cells[:-1]):
+    rates = len(shape.printed.columns) + len(shape.black_box)
+    for place, mine in enumerate(own.cells[:rates]):
         known = {method: cell for method, row in others.items() if _known(cell := row.cells[place])}
         if not (_known(mine) and known):
             cells.append(Number())
@@ -59,7 +60,8 @@ def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -
         best[method] += 1
         cells.append(Number(mine.value - known[method].value, digits=mine.digits))
     told = ", ".join(f"{shape.pairings.printed_name(method)} ({count})" for method, count in best.most_common())
-    return Row(MEASURED, (*cells, f"best other in columns: {told}" if told else "nothing to compare"), section)
+    blank = [""] * (len(own.cells) - 1 - rates)
+    return Row(MEASURED, (*cells, *blank, f"best other in columns: {told}" if told else "nothing to compare"), section)
 
 
 def _known(cell: Cell) -> bool:

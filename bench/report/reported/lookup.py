@@ -11,6 +11,7 @@ from cloakbench.bench.core.axes import BudgetSize, split_row_name, variant_setti
 from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, text
 from cloakbench.bench.report.index import CellPlace, Measured, Run
+from cloakbench.bench.report.norms import Norms
 
 USUAL_BUDGET = BudgetSize(8.0)
 
@@ -40,11 +41,13 @@ class Lookup:
     Attributes:
         dataset: name and version of the data set.
         models: model cards, `Results.models`.
+        norms: how far the photos of each row really are from their originals.
     """
 
     def __init__(self, measured: Measured) -> None:
         self.dataset: str = measured.results.dataset
         self.models: pd.DataFrame = measured.results.models
+        self.norms = Norms(measured)
         self._measured = measured
         self._judges: dict[tuple[str, str], dict[str, None]] = {}
         self._white_box = {(cell.surrogate, cell.judge) for cell, rate in measured.cells.items() if rate.white_box}

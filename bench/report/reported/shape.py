@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from cloakbench.bench.core.axes import row_name, split_row_name
+from cloakbench.bench.core.axes import NO_BUDGET, row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
+from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import BLACK_BOX, MeasuredRow, Placed, measured_cell
 from cloakbench.bench.report.reported.pairings import AVERAGE, GAIN_ENDINGS, Pairing, Pairings
-from cloakbench.bench.report.table import WHITE_BOX, Cell, Number, Row
+from cloakbench.bench.report.table import WHITE_BOX, Cell, Column, Number, Row
 
 Lines = Mapping[str, Sequence[Mapping[str, Any]]]
 """Table name to the lines of its CSV file."""
@@ -63,6 +64,17 @@ class Shape:
         return tuple(metric for target, metric in self.printed.columns if target == AVERAGE)
 
     @cached_property
+    def beside(self) -> tuple[Column, ...]:
+        """Columns that only measured rows fill: black-box means, and, beside rates, both norms really used."""
+        name = self.pairings.printed_name
+        means = [Column(f"{BLACK_BOX}_{metric}", name(metric), "Black-box mean", "csv") for metric in self.black_box]
+        return (*means, *(self.lookup.norms.columns if self._has_norms else ()))
+
+    @property
+    def _has_norms(self) -> bool:
+        return self.pairing.box != "none" and bool(self.pairing.methods)
+
+    @cached_property
     def digits(self) -> dict[str, int]:
         """Metric to the most decimals that any of its cells is printed with."""
         digits: dict[str, int] = {}
@@ -82,7 +94,7 @@ class Shape:
             Number(cells[column]["value"] if column in cells else math.nan, digits=self.digits[column[1]])
             for column in self.printed.columns
         ]
-        return Row(self.pairings.printed_name(method), (*numbers, *[""] * len(self.black_box), said), section)
+        return Row(self.pairings.printed_name(method), (*numbers, *[""] * len(self.beside), said), section)
 
     def measured(self, row: MeasuredRow, section: str) -> list[Row]:
         """What was measured beside a printed row: by the metrics of the pairing, and by others where a run has them."""
@@ -105,10 +117,13 @@ class Shape:
         ]
         columns = found[: len(self.printed.columns)]
         gaps = Counter(cell.why_not for cell in columns if cell.why_not)
-        what = row_name(row.run.budget.title, split_row_name(row.run.method)[1])
+        norms = self.lookup.norms.cells(row.run, ALL if row.of_column else row.surrogate) if self._has_norms else ()
+        ball = self.lookup.norms.ball(row.run)
+        size = row.run.budget.title if row.run.budget or ball == NO_BUDGET.text else ball
+        what = row_name(size, split_row_name(row.run.method)[1])
         what += f" on {row.surrogate}" * bool(row.surrogate) + label
         why_not = "; ".join(f"{reason} ({count} of {len(columns)} columns)" for reason, count in gaps.items())
-        return Row(f"measured, {what}", (*numbers, why_not or "all columns"), section)
+        return Row(f"measured, {what}", (*numbers, *norms, why_not or "all columns"), section)
 
 
 def printed_table(pairing: Pairing, lines: Sequence[Mapping[str, Any]]) -> Printed:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from cloakbench.bench.report.reported.gains import gain_rows
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.reported.paired import BLACK_BOX, Placed, place, rows_beside
+from cloakbench.bench.report.reported.paired import Placed, place, rows_beside
 from cloakbench.bench.report.reported.pairings import Pairing, Pairings
 from cloakbench.bench.report.reported.printed import comparability
 from cloakbench.bench.report.reported.register import caveats, load_register
@@ -107,8 +107,7 @@ def _columns(shape: Shape) -> Iterable[Column]:
     name = shape.pairings.printed_name
     for target, metric in shape.printed.columns:
         yield Column(f"{target}_{metric}" if several else metric, name(metric), name(target) if several else "", "csv")
-    for metric in shape.black_box:
-        yield Column(f"{BLACK_BOX}_{metric}", name(metric), "Black-box mean", "csv")
+    yield from shape.beside
 
 
 def _footnotes(shape: Shape) -> Iterable[str]:
@@ -118,6 +117,7 @@ def _footnotes(shape: Shape) -> Iterable[str]:
     if shape.placed.targets:
         stand_ins = ", ".join(f"{name(key)}: {model}" for key, model in shape.placed.targets.items())
         yield f"Columns, reported name: measured network. {stand_ins}."
+    yield from shape.lookup.norms.notes if shape.beside else ()
     lost = any(math.isnan(line["value"]) for cells in shape.printed.rows.values() for line in cells.values())
     yield from [_GAP] * lost
     yield from shape.pairing.notes
