@@ -363,6 +363,10 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
         (("methods.pgd.steps=-5",), "methods.pgd.steps is -5: it must be"),
         (("dataset.distractors=0",), "has no distractor faces"),
         (("+plan.limits.nobody={people: 3}",), "plan.limits names nobody"),
+        (
+            ("report.printed=[facecloak_9]",),
+            "report.printed names facecloak_9, which is no table of a paper: facecloak_1",
+        ),
         (("+plan.limits.pgd={persons: 3}",), "plan.limits.pgd has no setting 'persons'"),
         (("+plan.limits.pgd={people: 0}",), "plan.limits.pgd.people is 0: it must be"),
         (("+plan.limits.pgd={surrogates: {x: [nobody]}}",), "plan.limits names nobody"),

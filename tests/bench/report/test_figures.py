@@ -132,3 +132,17 @@ def test_robustness_by_target_has_a_line_for_each_target_and_a_panel_for_each_tr
     panels = [panel for panel in figure.axes if panel.get_title()]
     assert len(panels) == len(families_of(measured, RANKS.first))
     assert {len(panel.containers) for panel in panels} == {len(measured.judges(RANKS.first))}
+
+
+def test_pictures_of_how_a_mask_was_made_stand_beside_it(measured):
+    first, *others = measured.results.examples
+    label = next(label for label in first.protected if label.startswith("pgd"))
+    shown = {label: {"stickers": first.original, "seed_photo": first.original}}
+    told = Measured(replace(measured.results, examples=(replace(first, shown=shown), *others)))
+    figure = figures_of(told)["made_of"].draw()
+    assert isinstance(figure, Figure)
+    heads = ["Photo", "Stickers", "Seed photo", "Mask x 10", "Protected"]
+    assert [words.get_text().replace("\n", " ") for words in figure.texts][:5] == heads
+    assert len(figure.axes) == len(heads)
+    nothing = Skipped("no method of the run gives pictures of how its masks are made")
+    assert figures_of(measured)["made_of"].draw() == nothing
