@@ -91,7 +91,8 @@ def _torchattacks(model: Recogniser, batch: PhotoBatch, context: ProtectContext,
                 anchors = model.embed(batch.images)
             attack(batch.images, anchors)
 
-        yield _beside(name, ours, peer, batch, context, repeats, "with another loss", **changes)
+        note = "with another loss" + "; one draw for all photos, ours one for each" * (attack_name == "TIFGSM")
+        yield _beside(name, ours, peer, batch, context, repeats, note, **changes)
 
 
 def _beside(
