@@ -47,8 +47,9 @@ class InputSpec:
         if self.channel_order == "bgr":
             images = images.flip(1)
         mean = images.new_tensor(self.mean).view(-1, 1, 1)
-        std = images.new_tensor(self.std).view(-1, 1, 1)
-        return (images - mean) / std
+        if isinstance(self.std, Sequence):
+            return (images - mean) / images.new_tensor(self.std).view(-1, 1, 1)
+        return torch.add(-mean / self.std, images, alpha=1 / self.std)  # one pass over the pixels there, and one back
 
     def settings(self) -> dict[str, Any]:
         """The rule as plain values, equal for all spellings of it: a number for three channels is three numbers, and

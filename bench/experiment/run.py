@@ -33,6 +33,7 @@ from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
 from cloakbench.bench.experiment.scoring import ScoreJob, score_jobs
 from cloakbench.bench.plan.plan import Unit
+from cloakbench.bench.processes.malloc import hand_back_freed_memory
 from cloakbench.bench.report.archive import is_current, is_finished, publish, save_results
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.store.errors import EntryGoneError, StoreError, explained
@@ -72,6 +73,7 @@ def run(config: DictConfig) -> Outcome:
     """
     torch.set_num_threads(1)  # thread count changes the order of float sums
     experiment = prepare(deepcopy(config))  # which settles choices in place
+    hand_back_freed_memory()  # of drawing faces; this process only waits for others from here to the report
     folder, loggers = experiment.folder, experiment.loggers
     with ExitStack() as stack:
         try:

@@ -42,8 +42,8 @@ from cloakbench.bench.store.store import Store
 
 _DIMENSIONS = 128
 _PHOTOS_EACH = 5
-_CHUNK_MIB = 64
-"""What a chunk of a search takes, which the smallest gallery does not fill."""
+_CHUNK_MIB = 128
+"""What the largest chunk of a search may take, which the smallest gallery does not fill; however large the gallery."""
 _EXPERIMENT = (
     "experiment=smoke",
     "method=fgsm",

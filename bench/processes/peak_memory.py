@@ -12,10 +12,10 @@ Mark one call of many, not each. Where Linux or glibc is missing, or the file ma
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from cloakbench.bench.processes.malloc import hand_back_freed_memory
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _SET_BACK_PEAK = "5"
@@ -36,10 +36,8 @@ def mark_memory() -> MemoryMark | None:
 
     The peak belongs to the process: marks neither nest nor run in two threads at once, and ``ru_maxrss`` goes back too.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    if trim is None:
+    if not hand_back_freed_memory():
         return None
-    trim(0)
     try:
         _CLEAR.write_text(_SET_BACK_PEAK, encoding="ascii")
         fields = _read_status()

@@ -103,7 +103,8 @@ class ResidualBody(nn.Module):
                 width = inner * expansion(bottleneck)
             self.add_module(f"layer{stage}", nn.Sequential(*made))
         for part in self.modules():
-            if isinstance(part, nn.Conv2d) and (stem is None or part is not self.conv1):
+            # Without memory there is nothing to fill, and torch would import its compiler to do so.
+            if isinstance(part, nn.Conv2d) and (stem is None or part is not self.conv1) and not part.weight.is_meta:
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cloakbench.models.frozen.layers import FrozenPReLU, StridedStem
+from cloakbench.models.frozen.layers import FrozenPReLU, PairMean, StridedStem
 from cloakbench.models.frozen.norms import fold_norms, is_hooked, replace_module
 
 
 def freeze(network: nn.Module) -> nn.Module:
     """The network in eval mode without gradients to its weights, and with faster layers that say the same; in place.
 
-    Batch norms are folded (`cloakbench.models.frozen.norms`), PReLUs and strided first convolutions get a shorter way
-    back (`cloakbench.models.frozen.layers`). Embeddings change by what float sums change when their order does: a few
-    1e-7. Call it when the weights are loaded and checked, and never on a network that is to be trained: its state dict
-    is another one afterwards.
+    Batch norms are folded (`cloakbench.models.frozen.norms`). PReLUs, and strided convolutions and poolings of images,
+    get a shorter way back (`cloakbench.models.frozen.layers`). Embeddings change by what float sums change when their
+    order does: a few 1e-7. Call it when the weights are loaded and checked, and never on a network that is to be
+    trained: its state dict is another one afterwards.
     """
     network.requires_grad_(False).eval()
     fold_norms(network)
@@ -27,6 +27,9 @@ def freeze(network: nn.Module) -> nn.Module:
         elif StridedStem.suits(module):
             assert isinstance(module, nn.Conv2d)
             replace_module(network, name, StridedStem(module))
+        elif PairMean.suits(module):
+            assert isinstance(module, nn.AvgPool2d)
+            replace_module(network, name, PairMean(module))
     return network
 
 

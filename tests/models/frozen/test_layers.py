@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.models.frozen.layers import ChannelAffine, FrozenPReLU, StridedStem
+from cloakbench.models.frozen.layers import ChannelAffine, FrozenPReLU, PairMean, StridedStem, prelu
 
 
 def drawn(*shape: int) -> Tensor:
@@ -37,6 +37,16 @@ def test_prelu_bends_where_torchs_does() -> None:
     layer = nn.PReLU(2).requires_grad_(False)
     slopes = [torch.autograd.grad(each(x).sum(), x)[0] for each in (FrozenPReLU(layer), layer)]
     assert torch.equal(slopes[0], slopes[1])
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 1), (6, 5, 7), (4, 1, 1, 1)])
+def test_prelu_takes_slopes_of_any_shape_that_broadcasts(shape: tuple[int, ...]) -> None:
+    x = drawn(4, 6, 5, 7)
+    slope = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found, expected = prelu(x, slope), torch.where(x > 0, x, slope * x)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(each.sin().sum(), x)[0] for each in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1])
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 5, 7), (4, 6), (4, 6, 3)])
@@ -79,9 +89,42 @@ def test_sizes_that_the_stride_does_not_divide_go_the_usual_way() -> None:
     agree(StridedStem(layer), layer, drawn(2, 3, 33, 30))
 
 
-def test_second_derivatives_and_vmap_pass_through_a_stem() -> None:
-    layer = nn.Conv2d(3, 4, 7, 4, 3).double().requires_grad_(False)
-    stem, x = StridedStem(layer), drawn(2, 3, 16, 16)
+@pytest.mark.parametrize("shape", [(2, 3, 12, 8), (2, 3, 11, 8), (2, 5, 12, 8), (3, 12, 8)])
+def test_pair_mean_is_torchs_pooling(shape: tuple[int, ...]) -> None:
+    layer = nn.AvgPool2d(2)
+    assert PairMean.suits(layer)
+    agree(PairMean(layer), layer, drawn(*shape))
+
+
+def test_pair_mean_takes_images_and_slopes_of_any_layout() -> None:
+    x = drawn(2, 3, 12, 8).detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.rand(2, 3, 6, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    slopes = [
+        torch.autograd.grad((each(x) * weight).sum(), x)[0] for each in (PairMean(nn.AvgPool2d(2)), nn.AvgPool2d(2))
+    ]
+    torch.testing.assert_close(slopes[0], slopes[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kernel_size": 3}, {"stride": 1}, {"padding": 1}, {"divisor_override": 3}, {"kernel_size": (2, 4)}],
+)
+def test_other_poolings_are_left_alone(settings: dict[str, Any]) -> None:
+    assert not PairMean.suits(nn.AvgPool2d(**({"kernel_size": 2} | settings)))
+
+
+@pytest.mark.parametrize(
+    ("frozen", "layer"),
+    [
+        (StridedStem, nn.Conv2d(3, 4, 7, 4, 3)),
+        (PairMean, nn.AvgPool2d(2)),
+        (FrozenPReLU, nn.PReLU(3)),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_second_derivatives_and_vmap_pass_through(frozen: Any, layer: nn.Module) -> None:
+    layer = layer.double().requires_grad_(False)
+    stem, x = frozen(layer), drawn(2, 3, 16, 16)
     curved = []
     for each in (stem, layer):
         (slope,) = torch.autograd.grad(each(x).sin().sum(), x, create_graph=True)
