@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from hydra.utils import instantiate
 from PIL import Image
@@ -22,7 +21,8 @@ from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.processes.malloc import keep_freed_memory
-from cloakbench.bench.recognisers.view_quality import PIXELS, Album, sheet, view_quality
+from cloakbench.bench.recognisers.view_quality import LIKE_SEED, PIXELS, Album, sheet, view_quality
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.writer import frame_csv, write_text
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.generators import Generator, view_streams
@@ -44,12 +44,13 @@ def main(words: Sequence[str]) -> int:
     judges = {name: build_recogniser(node, str(name)).to(device) for name, node in targets.items()}
     album = make_album(generator, instantiate(config.evaluation).faces("probe"), config.count, config.seed, device)
     found = view_quality(album, judges, config.plan.embed_batch, config.statistics.resamples, config.seed)
+    rows = records(found)
     folder = Path(config.paths.results) / "views" / generator.card.name
     write_text(folder / "quality.csv", frame_csv(found))
-    write_text(folder / "by_judge.md", _markdown(found))
+    write_text(folder / "by_judge.md", _markdown(rows))
     _write_sheet(folder / "sheet.png", sheet(album, config.rows))
     screen = Screen()
-    screen.print(_table(generator.card.name, found))
+    screen.print(_table(generator.card.name, rows))
     screen.path(f"Written: {folder / 'quality.csv'}")
     return 0
 
@@ -81,37 +82,36 @@ def _write_sheet(path: Path, pixels: torch.Tensor) -> None:
         out.write(file.getvalue())
 
 
-def _summary(found: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are means over judges, and those of pixels."""
-    return found[found["judge"].str.startswith("mean of") | (found["judge"] == PIXELS)]
+def _of_all(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a mean over judges, or of pixels."""
+    return str(row["judge"]).startswith("mean of") or row["judge"] == PIXELS
 
 
-def _cells(row: Any) -> tuple[str, str]:
-    digits = 1 if row.judge == PIXELS else 3
-    return f"{row.value:.{digits}f}", f"{row.low:.{digits}f} to {row.high:.{digits}f}"
+def _cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    digits = 1 if row["judge"] == PIXELS else 3
+    return f"{row['value']:.{digits}f}", f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
 
 
-def _table(name: str, found: pd.DataFrame) -> Table:
-    people = int(found["n_identities"].max())
-    judges = found["judge"].nunique() - 2
-    title = f"Views by {name}: {people} people, one photo each, judged by {judges} recognisers"
+def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    judges = {str(row["judge"]) for row in rows if not _of_all(row)}
+    title = f"Views by {name}: {rows[0]['n_identities']} people, one photo each, judged by {len(judges)} recognisers"
     table = Table(title=Text(terminal(title)), box=None, title_justify="left", pad_edge=False)
     for column in ("quantity", "of", "value", "95 % interval"):
         table.add_column(column, justify="left" if column in ("quantity", "of") else "right")
-    for row in _summary(found).itertuples():
-        table.add_row(str(row.quantity), str(row.of), *_cells(row))
+    for row in filter(_of_all, rows):
+        table.add_row(str(row["quantity"]), str(row["of"]), *_cells(row))
     return table
 
 
-def _markdown(found: pd.DataFrame) -> str:
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The summary as a table of documents, and under it the cosines to the seed photo by judge."""
     lines = ["| | of | mean | 95 % interval over people |", "| --- | --- | --: | --: |"]
-    for row in _summary(found).itertuples():
-        lines.append(f"| {row.quantity} | {row.of} | {' | '.join(_cells(row))} |")
-    chosen = found[found["quantity"].str.startswith("cosine to the seed") & ~found.index.isin(_summary(found).index)]
+    lines += [f"| {row['quantity']} | {row['of']} | {' | '.join(_cells(row))} |" for row in filter(_of_all, rows)]
+    by_judge: dict[str, list[str]] = {}
+    for row in rows:
+        if row["quantity"] == LIKE_SEED and not _of_all(row):
+            value, interval = _cells(row)
+            by_judge.setdefault(str(row["judge"]), []).append(f"{value} ({interval})")
     lines += ["", "| Recogniser | views | photos | strangers |", "| --- | --: | --: | --: |"]
-    for judge, rows in chosen.groupby("judge", sort=False):
-        lines.append(
-            f"| `{judge}` | " + " | ".join(f"{row.value:.3f} ({_cells(row)[1]})" for row in rows.itertuples()) + " |"
-        )
+    lines += [f"| `{judge}` | {' | '.join(cells)} |" for judge, cells in by_judge.items()]
     return "\n".join(lines) + "\n"

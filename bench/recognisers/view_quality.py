@@ -21,6 +21,7 @@ from cloakbench.models.base import Recogniser, embed_in_batches
 
 PIXELS = "pixels"
 """What stands for a recogniser where none is asked."""
+LIKE_SEED = "cosine to the seed photo"
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,11 @@ def _by_person(album: Album, judge: Recogniser, batch_size: int) -> dict[tuple[s
     half = count // 2
     centre = F.normalize(photos[:, half:].mean(1))
     others = (seeds @ seeds.T).fill_diagonal_(0).sum(1) / (people - 1)
-    like_seed, like_person, top1 = "cosine to the seed photo", "cosine of their mean to other photos", "Top-1"
+    like_person, top1 = "cosine of their mean to other photos", "Top-1"
     return {
-        (like_seed, "views"): torch.einsum("nkd,nd->n", views, seeds) / count,
-        (like_seed, "photos"): torch.einsum("nkd,nd->n", photos, seeds) / count,
-        (like_seed, "strangers"): others,
+        (LIKE_SEED, "views"): torch.einsum("nkd,nd->n", views, seeds) / count,
+        (LIKE_SEED, "photos"): torch.einsum("nkd,nd->n", photos, seeds) / count,
+        (LIKE_SEED, "strangers"): others,
         (like_person, "views"): _cosine(views[:, :half].mean(1), centre),
         (like_person, "photos"): _cosine(photos[:, :half].mean(1), centre),
         (like_person, "the seed photo alone"): _cosine(seeds, centre),

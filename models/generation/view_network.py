@@ -118,7 +118,7 @@ class ViewNetwork(nn.Module):
         self.out = nn.Conv2d(2 * w56, sum(_CHANGES), 1)
         for layer in (self.coarse, self.out):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
     def read(self, photos: Tensor) -> list[Tensor]:
         """Maps of the photos ``[N, 3, 112, 112]`` at 56, 28, 14, 7 and 7 pixels; the same for all codes."""
