@@ -256,7 +256,7 @@ class FaceCloak(Protector):
                     noise = rules.kept(step_mask(noise, slope, step), budget)
                     continue
                 slope_in_noise, slope_in_attention = slope * attention, slope * noise
-                attention = rules.weights(
+                attention = rules.weights_(
                     update_attention(attention, slope_in_attention, self.attention_rate, self.attention_offset)
                 )
                 noise = rules.kept(step_mask(noise, slope_in_noise, step), budget)

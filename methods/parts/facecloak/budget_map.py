@@ -17,6 +17,7 @@ class BudgetMap:
         stickers: ones inside the boxes and zeros elsewhere, ``[M, 1, H, W]``, or None.
         detail: ones where the high-pass mask is, ``[M, 3, H, W]``, or None.
         bound: E, ``[M, 3, H, W]``.
+        low: -E, which every projection wants.
     """
 
     epsilon: float
@@ -24,6 +25,7 @@ class BudgetMap:
     stickers: Tensor | None
     detail: Tensor | None
     bound: Tensor
+    low: Tensor
 
     @classmethod
     def of(
@@ -31,7 +33,8 @@ class BudgetMap:
     ) -> BudgetMap:
         """The map for photos ``[M, 3, H, W]``."""
         regions = [region for region in (stickers, detail) if region is not None]
-        return cls(epsilon, focus, stickers, detail, budget_map(epsilon, focus, regions, photos))
+        bound = budget_map(epsilon, focus, regions, photos)
+        return cls(epsilon, focus, stickers, detail, bound, -bound)
 
     @property
     def focused_share(self) -> float:
@@ -41,12 +44,12 @@ class BudgetMap:
 
 def step_mask(mask: Tensor, gradient: Tensor, step: float) -> Tensor:
     """Equation 9: ``mask - step * sign(dL/dmask)``."""
-    return mask - step * gradient.sign()
+    return torch.sub(mask, gradient.sign(), alpha=step)
 
 
-def project(mask: Tensor, bound: Tensor) -> Tensor:
+def project(mask: Tensor, budget: BudgetMap) -> Tensor:
     """Proj_E of equation 10: the nearest mask whose every value is within its bound."""
-    return mask.clamp(-bound, bound)
+    return mask.clamp(budget.low, budget.bound)
 
 
 def budget_map(epsilon: float, focus: float, regions: list[Tensor], photos: Tensor) -> Tensor:

@@ -26,19 +26,19 @@ class Rules:
 
     def seen(self, pictures: Tensor, mask: Tensor, budget: BudgetMap) -> Tensor:
         """Equation 10: what a network sees of pictures ``[M, k, 3, H, W]`` under masks ``[M, 3, H, W]``."""
-        return (pictures + project(mask, budget.bound).unsqueeze(1)).clamp_(0, 1)
+        return (pictures + project(mask, budget).unsqueeze(1)).clamp_(0, 1)
 
     def kept(self, noise: Tensor, budget: BudgetMap) -> Tensor:
         """Noise after a step."""
-        return project(noise, budget.bound)
+        return project(noise, budget)
 
-    def weights(self, attention: Tensor) -> Tensor:
-        """Attention after a step."""
-        return attention.clamp(0, MOST)
+    def weights_(self, attention: Tensor) -> Tensor:
+        """Attention after a step, in place."""
+        return attention.clamp_(0, MOST)
 
     def deployed(self, mask: Tensor, budget: BudgetMap) -> Tensor:
         """What is added to photos at the end, before `scale`."""
-        return project(mask, budget.bound)
+        return project(mask, budget)
 
     def largest_255(self, epsilon_255: float, focus_255: float, *, stickers: bool, detail: bool) -> float:
         """The most that a deployed value can be, with or without regions of either kind."""
@@ -86,8 +86,8 @@ class ReleasedRules(Rules):
     def kept(self, noise: Tensor, budget: BudgetMap) -> Tensor:
         return noise if self.projection == "last" else super().kept(noise, budget)
 
-    def weights(self, attention: Tensor) -> Tensor:
-        return attention if self.projection == "last" else super().weights(attention)
+    def weights_(self, attention: Tensor) -> Tensor:
+        return attention if self.projection == "last" else super().weights_(attention)
 
     def deployed(self, mask: Tensor, budget: BudgetMap) -> Tensor:
         whole = super().deployed(mask, budget) if self.overlap == "larger" else self._added(mask, budget)

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.parts.facecloak.anchors import anchor_loss, distance, find_pair
 from cloakbench.methods.parts.facecloak.attention import standardised, update_attention
-from cloakbench.methods.parts.facecloak.budget_map import budget_map, project, step_mask
+from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, budget_map, project, step_mask
 from cloakbench.methods.parts.facecloak.high_pass import high_pass, strong_detail
 from cloakbench.methods.parts.facecloak.stickers import find_stickers, sticker_boxes
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
@@ -138,7 +138,9 @@ def test_the_budget_map_has_the_larger_of_two_where_regions_meet() -> None:
 def test_a_step_goes_down_and_is_projected_value_by_value() -> None:
     mask, slope = torch.tensor([0.0, 3.0, -3.0]), torch.tensor([0.0, -2.0, 5.0])
     assert step_mask(mask, slope, 2).tolist() == [0, 5, -5]
-    assert project(torch.tensor([5.0, -9.0, 1.0]), torch.tensor([4.0, 8.0, 4.0])).tolist() == [4, -8, 1]
+    regions = torch.tensor([0.0, 1.0, 0.0]).view(1, 1, 1, 3)
+    budget = BudgetMap.of(4, 8, regions, None, torch.zeros(1, 1, 1, 3))
+    assert project(torch.tensor([5.0, -9.0, 1.0]), budget).flatten().tolist() == [4, -8, 1]
 
 
 def test_attention_follows_the_standardised_slope_whatever_its_size() -> None:
