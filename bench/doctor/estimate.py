@@ -18,9 +18,9 @@ from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.config.plug_ins import targets
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.side_cache import SideCache, key_of, project_digest
-from cloakbench.bench.engine.devices import processes_of
+from cloakbench.bench.engine.device.devices import processes_of
+from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.estimates import Speed
-from cloakbench.bench.engine.precision import at_precision
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.methods.context import Need

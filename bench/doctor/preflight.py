@@ -21,7 +21,7 @@ from cloakbench.bench.config.networks import is_embedded, is_embedded_generator
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
-from cloakbench.bench.engine.devices import check_devices
+from cloakbench.bench.engine.device.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells

@@ -13,7 +13,7 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import FULL_PRECISION, machine_trouble
 from cloakbench.bench.core.status import OK, TARGET_FAILED
-from cloakbench.bench.engine.precision import float_rule
+from cloakbench.bench.engine.device.precision import float_rule
 from cloakbench.bench.engine.protecting import protected_state, read_photos
 from cloakbench.bench.engine.protocol import Judge, Photos, Protocol
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos

@@ -16,7 +16,7 @@ from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
-from cloakbench.bench.engine.precision import float_rule
+from cloakbench.bench.engine.device.precision import float_rule
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.views import Views, stored_views, views_of_unit
 from cloakbench.bench.engine.worker import UnitPhotos, Worker, pinned, to_float

@@ -12,7 +12,7 @@ from torch import Tensor
 from cloakbench.bench.core.errors import reason_of
 from cloakbench.bench.core.hashing import Inputs, content_key
 from cloakbench.bench.core.machine import FULL_PRECISION, machine_trouble
-from cloakbench.bench.engine.precision import float_rule
+from cloakbench.bench.engine.device.precision import float_rule
 from cloakbench.bench.store.store import Store
 from cloakbench.methods.context import Cost, ProtectContext
 from cloakbench.models.generators import Generator, GeneratorError, view_streams

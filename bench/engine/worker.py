@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
-from cloakbench.bench.engine.ahead import ReadAhead
-from cloakbench.bench.engine.embedding import Card, EmbeddingPasses
-from cloakbench.bench.engine.precision import at_precision
+from cloakbench.bench.engine.device.ahead import ReadAhead
+from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
+from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos, UnitState

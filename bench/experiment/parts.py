@@ -15,7 +15,7 @@ from cloakbench.bench.config.compose import compose_config, group_options, resol
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.added_metric import AddedMetric
-from cloakbench.bench.engine.devices import check_devices
+from cloakbench.bench.engine.device.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.loggers import RunLogger

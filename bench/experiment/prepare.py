@@ -11,7 +11,7 @@ from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.devices import devices_of
+from cloakbench.bench.engine.device.devices import devices_of
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import PublishedAs, WorkerSpec

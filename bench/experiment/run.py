@@ -20,7 +20,7 @@ from cloakbench.bench.config.kept import as_yaml, kept_settings
 from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.files.file_lock import exclusive
 from cloakbench.bench.core.files.whole_file import whole_file
-from cloakbench.bench.engine.devices import processes_of
+from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.jobs import Job, ProtectJob, Report
 from cloakbench.bench.engine.loop import work
 from cloakbench.bench.experiment.added_scores import AddedScoreJob, added_score_jobs

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cloakbench.bench.core.machine import FULL_PRECISION
-from cloakbench.bench.engine.precision import at_precision, float_rule
+from cloakbench.bench.engine.device.precision import at_precision, float_rule
 from cloakbench.bench.perf.subjects import MODEL, crowd, embedded_recogniser, full_width_recogniser, method
 from cloakbench.methods.base import Protector
 from cloakbench.methods.context import Cost, NetworkKind, ProtectContext

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -205,10 +206,9 @@ def official_solver() -> Any:
 
 def _diffusers() -> Any:
     try:
-        import diffusers
+        return import_module("diffusers")
     except ImportError as error:
         raise WeightError("generator arc2face needs diffusers: pip install 'cloakbench[arc2face]'") from error
-    return diffusers
 
 
 def _load(weights: WeightFile, build: Callable[[], nn.Module], page: str) -> tuple[nn.Module, str]:

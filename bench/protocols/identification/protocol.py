@@ -69,7 +69,7 @@ class Identification(RecognitionProtocol):
 
     name = "identification"
     title = "Identification"
-    needs = frozenset({"distractor"})
+    needs: frozenset[Role] = frozenset({"distractor"})
     report_module = "cloakbench.bench.protocols.identification.report"
 
     def __init__(self, ks: Iterable[int] = (1, 5, 10), mates: Literal["probes", "all"] = "probes") -> None:
@@ -78,7 +78,7 @@ class Identification(RecognitionProtocol):
             raise SettingError("ks", given, "a list of whole numbers of at least 1, each once")
         self.ks = tuple(sorted(given))
         self.mates = one_of("mates", mates, ("probes", "all"))
-        self.needs = frozenset({"distractor", *["reference"] * (mates == "all")})
+        self.needs: frozenset[Role] = frozenset({"distractor", "reference"} if mates == "all" else {"distractor"})
 
     def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
         """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""
@@ -108,7 +108,7 @@ class Identification(RecognitionProtocol):
 
     def clean_roles(self, planning: Planning) -> Sequence[Role]:
         roles = super().clean_roles(planning)
-        return [*roles, *["reference"] * (self.mates == "all")]
+        return [*roles, "reference"] if self.mates == "all" else roles
 
     def read(self, answers: Answers, cell: int) -> Responses:
         found = super().read(answers, cell)

@@ -33,7 +33,6 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
-    from cloakbench.bench.protocols.identification.robustness_by_target import robustness_by_target
     from cloakbench.bench.protocols.identification.trade_off import equal_ssim_tables, trade_off
 
     ranks = Ranks.of(measured, ks)
@@ -76,18 +75,25 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
         tuple(matrix_tables(measured, ranks)),
         (figure("transfer", transfer_heat_map, "Which surrogate protects from which target."),),
     )
-    yield Section(
+    yield _robustness_section(measured, ranks)
+
+
+def _robustness_section(measured: Measured, ranks: Ranks) -> Section:
+    from cloakbench.bench.protocols.identification.figures import robustness_dots
+    from cloakbench.bench.protocols.identification.robustness_by_target import robustness_by_target
+
+    return Section(
         "Robustness",
         tuple(robustness_tables(measured, ranks)),
         (
-            figure(
+            FigureSpec(
                 "robustness",
-                figures.robustness_dots,
+                partial(robustness_dots, measured, ranks),
                 "Protection that is left after what may happen to a published photo.",
             ),
-            figure(
+            FigureSpec(
                 "robustness_by_target",
-                robustness_by_target,
+                partial(robustness_by_target, measured, ranks),
                 "The same for each target, with 95 % intervals: FaceCloak's Figure 6.",
             ),
         ),

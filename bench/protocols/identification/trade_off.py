@@ -141,8 +141,7 @@ def at_ssim(curve: Curve, level: float) -> Estimate:
     if not ssim[0] <= level <= ssim[-1]:
         return Estimate()
     rates = [rate for _, rate in points]
-    ends = {
-        part: float(np.interp(level, ssim, [getattr(rate, part) for rate in rates]))
-        for part in ("value", "low", "high")
-    }
-    return Estimate(**ends, n=min(rate.n for rate in rates), status="ok")
+    value, low, high = (
+        float(np.interp(level, ssim, [getattr(rate, part) for rate in rates])) for part in ("value", "low", "high")
+    )
+    return Estimate(value, low, high, n=min(rate.n for rate in rates), status="ok")

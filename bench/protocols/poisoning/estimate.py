@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from omegaconf import DictConfig
 
-from cloakbench.bench.engine.devices import processes_of
+from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.plan.plan import build_cells
 

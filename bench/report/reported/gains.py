@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS
 from cloakbench.bench.report.reported.shape import Shape
@@ -52,8 +52,9 @@ def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -
     best: Counter[str] = Counter()
     rates = len(shape.printed.columns) + len(shape.black_box)
     for place, mine in enumerate(own.cells[:rates]):
-        known = {method: cell for method, row in others.items() if _known(cell := row.cells[place])}
-        if not (_known(mine) and known):
+        cells_there = {method: row.cells[place] for method, row in others.items()}
+        known = {method: cell for method, cell in cells_there.items() if _is_known(cell)}
+        if not (_is_known(mine) and known):
             cells.append(Number())
             continue
         method = max(known, key=lambda one: known[one].value)
@@ -64,5 +65,5 @@ def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -
     return Row(MEASURED, (*cells, *blank, f"best other in columns: {told}" if told else "nothing to compare"), section)
 
 
-def _known(cell: Cell) -> bool:
+def _is_known(cell: Cell) -> TypeGuard[Number]:
     return isinstance(cell, Number) and not math.isnan(cell.value)

@@ -143,7 +143,7 @@ def test_a_target_without_memory_ends_the_run_too(tiny_overrides: list[str], mon
     def no_memory(*given: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr("cloakbench.bench.engine.embedding.embed_in_batches", no_memory)
+    monkeypatch.setattr("cloakbench.bench.engine.device.embedding.embed_in_batches", no_memory)
     with pytest.raises(RuntimeError, match="out of memory") as caught:
         do(worker, job)
     assert not hasattr(caught.value, "__notes__")  # not put aside for the other targets

@@ -13,8 +13,8 @@ from cloakbench_test_plugins import tiny
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_recogniser
-from cloakbench.bench.engine.embedding import Card, EmbeddingPasses
-from cloakbench.bench.engine.precision import at_precision
+from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
+from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.protecting import read_photos
 from cloakbench.bench.engine.worker import Worker, to_float
 from cloakbench.bench.experiment.prepare import prepare

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine import devices
-from cloakbench.bench.engine.devices import check_devices, devices_of, processes_of
+from cloakbench.bench.engine.device import devices
+from cloakbench.bench.engine.device.devices import check_devices, devices_of, processes_of
 from cloakbench.bench.processes.pool import available_cores
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.engine.precision import PreciseNetwork, at_precision, float_rule
+from cloakbench.bench.engine.device.precision import PreciseNetwork, at_precision, float_rule
 from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.photo_batch import PhotoBatch

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.bench.engine.embedding import Card, EmbeddingPasses
+from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
 from cloakbench.bench.engine.worker import to_float
 from cloakbench.models.base import Recogniser, embed_in_batches
 

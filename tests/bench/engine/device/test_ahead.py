@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cloakbench.bench.engine.ahead import ReadAhead
+from cloakbench.bench.engine.device.ahead import ReadAhead
 
 
 def test_what_was_begun_is_read_by_another_thread_and_taken_once() -> None:
