@@ -139,10 +139,14 @@ def _others() -> FaceSet:
 
 
 def _stand_in() -> Recogniser:
-    """A recogniser that costs next to nothing, with a convolution for methods that act on one."""
+    """A recogniser that costs next to nothing, with a convolution and an activation for methods that act on one."""
     with torch.device("meta"):
         network = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3, 4, 1), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 8)
+            torch.nn.Conv2d(3, 4, 3, 4, 1),
+            torch.nn.PReLU(4),
+            torch.nn.AdaptiveAvgPool2d(4),
+            torch.nn.Flatten(),
+            torch.nn.Linear(64, 8),
         )
     stream = generator("estimate", "stand-in")
     state = {name: torch.randn(value.shape, generator=stream) for name, value in network.state_dict().items()}

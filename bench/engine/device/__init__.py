@@ -1,1 +1,1 @@
-"""Where and how recognisers compute: devices, precision, passes sized to memory, photos read ahead."""
+"""Devices of a run, and how recognisers compute on them: precision, passes sized to memory, photos read ahead."""
