@@ -1,4 +1,4 @@
-"""How far a generator's pictures of people are from photos of them: identity and variety, with intervals over people.
+"""Quality of views: how far a generator's pictures are from photos of the same people, with intervals over people.
 
 Of each person one photo is the seed; the generator makes as many views of it as there are other photos. A recogniser
 that took no part in making them says how like the seed views are, beside the other photos, and beside seeds of other

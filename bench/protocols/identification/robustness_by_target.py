@@ -1,4 +1,4 @@
-"""What is left of protection after what may happen to a published photo, a line per target (FaceCloak, Figure 6)."""
+"""Robustness by target: protection left after what may happen to a photo, a line per target (FaceCloak, Figure 6)."""
 
 from __future__ import annotations
 
