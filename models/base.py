@@ -36,6 +36,8 @@ class InputSpec:
     def __post_init__(self) -> None:
         if self.channel_order not in ("rgb", "bgr"):
             raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}")
+        if 0 in _three(self.std):
+            raise ValueError(f"std must not be 0, got {self.std!r}: pixels are divided by it")
 
     def prepare(self, images: Tensor) -> Tensor:
         """``[N, 3, H, W]`` RGB in [0, 1] to what the network takes; differentiable."""

@@ -30,6 +30,7 @@ from cloakbench.bench.perf.peers import peers
 from cloakbench.bench.perf.precision import precision_table, precisions
 from cloakbench.bench.perf.timing import Ratio
 from cloakbench.bench.processes.malloc import keep_freed_memory
+from cloakbench.bench.store.errors import explained
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -58,6 +59,9 @@ def main(words: Sequence[str] | None = None) -> int:
     checked_device(config.device, "device")
     if strange := [name for name in config.only or () if name not in _SECTIONS]:
         raise ConfigError(f"only: there is no section {strange[0]}: name some of {', '.join(_SECTIONS)}")
+    if config.save is not None:  # before the work, which takes minutes
+        with explained(Path(config.save), "save"):
+            Path(config.save).mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     torch.set_num_threads(1)
     missed = False
@@ -79,12 +83,14 @@ def _save(config: DictConfig, section: str, records: Sequence[Mapping[str, Any]]
     if config.save is None:
         return
     folder = Path(config.save)
-    folder.mkdir(parents=True, exist_ok=True)
     sizes = {name: config[name] for name in ("people", "photos", "repeats")}
-    with whole_file(folder / f"{section}.csv") as file:
-        file.write(pd.DataFrame([{**record, **sizes} for record in records]).to_csv(index=False).encode())
-    with whole_file(folder / "environment.json") as file:
-        file.write((json.dumps(describe(str(config.device)), indent=1) + "\n").encode())
+    texts = {
+        f"{section}.csv": pd.DataFrame([{**record, **sizes} for record in records]).to_csv(index=False),
+        "environment.json": json.dumps(describe(str(config.device)), indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        with explained(folder, "save"), whole_file(folder / name) as file:
+            file.write(text.encode())
 
 
 def _sizes(config: DictConfig) -> tuple[int, int, int, torch.device]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cloakbench.bench.perf import timing
 from cloakbench.bench.perf.faces import MappedFaces
 from cloakbench.bench.perf.peers import _hull_points
 from cloakbench.bench.perf.timing import Ratio, compare, grow
+from cloakbench.bench.store.errors import StoreError
 from cloakbench.methods.parts.hulls import convex_weights
 
 CPU = torch.device("cpu")
@@ -81,6 +83,18 @@ def test_sections_are_saved_with_what_they_were_measured_on(tmp_path: Path, monk
     environment = json.loads((tmp_path / "new" / "environment.json").read_text())
     assert environment["packages"]["torch"] == version("torch")
     assert environment["device"] == "cpu"
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(section: str, config: object) -> Iterator[Ratio]:
+        raise AssertionError("nothing is measured")
+
+    monkeypatch.setattr(perf, "_rows", rows)
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StoreError, match=r"taken.*save"):
+        main(["only=[peers]", f"save={tmp_path}/taken"])
 
 
 @pytest.mark.slow
