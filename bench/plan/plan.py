@@ -165,14 +165,10 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
         )
     ]
     cells = controls + cells
-    _check_generator(cells, config)
-    return cells
-
-
-def _check_generator(cells: Sequence[Cell], config: DictConfig) -> None:
     for cell in cells:
         if Need.GENERATOR in cell.protector.needs:
             check_views(cell.protector, cell.row, chosen=config.get("generator") is not None)
+    return cells
 
 
 def check_views(protector: Protector, row: str, *, chosen: bool) -> None:
