@@ -16,8 +16,9 @@ from cloakbench.bench.config.compose import compose_config, group_options, split
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
-from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, protocols_of
+from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, planned_cells, protocols_of
 from cloakbench.bench.engine.protocol import Protocol
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.processes.time_left import duration
 
 log = logging.getLogger(__name__)
@@ -86,15 +87,19 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
     try:
         config = compose_config([f"experiment={name}"], config_dirs=config_dirs)
         protocols = protocols_of(config)
-        missing, disk = missing_parts(config, presets, protocols), disk_bytes(config)
-        photos = _photos(config, protocols)
+        cells, refusal = planned_cells(config)
+        missing = missing_parts(config, presets, protocols, cells)
+        if refusal:
+            return Diagnosis(name, [*missing, Missing(refusal, "")])
+        untimed = Diagnosis(name, missing, _photos(config, protocols), disk_bytes(config, cells))
     except ConfigError as problem:
         return Diagnosis(name, [Missing(str(problem), "")])
-    untimed = Diagnosis(name, missing, photos, disk)
-    return untimed if estimator is None else _timed(untimed, config, protocols, estimator)
+    return untimed if estimator is None else _timed(untimed, config, protocols, cells, estimator)
 
 
-def _timed(one: Diagnosis, config: DictConfig, protocols: Asked, estimator: Estimator) -> Diagnosis:
+def _timed(
+    one: Diagnosis, config: DictConfig, protocols: Asked, cells: Sequence[Cell], estimator: Estimator
+) -> Diagnosis:
     """A diagnosis with its time, or with the word that says why there is none.
 
     Networks are built for it, so nothing but photos may be missing: weights would be fetched.
@@ -103,10 +108,10 @@ def _timed(one: Diagnosis, config: DictConfig, protocols: Asked, estimator: Esti
         about = {part.about for part in lacking}
         return replace(one, unknown="weights" if "weights" in about else "settings")
     try:
-        seconds = _seconds(config, protocols, estimator)
+        seconds = _seconds(config, protocols, cells, estimator)
         if seconds is not None:
             return replace(one, seconds=seconds)
-        seconds = _seconds(config, protocols, estimator, per_photo=True)
+        seconds = _seconds(config, protocols, cells, estimator, per_photo=True)
         return replace(one, unknown="judges") if seconds is None else replace(one, seconds=seconds, per_photo=True)
     except Exception as problem:  # a method or network of a user's own may raise anything
         log.info("%s: no estimate of its time (%s)", one.name, cause_of(problem))
@@ -124,10 +129,12 @@ def _photos(config: DictConfig, protocols: Asked) -> int | None:
     return probe_photos(config) if asks_about_probes(config) else _own_photos(config, protocols)
 
 
-def _seconds(config: DictConfig, protocols: Asked, estimator: Estimator, *, per_photo: bool = False) -> float | None:
+def _seconds(
+    config: DictConfig, protocols: Asked, cells: Sequence[Cell], estimator: Estimator, *, per_photo: bool = False
+) -> float | None:
     parts = [one.seconds(config, f"protocols.{key}.", estimator, per_photo=per_photo) for key, one in protocols.items()]
     if asks_about_probes(config):
-        parts.append(estimator.seconds_per_photo(config) if per_photo else estimator.seconds(config))
+        parts.append(estimator.seconds_per_photo(config, cells) if per_photo else estimator.seconds(config, cells))
     return None if None in parts else sum(part for part in parts if part is not None)
 
 

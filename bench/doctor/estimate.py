@@ -22,7 +22,7 @@ from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.estimates import Speed
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
-from cloakbench.bench.plan.plan import Cell, build_cells
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.methods.context import Need
 
 PHOTO_BYTES = 112 * 112 * 3
@@ -52,21 +52,18 @@ def cell_photos(cell: Cell, config: DictConfig) -> int:
     return min(people, limit.people or people) * min(each, limit.photos or each)
 
 
-def disk_bytes(config: DictConfig, cells: Sequence[Cell] | None = None) -> int | None:
-    """What protected photos, their embeddings and views take in the store, at most; None where nobody counts photos.
-
-    ``cells`` are those of the experiment, where they are known already.
-    """
+def disk_bytes(config: DictConfig, cells: Sequence[Cell]) -> int | None:
+    """What protected photos of ``cells``, their embeddings and views take in the store, at most; None where nobody
+    counts photos."""
     photos = probe_photos(config)
     if photos is None:
         return None
     sizes = [OmegaConf.select(model, "network.embedding_size") or _USUAL_EMBEDDING for model in config.targets.values()]
     views = 1 + len(config.transforms)
     per_photo = PHOTO_BYTES + sum(4 * int(size) * views for size in sizes)
-    planned = build_cells(config) if cells is None else cells
     people = int(config.dataset.get("identities") or config.dataset.max_identities)
-    made = {cell.protector.view_count for cell in planned if Need.GENERATOR in cell.protector.needs}
-    return sum(cell_photos(cell, config) for cell in planned) * per_photo + people * sum(made) * PHOTO_BYTES
+    made = {cell.protector.view_count for cell in cells if Need.GENERATOR in cell.protector.needs}
+    return sum(cell_photos(cell, config) for cell in cells) * per_photo + people * sum(made) * PHOTO_BYTES
 
 
 @dataclass
@@ -87,8 +84,8 @@ class Estimator:
         self.speeds.save()
         self.passes.save()
 
-    def seconds(self, config: DictConfig) -> float | None:
-        """Time of all network passes of an experiment on its workers: protecting, and answering of the targets.
+    def seconds(self, config: DictConfig, cells: Sequence[Cell]) -> float | None:
+        """Time of all network passes of an experiment with ``cells`` on its workers: protecting, and answering.
 
         Rendering or detecting faces, training stages that serve all photos, making views, image metrics and the report
         are not in it, nor is what protocols with photos of their own take. None where photos are not counted.
@@ -98,24 +95,24 @@ class Estimator:
         """
         if probe_photos(config) is None:
             return None
-        return self._total(config, lambda cell: cell_photos(cell, config))
+        return self._total(config, cells, lambda cell: cell_photos(cell, config))
 
-    def seconds_per_photo(self, config: DictConfig) -> float:
+    def seconds_per_photo(self, config: DictConfig, cells: Sequence[Cell]) -> float:
         """The same for each photo that is protected, where only the photos themselves can tell how many there are.
 
         Raises:
             ValueError: a model or method cannot be built.
         """
-        return self._total(config, lambda cell: 1)
+        return self._total(config, cells, lambda cell: 1)
 
-    def _total(self, config: DictConfig, photos_of: Callable[[Cell], int]) -> float:
+    def _total(self, config: DictConfig, cells: Sequence[Cell], photos_of: Callable[[Cell], int]) -> float:
         views = 1 + len(config.transforms)
         answering = views * sum(self.speed(model, config).forward for model in config.targets.values())
         dataset = config.dataset
         each = int(dataset.get("probes_per_identity") or _USUAL_PHOTOS)
         references = int(dataset.get("references_per_identity") or 1)
         total = 0.0
-        for cell in build_cells(config):
+        for cell in cells:
             photos = photos_of(cell)
             total += photos * (self.cell_seconds(cell, config, photos, (each, references)) + answering)
         return total / max(1, processes_of(config))

@@ -67,12 +67,19 @@ class Presets:
     datasets: Sequence[str]
 
 
-def missing_parts(config: DictConfig, presets: Presets, protocols: Mapping[str, Protocol]) -> list[Missing]:
-    """Everything that an experiment lacks, each once; ``protocols`` are those that are asked (`protocols_of`)."""
-    cells, refusal = _cells(config, protocols)
+def missing_parts(
+    config: DictConfig, presets: Presets, protocols: Mapping[str, Protocol], cells: Sequence[Cell]
+) -> list[Missing]:
+    """Everything that an experiment lacks, each once.
+
+    Args:
+        config: of the experiment.
+        presets: what can be fetched by name.
+        protocols: those that are asked (`protocols_of`).
+        cells: what is planned (`planned_cells`).
+    """
     found = [
         *(Missing(f"{key} is not set", f"{key}=...") for key in missing_settings(config) if key != "dataset.root"),
-        *([Missing(refusal, "")] if refusal else []),
         *_missing_of_dataset(config.dataset, presets),
         *(part for model in _models(config, cells) for part in _missing_of_model(model, presets)),
         *_missing_of_machine(config, disk_bytes(config, cells)),
@@ -124,7 +131,7 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
             yield from _models_at(node, below)
 
 
-def _cells(config: DictConfig, protocols: Mapping[str, Protocol]) -> tuple[list[Cell], str]:
+def planned_cells(config: DictConfig) -> tuple[list[Cell], str]:
     """The cells of an experiment, or why it has none; where nobody asks about the probes, protocols check theirs."""
     try:
         return (build_cells(config) if asks_about_probes(config) else []), ""

@@ -54,13 +54,13 @@ def test_disk_is_the_cells_photos_and_the_targets_embeddings() -> None:
     config = compose_config(["experiment=smoke"])
     cells, photos, targets, size = 4, 40, 3, 128
     assert probe_photos(config) == photos
-    assert disk_bytes(config) == cells * photos * (112 * 112 * 3 + targets * size * 4)
+    assert disk_bytes(config, build_cells(config)) == cells * photos * (112 * 112 * 3 + targets * size * 4)
 
 
 def test_photos_that_only_the_folder_knows_are_not_counted() -> None:
     config = compose_config(["experiment=real_faces", "dataset.root=photos"])
     assert probe_photos(config) is None
-    assert disk_bytes(config) is None
+    assert disk_bytes(config, build_cells(config)) is None
 
 
 def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_time_is_passes_times_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Estimator, "speed", lambda *_: Speed(forward=1.0, backward=10.0))
     fgsm = (1 + 5 / 4) * 1.0 + 10.0  # the photo, and five references for each four photos; one pass back
     answers = 3 * 3 * 1.0  # two controls and the method, three targets
-    assert estimator.seconds(config) == pytest.approx(40 * (fgsm + answers) / 2)
+    assert estimator.seconds(config, build_cells(config)) == pytest.approx(40 * (fgsm + answers) / 2)
 
 
 def test_what_was_timed_and_counted_today_is_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_what_was_timed_and_counted_today_is_not_again(tmp_path: Path, monkeypat
         if number == 2:
             monkeypatch.setattr(estimate, "date", Tomorrow)
         estimator = Estimator()
-        seconds += [estimator.seconds(config), estimator.seconds(config)]
+        seconds += [estimator.seconds(config, build_cells(config)), estimator.seconds(config, build_cells(config))]
         estimator.save()
         assert (calls["timed"], calls["counted"]) == expected
     assert len(set(seconds)) == 1

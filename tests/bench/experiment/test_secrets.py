@@ -107,7 +107,7 @@ def test_errors_and_diagnoses_print_no_secret(
     ]
     config = compose_config(planted, config_dirs=[str(SUPPORT)])
     [missing] = [
-        str(part) for part in missing_parts(config, Presets((), ()), protocols_of(config)) if "mine" in str(part)
+        str(part) for part in missing_parts(config, Presets((), ()), protocols_of(config), ()) if "mine" in str(part)
     ]
     assert f"the run fetches http://{httpserver.host}" in missing
     said = capsys.readouterr()
