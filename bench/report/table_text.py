@@ -151,6 +151,8 @@ def _markdown_header(group: list[Column], shared: str) -> str:
 
 def _markdown_cell(group: list[Column], cells: list[Cell]) -> str:
     numbers = [cell for cell in cells if isinstance(cell, Number)]
+    if not any(cells):
+        return ""
     if len(numbers) != len(cells):
         return " / ".join(markdown(cell) if isinstance(cell, str) else cell.text for cell in cells)
     if all(math.isnan(number.value) for number in numbers):

@@ -86,16 +86,14 @@ def _paired(side: Side) -> Table:
     name = side.pairings.printed_name
     shown = (*side.targets, AVERAGE)
     of_targets = [
-        Column(
-            f"{'mean' if target == AVERAGE else target}_{_short(metric)}_percent", name(metric), _group(target), "csv"
-        )
+        Column(f"{'mean' if target == AVERAGE else target}_{_short(metric)}_percent", name(metric), name(target), "csv")
         for target in shown
         for metric in side.metrics
     ]
     status = "; ".join(
-        f"{label} ({dataset}): {comparability(side.lookup.dataset, dataset)}" for label, dataset in side.printed
+        f"{label} ({name(dataset)}): {comparability(side.lookup.dataset, dataset)}" for label, dataset in side.printed
     )
-    stand_ins = ", ".join(f"{key}: {side.placed.targets[key]}" for key in side.targets)
+    stand_ins = ", ".join(f"{name(key)}: {side.placed.targets[key]}" for key in side.targets)
     return Table(
         name="reported_beside_measured",
         title=f"Reported beside measured, {_budget(side)}",
@@ -114,7 +112,7 @@ def _paired(side: Side) -> Table:
 
 def _rows(side: Side, shown: tuple[str, ...]) -> Iterator[Row]:
     for pair in side.pairs:
-        section = f"Surrogate: {pair.surrogate} (here {pair.row.surrogate})"
+        section = f"Surrogate: {side.pairings.printed_name(pair.surrogate)} (here {pair.row.surrogate})"
         cells = [side.measured(pair, target, metric) for target in shown for metric in side.metrics]
         yield Row(f"{side.pairings.printed_name(pair.method)}, measured", tuple(cells), section)
         for table in side.printed:
@@ -157,7 +155,3 @@ def _differences(side: Side) -> Table:
 
 def _short(metric: str) -> str:
     return metric.removeprefix("psr_")
-
-
-def _group(target: str) -> str:
-    return "Mean" if target == AVERAGE else target

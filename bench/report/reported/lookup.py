@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from cloakbench.bench.core.axes import BudgetSize, split_row_name, variant_settings
 from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, text
-from cloakbench.bench.report.index import CellPlace, Measured, Run
+from cloakbench.bench.report.index import ALL, CellPlace, Measured, Run
 from cloakbench.bench.report.norms import Norms
 
 USUAL_BUDGET = BudgetSize(8.0)
@@ -99,13 +99,22 @@ class Lookup:
         """The conditions that the protocol measured under."""
         return tuple(sorted({place.condition for place in self._measured.places(protocol)}))
 
-    def has_metric(self, protocol: str, metric: str) -> bool:
-        """Whether a protocol measured a metric, be it as a gap."""
-        return (protocol, metric) in self._judges
+    def why_none(self, protocol: str, metric: str) -> str:
+        """Why a run has no number of a metric at all; empty where it has one."""
+        cells = [rate for cell, rate in self._measured.cells.items() if cell.place[:2] == (protocol, metric)]
+        if any(rate.ok for rate in cells):
+            return ""
+        return next((rate.note for rate in cells if rate.note), "not measured")
 
     def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""
         return self._measured.cells.get(cell, Estimate())
+
+    def over(self, cell: CellPlace, surrogates: Sequence[str]) -> Estimate:
+        """Mean over surrogates, whatever ``cell.surrogate`` says; the first that has no value, where one has none."""
+        cells = [self.rate(cell._replace(surrogate=name)) for name in surrogates]
+        missing = [found for found in cells if not found.ok]
+        return missing[0] if missing else self._measured.mean(cells, cell.place, cell.run, ALL)
 
     def black_box(self, cell: CellPlace) -> Estimate:
         """Mean over the judges of the metric that are not the surrogate, whatever ``cell.judge`` says."""

@@ -36,12 +36,14 @@ class MeasuredRow:
     Attributes:
         run: method and budget.
         surrogate: its surrogate; empty for methods without one.
+        over: the surrogates that it is the mean over, where it is of no single one.
         of_column: printed target to the surrogate of that column, where each column has one of its own.
     """
 
     run: Run
     surrogate: str
     of_column: Mapping[str, str] = field(default_factory=dict)
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,9 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
         return (), str(reason)
     if pairing.leave_one_out and (row := _leave_one_out(lookup, placed, paired, measured)):
         return (row,), ""
-    if pairing.surrogates is None or measured.surrogates == ("",):
-        return tuple(MeasuredRow(paired, name) for name in measured.surrogates), ""
+    if rows := _on_surrogates(placed, paired, measured.surrogates, surrogate):
+        return rows, ""
     name = placed.surrogates.get(surrogate)
-    if name in measured.surrogates:
-        return (MeasuredRow(paired, name),), ""
     return (), f"not measured on {name}" if name else "no such surrogate in this run"
 
 
@@ -111,7 +111,7 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     if target in (AVERAGE, BLACK_BOX):
         found = lookup.black_box(asked) if pairing.box == "black" else Estimate()
     elif target == NOT_APPLICABLE:
-        found = lookup.rate(asked)
+        found = lookup.over(asked, row.over) if row.over else lookup.rate(asked)
     elif target not in placed.targets:
         return MeasuredCell(Estimate(), "no such network in this run")
     else:
@@ -136,6 +136,15 @@ def _mean_of_columns(lookup: Lookup, placed: Placed, row: MeasuredRow, asked: Ce
     else:
         found = replace(mean_estimate(cells), white_box=any(cell.white_box for cell in cells))
     return MeasuredCell(found, "" if found.ok else found.note or "not measured")
+
+
+def _on_surrogates(placed: Placed, run: Run, names: tuple[str, ...], surrogate: str) -> tuple[MeasuredRow, ...]:
+    """The row of the printed surrogate, that of each where any will do, or one over all where no network judges."""
+    if placed.pairing.box == "none" and len(names) > 1:
+        return (MeasuredRow(run, "", over=names),)
+    if placed.pairing.surrogates is not None and names != ("",):
+        names = tuple(name for name in names if name == placed.surrogates.get(surrogate))
+    return tuple(MeasuredRow(run, name) for name in names)
 
 
 def _leave_one_out(lookup: Lookup, placed: Placed, run: Run, measured: MeasuredMethod) -> MeasuredRow | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cloakbench.bench.core.axes import BudgetSize, read_variant, row_name
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize, read_variant, row_name
 from cloakbench.bench.report.index import Run
 from cloakbench.bench.report.reported.cards import Networks, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_lines, load_yaml
@@ -20,6 +20,7 @@ GAIN_ENDINGS = ("_gain_printed", "_change_printed")
 """Metrics of differences that are printed beside a value; no rows of their own."""
 
 Box = Literal["black", "white", "none"]
+_NAMED = ("dataset", "surrogate", "method", "target", "metric")
 _TOP = {"names", "reasons", "networks", "side_by_side", "caveats", "tables"}
 _TABLE = {
     "label": str,
@@ -51,6 +52,7 @@ class Pairing:
         title: of the printed table here.
         protocol: who measured what stands beside it; empty when nothing does.
         box: whether the printed judges are the surrogate (``white``), others (``black``), or there is no judge.
+        budget: of the table, where its rows have none of their own.
         targeted: only methods that aim at another person stand beside it.
         condition: what happened to the photos.
         surrogates: printed surrogate to model cards; None when every surrogate of the run may stand beside it.
@@ -69,6 +71,7 @@ class Pairing:
     title: str
     protocol: str = ""
     box: Box = "black"
+    budget: BudgetSize = NO_BUDGET
     targeted: bool = False
     condition: str = "none"
     surrogates: Networks | None = None
@@ -90,7 +93,7 @@ class Pairings:
         tables: by name, in order.
         side_by_side: tables that share their measured rows.
         caveats: what to read under those.
-        names: printed key of a method, network or metric to its printed name.
+        names: printed key of a data set, network, method or metric to its printed name.
     """
 
     tables: Mapping[str, Pairing]
@@ -99,7 +102,7 @@ class Pairings:
     names: Mapping[str, str]
 
     def printed_name(self, key: str) -> str:
-        """How the paper calls a method, network or metric; the key where it is the name."""
+        """How the paper calls a data set, network, method or metric; the key where it is the name."""
         return self.names.get(key, key)
 
 
@@ -139,9 +142,9 @@ def read_pairings(content: Mapping[str, Any], printed: Mapping[str, list[dict[st
     beside = tuple(content["side_by_side"])
     if unknown := [name for name in beside if not (name in tables and tables[name].methods)]:
         raise ReportedSchemaError(f"{FILE}, side_by_side: {unknown[0]!r} is no table with a measurement beside it")
-    known = {line[column] for lines in printed.values() for line in lines for column in ("method", "target", "metric")}
+    known = {line[column] for lines in printed.values() for line in lines for column in _NAMED}
     if unknown := [name for name in content["names"] if name not in known]:
-        raise ReportedSchemaError(f"{FILE}, names: no table prints a method, network or metric {unknown[0]!r}")
+        raise ReportedSchemaError(f"{FILE}, names: no table prints {unknown[0]!r}")
     return Pairings(tables, beside, tuple(content["caveats"]), content["names"])
 
 
@@ -199,6 +202,7 @@ def _pairing(
         title=given["title"],
         protocol=given.get("protocol", ""),
         box=box,
+        budget=BudgetSize.of(given.get("epsilon_255")),
         targeted=given.get("targeted", False),
         condition=given.get("condition", "none"),
         surrogates=None if free else networks[surrogates],

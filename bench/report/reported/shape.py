@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import BLACK_BOX, MeasuredRow, Placed, measured_cell
 from cloakbench.bench.report.reported.pairings import AVERAGE, GAIN_ENDINGS, Pairing, Pairings
-from cloakbench.bench.report.table import WHITE_BOX, Cell, Column, Number, Row
+from cloakbench.bench.report.table import WHITE_BOX, Cell, Column, Number, Row, trials_text
 
 Lines = Mapping[str, Sequence[Mapping[str, Any]]]
 """Table name to the lines of its CSV file."""
@@ -33,6 +32,14 @@ class Printed:
 
     columns: tuple[tuple[str, str], ...]
     rows: dict[tuple[str, str, str], dict[tuple[str, str], Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A measured row, and for each printed column why it has no number, empty where it has one."""
+
+    row: Row
+    why_not: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,27 @@ class Shape:
     @cached_property
     def beside(self) -> tuple[Column, ...]:
         """Columns that only measured rows fill: black-box means, and, beside rates, both norms really used."""
-        name = self.pairings.printed_name
-        means = [Column(f"{BLACK_BOX}_{metric}", name(metric), "Black-box mean", "csv") for metric in self.black_box]
+        means = [self._column(BLACK_BOX, "Black-box mean", metric) for metric in self.black_box]
         return (*means, *(self.lookup.norms.columns if self._has_norms else ()))
 
     @property
     def _has_norms(self) -> bool:
         return self.pairing.box != "none" and bool(self.pairing.methods)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The printed columns."""
+        name = self.pairings.printed_name
+        return tuple(self._column(target, name(target), metric) for target, metric in self.printed.columns)
+
+    def _column(self, target: str, title: str, metric: str) -> Column:
+        """A column of what both heads say; a head that all columns share is left to the caption."""
+        targets, metrics = ({column[part] for column in self.printed.columns} for part in (0, 1))
+        if len(targets) == 1:
+            return Column(metric, self.pairings.printed_name(metric), "", "csv")
+        if len(metrics) == 1:
+            return Column(f"{target}_{metric}", title, "", "csv")
+        return Column(f"{target}_{metric}", self.pairings.printed_name(metric), title, "csv")
 
     @cached_property
     def digits(self) -> dict[str, int]:
@@ -96,19 +117,19 @@ class Shape:
         ]
         return Row(self.pairings.printed_name(method), (*numbers, *[""] * len(self.beside), said), section)
 
-    def measured(self, row: MeasuredRow, section: str) -> list[Row]:
+    def measured(self, row: MeasuredRow, section: str) -> list[Filled]:
         """What was measured beside a printed row: by the metrics of the pairing, and by others where a run has them."""
         others = [
             (label, replace(self.placed, pairing=replace(self.pairing, metrics=metrics)))
             for label, metrics in self.pairing.also.items()
-            if all(self.lookup.has_metric(self.pairing.protocol, metric) for metric in metrics.values())
+            if not any(self.lookup.why_none(self.pairing.protocol, metric) for metric in metrics.values())
         ]
         return [
             self._measured(row, section, self.placed),
             *(self._measured(row, section, p, f", {n}") for n, p in others),
         ]
 
-    def _measured(self, row: MeasuredRow, section: str, placed: Placed, label: str = "") -> Row:
+    def _measured(self, row: MeasuredRow, section: str, placed: Placed, label: str = "") -> Filled:
         asked = [*self.printed.columns, *((BLACK_BOX, metric) for metric in self.black_box)]
         found = [measured_cell(self.lookup, placed, row, *column) for column in asked]
         numbers = [
@@ -116,14 +137,20 @@ class Shape:
             for column, cell in zip(asked, found, strict=True)
         ]
         columns = found[: len(self.printed.columns)]
-        gaps = Counter(cell.why_not for cell in columns if cell.why_not)
-        norms = self.lookup.norms.cells(row.run, ALL if row.of_column else row.surrogate) if self._has_norms else ()
+        filled = [cell.estimate for cell in columns if not cell.why_not]
+        made_with, beside = ALL if row.of_column else row.surrogate, row.run.budget or self.pairing.budget
+        norms = self.lookup.norms.cells(row.run, made_with, beside) if self._has_norms else ()
         ball = self.lookup.norms.ball(row.run)
         size = row.run.budget.title if row.run.budget or ball == NO_BUDGET.text else ball
         what = row_name(size, split_row_name(row.run.method)[1])
-        what += f" on {row.surrogate}" * bool(row.surrogate) + label
-        why_not = "; ".join(f"{reason} ({count} of {len(columns)} columns)" for reason, count in gaps.items())
-        return Row(f"measured, {what}", (*numbers, *norms, why_not or "all columns"), section)
+        what += f" on {row.surrogate}" * bool(row.surrogate) + f", mean over {len(row.over)} surrogates" * bool(
+            row.over
+        )
+        much = "all columns" if len(filled) == len(columns) else f"{len(filled)} of {len(columns)} columns"
+        much += f", n {trials_text(filled)}" * bool(filled)
+        return Filled(
+            Row(f"measured, {what}{label}", (*numbers, *norms, much), section), tuple(c.why_not for c in columns)
+        )
 
 
 def printed_table(pairing: Pairing, lines: Sequence[Mapping[str, Any]]) -> Printed:

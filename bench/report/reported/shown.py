@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cloakbench.bench.report.reported.gains import gain_rows
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.reported.paired import Placed, place, rows_beside
+from cloakbench.bench.report.reported.paired import place, rows_beside
 from cloakbench.bench.report.reported.pairings import Pairing, Pairings
 from cloakbench.bench.report.reported.printed import comparability
 from cloakbench.bench.report.reported.register import caveats, load_register
-from cloakbench.bench.report.reported.shape import Lines, Printed, Shape, printed_table
+from cloakbench.bench.report.reported.shape import Lines, Shape, printed_table
 from cloakbench.bench.report.table import Column, Row, Table, columns
 
 _GAP = "A gap in a reported row was lost in the text of the paper."
@@ -40,12 +40,17 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
         lookup, pairings, place(pairings.tables[name], lookup.models), printed_table(pairings.tables[name], lines[name])
     )
     rows: list[Row] = []
-    sections = _sections(shape.printed, shape.placed)
+    gaps: dict[str, dict[str, None]] = {}
+    sections = _sections(shape)
     blocks: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for key, cells in shape.printed.rows.items():
         block = blocks.setdefault(key[:2], {})
         found, why_not = rows_beside(lookup, shape.placed, key[2], key[1])
-        block[key[2]] = [line for row in found for line in shape.measured(row, sections[key])]
+        filled = [line for row in found for line in shape.measured(row, sections[key])]
+        block[key[2]] = [line.row for line in filled]
+        for line in filled:
+            for reason, column in zip(line.why_not, shape.columns, strict=True):
+                gaps.setdefault(reason, {})[f"{column.group} {column.label}".strip()] = None
         rows.append(
             shape.reported(key[2], cells, "measured below" if found else f"reported only: {why_not}", sections[key])
         )
@@ -55,11 +60,11 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
     return Table(
         name=f"reported_{name}",
         title=shape.pairing.title,
-        caption=_caption(shape.pairing),
+        caption=_caption(shape.pairing, pairings),
         stub="Method",
-        columns=(*_columns(shape), Column("measured_here", "Measured here")),
+        columns=(*shape.columns, *shape.beside, Column("measured_here", "Measured here")),
         rows=tuple(rows),
-        footnotes=tuple(_footnotes(shape)),
+        footnotes=(*_gaps(shape, gaps), *_footnotes(shape)),
     )
 
 
@@ -89,33 +94,37 @@ def coverage_table(lookup: Lookup, pairings: Pairings, lines: Lines) -> Table:
     )
 
 
-def _sections(printed: Printed, placed: Placed) -> dict[tuple[str, str, str], str]:
+def _sections(shape: Shape) -> dict[tuple[str, str, str], str]:
     """What varies between the blocks of a table: the data set, the surrogate, or nothing."""
-    varying = [position for position in (0, 1) if len({key[position] for key in printed.rows}) > 1]
+    rows, name = shape.printed.rows, shape.pairings.printed_name
+    varying = [position for position in (0, 1) if len({key[position] for key in rows}) > 1]
 
     def part(key: tuple[str, str, str], position: int) -> str:
         if position == 0:
-            return f"Data: {key[0]}"
-        model = placed.surrogates.get(key[1])
-        return f"Surrogate: {key[1]}" + (f" (here {model})" if model else "")
+            return f"Data: {name(key[0])}"
+        model = shape.placed.surrogates.get(key[1])
+        return f"Surrogate: {name(key[1])}" + (f" (here {model})" if model else "")
 
-    return {key: ", ".join(part(key, position) for position in varying) for key in printed.rows}
+    return {key: ", ".join(part(key, position) for position in varying) for key in rows}
 
 
-def _columns(shape: Shape) -> Iterable[Column]:
-    several = len({target for target, _ in shape.printed.columns}) > 1
-    name = shape.pairings.printed_name
-    for target, metric in shape.printed.columns:
-        yield Column(f"{target}_{metric}" if several else metric, name(metric), name(target) if several else "", "csv")
-    yield from shape.beside
+def _gaps(shape: Shape, gaps: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """Why measured rows have no number in some columns, and why others are missing."""
+    for reason, found in gaps.items():
+        if reason:
+            yield f"No measured number in some rows of {', '.join(found)}: {reason}."
+    for label, metrics in shape.pairing.also.items() if gaps else ():
+        reasons = [shape.lookup.why_none(shape.pairing.protocol, metric) for metric in metrics.values()]
+        yield from [f"No rows by {label}: {reason}." for reason in reasons if reason][:1]
 
 
 def _footnotes(shape: Shape) -> Iterable[str]:
     datasets = dict.fromkeys(key[0] for key in shape.printed.rows)
-    yield from (f"{dataset}: {comparability(shape.lookup.dataset, dataset)}." for dataset in datasets)
     name = shape.pairings.printed_name
-    if shape.placed.targets:
-        stand_ins = ", ".join(f"{name(key)}: {model}" for key, model in shape.placed.targets.items())
+    yield from (f"Data, {name(dataset)}: {comparability(shape.lookup.dataset, dataset)}." for dataset in datasets)
+    if places := shape.placed.targets:
+        shown = dict.fromkeys(target for target, _ in shape.printed.columns if target in places)
+        stand_ins = ", ".join(f"{name(key)}: {places[key]}" for key in shown)
         yield f"Columns, reported name: measured network. {stand_ins}."
     yield from shape.lookup.norms.notes if shape.beside else ()
     lost = any(math.isnan(line["value"]) for cells in shape.printed.rows.values() for line in cells.values())
@@ -124,8 +133,8 @@ def _footnotes(shape: Shape) -> Iterable[str]:
     yield from caveats(load_register(), shape.pairing.name)
 
 
-def _caption(pairing: Pairing) -> str:
+def _caption(pairing: Pairing, pairings: Pairings) -> str:
     if not pairing.methods:
         return "As printed; nothing of it is measured here."
-    measured = ", ".join(f"{printed} by {metric}" for printed, metric in pairing.metrics.items())
+    measured = ", ".join(f"{pairings.printed_name(printed)} by {metric}" for printed, metric in pairing.metrics.items())
     return f"As printed, and under each row what the protocol {pairing.protocol} measured ({measured})."

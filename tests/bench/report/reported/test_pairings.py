@@ -119,7 +119,7 @@ def test_reference_numbers_are_as_before_but_for_the_ir50_column(reference):
         now = pd.read_csv(io.StringIO(to_csv(table))).astype(str)
         assert list(now.columns) == list(before.columns)
         if table is paired:
-            kept = [column for column in before if not column.startswith("ir50")]
+            kept = [column for column in before if not column.startswith(("ir50", "surrogate"))]
             assert now[kept].to_dict() == before[kept].to_dict()
         else:
             others = now["target"] != "cosface_inception_resnet"
@@ -143,7 +143,8 @@ def test_ir50_stands_beside_the_inception_resnet_and_never_an_ir50_network():
     assert values["sface_psr_top1"] == "–"
     assert values["average_psr_top1"] == "–", "a mean over six columns needs all six"
     assert values["black_box_psr_top1"] == f"{100 * (0.5 + 0.6 + 0.7 + 0.3 + 0.8) / 5:.1f}"
-    assert "no such network in this run" in values["measured_here"]
+    assert values["measured_here"] == "10 of 14 columns, n 100"
+    assert any("SFace Top-1" in note and "no such network in this run" in note for note in table.footnotes)
 
 
 def test_a_column_for_which_only_the_surrogate_is_left_is_a_gap_with_that_reason():
@@ -312,7 +313,7 @@ def set_in(content, path, value):
         ("networks/facecloak_verification/ir152", [{"robust": True}], "matches no model card"),
         ("networks/facecloak_verification/ir152", 3, "networks.facecloak_verification"),
         ("side_by_side", ["veil_1"], "side_by_side: 'veil_1' is no table with a measurement beside it"),
-        ("names/nobody", "Nobody", "no table prints a method, network or metric 'nobody'"),
+        ("names/nobody", "Nobody", "no table prints 'nobody'"),
         ("more", {}, "'more' is missing or unknown at the top"),
     ],
 )
@@ -375,7 +376,7 @@ def test_a_block_ends_with_the_distance_from_the_best_other_method_printed_and_m
         for row in identification(method, {name: factor * rate for name, rate in EVERYWHERE.items()})
     ]
     table = paper_table(planted(rows), PAIRINGS, "facecloak_1", LINES)
-    of_block = [row for row in table.rows if row.section == "Surrogate: cosface (here source)"]
+    of_block = [row for row in table.rows if row.section == "Surrogate: CosFace (here source)"]
     printed, measured = of_block[-2:]
     keys = [column.key for column in table.columns]
     assert (printed.label, measured.label) == ("minus the best other, printed", "measured, minus the best other")
@@ -419,6 +420,29 @@ def test_each_column_of_a_leave_one_out_table_is_of_the_ensemble_without_its_tar
     assert [one.text for one in calibrated.cells[:5]] == ["10.0", "20.0", "30.0", "40.0", "25.0"]
     assert [one.text for one in legacy.cells[:5]] == ["11.0", "21.0", "31.0", "41.0", "26.0"]
     assert len([row for row in table.rows if not row.label.startswith("measured")]) == 19
+
+
+def test_a_metric_without_any_number_has_a_note_and_no_rows_of_gaps():
+    metrics = ("impersonation_far_1e-2", "impersonation_legacy_far_1e-2")
+    gap = {"status": "unavailable", "note": "no legacy constant"}
+    rows = [
+        cell("verification", metric, "pgd", 0.5, judge="gated", surrogate="deep", epsilon_255=16.0) | given
+        for metric, given in zip(metrics, ({}, gap), strict=True)
+    ]
+    table = paper_table(planted(rows, FOUR, targeted=("pgd",)), PAIRINGS, "facecloak_3", LINES)
+    assert [row.label for row in table.rows if row.label.startswith("measured")] == ["measured, 16/255 on deep"]
+    assert "No rows by legacy thresholds: no legacy constant." in table.footnotes
+
+
+def test_a_table_that_no_network_judges_has_one_row_of_a_method_over_all_surrogates():
+    rows = [
+        cell("quality", metric, "tip_im", value, surrogate=name, epsilon_255=16.0)
+        for metric, values in (("ssim", (0.8, 0.9)), ("psnr", (30.0, 31.0)))
+        for name, value in zip(("deep", "gated"), values, strict=True)
+    ]
+    table = paper_table(planted(rows, FOUR), PAIRINGS, "facecloak_4", LINES)
+    measured = [line for line in texts(table) if line[0].startswith("measured")]
+    assert [line[:3] for line in measured] == [["measured, 16/255, mean over 2 surrogates", "0.85", "30.50"]]
 
 
 def test_caveats_of_the_register_and_numbers_lost_from_the_text_stand_under_a_table(reference):
