@@ -67,7 +67,7 @@ class Shape:
     def beside(self) -> tuple[Column, ...]:
         """Columns that only measured rows fill: black-box means, and, beside rates, both norms really used."""
         name = self.pairings.printed_name
-        means = [Column(f"{BLACK_BOX}_{metric}", name(metric), "Black-box mean", "csv") for metric in self.black_box]
+        means = [Column(f"{BLACK_BOX}_{metric}", name(metric), "Black-box mean", "always") for metric in self.black_box]
         return (*means, *(self.lookup.norms.columns if self._has_norms else ()))
 
     @property

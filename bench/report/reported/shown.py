@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from cloakbench.bench.report.reported.gains import gain_rows
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import Placed, place, rows_beside
-from cloakbench.bench.report.reported.pairings import Pairing, Pairings
+from cloakbench.bench.report.reported.pairings import AVERAGE, Pairing, Pairings
 from cloakbench.bench.report.reported.printed import comparability
 from cloakbench.bench.report.reported.register import caveats, load_register
 from cloakbench.bench.report.reported.shape import Lines, Printed, Shape, printed_table
@@ -106,13 +106,18 @@ def _columns(shape: Shape) -> Iterable[Column]:
     several = len({target for target, _ in shape.printed.columns}) > 1
     name = shape.pairings.printed_name
     for target, metric in shape.printed.columns:
-        yield Column(f"{target}_{metric}" if several else metric, name(metric), name(target) if several else "", "csv")
+        key, group = (f"{target}_{metric}", name(target)) if several else (metric, "")
+        yield Column(key, name(metric), group, "always" if target == AVERAGE else "csv")
     yield from shape.beside
 
 
 def _footnotes(shape: Shape) -> Iterable[str]:
     datasets = dict.fromkeys(key[0] for key in shape.printed.rows)
     yield from (f"{dataset}: {comparability(shape.lookup.dataset, dataset)}." for dataset in datasets)
+    yield from ["The measured rows of every block are of the data of this run."] * (len(datasets) > 1)
+    yield from ["In brackets the 95 % interval of a measured mean (bootstrap over people)."] * any(
+        target == AVERAGE for target, _ in shape.printed.columns
+    )
     name = shape.pairings.printed_name
     if shape.placed.targets:
         stand_ins = ", ".join(f"{name(key)}: {model}" for key, model in shape.placed.targets.items())
