@@ -68,8 +68,13 @@ class Norms:
         return tuple(Number(mean, marks=OTHER_BALL * other) for mean in means)
 
     def ball(self, run: Run) -> str:
-        """``8`` for grey levels of each value, ``L2 1200``, or a dash where there is no ball."""
+        """``8`` for grey levels of each value, ``L2 1200``, or a dash where there is no ball.
+
+        ``8 to 32`` where a budget of 8 is larger in some regions.
+        """
         norm, size_255 = self.ball_of(run)
+        if norm == "linf" and run.budget and size_255 > run.budget.number:
+            return f"{run.budget.text} to {size_255:.3g}"
         return f"{'L2 ' * (norm == 'l2')}{size_255:g}" if norm else NO_BUDGET.text
 
     def ball_of(self, run: Run) -> tuple[str, float]:

@@ -33,6 +33,10 @@ from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.statistics.small_samples import pareto_front
 
 _CURVES_PER_LINE = 5
+_CURVE_INCHES = 2.2
+"""Most of a panel's width."""
+_KEYS_PER_LINE = 7
+_KEY_LINE_INCHES = 0.16
 _FEWEST_BUDGETS = 3
 """For a curve; two budgets are two dots of `psr_dots`."""
 
@@ -54,13 +58,16 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
     if all(is_control(run) for run in points):
         return Skipped("no method has both a complete black-box mean and an SSIM")
     largest = {run.method: run for run in points}  # runs ascend by budget
-    high = max(3.4, PITCH_INCHES * len(largest) + 0.9)
+    styles, ends = Styles(measured), []
+    handles = styles.budget_handles(list(points))
+    handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
+    key = 0.35 + _KEY_LINE_INCHES * ((len(handles) - 1) // _KEYS_PER_LINE)
+    high = max(3.05, PITCH_INCHES * len(largest) + 0.55) + key
     figure = Figure(figsize=(TWO_COLUMNS, high))
     across = (0.07, 0.62, 0.71)
-    bottom, body = 0.45 / high, (high - 0.8) / high
+    bottom, body = 0.45 / high, (high - key - 0.45) / high
     panel = figure.add_axes((across[0], bottom, across[1], body))
     column = figure.add_axes((across[2], bottom, 1 - across[2], body))
-    styles, ends = Styles(measured), []
     for run, (ssim, rate) in points.items():
         styles.point(panel, run, ssim, rate)
         ends += [100 * (rate.value if np.isnan(end) else end) for end in (rate.low, rate.high)]
@@ -89,9 +96,9 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
         for method, run in largest.items()
     ]
     side_labels(figure, panel, column, marks)
-    handles = styles.budget_handles(list(points))
-    handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
-    figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(across[0], 1.0))
+    figure.legend(
+        handles=handles, loc="upper left", ncols=min(_KEYS_PER_LINE, len(handles)), bbox_to_anchor=(across[0], 1.0)
+    )
     return figure
 
 
@@ -154,23 +161,28 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     if metric not in measured.metrics:
         return Skipped("identification rates were not measured")
     methods = list(dict.fromkeys(run.method for run in measured.runs if run.budget))
-    lines = -(-len(methods) // _CURVES_PER_LINE)
-    left, gap, above, body, below, key = 0.5, 0.12, 0.44, 0.85, 0.4, 0.28
-    wide = (TWO_COLUMNS - left) / _CURVES_PER_LINE - gap
-    high = key + lines * (above + body) + below
-    figure = Figure(figsize=(TWO_COLUMNS, high))
+    columns = min(_CURVES_PER_LINE, len(methods))
+    lines = -(-len(methods) // columns)
+    left, gap, above, below, key = 0.5, 0.12, 0.44, 0.4, 0.28
+    wide = min((TWO_COLUMNS - left) / columns, _CURVE_INCHES) - gap
+    body = 0.72 * wide
+    across, high = left + columns * (wide + gap), key + lines * (above + body) + below
+    figure = Figure(figsize=(across, high))
     clean = measured.black_box(metric, Run(CLEAN))
     ends = [100 * clean.value]
     panels: list[Axes] = []
+    any_white = False
     for number, method in enumerate(methods):
-        line, place = divmod(number, _CURVES_PER_LINE)
+        line, place = divmod(number, columns)
         bottom = high - key - (line + 1) * (above + body)
-        bounds = ((left + place * (wide + gap)) / TWO_COLUMNS, bottom / high, wide / TWO_COLUMNS, body / high)
+        bounds = ((left + place * (wide + gap)) / across, bottom / high, wide / across, body / high)
         panel = figure.add_axes(bounds)
         runs = [Run(method, budget) for budget in budgets]
         black = [measured.black_box(metric, run) for run in runs]
+        white = [measured.white_box(metric, run) for run in runs]
+        any_white = any_white or any(rate.ok for rate in white)
         ends += _curve(panel, budgets, black, "-", "#0072B2")
-        ends += _curve(panel, budgets, [measured.white_box(metric, run) for run in runs], "--", "#D55E00")
+        ends += _curve(panel, budgets, white, "--", "#D55E00")
         if clean.ok:
             panel.axhline(100 * clean.value, color=CONTROL_COLOUR, linestyle=":", linewidth=0.8)
         counts = sorted({rate.n for rate in black if rate.ok})
@@ -179,8 +191,8 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
             [name, *(["n " + "–".join(f"{n}" for n in (counts[0], counts[-1])[: len(counts)])] if counts else [])]
         )
         panel.set_title(words, fontsize=6.5, pad=2, linespacing=LINE_SPACING * 0.85)
-        last = number + _CURVES_PER_LINE >= len(methods)
-        shown = budgets if len(budgets) <= 5 else budgets[:: -(-len(budgets) // 5)]
+        last = number + columns >= len(methods)
+        shown = budgets if len(budgets) <= 5 * wide else budgets[:: -(-len(budgets) // 5)]
         panel.set_xticks(
             [budget.number for budget in shown], [budget.text for budget in shown] if last else [], fontsize=6.5
         )
@@ -193,10 +205,10 @@ def budget_curves(measured: Measured, ranks: Ranks) -> Drawing:
     figure.text(0.5, 0.02 / high, "Budget ε (grey levels)", ha="center", va="bottom", fontsize=7.5)
     handles = [
         Line2D([], [], color="#0072B2", linestyle="-", label="black-box mean"),
-        Line2D([], [], color="#D55E00", linestyle="--", label="white-box"),
+        *[Line2D([], [], color="#D55E00", linestyle="--", label="white-box")] * any_white,
         Line2D([], [], color=CONTROL_COLOUR, linestyle=":", label="clean photo"),
     ]
-    figure.legend(handles=handles, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2)
+    figure.legend(handles=handles, loc="upper center", ncols=len(handles), bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2)
     return figure
 
 

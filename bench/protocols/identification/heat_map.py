@@ -24,6 +24,8 @@ _ROW_INCHES, _KEY_INCHES, _TITLE_INCHES, _BAR_INCHES = 0.165, 0.3, 0.22, 0.55
 _NAMES_MOST, _TARGETS_MOST = 1.8, 2.4
 _COLUMN_LEAST, _COLUMN_MOST = 0.19, 0.34
 _GAP = 0.14
+_KEY_LEAST = 3.4
+"""Inches that the key above the panels needs."""
 
 
 @styled
@@ -49,15 +51,16 @@ def transfer_heat_map(measured: Measured, ranks: Ranks) -> Drawing:
     below = max(width_inches(target, _NAME_PT) for target in targets) + 0.12
     heights = [_TITLE_INCHES + _ROW_INCHES * len(rows) + below for rows in rows_of]
     high = _KEY_INCHES + sum(heights)
-    figure = Figure(figsize=(TWO_COLUMNS, high))
     wide = min(_COLUMN_MOST * len(targets), room / len(lines[0]) - _GAP)
+    across = max(left + len(lines[0]) * (wide + _GAP) + 0.5 + _BAR_INCHES, _KEY_LEAST)
+    figure = Figure(figsize=(across, high))
     image, top = ScalarMappable(Normalize(0, 100), "Blues"), high - _KEY_INCHES
     for line, rows, height in zip(lines, rows_of, heights, strict=True):
         body = _ROW_INCHES * len(rows)
         cells: list[list[Estimate]] = [[] for _ in rows]
         for place, surrogate in enumerate(line):
-            corner = ((left + place * (wide + _GAP)) / TWO_COLUMNS, (top - _TITLE_INCHES - body) / high)
-            panel = figure.add_axes((*corner, wide / TWO_COLUMNS, body / high))
+            corner = ((left + place * (wide + _GAP)) / across, (top - _TITLE_INCHES - body) / high)
+            panel = figure.add_axes((*corner, wide / across, body / high))
             of_panel = [[measured.cell(metric, run, surrogate, t) for t in measured.judges(metric)] for run in rows]
             _heat(panel, of_panel, [names[run] for run in rows] if place == 0 else [], targets)
             panel.set_title(shortened(f"Surrogate: {surrogate}", wide + _GAP, 8), pad=4, loc="left")
@@ -83,10 +86,11 @@ def _heat(panel: Axes, cells: list[list[Estimate]], names: Sequence[str], target
 
 def _key(figure: Figure, image: ScalarMappable, label: str, height: float) -> None:
     """The colour bar beside the first line of panels, and what hatching, dots and grey mean."""
-    high = figure.get_figheight()
-    tall = max(height, 1.2)
+    across, high = figure.get_size_inches()
+    tall = max(height, width_inches(label, 7.5))
     bottom = max(high - _KEY_INCHES - _TITLE_INCHES - tall, 0.1)
-    axis = figure.add_axes((1 - _BAR_INCHES / TWO_COLUMNS, bottom / high, 0.09 / TWO_COLUMNS, tall / high))
+    tall = high - _KEY_INCHES - _TITLE_INCHES - bottom
+    axis = figure.add_axes((1 - _BAR_INCHES / across, bottom / high, 0.09 / across, tall / high))
     bar = figure.colorbar(image, cax=axis)
     bar.set_label(shortened(label, tall, 7.5), fontsize=7.5)
     bar.outline.set_visible(False)

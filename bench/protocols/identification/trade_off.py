@@ -6,6 +6,7 @@ equal SSIM methods are compared at what they cost a viewer.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from cloakbench.bench.report.table import Column, Number, Row, Table
 
 FEWEST_BUDGETS = 3
 """For a curve."""
-_LEVELS = (0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.92, 0.9, 0.88, 0.85, 0.8, 0.75, 0.7)
+_LEVELS = tuple((100 - step) / 100 for step in range(1, 90))
 _LEVELS_MOST = 6
 
 
@@ -64,7 +65,7 @@ def trade_off(measured: Measured, ranks: Ranks) -> Drawing:
         return Skipped(f"no method has rates and SSIM at {FEWEST_BUDGETS} budgets")
     names = list(dict.fromkeys(method for curves in panels.values() for method in curves))
     figure = Figure(figsize=(TWO_COLUMNS, max(2.8, PITCH_INCHES * len(names) + 0.8)), layout="constrained")
-    ratios = [*[1.0] * len(panels), 0.45 + 0.15 * len(panels)]
+    ratios = [*[1.0] * len(panels), 0.45 + 0.22 * len(panels)]
     axes = figure.subplots(1, len(panels) + 1, squeeze=False, width_ratios=ratios)[0]
     styles = Styles(measured)
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
@@ -90,7 +91,7 @@ def trade_off(measured: Measured, ranks: Ranks) -> Drawing:
 
 
 def _draw(axis: Axes, curve: Curve, look: tuple[str, str]) -> list[float]:
-    """One curve with both intervals; gives the ends of its rates."""
+    """One curve with both intervals, its smallest and largest budget written beside it; gives the ends of its rates."""
     colour, marker = look
     x = [one.value for one in curve.ssim]
     y = np.array([100 * one.value for one in curve.rate])
@@ -98,6 +99,9 @@ def _draw(axis: Axes, curve: Curve, look: tuple[str, str]) -> list[float]:
     upright = np.concatenate([arms(one, 100) for one in curve.rate], axis=1)
     style = {"color": colour, "marker": marker, "markersize": 3.6, "elinewidth": 0.6, "linewidth": 0.9}
     axis.errorbar(x, y, xerr=across, yerr=upright, **style)
+    for place in (0, -1):
+        beside = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 6, "color": colour}
+        axis.annotate(curve.runs[place].budget.text, (x[place], y[place]), **beside)
     return [*(y - upright[0]), *(y + upright[1])]
 
 
@@ -118,11 +122,11 @@ def equal_ssim_tables(measured: Measured, ranks: Ranks) -> list[Table]:
         title="Protection at equal picture quality",
         caption=f"Black-box PSR {ranks.label} in per cent where a method's SSIM is that of the column.",
         stub="Method",
-        columns=tuple(Column(f"ssim_{level:g}_percent", f"{level:g}", "SSIM", "csv") for level in levels),
+        columns=tuple(Column(f"ssim_{level:g}_percent", f"SSIM {level:g}", interval="always") for level in levels),
         rows=tuple(rows),
         footnotes=(
-            "Rates and their intervals are read off the line between the budgets on either side; a gap lies beyond all "
-            "budgets that were run.",
+            "Rates and their intervals are read off the line between the budgets on either side, and the best of them "
+            "where a curve has that SSIM twice; a gap lies beyond all budgets that were run.",
         ),
     )
     return [table]
@@ -135,13 +139,23 @@ def _shared_levels(curves: Mapping[str, Curve]) -> Sequence[float]:
 
 
 def at_ssim(curve: Curve, level: float) -> Estimate:
-    """The rate of a curve at an SSIM, linear between two budgets; missing outside of them."""
-    points = sorted(zip(curve.ssim, curve.rate, strict=True), key=lambda point: point[0].value)
-    ssim = [one.value for one, _ in points]
-    if not ssim[0] <= level <= ssim[-1]:
-        return Estimate()
-    rates = [rate for _, rate in points]
+    """The best rate of a curve at an SSIM, linear between two budgets next to each other; missing outside of them.
+
+    Where strong regions make up most of the change, SSIM need not fall with the budget.
+    """
+    ssim = [one.value for one in curve.ssim]
+    found = [
+        _between(curve.rate[place : place + 2], (level - one) / (other - one) if other != one else 1.0)
+        for place, (one, other) in enumerate(itertools.pairwise(ssim))
+        if min(one, other) <= level <= max(one, other)
+    ]
+    return max(found, key=lambda rate: rate.value, default=Estimate())
+
+
+def _between(rates: Sequence[Estimate], share: float) -> Estimate:
+    """A rate ``share`` of the way from the first of two to the second."""
+    one, other = rates
     value, low, high = (
-        float(np.interp(level, ssim, [getattr(rate, part) for rate in rates])) for part in ("value", "low", "high")
+        (1 - share) * getattr(one, part) + share * getattr(other, part) for part in ("value", "low", "high")
     )
-    return Estimate(value, low, high, n=min(rate.n for rate in rates), status="ok")
+    return Estimate(value, low, high, n=min(one.n, other.n), status="ok")

@@ -23,11 +23,13 @@ def made_of(measured: Measured) -> Drawing:
     Pictures are of the person, whose mask lies on every photo; they show what it was learnt from, so they need not lie
     on the very photo beside them.
     """
-    lines = [(example, label) for example in measured.results.examples for label in example.shown][:_LINES_MOST]
+    faces = [example for example in measured.results.examples if example.shown]
+    whole = max(1, _LINES_MOST // max((len(example.shown) for example in faces), default=1))
+    lines = [(example, label) for example in faces[:whole] for label in example.shown][:_LINES_MOST]
     if not lines:
         return Skipped("no method of the run gives pictures of how its masks are made")
     names = list(dict.fromkeys(name for example, label in lines for name in example.shown[label]))
-    heads = ["Photo", *(name.replace("_", " ") for name in names), "Mask x 10", "Protected"]
+    heads = ["Photo", *(name.replace("_", " ") for name in names), "Mask × 10", "Protected"]
     heads = [head[0].upper() + head[1:] for head in heads]
     side = min(1.0, (TWO_COLUMNS - _NAMES_INCHES) / len(heads))
     above = 2 * LINE_SPACING * _HEAD_PT / 72 + 0.06

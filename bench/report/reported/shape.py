@@ -89,11 +89,12 @@ class Shape:
     def _column(self, target: str, title: str, metric: str) -> Column:
         """A column of what both heads say; a head that all columns share is left to the caption."""
         targets, metrics = ({column[part] for column in self.printed.columns} for part in (0, 1))
+        interval = "always" if target in (AVERAGE, BLACK_BOX) else "csv"
         if len(targets) == 1:
-            return Column(metric, self.pairings.printed_name(metric), "", "csv")
+            return Column(metric, self.pairings.printed_name(metric), "", interval)
         if len(metrics) == 1:
-            return Column(f"{target}_{metric}", title, "", "csv")
-        return Column(f"{target}_{metric}", self.pairings.printed_name(metric), title, "csv")
+            return Column(f"{target}_{metric}", title, "", interval)
+        return Column(f"{target}_{metric}", self.pairings.printed_name(metric), title, interval)
 
     @cached_property
     def digits(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from cloakbench.bench.report.reported.gains import gain_rows
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import place, rows_beside
-from cloakbench.bench.report.reported.pairings import Pairing, Pairings
+from cloakbench.bench.report.reported.pairings import AVERAGE, Pairing, Pairings
 from cloakbench.bench.report.reported.printed import comparability
 from cloakbench.bench.report.reported.register import caveats, load_register
 from cloakbench.bench.report.reported.shape import Lines, Shape, printed_table
@@ -122,6 +122,10 @@ def _footnotes(shape: Shape) -> Iterable[str]:
     datasets = dict.fromkeys(key[0] for key in shape.printed.rows)
     name = shape.pairings.printed_name
     yield from (f"Data, {name(dataset)}: {comparability(shape.lookup.dataset, dataset)}." for dataset in datasets)
+    yield from ["The measured rows of every block are of the data of this run."] * (len(datasets) > 1)
+    yield from ["In brackets the 95 % interval of a measured mean (bootstrap over people)."] * any(
+        target == AVERAGE for target, _ in shape.printed.columns
+    )
     if places := shape.placed.targets:
         shown = dict.fromkeys(target for target, _ in shape.printed.columns if target in places)
         stand_ins = ", ".join(f"{name(key)}: {places[key]}" for key in shown)

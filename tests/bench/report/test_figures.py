@@ -125,6 +125,30 @@ def test_rates_at_equal_ssim_lie_on_the_line_between_two_budgets():
     assert not trade_off.at_ssim(curve, 0.99).ok
 
 
+def test_a_curve_that_turns_back_has_its_best_rate_at_an_ssim():
+    ssim = [Estimate(value, n=10, status="ok") for value in (0.695, 0.705, 0.60)]
+    rates = [Estimate(value, value - 0.1, value + 0.1, 10, status="ok") for value in (0.5, 0.6, 0.8)]
+    assert trade_off.at_ssim(trade_off.Curve((), tuple(ssim), tuple(rates)), 0.70).value == pytest.approx(
+        0.6095, abs=1e-4
+    )
+
+
+def test_rates_at_equal_ssim_have_columns_and_intervals_wherever_two_curves_are(make_results):
+    measured = Measured(make_results(methods=("pgd", "mi_fgsm"), budgets=(2.0, 4.0, 8.0)))
+    (table,) = trade_off.equal_ssim_tables(measured, RANKS)
+    assert 2 <= len(table.columns) <= 6
+    assert all(column.interval == "always" for column in table.columns)
+    low = replace(measured.results, measurements=_darker(measured.results.measurements, 0.5))
+    (lower,) = trade_off.equal_ssim_tables(Measured(low), RANKS)
+    assert all(0.2 < float(column.label.split()[1]) < 0.5 for column in lower.columns)
+
+
+def _darker(frame, factor):
+    """Every SSIM times a factor."""
+    ssim = frame["metric"] == "ssim"
+    return frame.assign(**{name: frame[name].where(~ssim, frame[name] * factor) for name in ("value", "low", "high")})
+
+
 def test_robustness_by_target_has_a_line_for_each_target_and_a_panel_for_each_transform(make_results):
     measured = Measured(make_results(methods=("pgd",)))
     figure = robustness_by_target.robustness_by_target(measured, RANKS)
@@ -141,7 +165,7 @@ def test_pictures_of_how_a_mask_was_made_stand_beside_it(measured):
     told = Measured(replace(measured.results, examples=(replace(first, shown=shown), *others)))
     figure = figures_of(told)["made_of"].draw()
     assert isinstance(figure, Figure)
-    heads = ["Photo", "Stickers", "Seed photo", "Mask x 10", "Protected"]
+    heads = ["Photo", "Stickers", "Seed photo", "Mask × 10", "Protected"]
     assert [words.get_text().replace("\n", " ") for words in figure.texts][:5] == heads
     assert len(figure.axes) == len(heads)
     nothing = Skipped("no method of the run gives pictures of how its masks are made")

@@ -72,6 +72,10 @@ def test_a_generic_table_and_the_costs_say_the_ball_itself(unlike: Results) -> N
         balls = {row.label: row.cells[0] for row in table.rows}
         assert balls[measured.title(MASK.method)] == "L2 1200" and balls[measured.title(PGD.method)] in ("4", "8")
     assert {number.text for number in column(rates, "l2_255", measured.title(MASK.method))} == {"1201.0"}
+    wider = unlike.costs.assign(size_255=unlike.costs["size_255"].where(unlike.costs["method"] != "pgd", 32.0))
+    assert Norms(Measured(replace(unlike, costs=wider))).ball(PGD) == "8 to 32", (
+        "a budget that is larger in some regions"
+    )
     (quality,) = default_section(measured, "quality", "Quality").tables
     assert [one.label for one in quality.columns if one.label == "L2"] == [], "means are no rates"
 
