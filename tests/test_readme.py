@@ -37,6 +37,15 @@ SMALLER = (
         "members.cosface_mobilenet.faces.identities=4 members.cosface_mobilenet.faces.images_per_identity=20 "
         "evaluation.identities=40 evaluation.distractors=20",
     ),
+    (
+        r"cloakbench generator",
+        "workers=1 recipe.faces.identities=4 recipe.faces.images_per_identity=4 recipe.critic.training.epochs=1 "
+        "recipe.critic.training.batch_size=8 recipe.training.steps=2 recipe.training.batch_size=4",
+    ),
+    (
+        r"cloakbench views",
+        "evaluation.identities=4 evaluation.probes_per_identity=5 count=4 statistics.resamples=20 rows=2",
+    ),
     (r"cloakbench perf", "people=2 photos=2 repeats=1 growth=2 only=[peers]"),
     (r"cloakbench verify model=cosface_ir$", "dataset.identities=24 dataset.distractors=20"),
     (r"cloakbench calibrate model=cosface_ir$", "dataset.identities=4 dataset.distractors=20"),

@@ -1,4 +1,4 @@
-"""``cloakbench doctor``: the machine, and for each experiment preset whether it can run here, now."""
+"""``cloakbench doctor``: the machine, and for each experiment preset and generator whether it can run here, now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from cloakbench.bench.config.compose import compose_config, group_options, split
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
-from cloakbench.bench.doctor.preflight import Missing, Presets, free_bytes, missing_parts, planned_cells, protocols_of
+from cloakbench.bench.doctor.preflight import (
+    Missing,
+    Presets,
+    free_bytes,
+    missing_of_generator,
+    missing_parts,
+    planned_cells,
+    protocols_of,
+)
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.processes.time_left import duration
@@ -68,6 +76,8 @@ def main(words: Sequence[str]) -> int:
     console = Screen()
     _print_machine(console)
     _print_diagnoses(console, diagnose(config_dirs, measured=measured))
+    _print_generators(console, config_dirs)
+    _print_legend(console)
     return 0
 
 
@@ -169,6 +179,9 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
         console.note(f"a gap in {where}: {gap}")
+
+
+def _print_legend(console: Screen) -> None:
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
         "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "
@@ -176,6 +189,18 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def _print_generators(console: Screen, config_dirs: Sequence[str]) -> None:
+    """What generators lack, of which most are in no preset."""
+    for name in group_options("generator", config_dirs):
+        try:
+            config = compose_config([f"+generator@found={name}"], config_dirs=config_dirs).found
+            missing = missing_of_generator(config)
+        except ConfigError as problem:
+            missing = [Missing(str(problem), "")]
+        for part in missing:
+            console.note(f"missing for generator={name}: {part}", style="")
 
 
 def _size(size_bytes: int | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +23,7 @@ from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
 from cloakbench.models.download import DownloadError, download, file_sha256
 from cloakbench.models.weight_file import WeightError
+from cloakbench.models.weight_lock import LOCK_NAME
 
 _KINDS = ("dataset", "model", "metric")
 _ROOM = 2
@@ -176,15 +178,19 @@ def _fetch_metric(config: DictConfig) -> int:
     if not metric.weights:
         raise ValueError("set metric.path=FILE, where it is to lie")
     name, by_hand = metric.described.name, []
+    unpublished = [file for file in metric.weights.values() if file.sha256 is None]
     for file in metric.weights.values():
         try:
-            path, sha256 = file.resolve(metric.page)
+            path, sha256 = file.resolve(metric.page, remember=False)
         except WeightError as problem:
             if file.urls or file.place.exists():
                 raise
             by_hand.append(str(problem))
         else:
-            _print([f"{name}: {path}, sha256 {sha256}"])
+            _print([f"{name}: {path}, sha256 {sha256}" + ", which nobody publishes" * (file in unpublished)])
+    if unpublished and not by_hand:
+        metric.load(torch.device("cpu"))  # what can be read is kept to, and nothing else
+        _print([f"{name}: files whose digest nobody publishes are kept to as they are ({LOCK_NAME} beside them)"])
     if by_hand:
         asked = [f"  page     {metric.page}", f"  licence  {metric.licence}", f"  how      {metric.by_hand}"]
         _print([*by_hand, "", "What is needed, and where it is to be had:", *asked])

@@ -169,7 +169,7 @@ KINDS: Mapping[str, Kind] = {
     "where": MAPPING | NULL,
     "drawn_per_fold": at_least(1),
     "input": TEXT,
-    "output": TEXT,
+    "output": TEXT | NULL,  # null: the package's own folder, for commands that train
     "references": TEXT | NULL,
     "auxiliary": TEXT | NULL,
     "landmarks_file": TEXT | NULL,
@@ -192,7 +192,7 @@ KINDS: Mapping[str, Kind] = {
     "members": MAPPING,
     "members.*": MAPPING,
     "evaluation": BLOCK,
-    "count": at_least(4),
+    "count": Kind("an even number of at least 4", lambda value: is_whole(value) and value >= 4 and value % 2 == 0),
     "rows": at_least(1),
     "max_references": at_least(1),
     "min_crop_px": at_least(1),

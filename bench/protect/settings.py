@@ -136,6 +136,8 @@ def read_settings(config: DictConfig) -> Settings:
         raise ConfigError("say how to protect: method=NAME (see cloakbench list methods)")
     if missing := missing_settings(config):
         raise ConfigError(f"set {', '.join(f'{key}=...' for key in missing)}")
+    if config.output is None:
+        raise ConfigError("output is null: set output=FOLDER, where the copies go")
     check_values(config)
     device = checked_device(config.device, "device")
     method_config = without_title(resolved(config.method))

@@ -226,21 +226,21 @@ class Measured:
         return self.cells.get(CellPlace(self._place(metric, condition), run, source, judge), Estimate())
 
     def absent(self) -> dict[tuple[Run, str, str], list[str]]:
-        """(run, surrogate, judge) to the metrics by judge that the measurements do not even mention."""
-        judged = [
-            cell
-            for cell in self.cells
-            if cell.judge and self._protocol_of.get(cell.place.metric) == cell.place.protocol
-        ]
-        metrics = sorted({cell.place.metric for cell in judged if cell.place.condition == UNTRANSFORMED})
-        judges = self.in_order(cell.judge for cell in judged)
+        """(run, surrogate, judge) to the metrics by judge that the measurements do not even mention; with the protocol
+        where it is not the metric's first."""
+        judged = [cell for cell in self.cells if cell.judge and not self.is_foreign(cell.place.protocol)]
+        asked = {(cell.place.protocol, cell.judge) for cell in judged}
+        judges = self.in_order(judge for _, judge in asked)
+        places = {cell.place for cell in judged if cell.place.condition == UNTRANSFORMED}
+        by_metric = sorted(places, key=lambda place: (place.metric, place.protocol))
         absent: dict[tuple[Run, str, str], list[str]] = {}
         for run in self.runs:
             for surrogate in self.surrogates_of(run) if self.uses_surrogate(run.method) else ("",):
-                for judge, metric in itertools.product(judges, metrics):
-                    cell = CellPlace(self._place(metric), run, surrogate, judge)
-                    if cell not in self.cells and judge in self.judges(metric):
-                        absent.setdefault((run, surrogate, judge), []).append(metric)
+                for judge, place in itertools.product(judges, by_metric):
+                    if (place.protocol, judge) in asked and CellPlace(place, run, surrogate, judge) not in self.cells:
+                        first = self._protocol_of[place.metric] == place.protocol
+                        name = place.metric if first else f"{place.metric} ({place.protocol})"
+                        absent.setdefault((run, surrogate, judge), []).append(name)
         return absent
 
     def black_box(self, metric: str, run: Run, surrogate: str = ALL, condition: str = UNTRANSFORMED) -> Estimate:

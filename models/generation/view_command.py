@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cloakbench.models.generation.view_job import GeneratorJob, train_generator
 from cloakbench.models.training.resumable import Report
+from cloakbench.models.zoo import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ logger = logging.getLogger(__name__)
 def job_of(config: DictConfig) -> GeneratorJob:
     """The training that a config describes; ``conf/generator_training.yaml`` says what is in it."""
     settings = cast(dict[str, Any], OmegaConf.to_container(config.recipe, resolve=True))
-    return GeneratorJob(config.name, settings, Path(config.output), Path(config.checkpoints), config.device)
+    output = WEIGHTS if config.output is None else Path(config.output)
+    return GeneratorJob(config.name, settings, output, Path(config.checkpoints), config.device)
 
 
 def run_generator(config: DictConfig, console: Console | None = None) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
+from perceptual_files import dreamsim_files
 from pytest_httpserver import HTTPServer
+from safetensors.torch import load_file, save_file
 
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.config.compose import compose_config
@@ -215,6 +217,27 @@ def test_what_of_dreamsim_nobody_serves_alone_names_page_licence_and_places(
     assert said.count("no weight file at ") == 4
     for part in ("page     https://github.com/", "licence  MIT", "how      unpack "):
         assert part in said
+
+
+def test_files_that_nobody_publishes_a_digest_of_are_kept_to_once_they_have_been_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fetch", "metric=dreamsim", "metric.dino.sha256=null", "metric.dino.urls=[]"]
+    words += [f"metric.{setting}.path={file.place}" for setting, file in dreamsim_files(tmp_path).items()]
+    adapter = tmp_path / "adapter_model.safetensors"
+    whole = adapter.read_bytes()
+    adapter.write_bytes(whole[: len(whole) // 2])
+    assert main(words) == 1
+    assert "adapter_model" not in (tmp_path / "weights.lock.json").read_text(encoding="utf-8")
+    assert "adapter_model.safetensors" in capsys.readouterr().err
+    adapter.write_bytes(whole)
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count(", which nobody publishes") == 5
+    assert "are kept to as they are (weights.lock.json beside them)" in said
+    save_file({name: value + 1 for name, value in load_file(adapter).items()}, adapter)
+    assert main(words) == 1
+    assert 'delete the line "adapter_model.safetensors"' in capsys.readouterr().err
 
 
 def test_a_formula_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str]) -> None:

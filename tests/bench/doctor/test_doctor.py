@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,11 @@ def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pyte
     assert "planted" in printed
     assert "not yet" in printed
     assert "a gap in every experiment: LPIPS" in printed
+    told = " ".join(printed.split())
+    lacking = re.findall(r"missing for generator=(\w+): weights of arc2face: put them at (\S+),", told)
+    assert {name for name, _ in lacking} == {"arc2face"}
+    files = ["arcface.onnx", "pytorch_model.bin", "diffusion_pytorch_model.safetensors"]
+    assert [Path(path).name for _, path in lacking] == [*files, files[-1]]
     with pytest.raises(ValueError, match="time=false"):
         main(["speed=true"])
 

@@ -23,6 +23,7 @@ def test_a_method_has_to_be_chosen(album: Path) -> None:
     [
         (["input=nowhere"], "there is no file or folder nowhere"),
         (["input=BASE/empty"], "holds no photo"),
+        (["output=null"], "set output=FOLDER"),
         (["output=BASE/album/out"], "lie in one another"),
         (["output=BASE/album"], "lie in one another"),
         (["output=BASE"], "lie in one another"),

@@ -97,6 +97,16 @@ def test_absent_cells_are_named(results):
     assert "psr_p2_top1" in absent[Run("fgsm", BudgetSize(4.0)), "cosface", "sface"]
 
 
+def test_absent_cells_of_a_protocol_that_shares_the_name_of_a_metric_are_named(small):
+    again = small.measurements.query("protocol == 'identification'").assign(protocol="again", value=0.25)
+    again = again[(again["method"] != "pgd") | (again["judge"] != "senet") | (again["metric"] != "psr_p2_top1")]
+    labels = pd.concat([small.protocols, small.protocols.head(1).assign(name="again", label="again")])
+    both = replace(small, measurements=pd.concat([small.measurements, again]), protocols=labels)
+    absent = Measured(both).absent()
+    assert absent and {(run.method, judge) for run, _, judge in absent} == {("pgd", "senet")}
+    assert {name for names in absent.values() for name in names} == {"psr_p2_top1 (again)"}
+
+
 def test_cell_measured_twice_is_refused(small):
     twice = replace(small, measurements=pd.concat([small.measurements, small.measurements.head(1)]))
     with pytest.raises(DuplicateMeasurementError, match="psr_p2_top1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import torch
 from cloakbench.bench.cli.views import make_album
 from cloakbench.bench.config.compose import compose_config, resolved
 from cloakbench.bench.config.networks import build_generator
+from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.random_streams import generator
+from cloakbench.bench.engine.views import make_views, view_inputs
 from cloakbench.datasets.base import FaceSet
+from cloakbench.datasets.synthetic import identity
 from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
 from cloakbench.models.generation.view_command import job_of
-from cloakbench.models.generators import Generator, view_streams
+from cloakbench.models.generators import Generator, GeneratorCard, view_streams
 from cloakbench.models.zoo import WEIGHTS, read_weights
 
 CARD = json.loads((WEIGHTS / "embedded.json").read_text(encoding="utf-8"))
@@ -84,6 +88,37 @@ def test_wrong_names_attributes_and_landmarks_change_no_view(embedded: Generator
     assert torch.equal(make_album(embedded, without, 4, 0, CPU).views, right.views)
 
 
+class Peeking(Generator):
+    """Draws the person instead of looking at the photo: what a generator of rendered people may not do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = GeneratorCard("peeking", "renders the person")
+
+    def draw_views(self, photos: torch.Tensor, count: int, streams: Sequence[torch.Generator]) -> torch.Tensor:
+        world = SyntheticWorld(seed=77, identities=1, references_per_identity=0, probes_per_identity=count)
+        return floats(world.faces("probe"))[None].expand(len(photos), -1, -1, -1, -1)
+
+
+@pytest.mark.parametrize("peeks", [False, True])
+def test_wrong_parameters_of_the_renderer_change_no_view_but_of_a_generator_that_reads_them(
+    embedded: Generator, faces: FaceSet, monkeypatch: pytest.MonkeyPatch, peeks: bool
+) -> None:
+    model = Peeking() if peeks else embedded
+    asked = view_inputs("digest", 3, faces.digests()[0], 0)
+    right = make_views(model, faces.images[0], asked, CPU)
+    real, drawn = identity.sample_identities, []
+
+    def of_somebody_else(names: Sequence[str], *stream: object, scale: float = 1.0) -> Any:
+        drawn.append(names)
+        return real([f"{name} is another" for name in names], *stream, scale=scale)
+
+    monkeypatch.setattr(identity, "sample_identities", of_somebody_else)
+    wrong = make_views(model, faces.images[0], asked, CPU)
+    assert torch.equal(right.images, wrong.images) != peeks
+    assert bool(drawn) == peeks
+
+
 def test_equal_streams_give_equal_views_and_other_streams_others(embedded: Generator, faces: FaceSet) -> None:
     photos = floats(faces)[:1]
     first, again = (embedded.views(photos, 3, streams(1)) for _ in range(2))
@@ -112,6 +147,13 @@ def test_views_are_no_copies_of_the_photo_or_of_one_another(embedded: Generator,
     assert float(differences.min()) > 4 / 255
     pairs: Any = torch.combinations(torch.arange(4))
     assert float((made[:, pairs[:, 0]] - made[:, pairs[:, 1]]).abs().mean((2, 3, 4)).min()) > 4 / 255
+
+
+def test_its_folder_is_the_packages_own_where_none_is_named(tmp_path: Path) -> None:
+    config = compose_config(["output=null"], "generator_training")
+    check_values(config)
+    assert job_of(config).output == WEIGHTS
+    assert job_of(compose_config([f"output={tmp_path}"], "generator_training")).output == tmp_path
 
 
 def test_the_package_carries_the_weights() -> None:
