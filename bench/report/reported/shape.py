@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from cloakbench.bench.core.axes import NO_BUDGET, row_name, split_row_name
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -118,9 +118,7 @@ class Shape:
         columns = found[: len(self.printed.columns)]
         gaps = Counter(cell.why_not for cell in columns if cell.why_not)
         norms = self.lookup.norms.cells(row.run, ALL if row.of_column else row.surrogate) if self._has_norms else ()
-        ball = self.lookup.norms.ball(row.run)
-        size = row.run.budget.title if row.run.budget or ball == NO_BUDGET.text else ball
-        what = row_name(size, split_row_name(row.run.method)[1])
+        what = row_name(self.lookup.norms.title(row.run), split_row_name(row.run.method)[1])
         what += f" on {row.surrogate}" * bool(row.surrogate) + label
         why_not = "; ".join(f"{reason} ({count} of {len(columns)} columns)" for reason, count in gaps.items())
         return Row(f"measured, {what}", (*numbers, *norms, why_not or "all columns"), section)
