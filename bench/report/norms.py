@@ -70,9 +70,13 @@ class Norms:
         return tuple(Number(mean, marks=OTHER_BALL * other) for mean in means)
 
     def ball(self, run: Run) -> str:
-        """``8`` for grey levels of each value, ``L2 1200``, or a dash where there is no ball."""
-        norm, size_255 = self.ball_of(run)
-        return f"{'L2 ' * (norm == 'l2')}{size_255:g}" if norm else NO_BUDGET.text
+        """``8`` for grey levels of each value, ``8 (Linf 32)`` where some may change by more than the budget says,
+        ``L2 1200``, or a dash where there is no ball."""
+        return self._words(run, in_grey_levels=True) or NO_BUDGET.text
+
+    def title(self, run: Run) -> str:
+        """The same after a name: ``8/255``, ``8/255 (Linf 32)``, ``L2 1200``; what no budget is called without one."""
+        return self._words(run, in_grey_levels=False) or run.budget.title
 
     def aside(self, run: Run, budget: BudgetSize) -> str:
         """`` (L2 1200)`` after the name of a run whose ball is not that of its neighbours in a list, else nothing.
@@ -83,15 +87,21 @@ class Norms:
         """
         if run not in self._made or not budget or not self._is_other(run, budget):
             return ""
-        return f" ({self.ball(run) if self.ball_of(run)[0] else 'no ball'})"
+        norm, size_255 = self.ball_of(run)
+        return f" ({norm.capitalize()} {size_255:.4g})" if norm else " (no ball)"
 
     def _is_other(self, run: Run, budget: BudgetSize) -> bool:
         return run.method != CLEAN and self.ball(run) != budget.text
 
-    def title(self, run: Run) -> str:
-        """``8/255`` or ``L2 1200``: the ball after the name of a run; what a budget of none is called without one."""
-        ball = self.ball(run)
-        return run.budget.title if ball == run.budget.text else ball
+    def _words(self, run: Run, *, in_grey_levels: bool) -> str:
+        norm, size_255 = self.ball_of(run)
+        if run.method == CLEAN or not norm:
+            return ""
+        if norm == "l2":
+            return f"L2 {size_255:g}"
+        budget = run.budget or BudgetSize(size_255)
+        beyond = f" (Linf {size_255:.4g})" * (budget.number != size_255)
+        return (budget.text if in_grey_levels else budget.title) + beyond
 
     def ball_of(self, run: Run) -> tuple[str, float]:
         """Norm (``linf`` or ``l2``) and size in grey levels; an empty norm where there is no ball.

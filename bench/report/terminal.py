@@ -55,7 +55,7 @@ def _headline_on_screen(measured: Measured, publication: str, headline: Headline
             first = row.values[headline.quantities[0]]
             table.add_row(
                 plain(row.label(measured)),
-                norms.title(row.run) * (norms.ball(row.run) != GAP),
+                norms.title(row.run) if norms.ball(row.run) != GAP else "",
                 str(first.n) if first.ok else GAP,
                 *(_estimate(quantity, row) for quantity in quantities),
                 end_section=is_control(row.run) and following is not None and not is_control(following.run),

@@ -18,10 +18,8 @@ METHODS = {
     "gap": "width: 4, blocks: 1, epochs: 1, steps_per_epoch: 1, batch: 4",
     "advfaces": SLIM,
     "advfaces_plus": SLIM,
-    **{
-        f"advcloak{form}": f"{SLIM}, person_epochs: 1, warmup_epochs: 0"
-        for form in ("", "_affine_hull", "_class_center", "_convex_hull")
-    },
+    "advcloak": f"{SLIM}, person_epochs: 1",
+    "advcloak_convex_hull": f"{SLIM}, person_epochs: 1, warmup_epochs: 0",
     "p3_mask": "",
 }
 
@@ -34,7 +32,13 @@ def passes(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> dict[
     words += ["~method@methods.pgd", "~method@methods.opom_convex_hull", "+model@surrogates.tiny2=tiny2"]
     words += ["~protocols.verification", "~protocols.quality", "~transforms.jpeg", "epsilons_255=[8]"]
     words += ["dataset.identities=2", f"dataset.references_per_identity={PHOTOS}", "dataset.probes_per_identity=1"]
-    words += ["dataset.distractors=2", "dataset.impostor_identities=0", "report.examples=0", "statistics.resamples=10"]
+    words += [
+        "dataset.distractors=2",
+        "dataset.impostor_identities=0",
+        "dataset.auxiliary_identities=2",
+        "report.examples=0",
+        "statistics.resamples=10",
+    ]
     words += ["+plan.limits.p3_mask={surrogates: {both: [tiny1, tiny2]}}"]
     results = tmp_path_factory.mktemp("costs")
     words += [f"paths.results={results}", f"paths.cache={faces_cache}", "runtime.workers=0"]

@@ -124,6 +124,10 @@ def test_in_a_list_a_run_of_another_ball_says_so(unlike: Results) -> None:
         norms.aside(Run("identity"), PGD.budget) == "" == Norms(Measured(unlike), "elsewhere").aside(MASK, MASK.budget)
     )
     assert (norms.title(MASK), norms.title(PGD)) == ("L2 1200", "8/255")
+    costs = unlike.costs.assign(size_255=unlike.costs["size_255"].where(unlike.costs["method"] != "pgd", 32.0))
+    focused = Norms(Measured(replace(unlike, costs=costs)))
+    assert (focused.ball(PGD), focused.title(PGD)) == ("8 (Linf 32)", "8/255 (Linf 32)"), "FaceCloak's boxes"
+    assert focused.aside(PGD, PGD.budget) == " (Linf 32)"
     screen = Console(width=160, color_system=None)
     with screen.capture() as shown:
         screen.print(summary(unlike))
