@@ -24,7 +24,7 @@ from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.report.contents import PRINTED_TABLES
+from cloakbench.bench.report.labels import PRINTED_TABLES
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard

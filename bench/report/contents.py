@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.labels import PRINTED_TABLES
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
 from cloakbench.bench.report.reporters import also_measured
@@ -17,8 +18,6 @@ from cloakbench.bench.report.tables_methods import methods_table, settings_table
 
 _FOR_COMPUTING = ("reported_differences",)
 """Tables that a report names but does not print."""
-PRINTED_TABLES = "printed_tables"
-"""The fact of a setup that names the papers' tables to show in their own shape: ``report.printed``."""
 
 
 def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:

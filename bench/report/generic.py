@@ -112,8 +112,8 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
 
 
 def _norms(index: Measured, protocol: str, metrics: Sequence[Metric]) -> Norms | None:
-    """What rates about the probes stand beside; None for other numbers, and photos of somebody else's."""
-    return Norms(index) if any(one.kind == "rate" for one in metrics) and not index.is_foreign(protocol) else None
+    """What rates stand beside; None for other numbers."""
+    return Norms(index, index.publication(protocol)) if any(one.kind == "rate" for one in metrics) else None
 
 
 def _ordered(found: Collection[_Line], index: Measured) -> list[_Line]:

@@ -98,7 +98,7 @@ class Measured:
             if (cell := CellPlace.of(row)) in self.cells:
                 raise DuplicateMeasurementError(f"measured twice: {cell}")
             self.cells[cell] = estimate_of(row)
-        self._foreign = set(results.protocols.loc[results.protocols["publication"] != "", "label"])
+        self._publications = dict(zip(results.protocols["label"], results.protocols["publication"], strict=True))
         self._protocol_of = self._owners(protocol)
         self._order = list(results.models["name"]) if len(results.models) else []
         lines = {row_name(str(line["key"]), text(line.get("variant"))): line for line in records(results.methods)}
@@ -151,7 +151,11 @@ class Measured:
 
     def is_foreign(self, protocol: str) -> bool:
         """Whether a protocol is about other photos than the probes."""
-        return protocol in self._foreign
+        return bool(self.publication(protocol))
+
+    def publication(self, protocol: str) -> str:
+        """Which photos a protocol is about; empty for the probes."""
+        return text(self._publications.get(protocol, ""))
 
     def places(self, protocol: str = "", metrics: Collection[str] = (), condition: str = "") -> frozenset[Place]:
         """Everything that was measured, whatever its photos are.

@@ -10,6 +10,8 @@ CLEAN = "identity"
 RANDOM_SIGN = "random_sign"
 CONTROLS = (CLEAN, RANDOM_SIGN)
 UNTRANSFORMED = "none"
+PRINTED_TABLES = "printed_tables"
+"""The fact of a setup that names the papers' tables to show in their own shape: ``report.printed``."""
 
 
 def method_order(rows: Iterable[str], known: Iterable[str]) -> list[str]:

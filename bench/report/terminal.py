@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cloakbench.bench.core.screen import Fitted, plain
 from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.reporters import headlines, reporters, self_checks
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
@@ -25,12 +26,17 @@ def summary(results: Results) -> Group:
     if failures:
         warnings.append(plain(f"{len(failures.rows)} entries under Failures and gaps in report.md", "yellow"))
     return Group(
-        *(_headline_on_screen(measured, headline) for headline in headlines(measured, asked).values()), *warnings
+        *(
+            _headline_on_screen(measured, measured.publication(name), headline)
+            for name, headline in headlines(measured, asked).items()
+        ),
+        *warnings,
     )
 
 
-def _headline_on_screen(measured: Measured, headline: Headline) -> Fitted:
+def _headline_on_screen(measured: Measured, publication: str, headline: Headline) -> Fitted:
     """One row per method and budget, controls first; n is that of the first quantity."""
+    norms = Norms(measured, publication)
 
     def table_of(count: int) -> Table:
         quantities = headline.quantities[:count]
@@ -49,7 +55,7 @@ def _headline_on_screen(measured: Measured, headline: Headline) -> Fitted:
             first = row.values[headline.quantities[0]]
             table.add_row(
                 plain(row.label(measured)),
-                row.run.budget.title * bool(row.run.budget),
+                norms.title(row.run) if norms.ball(row.run) != GAP else "",
                 str(first.n) if first.ok else GAP,
                 *(_estimate(quantity, row) for quantity in quantities),
                 end_section=is_control(row.run) and following is not None and not is_control(following.run),

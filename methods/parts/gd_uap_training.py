@@ -63,15 +63,17 @@ class EnergyMask(Stage):
             optimiser.zero_grad()
             self._loss(search.mask(), step, context).backward()
             optimiser.step()
-            still = search.rescue()
+            stuck = search.stuck()
             since = step + 1 - int(search.checked_at)
-            if since >= self.check_every or (still and since > _SINCE_CHECK) or step + 1 == self.iterations:
+            if since >= self.check_every or (stuck and since > _SINCE_CHECK) or step + 1 == self.iterations:
                 mask = search.mask().detach()
                 cosines = [
                     (_embedded(model, known, mask, self.batch, context) * own).sum(dim=1).mean()
                     for model, own in zip(context.surrogates, clean, strict=True)
                 ]
                 search.judge(torch.stack(cosines).mean(), step + 1)
+            if stuck:  # only now: the check is of the full mask
+                search.halve()
             context.keep(state_of(step + 1, search, optimiser))
             context.progress(step + 1, self.iterations)
         return {"mask": search.best, "cosine": search.cosine, "steps": search.checked_at}
@@ -126,14 +128,17 @@ class MaskSearch(nn.Module):
         return self.raw.clamp(-self.epsilon, self.epsilon)
 
     @torch.no_grad()
-    def rescue(self) -> bool:
-        """Halve the raw values if the mask has filled up and stands still; returns whether it did."""
+    def stuck(self) -> bool:
+        """Whether the mask has filled up and stands still; once for every step."""
         rate = (self.raw.abs() >= self.epsilon).float().mean()
         still = bool((rate > _SATURATED) & ((rate - self.rate).abs() < _STILL))
         self.rate.copy_(rate)
-        if still:
-            self.raw.div_(2)
         return still
+
+    @torch.no_grad()
+    def halve(self) -> None:
+        """The rescue: values come back within the bound, where they have a gradient."""
+        self.raw.div_(2)
 
     @torch.no_grad()
     def judge(self, cosine: Tensor, step: int) -> None:

@@ -63,12 +63,19 @@ def test_a_mask_that_has_filled_up_and_stands_still_is_halved() -> None:
     search = MaskSearch((3, 4, 4), EPSILON, tiny_context())
     with torch.no_grad():
         search.raw.fill_(3 * EPSILON)
-    assert not search.rescue(), "its share of full values has just changed"
-    assert search.rescue()
+    assert not search.stuck(), "its share of full values has just changed"
+    assert search.stuck()
+    search.halve()
     assert search.raw.abs().max() == torch.tensor(1.5 * EPSILON)
     with torch.no_grad():
         search.raw[..., :2].zero_()
-    assert not search.rescue() and not search.rescue(), "half full is not full"
+    assert not search.stuck() and not search.stuck(), "half full is not full"
+
+
+def test_the_check_at_a_rescue_is_of_the_full_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    left_alone = trained(iterations=1)["mask"]
+    monkeypatch.setattr(MaskSearch, "stuck", lambda search: True)
+    assert torch.equal(trained(iterations=1)["mask"], left_alone)
 
 
 def test_the_best_of_all_checks_is_kept_and_ten_worse_ones_end_the_search() -> None:

@@ -20,6 +20,7 @@ from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured, Place, Run, is_control
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import CLEAN, RANDOM_SIGN
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import BUDGET, Cell, Column, Number, Row, Table, cell_marks, columns, trials_text
@@ -113,6 +114,7 @@ def poisoning_table(measured: Measured) -> Table | None:
         return None
     ranking = _ranking(measured.results, poisoned)
     converged = _converged(measured.results)
+    norms = Norms(measured, measured.publication(NAME))
     known = guessing(measured.results.setup)
     return Table(
         name="poisoning",
@@ -124,6 +126,7 @@ def poisoning_table(measured: Measured) -> Table | None:
         stub="Method",
         columns=(
             BUDGET,
+            *norms.columns,
             *(Column(f"{s}_{a}_percent", a, scenario_name(s), "csv") for s, a in poisoned.columns),
             Column("mean_percent", f"Mean, {scenario_name(poisoned.scenarios[0]).lower()}", "", "always"),
             *([TIES] if ranking else []),
@@ -131,12 +134,13 @@ def poisoning_table(measured: Measured) -> Table | None:
             Column(SSIM, "SSIM ↑", "", "csv"),
             *columns(converged="Converged", n="n"),
         ),
-        rows=tuple(Row(poisoned.label(row), _cells(poisoned, row, ranking, converged)) for row in poisoned.rows),
+        rows=tuple(Row(poisoned.label(row), _cells(poisoned, row, norms, ranking, converged)) for row in poisoned.rows),
         footnotes=(
             "n counts test photos, each tested by every seed. Intervals: bootstrap over people"
             + (", one for all cells of a mean." if ranking else "; that of a mean has the means of its cells' ends."),
             *([TIES_NOTE.format(label="the mean")] if ranking else []),
             *identical_notes(measured, NAME),
+            *norms.notes,
             "Converged: the search for the noise met its stop error; empty for methods that have none.",
             "Unprotected: that share of each person's photos was published as it was.",
         ),
@@ -144,13 +148,18 @@ def poisoning_table(measured: Measured) -> Table | None:
 
 
 def _cells(
-    poisoned: Poisoned, row: ProtectedRow, ranking: Ranking | None, converged: Mapping[ProtectedRow, str]
+    poisoned: Poisoned,
+    row: ProtectedRow,
+    norms: Norms,
+    ranking: Ranking | None,
+    converged: Mapping[ProtectedRow, str],
 ) -> tuple[Cell, ...]:
     cells = [poisoned.cell(PSR, row, attacker, scenario) for scenario, attacker in poisoned.columns]
     spreads = [poisoned.cell(SEED_SD, row, attacker, scenario) for scenario, attacker in poisoned.columns]
     spread = [cell.value for cell in spreads if cell is not None and cell.ok]
     return (
-        row.run.budget.text,
+        norms.ball(row.run),
+        *norms.cells(row.run, row.surrogate),
         *("" if cell is None else Number.of(cell, marks=cell_marks(cell)) for cell in cells),
         Number.of(poisoned.headline(PSR, row)),
         *([ties(ranking, row.run, row.surrogate)] if ranking else []),

@@ -11,6 +11,7 @@ from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.interval_text import p_text
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import Cell, Column, Number, Row, Table, columns
 
 TIES = Column("ties", "Ties")
@@ -110,9 +111,10 @@ def _numbers(one: PairedRuns, metric: Metric, identical: bool) -> tuple[Cell, ..
 
 
 def _name(measured: Measured, row: RankedRun, ranking: Ranking) -> str:
-    """Method, with what a ranking does not say of it: its budget and surrogate where one ranking has several."""
+    """Method, with what a ranking does not say of it: another ball than that of the ranking; its budget and surrogate
+    where one ranking has several."""
     name = measured.title(row.run.method)
     if ranking.budget or ranking.surrogate:
-        return name
+        return name + Norms(measured).aside(row.run, ranking.budget)
     budget = f" {row.run.budget.title}" * bool(row.run.budget)
     return name + budget + (f" ({row.surrogate})" if row.surrogate else "")

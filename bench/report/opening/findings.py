@@ -9,6 +9,7 @@ from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.interval_text import counted, number_text
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.opening.leads import Lead, budget_of_interest, is_method, ranked_row
 from cloakbench.bench.report.section import HeadlineRow, Quantity
 
@@ -97,8 +98,10 @@ def _quality(quantity: Quantity, ranked: Sequence[HeadlineRow]) -> list[str]:
 
 
 def _name(measured: Measured, lead: Lead, row: HeadlineRow) -> str:
-    """With its budget where methods at several compete."""
-    return row.label(measured) + f" at {row.run.budget.title}" * bool(lead.is_foreign and row.run.budget)
+    """With its budget where methods at several compete, and with its ball where it is not that of the others."""
+    if lead.is_foreign:
+        return row.label(measured) + f" at {row.run.budget.title}" * bool(row.run.budget)
+    return row.label(measured) + Norms(measured).aside(row.run, budget_of_interest(lead))
 
 
 def _with_n(quantity: Quantity, estimate: Estimate) -> str:

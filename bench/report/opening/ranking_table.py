@@ -27,7 +27,8 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
     blocks = [home, *sorted(budgets - {NO_BUDGET, home}, reverse=True)] if budgets else []
     qualities = list(dict.fromkeys(q for lead in leads for q in lead.headline.quantities if not q.is_rate))
     qualities = [quantity for quantity in qualities if quantity not in {lead.quantity for lead in leads}]
-    passes, norms = _passes(measured), Norms(measured)
+    passes = _passes(measured)
+    norms = [Norms(measured, measured.publication(lead.reporter.name)) for lead in leads]
     rows = []
     for budget in blocks:
         of_lead = [_by_run(lead, {budget, NO_BUDGET} if budget == home else {budget}) for lead in leads]
@@ -39,7 +40,8 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
                 for cell in _cells(measured, lead, found.get(key), ranking)
             ]
             line = [found[key] for found in of_lead if key in found]
-            cells += [*norms.cells(key[0], beside=budget), *(_quality(quantity, line) for quantity in qualities)]
+            made = next(one for one, found in zip(norms, of_lead, strict=True) if key in found)
+            cells += [*made.cells(key[0], beside=budget), *(_quality(quantity, line) for quantity in qualities)]
             spent = Number(passes[key[0]]) if key[0] in passes else ""
             rows.append(Row(line[0].label(measured), (*cells, spent), budget.title * bool(budget)))
     if not rows:
@@ -53,14 +55,14 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
         stub="Method",
         columns=(
             *(column for lead in leads for column in _columns(lead)),
-            *norms.columns,
+            *norms[0].columns,
             *(Column(quantity.column, quantity.label, interval="csv") for quantity in qualities),
             Column("passes", "Passes"),
         ),
         rows=tuple(rows),
         footnotes=(
             *(f"{lead.reporter.title}: {lead.headline.title}; {lead.headline.about}." for lead in leads),
-            *norms.notes,
+            *norms[0].notes,
         ),
         section_key="budget",
     )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
+from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import BLACK_BOX, MeasuredRow, Placed, measured_cell, place, rows_beside
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairings
@@ -55,6 +57,15 @@ class Side:
         cells = self.printed[table].rows.get((table[1], pair.surrogate, pair.method), {})
         return cells[target, metric]["value"] if (target, metric) in cells else math.nan
 
+    def norms(self, pair: Pair) -> tuple[Number, ...]:
+        """Both norms really used, marked where the ball is not that of the table."""
+        return self.lookup.norms.cells(pair.row.run, pair.row.surrogate or ALL, self.budget)
+
+    @property
+    def budget(self) -> BudgetSize:
+        """That of the first row with one."""
+        return next((pair.row.run.budget for pair in self.pairs if pair.row.run.budget), NO_BUDGET)
+
 
 def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> list[Table]:
     """``reported_beside_measured`` and ``reported_differences``; empty when nothing pairs."""
@@ -78,10 +89,6 @@ def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> lis
     return [_paired(side), _differences(side)]
 
 
-def _budget(side: Side) -> str:
-    return side.pairs[0].row.run.budget.title
-
-
 def _paired(side: Side) -> Table:
     name = side.pairings.printed_name
     shown = (*side.targets, AVERAGE)
@@ -96,14 +103,15 @@ def _paired(side: Side) -> Table:
     stand_ins = ", ".join(f"{name(key)}: {side.placed.targets[key]}" for key in side.targets)
     return Table(
         name="reported_beside_measured",
-        title=f"Reported beside measured, {_budget(side)}",
+        title=f"Reported beside measured, {side.budget.title}",
         caption="PSR in per cent, measured by rule P1. Mean: black-box here, over all columns in FaceCloak's tables.",
         stub="Method",
-        columns=tuple(of_targets),
+        columns=(*side.lookup.norms.columns, *of_targets),
         rows=tuple(_rows(side, shown)),
         footnotes=(
             f"Comparability. {status}.",
             f"Columns, reported name: measured model. {stand_ins}.",
+            *side.lookup.norms.notes,
             *side.pairings.caveats,
         ),
         section_key="surrogate",
@@ -113,13 +121,14 @@ def _paired(side: Side) -> Table:
 def _rows(side: Side, shown: tuple[str, ...]) -> Iterator[Row]:
     for pair in side.pairs:
         section = f"Surrogate: {side.pairings.printed_name(pair.surrogate)} (here {pair.row.surrogate})"
-        cells = [side.measured(pair, target, metric) for target in shown for metric in side.metrics]
+        norms = side.norms(pair)
+        cells = [*norms, *(side.measured(pair, target, metric) for target in shown for metric in side.metrics)]
         yield Row(f"{side.pairings.printed_name(pair.method)}, measured", tuple(cells), section)
         for table in side.printed:
             printed = [
                 Number(side.reported(table, pair, target, metric)) for target in shown for metric in side.metrics
             ]
-            yield Row(f"reported, {table[0]}", tuple(printed), section)
+            yield Row(f"reported, {table[0]}", (*[""] * len(norms), *printed), section)
 
 
 def _differences(side: Side) -> Table:
@@ -138,14 +147,16 @@ def _differences(side: Side) -> Table:
                     )
                     numbers = (ours, Number(theirs), Number(ours.value - theirs))
                     status = comparability(side.lookup.dataset, table[1])
-                    rows.append(Row(side.pairings.printed_name(pair.method), (*keys, *numbers, status)))
+                    cells = *keys, *side.norms(pair), *numbers, status
+                    rows.append(Row(side.pairings.printed_name(pair.method), cells))
     return Table(
         name="reported_differences",
-        title=f"Measured minus reported, {_budget(side)}",
+        title=f"Measured minus reported, {side.budget.title}",
         caption="PSR in per cent (P1) and percentage points.",
         stub="Method",
         columns=(
             *columns(surrogate="Surrogate", target="Target", facecloak_table="FaceCloak", top="Rank"),
+            *side.lookup.norms.columns,
             Column("measured_percent", "Measured", interval="csv"),
             *columns(reported_percent="Reported", difference_points="Difference", status="Comparability"),
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from cloakbench.bench.core.axes import NO_BUDGET, row_name, split_row_name
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -141,9 +141,7 @@ class Shape:
         filled = [cell.estimate for cell in columns if not cell.why_not]
         made_with, beside = ALL if row.of_column else row.surrogate, row.run.budget or self.pairing.budget
         norms = self.lookup.norms.cells(row.run, made_with, beside) if self._has_norms else ()
-        ball = self.lookup.norms.ball(row.run)
-        size = row.run.budget.title if row.run.budget or ball == NO_BUDGET.text else ball
-        what = row_name(size, split_row_name(row.run.method)[1])
+        what = row_name(self.lookup.norms.title(row.run), split_row_name(row.run.method)[1])
         what += f" on {row.surrogate}" * bool(row.surrogate) + f", mean over {len(row.over)} surrogates" * bool(
             row.over
         )

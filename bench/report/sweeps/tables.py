@@ -10,11 +10,12 @@ from typing import Any
 
 from cloakbench.bench.core.axes import split_row_name, value_text, variant_settings, variant_text
 from cloakbench.bench.report.estimate import Estimate, text
-from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.index import ALL, Measured, Run, is_control
+from cloakbench.bench.report.norms import NORM_COLUMNS, NORMS_NOTE, Norms
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.sweeps.parts import Part, Sweep
-from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table
+from cloakbench.bench.report.table import BUDGET, GAP, Column, Number, Row, Table
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Entry:
         surrogate: the surrogate it used, where rows are told apart by it; else empty.
         settings: settings of the multirun that the row depends on.
         values: quantity to estimate.
+        ball: the norm ball of its photos.
+        norms: both norms really used; none of a run that was kept without them.
     """
 
     run: Run
@@ -34,6 +37,8 @@ class Entry:
     surrogate: str
     settings: Mapping[str, Any]
     values: Mapping[Quantity, Estimate]
+    ball: str
+    norms: tuple[Number, ...]
 
     @property
     def label(self) -> str:
@@ -68,7 +73,8 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
     for part in sweep.parts:
         measured = Measured(part.results)
         for name, headline in headlines(measured, reporters(part.results)).items():
-            entries = [_entry(part, measured, row) for row in headline.rows]
+            norms = Norms(measured, measured.publication(name))
+            entries = [_entry(part, measured, norms, row) for row in headline.rows]
             found.setdefault(name, []).append((headline, entries, measured.is_foreign(name)))
     first = next((name for name, parts in found.items() if not parts[0][2]), None)
     return [
@@ -82,12 +88,20 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
     ]
 
 
-def _entry(part: Part, measured: Measured, row: HeadlineRow) -> Entry:
+def _entry(part: Part, measured: Measured, norms: Norms, row: HeadlineRow) -> Entry:
     """The row of a method as composed has the values that it is set to where variants have others."""
     method, variant = split_row_name(row.run.method)
     varied = text(measured.methods.get(row.run.method, {}).get("varied")) or variant
     settings = {**part.settings, **variant_settings(varied)}
-    return Entry(Run(method, row.run.budget), measured.title(method), row.surrogate, settings, row.values)
+    return Entry(
+        Run(method, row.run.budget),
+        measured.title(method),
+        row.surrogate,
+        settings,
+        row.values,
+        norms.ball(row.run),
+        norms.cells(row.run, row.surrogate or ALL),
+    )
 
 
 def sweep_tables(sweep: Sweep) -> list[Table]:
@@ -106,7 +120,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
     of_parts = {key for part in sweep.parts for key in part.settings}
     beside = [entry for rows in by_all_but(entries, list(of_parts)) for entry in rows]  # parts next to each other
     ordered = sorted(beside, key=lambda entry: not is_control(entry.run))
-    rows = []
+    norms, rows = _norm_columns(entries), []
     for entry in ordered:
         known = next((estimate for estimate in entry.values.values() if estimate.ok), Estimate())
         settings = [value_text(entry.settings[key]) if key in entry.settings else "" for key in sweep.names]
@@ -114,7 +128,8 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
             "" if is_control(entry.run) and quantity.needs_surrogate else quantity.number(entry.values[quantity])
             for quantity in quantities
         ]
-        rows.append(Row(entry.label, (*settings, entry.run.budget.text, str(known.n) if known.ok else "–", *numbers)))
+        told = entry.ball, str(known.n) if known.ok else GAP, *_norm_cells(norms, [entry])
+        rows.append(Row(entry.label, (*settings, *told, *numbers)))
     return Table(
         name=name,
         title="Variants",
@@ -124,10 +139,11 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
             *(Column(name, heading(name)) for name in sweep.names),
             BUDGET,
             Column("n", "n"),
+            *norms,
             *(Column(q.column, q.label, interval="always" if q.is_rate else "csv") for q in quantities),
         ),
         rows=tuple(rows),
-        footnotes=("In brackets the 95 % interval (bootstrap over people).",),
+        footnotes=("In brackets the 95 % interval (bootstrap over people).", *(NORMS_NOTE,) * bool(norms)),
     )
 
 
@@ -136,13 +152,13 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
     quantities = shown_quantities(entries)
     groups = by_all_but(entries, seeds)
     rest = [key for key in sweep.names if key not in seeds]
-    rows = []
+    norms, rows = _norm_columns(entries), []
     for members in groups:
         if len(members) < 2:
             continue
         first = members[0]
         settings = [value_text(first.settings[key]) if key in first.settings else "" for key in rest]
-        cells: list[Number | str] = [*settings, first.run.budget.text, str(len(members))]
+        cells: list[Number | str] = [*settings, first.ball, str(len(members)), *_norm_cells(norms, members)]
         for quantity in quantities:
             numbers = [quantity.number(entry.values.get(quantity, Estimate())) for entry in members]
             values = [number.value for number in numbers]
@@ -165,6 +181,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             *(Column(name, heading(name)) for name in rest),
             BUDGET,
             Column("seeds", "Seeds"),
+            *norms,
             *(
                 column
                 for q in quantities
@@ -172,7 +189,19 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             ),
         ),
         rows=tuple(rows),
+        footnotes=(NORMS_NOTE,) * bool(norms),
     )
+
+
+def _norm_columns(entries: Sequence[Entry]) -> tuple[Column, ...]:
+    """None where no run was kept with norms."""
+    return NORM_COLUMNS if any(entry.norms for entry in entries) else ()
+
+
+def _norm_cells(columns: Sequence[Column], entries: Sequence[Entry]) -> list[Number]:
+    """Means over entries; gaps where one of them was kept without norms."""
+    known = [entry.norms or (Number(),) * len(columns) for entry in entries] if columns else []
+    return [Number(math.fsum(one.value for one in some) / len(some)) for some in zip(*known, strict=True)]
 
 
 def shown_quantities(entries: Sequence[Entry]) -> list[Quantity]:

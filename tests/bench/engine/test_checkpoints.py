@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -187,8 +188,12 @@ def test_an_advcloak_killed_at_ten_random_moments_repeats_at_most_half_a_minute_
     assert passes == (whole.cost.forward_images, whole.cost.backward_images)
 
 
+LONGER: dict[str, Any] = {**CLOAK, "image_epochs": 100, "person_epochs": 40}
+"""420 steps: processes take some more before they are killed."""
+
 TRAINS = """
 import sys
+from pathlib import Path
 from cloakbench.bench.engine import checkpoints, training
 from cloakbench.bench.store.store import Store
 from cloakbench.methods.advcloak import AdvCloak
@@ -196,24 +201,26 @@ from cloakbench.methods.parts.tiny_world import tiny_context
 checkpoints.EVERY_SECONDS = 0.1
 training.ProgressLines = lambda label: lambda done, total: print(label, done, flush=True)
 settings, unit = eval(sys.argv[2]), eval(sys.argv[3])
-training.train_stages(Store(sys.argv[1]), AdvCloak("convex", **settings), tiny_context(), unit, "cloak")
+training.train_stages(Store(Path(sys.argv[1])), AdvCloak("convex", **settings), tiny_context(), unit, "cloak")
 """
 
 
 @pytest.mark.slow
 def test_processes_that_are_killed_for_good_at_ten_random_moments_end_with_equal_weights(tmp_path: Path) -> None:
-    words, draws = [sys.executable, "-c", TRAINS, str(tmp_path), repr(CLOAK), repr(UNIT)], random.Random(3)
-    told: list[str] = []
+    words, draws = [sys.executable, "-c", TRAINS, str(tmp_path), repr(LONGER), repr(UNIT)], random.Random(3)
+    told: list[list[str]] = []
     for _ in range(10):
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        for _ in range(draws.randint(1, 4)):
-            told.append(process.stdout.readline())
+        first = process.stdout.readline()
+        time.sleep(draws.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert all(line.startswith("cloak: ") for line in told), "the training was over before the tenth kill"
+        told.append([first, *process.stdout.read().splitlines()])
+        assert process.wait() == -signal.SIGKILL, "the training was over before the tenth kill"
+    assert all(first.startswith("cloak: ") for first, *_ in told)
+    assert len({first for first, *_ in told}) > 3, "they go on where others stood"
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    method, context = AdvCloak("convex", **CLOAK), tiny_context()
+    method, context = AdvCloak("convex", **LONGER), tiny_context()
     whole = method.run_training(context)
     again = train_stages(Store(tmp_path), method, replace(context, networks={}), UNIT, "cloak")
     assert again is not None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.protocols.identification.ranks import Ranks
@@ -14,16 +16,22 @@ from cloakbench.bench.protocols.quality.report import quality_checks
 from cloakbench.bench.report.generic import default_section
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.norms import Norms
+from cloakbench.bench.report.reported.beside import side_by_side_tables
+from cloakbench.bench.report.reported.lookup import Lookup
+from cloakbench.bench.report.reported.pairings import load_pairings
+from cloakbench.bench.report.reported.printed import load_lines
 from cloakbench.bench.report.results import Results
+from cloakbench.bench.report.sweeps.parts import SweepJob, arrange
+from cloakbench.bench.report.sweeps.tables import sweep_tables
 from cloakbench.bench.report.table import OTHER_BALL, Number, Table
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables_facts import passes_table
+from cloakbench.bench.report.terminal import summary
 
 PGD, MASK = Run("pgd", BudgetSize(8.0)), Run("opom_convex_hull", BudgetSize(8.0))
 
 
-@pytest.fixture
-def unlike(results: Results) -> Results:
+def in_unlike_balls(results: Results) -> Results:
     """A run in which masks lie in an L2 ball of 1200, and all else in the Linf ball of its budget."""
     costs = results.costs
     long = costs["method"] == "opom_convex_hull"
@@ -37,6 +45,11 @@ def unlike(results: Results) -> Results:
             l2_255=np.where(clean, 0.0, np.where(long, 1201.0, 180 * costs["epsilon_255"])),
         ),
     )
+
+
+@pytest.fixture
+def unlike(results: Results) -> Results:
+    return in_unlike_balls(results)
 
 
 def column(table: Table, key: str, method: str) -> list[Number]:
@@ -73,11 +86,57 @@ def test_a_generic_table_and_the_costs_say_the_ball_itself(unlike: Results) -> N
         assert balls[measured.title(MASK.method)] == "L2 1200" and balls[measured.title(PGD.method)] in ("4", "8")
     assert {number.text for number in column(rates, "l2_255", measured.title(MASK.method))} == {"1201.0"}
     wider = unlike.costs.assign(size_255=unlike.costs["size_255"].where(unlike.costs["method"] != "pgd", 32.0))
-    assert Norms(Measured(replace(unlike, costs=wider))).ball(PGD) == "8 to 32", (
+    assert Norms(Measured(replace(unlike, costs=wider))).ball(PGD) == "8 (Linf 32)", (
         "a budget that is larger in some regions"
     )
     (quality,) = default_section(measured, "quality", "Quality").tables
     assert [one.label for one in quality.columns if one.label == "L2"] == [], "means are no rates"
+
+
+def test_variants_have_the_norms_of_their_own_photos_and_seeds_the_mean_of_theirs(
+    make_results: Callable[..., Results],
+) -> None:
+    def job(settings: dict[str, float], l2_255: float) -> SweepJob:
+        run = in_unlike_balls(make_results(budgets=(8.0,), transforms=(), failures=False, methods=("pgd", MASK.method)))
+        told = run.costs["l2_255"].where(run.costs["method"] != "pgd", l2_255)
+        setup = {**run.setup, "seed": settings["seed"]}
+        return SweepJob(replace(run, costs=run.costs.assign(l2_255=told), setup=setup), settings, "pgd")
+
+    jobs = [job({"seed": 0, "method.steps": 2}, 900), job({"seed": 0, "method.steps": 9}, 1000)]
+    rows, seeds = sweep_tables(arrange([*jobs, job({"seed": 1, "method.steps": 9}, 1100)]))
+    assert [number.value for number in column(rows, "l2_255", "PGD")] == [900, 1000, 1100]
+    assert {number.value for number in column(rows, "linf_255", "Clean photo")} == {0}
+    assert any(note.startswith("Linf and L2") for note in rows.notes)
+    assert 1050 in [number.value for number in column(seeds, "l2_255", "PGD")]
+    balls = {row.label: row.cells[[one.key for one in rows.columns].index("epsilon_255")] for row in rows.rows}
+    assert balls["PGD"] == "8" and balls[Measured(jobs[0].results).title(MASK.method)] == "L2 1200"
+
+
+def test_a_measured_row_beside_reported_ones_has_both_norms_and_they_have_none(unlike: Results) -> None:
+    lines = load_lines()
+    paired, differences = side_by_side_tables(Lookup(Measured(unlike)), load_pairings(lines), lines)
+    for table, method in ((paired, "OPOM-ConvexHull, measured"), (differences, "OPOM-ConvexHull")):
+        assert {(one.text, one.marks) for one in column(table, "l2_255", method)} == {("1201.0", OTHER_BALL)}
+    place = [one.key for one in paired.columns].index("l2_255")
+    assert {row.cells[place] for row in paired.rows if row.label.startswith("reported")} == {""}
+
+
+def test_in_a_list_a_run_of_another_ball_says_so(unlike: Results) -> None:
+    norms = Norms(Measured(unlike))
+    assert norms.aside(MASK, MASK.budget) == " (L2 1200)" and norms.aside(PGD, PGD.budget) == ""
+    assert (
+        norms.aside(Run("identity"), PGD.budget) == "" == Norms(Measured(unlike), "elsewhere").aside(MASK, MASK.budget)
+    )
+    assert (norms.title(MASK), norms.title(PGD)) == ("L2 1200", "8/255")
+    costs = unlike.costs.assign(size_255=unlike.costs["size_255"].where(unlike.costs["method"] != "pgd", 32.0))
+    focused = Norms(Measured(replace(unlike, costs=costs)))
+    assert (focused.ball(PGD), focused.title(PGD)) == ("8 (Linf 32)", "8/255 (Linf 32)"), "FaceCloak's boxes"
+    assert focused.aside(PGD, PGD.budget) == " (Linf 32)"
+    screen = Console(width=160, color_system=None)
+    with screen.capture() as shown:
+        screen.print(summary(unlike))
+    lines = [line for line in shown.get().splitlines() if "ConvexHull" in line and "│" in line]
+    assert len(lines) == 2 and all("L2 1200" in line for line in lines)
 
 
 def test_a_mean_over_surrogates_is_that_of_their_norms(unlike: Results) -> None:

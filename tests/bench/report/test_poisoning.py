@@ -102,6 +102,15 @@ def test_the_table_has_a_row_per_method_and_a_column_per_planned_scenario(run) -
     assert "standard_ir_percent_low" in to_csv(table)
 
 
+def test_rates_stand_beside_the_norms_of_the_photos_that_were_trained_on(run) -> None:
+    elsewhere = run.costs["publication"] != "poisoning"
+    told = {"norm": "l2", "size_255": 1200.0, "linf_255": 31.0, "l2_255": run.costs["images"].where(elsewhere, 1201.0)}
+    table = poisoning_table(Measured(replace(run, costs=run.costs.assign(**told))))
+    assert table is not None and [column.key for column in table.columns[:3]] == ["epsilon_255", "linf_255", "l2_255"]
+    em = next(row for row in table.rows if row.label == "EM class-wise")
+    assert [em.cells[0], *(cell.text for cell in em.cells[1:3])] == ["L2 1200", "31.0", "1201.0"]
+
+
 def test_a_failed_attacker_is_a_gap_and_so_is_the_mean(run) -> None:
     table = poisoning_table(Measured(run))
     assert table is not None
