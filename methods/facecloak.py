@@ -13,8 +13,8 @@ from cloakbench.bench.core.ranges import SettingError, at_least, grey_levels, gr
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.facecloak.anchors import AnchorPair, Far, Near, find_pair
-from cloakbench.methods.parts.facecloak.attention import AttentionStart, start_attention, update_attention
-from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, step_mask
+from cloakbench.methods.parts.facecloak.attention import AttentionStart, start_attention, update_attention_
+from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, step_mask_
 from cloakbench.methods.parts.facecloak.high_pass import Sign, high_pass, strong_detail
 from cloakbench.methods.parts.facecloak.rules import Rules
 from cloakbench.methods.parts.facecloak.stickers import find_stickers
@@ -248,18 +248,17 @@ class FaceCloak(Protector):
         noise = streams.uniform(*portraits.seeds.shape[1:], low=-budget.epsilon, high=budget.epsilon)
         attention = start_attention(self.attention_start, noise, streams) if "attention" in self.focus else None
         at_once = 1 if self.update == "sequential" else portraits.pictures.shape[1]
+        room = torch.empty_like(noise)  # new memory for each product would take as long as the product
         for _ in range(self.steps):
             for pictures in portraits.pictures.split(at_once, dim=1):
-                mask = noise if attention is None else attention * noise
+                mask = noise if attention is None else torch.mul(attention, noise, out=room)
                 slope = _slope(rules.seen(pictures, mask, budget), pair, context)
-                if attention is None:
-                    noise = rules.kept(step_mask(noise, slope, step), budget)
-                    continue
-                slope_in_noise, slope_in_attention = slope * attention, slope * noise
-                attention = rules.weights_(
-                    update_attention(attention, slope_in_attention, self.attention_rate, self.attention_offset)
-                )
-                noise = rules.kept(step_mask(noise, slope_in_noise, step), budget)
+                if attention is not None:
+                    slope_in_attention = torch.mul(slope, noise, out=room)
+                    slope.mul_(attention)
+                    update_attention_(attention, slope_in_attention, self.attention_rate, self.attention_offset)
+                    attention = rules.weights(attention)
+                noise = rules.kept(step_mask_(noise, slope, step), budget)
         mask = noise if attention is None else attention * noise
         if attention is not None:
             context.shown["attention"] = _as_picture(attention)
@@ -268,14 +267,14 @@ class FaceCloak(Protector):
 
 
 def _slope(photos: Tensor, pair: AnchorPair, context: ProtectContext) -> Tensor:
-    """Slope of the loss in photos ``[M, k, 3, H, W]``, the mean over the k, ``[M, 3, H, W]``."""
+    """Slope of the loss in photos ``[M, k, 3, H, W]``, the mean over the k, ``[M, 3, H, W]`` in memory like a mask."""
     shape = photos.shape[:2]
     slope = input_gradient(
         photos.flatten(0, 1),
         context.surrogates,
         lambda surrogate, embeddings: pair.loss(surrogate, embeddings.unflatten(0, shape)),
     ).unflatten(0, shape)
-    return slope.squeeze(1) if shape[1] == 1 else slope.mean(dim=1)
+    return (slope.squeeze(1) if shape[1] == 1 else slope.mean(dim=1)).contiguous()
 
 
 def _as_picture(attention: Tensor) -> Tensor:

@@ -42,14 +42,14 @@ class BudgetMap:
         return float((self.bound > self.epsilon).float().mean())
 
 
-def step_mask(mask: Tensor, gradient: Tensor, step: float) -> Tensor:
-    """Equation 9: ``mask - step * sign(dL/dmask)``."""
-    return torch.sub(mask, gradient.sign(), alpha=step)
+def step_mask_(mask: Tensor, gradient: Tensor, step: float) -> Tensor:
+    """Equation 9, in place: ``mask - step * sign(dL/dmask)``. The gradient is used up."""
+    return mask.sub_(gradient.sign_(), alpha=step)
 
 
-def project(mask: Tensor, budget: BudgetMap) -> Tensor:
-    """Proj_E of equation 10: the nearest mask whose every value is within its bound."""
-    return mask.clamp(budget.low, budget.bound)
+def project_(mask: Tensor, budget: BudgetMap) -> Tensor:
+    """Proj_E of equation 10, in place: the nearest mask whose every value is within its bound."""
+    return mask.clamp_(budget.low, budget.bound)
 
 
 def budget_map(epsilon: float, focus: float, regions: list[Tensor], photos: Tensor) -> Tensor:

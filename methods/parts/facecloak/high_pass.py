@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Sign = Literal["absolute", "signed"]
@@ -20,10 +22,9 @@ def high_pass(photos: Tensor) -> Tensor:
 
     Zero for a photo without any detail; borders are mirrored.
     """
-    from torchvision.transforms.functional import gaussian_blur  # torchvision takes longer to import than torch
-
-    residual = photos - gaussian_blur(photos, [KERNEL_PX] * 2, [SIGMA_PX] * 2)
-    deviation, mean = (value.view(-1, 1, 1, 1) for value in _moments(residual))
+    residual = photos - _blurred(photos)
+    mean = residual.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = residual.std(dim=(1, 2, 3), correction=0, keepdim=True)
     return (residual - mean) / deviation.where(deviation > _FLAT, 1.0)
 
 
@@ -33,6 +34,10 @@ def strong_detail(detail: Tensor, threshold: float, sign: Sign) -> Tensor:
     return (seen > threshold).to(detail.dtype)
 
 
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    flat = values.flatten(1)
-    return flat.std(dim=1, unbiased=False), flat.mean(dim=1)
+def _blurred(photos: Tensor) -> Tensor:
+    """G * x, along one axis after the other."""
+    half = KERNEL_PX // 2
+    places = torch.arange(-half, half + 1, dtype=photos.dtype, device=photos.device)
+    kernel = torch.softmax(-(places / SIGMA_PX).square() / 2, dim=0)
+    channels = F.pad(photos, [half] * 4, mode="reflect").flatten(0, 1).unsqueeze(1)
+    return F.conv2d(F.conv2d(channels, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)).view_as(photos)

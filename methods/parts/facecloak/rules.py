@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cloakbench.bench.core.ranges import at_least, one_of, positive
 from cloakbench.methods.parts.facecloak.attention import MOST
-from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, project
+from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, project_
 
 Projection = Literal["each_step", "last"]
 Overlap = Literal["larger", "added"]
@@ -19,26 +19,26 @@ _ABOVE_ROUNDING = 1 + 1e-6
 
 
 class Rules:
-    """A mask is projected wherever it is looked at, and deployed as it was learnt."""
+    """A mask is projected wherever it is looked at, and deployed as it was learnt. It is projected in place."""
 
     scale: float = 1.0
     """How much larger a deployed mask is than the one that was learnt."""
 
     def seen(self, pictures: Tensor, mask: Tensor, budget: BudgetMap) -> Tensor:
         """Equation 10: what a network sees of pictures ``[M, k, 3, H, W]`` under masks ``[M, 3, H, W]``."""
-        return (pictures + project(mask, budget).unsqueeze(1)).clamp_(0, 1)
+        return (pictures + project_(mask, budget).unsqueeze(1)).clamp_(0, 1)
 
     def kept(self, noise: Tensor, budget: BudgetMap) -> Tensor:
         """Noise after a step."""
-        return project(noise, budget)
+        return project_(noise, budget)
 
-    def weights_(self, attention: Tensor) -> Tensor:
-        """Attention after a step, in place."""
+    def weights(self, attention: Tensor) -> Tensor:
+        """Attention after a step."""
         return attention.clamp_(0, MOST)
 
     def deployed(self, mask: Tensor, budget: BudgetMap) -> Tensor:
         """What is added to photos at the end, before `scale`."""
-        return project(mask, budget)
+        return project_(mask, budget)
 
     def largest_255(self, epsilon_255: float, focus_255: float, *, stickers: bool, detail: bool) -> float:
         """The most that a deployed value can be, with or without regions of either kind."""
@@ -86,8 +86,8 @@ class ReleasedRules(Rules):
     def kept(self, noise: Tensor, budget: BudgetMap) -> Tensor:
         return noise if self.projection == "last" else super().kept(noise, budget)
 
-    def weights_(self, attention: Tensor) -> Tensor:
-        return attention if self.projection == "last" else super().weights_(attention)
+    def weights(self, attention: Tensor) -> Tensor:
+        return attention if self.projection == "last" else super().weights(attention)
 
     def deployed(self, mask: Tensor, budget: BudgetMap) -> Tensor:
         whole = super().deployed(mask, budget) if self.overlap == "larger" else self._added(mask, budget)

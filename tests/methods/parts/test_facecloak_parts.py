@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.parts.facecloak.anchors import anchor_loss, distance, find_pair
-from cloakbench.methods.parts.facecloak.attention import standardised, update_attention
-from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, budget_map, project, step_mask
+from cloakbench.methods.parts.facecloak.attention import update_attention_
+from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, budget_map, project_, step_mask_
 from cloakbench.methods.parts.facecloak.high_pass import high_pass, strong_detail
 from cloakbench.methods.parts.facecloak.stickers import find_stickers, sticker_boxes
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
@@ -137,23 +137,27 @@ def test_the_budget_map_has_the_larger_of_two_where_regions_meet() -> None:
 
 def test_a_step_goes_down_and_is_projected_value_by_value() -> None:
     mask, slope = torch.tensor([0.0, 3.0, -3.0]), torch.tensor([0.0, -2.0, 5.0])
-    assert step_mask(mask, slope, 2).tolist() == [0, 5, -5]
+    assert step_mask_(mask, slope, 2).tolist() == [0, 5, -5]
     regions = torch.tensor([0.0, 1.0, 0.0]).view(1, 1, 1, 3)
     budget = BudgetMap.of(4, 8, regions, None, torch.zeros(1, 1, 1, 3))
-    assert project(torch.tensor([5.0, -9.0, 1.0]), budget).flatten().tolist() == [4, -8, 1]
+    assert project_(torch.tensor([5.0, -9.0, 1.0]).view(1, 1, 1, 3), budget).flatten().tolist() == [4, -8, 1]
+
+
+def standardised(slope: torch.Tensor) -> torch.Tensor:
+    return update_attention_(torch.zeros_like(slope), slope.clone(), -1, 0)
 
 
 def test_attention_follows_the_standardised_slope_whatever_its_size() -> None:
     slope = torch.randn(2, 3, 8, 8, generator=generator("slope"))
-    norm = standardised(slope, 0)
+    norm = standardised(slope)
     assert norm.flatten(1).mean(dim=1).abs().max() < 1e-6
     torch.testing.assert_close(norm.flatten(1).std(dim=1, unbiased=False), torch.ones(2))
-    torch.testing.assert_close(standardised(1e-9 * slope, 0), norm)
-    torch.testing.assert_close(update_attention(torch.ones_like(slope), slope, 0.01, 0), 1 - 0.01 * norm)
-    assert torch.equal(standardised(torch.ones(1, 3, 2, 2), 0), torch.zeros(1, 3, 2, 2))
+    torch.testing.assert_close(standardised(1e-9 * slope), norm)
+    torch.testing.assert_close(update_attention_(torch.ones_like(slope), slope.clone(), 0.01, 0), 1 - 0.01 * norm)
+    assert torch.equal(standardised(torch.ones(1, 3, 2, 2)), torch.zeros(1, 3, 2, 2))
 
 
 def test_the_released_offset_makes_plain_steps_at_a_rate_of_a_thousand() -> None:
     slope = 4e-6 * torch.randn(1, 3, 8, 8, generator=generator("slope"))
-    moved = update_attention(torch.zeros_like(slope), slope, 10, 0.01)
+    moved = update_attention_(torch.zeros_like(slope), slope.clone(), 10, 0.01)
     torch.testing.assert_close(moved, -1000 * (slope - slope.mean()), rtol=1e-3, atol=1e-9)
