@@ -128,8 +128,8 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
             "" if is_control(entry.run) and quantity.needs_surrogate else quantity.number(entry.values[quantity])
             for quantity in quantities
         ]
-        told = entry.ball, str(known.n) if known.ok else GAP, *_norm_cells(norms, [entry])
-        rows.append(Row(entry.label, (*settings, *told, *numbers)))
+        told = entry.ball, str(known.n) if known.ok else GAP
+        rows.append(Row(entry.label, (*settings, *told, *numbers, *_norm_cells(norms, [entry]))))
     return Table(
         name=name,
         title="Variants",
@@ -139,8 +139,8 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
             *(Column(name, heading(name)) for name in sweep.names),
             BUDGET,
             Column("n", "n"),
-            *norms,
             *(Column(q.column, q.label, interval="always" if q.is_rate else "csv") for q in quantities),
+            *norms,
         ),
         rows=tuple(rows),
         footnotes=("In brackets the 95 % interval (bootstrap over people).", *(NORMS_NOTE,) * bool(norms)),
@@ -158,7 +158,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             continue
         first = members[0]
         settings = [value_text(first.settings[key]) if key in first.settings else "" for key in rest]
-        cells: list[Number | str] = [*settings, first.ball, str(len(members)), *_norm_cells(norms, members)]
+        cells: list[Number | str] = [*settings, first.ball, str(len(members))]
         for quantity in quantities:
             numbers = [quantity.number(entry.values.get(quantity, Estimate())) for entry in members]
             values = [number.value for number in numbers]
@@ -169,7 +169,7 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             digits = numbers[0].digits if whole else 1
             blank = is_control(first.run) and quantity.needs_surrogate
             cells += ["", ""] if blank else [Number(mean, digits=digits), Number(spread, digits=digits)]
-        rows.append(Row(first.label, tuple(cells)))
+        rows.append(Row(first.label, (*cells, *_norm_cells(norms, members))))
     if not rows:
         return None
     return Table(
@@ -181,12 +181,12 @@ def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], n
             *(Column(name, heading(name)) for name in rest),
             BUDGET,
             Column("seeds", "Seeds"),
-            *norms,
             *(
                 column
                 for q in quantities
                 for column in (Column(f"{q.column}_mean", "mean", q.label), Column(f"{q.column}_sd", "SD", q.label))
             ),
+            *norms,
         ),
         rows=tuple(rows),
         footnotes=(NORMS_NOTE,) * bool(norms),
