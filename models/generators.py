@@ -59,8 +59,8 @@ class GeneratorCard:
         if not self.rendered:
             return ""
         return (
-            f"generator {self.name} learnt from rendered faces, and how well its views keep the person on a photograph "
-            "is not known: set generator=augment, or another of cloakbench list generators"
+            f"generator {self.name} learnt from rendered faces, and its views of a photograph hardly differ from it: a "
+            "mask learns less from them; set generator=augment, or another of cloakbench list generators"
         )
 
 

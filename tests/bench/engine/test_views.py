@@ -125,10 +125,12 @@ def test_facecloak_learns_from_views_of_references_and_never_touches_a_probe(
 
     monkeypatch.setattr(EmbeddedGenerator, "draw_views", draw_views)
     monkeypatch.setattr(FaceCloak, "fit", fit)
-    small = ("method=facecloak", "method.steps=1", "method.view_count=2", "generator=embedded")
+    small = ("method=facecloak", "method.steps=1", "method.view_count=2", "generator=embedded", "epsilons_255=[8]")
     overrides = words(tmp_path, faces_cache, *small, generator="")
     outcome = run(compose_config(overrides, config_dirs=[str(CONFIG_DIR)]))
     assert outcome.problems == [], "a mask of any probe would be NaN"
+    [cost] = outcome.results.costs.query("method == 'facecloak'").to_dict("records")
+    assert cost["backward_per_image"] * cost["images"] == 2 * PEOPLE, "a step on each of two views of each person"
     faces = prepare(compose_config(overrides, config_dirs=[str(CONFIG_DIR)])).planning.faces
     digests = {tensor_digest(photo) for photo in torch.cat(seen)}
     assert len(digests) == PEOPLE
