@@ -133,6 +133,8 @@ class Dataset(ABC):
 
     name: str
     version: str
+    rendered: bool = False
+    """Whether it shows the embedded world, the only one that networks which come with this project know."""
 
     @abstractmethod
     def faces(self, role: Role) -> FaceSet:

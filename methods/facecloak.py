@@ -12,7 +12,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import SettingError, at_least, grey_levels, grey_step, number, one_of, whole
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
-from cloakbench.methods.parts.facecloak.anchors import AnchorPair, Far, Near, find_pair
+from cloakbench.methods.parts.facecloak.anchors import LEAST_PEOPLE, AnchorPair, Far, Near, find_pair
 from cloakbench.methods.parts.facecloak.attention import AttentionStart, start_attention, update_attention_
 from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, step_mask_
 from cloakbench.methods.parts.facecloak.high_pass import Sign, high_pass, strong_detail
@@ -125,7 +125,7 @@ class FaceCloak(Protector):
         keep_photo: bool = False,
         near: Near = "self",
         far: Far = "pool",
-        least_people: int = 2,
+        least_people: int = LEAST_PEOPLE,
         update: Update = "sequential",
         attention_start: AttentionStart = "ones",
         attention_rate: float = 0.01,
@@ -145,7 +145,7 @@ class FaceCloak(Protector):
             raise SettingError("keep_photo", True, "false with references=photos, which begin with the seed photo")
         self.near: Near = one_of("near", near, get_args(Near))
         self.far: Far = one_of("far", far, get_args(Far))
-        self.least_people = whole("least_people", least_people, 2)
+        self.least_people = whole("least_people", least_people, LEAST_PEOPLE)
         self.update: Update = one_of("update", update, get_args(Update))
         self.attention_start: AttentionStart = one_of("attention_start", attention_start, get_args(AttentionStart))
         self.attention_rate = at_least("attention_rate", attention_rate)

@@ -33,6 +33,7 @@ class GeneratorCard:
         licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
         page: where the weights and their terms are published.
         note: what else a reader must know.
+        rendered: it learnt from faces of the embedded world, and knows no others.
     """
 
     name: str
@@ -44,12 +45,23 @@ class GeneratorCard:
     licence_training_data: str = "unknown"
     page: str = ""
     note: str = ""
+    rendered: bool = False
 
     @property
     def in_words(self) -> str:
         """For a line of a report."""
         weights = f", weights {self.weights_sha256[:12]} ({self.licence_weights})" if self.weights_sha256 else ""
         return f"{self.name}: {self.kind}{weights}" + (f"; {self.note}" if self.note else "")
+
+    @property
+    def caution(self) -> str:
+        """For those who use it on photographs; empty where there is nothing to say."""
+        if not self.rendered:
+            return ""
+        return (
+            f"generator {self.name} learnt from rendered faces, and its views of a photograph hardly differ from it: a "
+            "mask learns less from them; set generator=augment, or another of cloakbench list generators"
+        )
 
 
 class GeneratorError(ValueError):
@@ -188,5 +200,6 @@ def load_embedded_generator(
         licence_weights="MIT",
         licence_training_data="MIT",
         note=card.get("note", "trained on rendered faces"),
+        rendered=True,
     )
     return EmbeddedGenerator(module, noise_size, described)

@@ -76,7 +76,7 @@ class Experiment:
         asked: who asks what about them, in the order of the config.
         metrics: key to a metric that is added to those of a protocol.
         rejected: files of the data set that cannot be used, a line each: which, what is wrong, how to mend it.
-        remarks: what does not fit between the photos and the files that a method reads, a line each.
+        remarks: what does not fit between the photos and what a method reads or has made of them, a line each.
         loggers: what follows the run.
     """
 

@@ -37,7 +37,10 @@ _WAYS_OUT: Mapping[str, Mapping[str, str]] = {
         "impostor_identities": "dataset.impostor_identities=N",
         "impostor_root": "dataset.impostor_root=FOLDER brings other people",
     },
-    "landmarks": {"landmarks_file": "dataset.landmarks_file=FILE, with dataset.aligned=false"},
+    "landmarks": {
+        "aligned": "dataset.aligned=false has them detected",
+        "landmarks_file": "dataset.landmarks_file=FILE with dataset.aligned=false has them read",
+    },
 }
 """Role, or what else a method may need, to settings of data sets that bring it."""
 _ROLE_OF: Mapping[Need, Role] = {

@@ -72,7 +72,7 @@ def prepare(config: DictConfig) -> Experiment:
         asked,
         parts.metrics,
         _rejected(parts.dataset),
-        _remarks(publications.get(PROBES), planning.faces),
+        (*_remarks(publications.get(PROBES), planning.faces), *_cautions(planning)),
         parts.loggers,
     )
 
@@ -148,6 +148,11 @@ class ReviewsFiles(Protocol):
             known: all photos of the experiment.
         """
         ...
+
+
+def _cautions(planning: Planning) -> Iterator[str]:
+    if planning.generator is not None and not planning.dataset.rendered and (said := planning.generator[0].caution):
+        yield f"data set {planning.dataset.name}: {said}"
 
 
 def _remarks(probes: Publication | None, faces: Mapping[str, FaceSet]) -> tuple[str, ...]:

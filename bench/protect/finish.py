@@ -110,6 +110,8 @@ def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool)
         warnings.append(
             "The change was learnt from these photos themselves; its effect on other photos of the person is not shown."
         )
+    if settings.generator is not None and (caution := settings.generator.card.caution):
+        warnings.append(f"{caution[0].upper()}{caution[1:]}.")
     lossy = {row["file"] for row in table if row.get("exact") == "no"}
     if lossy:
         warnings.append(

@@ -49,6 +49,7 @@ class SyntheticWorld(Dataset):
     """
 
     name = "synthetic"
+    rendered = True
 
     def __init__(
         self,

@@ -19,6 +19,9 @@ Far = Literal["pool", "fixed", "aim"]
 """``pool``: the least similar stranger of the pool. ``fixed``: the first of the pool, for everybody. ``aim``: somebody
 chosen beforehand, whom the photo shall be mistaken for."""
 
+LEAST_PEOPLE = 2
+"""Of one person alone there is no nearest and farthest."""
+
 _AT_ONCE = 50
 _EQUAL = 1e-6
 """Anchors that are nearer than this pull in no direction."""
@@ -108,9 +111,10 @@ def _pool_rows(least_people: int, name: str, context: ProtectContext) -> list[in
     """The first photo of each auxiliary person."""
     rows = [rows[0] for rows in context.require_auxiliary().rows_by_identity().values()]
     if len(rows) < least_people:
+        fewer = f" or set method.least_people={len(rows)}" if len(rows) >= LEAST_PEOPLE else ""
         raise ValueError(
             f"{name}: the auxiliary faces show {len(rows)} people, fewer than the {least_people} that anchors are "
-            "chosen from; give more (dataset.auxiliary_identities) or set method.least_people"
+            f"chosen from; give more (dataset.auxiliary_identities){fewer}"
         )
     return rows
 

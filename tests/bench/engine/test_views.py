@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +17,17 @@ from own_views import Planted
 import cloakbench
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.core.hashing import content_key
+from cloakbench.bench.core.hashing import content_key, tensor_digest
 from cloakbench.bench.engine.views import KIND, stored_views, view_inputs
 from cloakbench.bench.experiment.dry_run import describe_work
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.plan.publication import PROBES
 from cloakbench.bench.store.store import Store
-from cloakbench.models.generators import Generator
+from cloakbench.datasets.synthetic.world import SyntheticWorld
+from cloakbench.methods.facecloak import FaceCloak
+from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.generators import EmbeddedGenerator, Generator
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 CPU = torch.device("cpu")
@@ -103,6 +108,45 @@ def test_a_generator_that_no_method_needs_is_in_no_key_and_never_built(tmp_path:
         return {one.unit.key for one in prepare(compose_config(overrides, config_dirs=[str(CONFIG_DIR)])).units}
 
     assert keys() == keys("generator.light=0.5") == keys(generator="") == keys(generator="arc2face")
+
+
+def test_facecloak_learns_from_views_of_references_and_never_touches_a_probe(
+    tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    drawn, learnt = EmbeddedGenerator.draw_views, FaceCloak.fit
+
+    def draw_views(self: EmbeddedGenerator, photos: torch.Tensor, *others: Any) -> torch.Tensor:
+        seen.append((255 * photos).round().to(torch.uint8))
+        return drawn(self, photos, *others)
+
+    def fit(self: FaceCloak, batch: PhotoBatch, *others: Any) -> torch.Tensor:
+        return learnt(self, replace(batch, images=torch.full_like(batch.images, torch.nan)), *others)
+
+    monkeypatch.setattr(EmbeddedGenerator, "draw_views", draw_views)
+    monkeypatch.setattr(FaceCloak, "fit", fit)
+    small = ("method=facecloak", "method.steps=1", "method.view_count=2", "generator=embedded", "epsilons_255=[8]")
+    overrides = words(tmp_path, faces_cache, *small, generator="")
+    outcome = run(compose_config(overrides, config_dirs=[str(CONFIG_DIR)]))
+    assert outcome.problems == [], "a mask of any probe would be NaN"
+    [cost] = outcome.results.costs.query("method == 'facecloak'").to_dict("records")
+    assert cost["backward_per_image"] * cost["images"] == 2 * PEOPLE, "a step on each of two views of each person"
+    faces = prepare(compose_config(overrides, config_dirs=[str(CONFIG_DIR)])).planning.faces
+    digests = {tensor_digest(photo) for photo in torch.cat(seen)}
+    assert len(digests) == PEOPLE
+    assert digests < {tensor_digest(photo) for photo in faces["reference"].images}
+    assert digests.isdisjoint(tensor_digest(photo) for photo in faces["probe"].images)
+
+
+def test_a_generator_of_rendered_faces_is_told_where_faces_are_no_rendered_ones(
+    tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose_config(words(tmp_path, faces_cache, generator="embedded"), config_dirs=[str(CONFIG_DIR)])
+    assert prepare(config).remarks == ()
+    monkeypatch.setattr(SyntheticWorld, "rendered", False)
+    [line] = prepare(config).remarks
+    assert line.startswith("data set synthetic: generator embedded learnt from rendered faces") and "\n" not in line
+    assert "generator=augment" in line
 
 
 @pytest.mark.parametrize("fault", ["not_finite", "raises"])

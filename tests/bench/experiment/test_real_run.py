@@ -73,6 +73,28 @@ def test_photographs_are_detected_aligned_protected_and_judged(tmp_path: Path) -
     assert (distances["value"] <= 8).all()
 
 
+@pytest.mark.slow
+def test_facecloak_from_one_photo_and_opom_from_three_hide_real_people(tmp_path: Path) -> None:
+    pytest.importorskip("facenet_pytorch")
+    root = copy_photos("file", tmp_path / "photos", people=10)
+    people = ("dataset.probes_per_identity=2", "dataset.auxiliary_identities=20")
+    methods = ("~methods.pgd", "+method@methods.facecloak=facecloak", "generator=augment")
+    outcome = run_preset(root, tmp_path / "results", *people, *methods)
+    assert not outcome.problems
+    rates = outcome.results.measurements.query("metric == 'psr_p2_top1'")
+    assert (rates["n"] == 20).all() and (rates["low"] <= rates["value"]).all() and rates["high"].notna().all()
+    table = rates.pivot_table("value", "method", "judge")
+    for judge in ("mobilefacenet_y1", "mobilefacenet_casia"):
+        assert table[judge]["identity"] <= 0.05
+        for method in ("opom_convex_hull", "facecloak"):
+            assert table[judge][method] >= table[judge]["random_sign"]
+    assert table["mobilefacenet_y1"]["facecloak"] >= 0.2
+    cost = outcome.results.costs.set_index("method")["backward_per_image"]
+    assert (2 * cost["facecloak"], 2 * cost["opom_convex_hull"]) == (80, 3 * 16), "passes of a person, with two photos"
+    first = [line for line in (outcome.folder / "tables" / "ranking.md").read_text().splitlines() if "[" in line]
+    assert any("Clean photo" in line for line in first)
+
+
 def test_bad_files_are_named_one_by_one_and_nothing_else_is_lost(tmp_path: Path) -> None:
     pytest.importorskip("facenet_pytorch")
     root = copy_photos("file", tmp_path / "photos", people=3)
