@@ -12,7 +12,7 @@ from cloakbench.bench.report.reported.cards import CardMatch, read_match
 from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_prose, load_yaml
 
 FILE = "claims.yaml"
-_TOP = ("reasons", "terms", "claims", "orderings", "unchecked")
+_TOP = ("reasons", "counted", "terms", "claims", "orderings", "unchecked")
 _TERM = frozenset(
     (
         "protocol",
@@ -90,7 +90,8 @@ class Rule:
 class Claim:
     """A line of ``prose_claims.csv`` with its rule; ``printed`` is empty for a claim without a number.
 
-    An ordering that tables show has no line and no seed, and its section says where it is from.
+    An ordering that tables show has no line and no seed, and its section says where it is from. Where there is no rule,
+    ``why_not`` says why nothing can be compared.
     """
 
     line: int
@@ -99,16 +100,25 @@ class Claim:
     text: str
     printed: str
     unit: str
-    rule: Rule
+    rule: Rule | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """All lines: those with a rule, and the number of every other to the reason why it cannot be checked; orderings."""
+    """All lines, and orderings.
+
+    Attributes:
+        checked: lines with a rule.
+        orderings: what tables show.
+        unchecked: number of every other line to the reason why it cannot be checked.
+        stated: those of them that claim something; the others are settings and the like, which are only counted.
+    """
 
     checked: tuple[Claim, ...]
     orderings: tuple[Claim, ...]
     unchecked: Mapping[int, str]
+    stated: tuple[Claim, ...]
 
 
 def load_claims() -> Claims:
@@ -124,7 +134,7 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
     """Claims from the values of the YAML file.
 
     Args:
-        content: ``reasons``, ``terms``, ``claims``, ``orderings`` and ``unchecked``.
+        content: ``reasons``, ``counted``, ``terms``, ``claims``, ``orderings`` and ``unchecked``.
         prose: the lines of ``prose_claims.csv``.
 
     Raises:
@@ -137,8 +147,9 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
     terms = {name: _term(name, given) for name, given in content["terms"].items()}
     used: set[str] = set()
     checked = [_claim(given, prose, terms, used) for given in content["claims"]]
-    orderings = tuple(_ordering(given, terms, used) for given in content["orderings"])
+    orderings = tuple(_ordering(given, terms, used, content["reasons"]) for given in content["orderings"])
     unchecked: dict[int, str] = {}
+    stated: list[Claim] = []
     seen = [claim.line for claim in checked]
     for given in content["unchecked"]:
         if set(given) != {"seed", "lines", "reason"} or given["reason"] not in content["reasons"]:
@@ -146,14 +157,16 @@ def read_claims(content: Mapping[str, Any], prose: Sequence[Mapping[str, str]]) 
         for line in _lines(given["lines"]):
             _line_of(prose, line, given["seed"])
             seen.append(line)
-            unchecked[line] = content["reasons"][given["reason"]]
+            unchecked[line] = why_not = content["reasons"][given["reason"]]
+            if given["reason"] not in content["counted"]:
+                stated.append(_line_claim(line, prose[line - 1], None, why_not))
     for line in range(1, len(prose) + 1):
         if seen.count(line) != 1:
             state = "two entries" if line in seen else "neither a rule nor a reason"
             raise ReportedSchemaError(f"{FILE}: line {line} ({prose[line - 1]['claim'][:60]}) has {state}")
     if unused := [name for name in terms if name not in used]:
         raise ReportedSchemaError(f"{FILE}, terms: no rule uses {unused[0]!r}")
-    return Claims(tuple(sorted(checked, key=lambda claim: claim.line)), orderings, unchecked)
+    return Claims(tuple(sorted(checked, key=lambda claim: claim.line)), orderings, unchecked, tuple(stated))
 
 
 def terms_of(rule: Rule) -> Iterator[Term]:
@@ -182,12 +195,22 @@ def _claim(given: Any, prose: Sequence[Mapping[str, str]], terms: Mapping[str, T
             f"{where}: prose_claims.csv says {row['claim'][:60]!r} there, not {given['claim'][:60]!r}"
         )
     rule = _rule(where, given["rule"], terms, used)
-    return Claim(given["line"], row["seed"], row["section"], row["claim"], row["value"], row["unit"], rule)
+    return _line_claim(given["line"], row, rule)
 
 
-def _ordering(given: Any, terms: Mapping[str, Term], used: set[str]) -> Claim:
-    if not isinstance(given, dict) or set(given) != {"claim", "source", "rule"}:
-        raise ReportedSchemaError(f"{FILE}, orderings: {given!r} needs claim, source and rule, and nothing else")
+def _line_claim(line: int, row: Mapping[str, str], rule: Rule | None, why_not: str = "") -> Claim:
+    return Claim(line, row["seed"], row["section"], row["claim"], row["value"], row["unit"], rule, why_not)
+
+
+def _ordering(given: Any, terms: Mapping[str, Term], used: set[str], reasons: Mapping[str, str]) -> Claim:
+    if not isinstance(given, dict) or set(given) not in ({"claim", "source", "rule"}, {"claim", "source", "reason"}):
+        raise ReportedSchemaError(f"{FILE}, orderings: {given!r} needs claim, source, and rule or reason, nothing else")
+    if "reason" in given:
+        if given["reason"] not in reasons:
+            raise ReportedSchemaError(
+                f"{FILE}, orderings: unknown reason {given['reason']!r}; use {', '.join(reasons)}"
+            )
+        return Claim(0, "", given["source"], given["claim"], "", "", None, reasons[given["reason"]])
     rule = _rule(f"{FILE}, orderings, {given['claim'][:60]}", given["rule"], terms, used)
     return Claim(0, "", given["source"], given["claim"], "", "", rule)
 

@@ -13,15 +13,17 @@ _PAPERS = {"000": "Survey", "002": "FaceCloak", "003": "Invisible-Face", "004": 
 
 
 def claims_table(lookup: Lookup, claims: Claims) -> Table:
-    """Every claim that has a rule, and every ordering of tables, with its verdict; footnotes count the others."""
+    """Every claim, and every ordering of tables, with its verdict; a footnote counts the lines that claim nothing."""
     rows = []
-    for claim in (*claims.checked, *claims.orderings):
+    lines = sorted((*claims.checked, *claims.stated), key=lambda claim: claim.line)
+    for claim in (*lines, *claims.orderings):
         found = judge(lookup, claim)
         printed = f"{claim.printed} {claim.unit}" if claim.printed else ""
         paper = f"{_PAPERS[claim.seed]}, {claim.section}" if claim.seed else claim.section
         section = "Claims of the text" if claim.seed else "Orderings in tables"
         rows.append(Row(claim.text, (paper, printed, found.measured, found.verdict, found.because), section))
-    counts = Counter(claims.unchecked.values())
+    shown = {claim.line for claim in lines}
+    counts = Counter(reason for line, reason in claims.unchecked.items() if line not in shown)
     others = "; ".join(f"{reason} ({count})" for reason, count in counts.most_common())
     return Table(
         name="reported_claims",
@@ -36,5 +38,5 @@ def claims_table(lookup: Lookup, claims: Claims) -> Table:
             because="Because",
         ),
         rows=tuple(rows),
-        footnotes=(f"{len(claims.unchecked)} other lines cannot be checked: {others}.",),
+        footnotes=(f"{counts.total()} other lines of the papers claim nothing to be checked: {others}.",),
     )

@@ -47,6 +47,8 @@ class Comparison:
 
 def judge(lookup: Lookup, claim: Claim) -> Judgement:
     """Judge one claim on a run."""
+    if claim.rule is None:
+        return Judgement(NOT_COMPARABLE, because=claim.why_not)
     try:
         readings, steps = _steps(lookup, claim, claim.rule)
     except NotComparableError as reason:

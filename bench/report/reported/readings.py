@@ -70,6 +70,8 @@ def read(lookup: Lookup, term: Term, method: MeasuredMethod, surrogates: Sequenc
     cells = [_cell(lookup, term, one) for one in asked]
     row = run.method + f" {run.budget.title}" * bool(run.budget)
     where = f" on {surrogates[0]}" if len(surrogates) == 1 and surrogates[0] else ""
+    if term.judge is not None:
+        where += f" against {', '.join(dict.fromkeys(_judge(lookup, term.judge, one) for one in asked))}"
     where += ", white-box" * term.white_box
     condition = "" if term.condition == UNTRANSFORMED else f", {term.condition}"
     name = f"{row}{where}, {term.metric}{condition}"
@@ -80,14 +82,19 @@ def _cell(lookup: Lookup, term: Term, asked: CellPlace) -> Estimate:
     if term.judge is None:
         cell = lookup.white_box(asked) if term.white_box else lookup.black_box(asked)
     else:
-        cells = [lookup.rate(asked._replace(judge=name)) for name in _judges(lookup, term.judge)]
-        black_box = [cell for cell in cells if not cell.white_box]
-        if not black_box:
-            raise NotComparableError("the only such judge is the surrogate" if cells else "no such judge in this run")
-        cell = black_box[0]
+        cell = lookup.rate(asked._replace(judge=_judge(lookup, term.judge, asked)))
     if not cell.ok:
         raise NotComparableError(f"{term.metric} of {term.method} has no value: {cell.note or 'not measured'}")
     return cell
+
+
+def _judge(lookup: Lookup, match: CardMatch, asked: CellPlace) -> str:
+    """The first judge that fits and is not the surrogate."""
+    names = _judges(lookup, match)
+    others = [name for name in names if not lookup.is_white_box(asked.surrogate, name)]
+    if not others:
+        raise NotComparableError("the only such judge is the surrogate" if names else "no such judge in this run")
+    return others[0]
 
 
 def _judges(lookup: Lookup, match: CardMatch) -> list[str]:
