@@ -133,9 +133,11 @@ def equal_ssim_tables(measured: Measured, ranks: Ranks) -> list[Table]:
 
 
 def _shared_levels(curves: Mapping[str, Curve]) -> Sequence[float]:
-    """Levels that at least two curves reach."""
-    reached = [level for level in _LEVELS if sum(at_ssim(curve, level).ok for curve in curves.values()) > 1]
-    return reached[:: -(-len(reached) // _LEVELS_MOST)] if reached else ()
+    """Levels that at least two curves reach: of as many as lie side by side the one that most curves reach."""
+    met = {level: sum(at_ssim(curve, level).ok for curve in curves.values()) for level in _LEVELS}
+    reached = [level for level, count in met.items() if count > 1]
+    step = max(1, -(-len(reached) // _LEVELS_MOST))
+    return [max(reached[first : first + step], key=lambda level: met[level]) for first in range(0, len(reached), step)]
 
 
 def at_ssim(curve: Curve, level: float) -> Estimate:
