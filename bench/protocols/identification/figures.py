@@ -61,7 +61,8 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
     styles, ends = Styles(measured), []
     handles = styles.budget_handles(list(points))
     handles.append(Line2D([], [], color="0.6", linestyle="--", linewidth=0.8, label="Pareto front"))
-    key = 0.35 + _KEY_LINE_INCHES * ((len(handles) - 1) // _KEYS_PER_LINE)
+    key_lines = -(-len(handles) // _KEYS_PER_LINE)
+    key = 0.35 + _KEY_LINE_INCHES * (key_lines - 1)
     high = max(3.05, PITCH_INCHES * len(largest) + 0.55) + key
     figure = Figure(figsize=(TWO_COLUMNS, high))
     across = (0.07, 0.62, 0.71)
@@ -96,9 +97,8 @@ def psr_against_ssim(measured: Measured, ranks: Ranks) -> Drawing:
         for method, run in largest.items()
     ]
     side_labels(figure, panel, column, marks)
-    figure.legend(
-        handles=handles, loc="upper left", ncols=min(_KEYS_PER_LINE, len(handles)), bbox_to_anchor=(across[0], 1.0)
-    )
+    per_line = -(-len(handles) // key_lines)
+    figure.legend(handles=handles, loc="upper left", ncols=per_line, bbox_to_anchor=(across[0], 1.0))
     return figure
 
 

@@ -25,6 +25,8 @@ FEWEST_BUDGETS = 3
 """For a curve."""
 _LEVELS = tuple((100 - step) / 100 for step in range(1, 90))
 _LEVELS_MOST = 6
+_TOLD_MOST = 3
+"""Curves to a panel whose budgets have room beside them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def trade_off(measured: Measured, ranks: Ranks) -> Drawing:
         ends: list[float] = []
         for method, curve in curves.items():
             ends += _draw(axis, curve, styles.look(method))
+            if len(curves) <= _TOLD_MOST:
+                _tell_budgets(axis, curve, styles.look(method)[0])
         axis.set_title(title)
         axis.set_xlabel("SSIM to the original")
         axis.set_ylim(*near(ends, 0.03))
@@ -91,7 +95,7 @@ def trade_off(measured: Measured, ranks: Ranks) -> Drawing:
 
 
 def _draw(axis: Axes, curve: Curve, look: tuple[str, str]) -> list[float]:
-    """One curve with both intervals, its smallest and largest budget written beside it; gives the ends of its rates."""
+    """One curve with both intervals; gives the ends of its rates."""
     colour, marker = look
     x = [one.value for one in curve.ssim]
     y = np.array([100 * one.value for one in curve.rate])
@@ -99,10 +103,15 @@ def _draw(axis: Axes, curve: Curve, look: tuple[str, str]) -> list[float]:
     upright = np.concatenate([arms(one, 100) for one in curve.rate], axis=1)
     style = {"color": colour, "marker": marker, "markersize": 3.6, "elinewidth": 0.6, "linewidth": 0.9}
     axis.errorbar(x, y, xerr=across, yerr=upright, **style)
-    for place in (0, -1):
-        beside = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 6, "color": colour}
-        axis.annotate(curve.runs[place].budget.text, (x[place], y[place]), **beside)
     return [*(y - upright[0]), *(y + upright[1])]
+
+
+def _tell_budgets(axis: Axes, curve: Curve, colour: str) -> None:
+    """The smallest and the largest budget of a curve beside their points."""
+    for place in (0, -1):
+        at = (curve.ssim[place].value, 100 * curve.rate[place].value)
+        beside = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 6, "color": colour}
+        axis.annotate(curve.runs[place].budget.text, at, **beside)
 
 
 def equal_ssim_tables(measured: Measured, ranks: Ranks) -> list[Table]:
@@ -133,9 +142,11 @@ def equal_ssim_tables(measured: Measured, ranks: Ranks) -> list[Table]:
 
 
 def _shared_levels(curves: Mapping[str, Curve]) -> Sequence[float]:
-    """Levels that at least two curves reach."""
-    reached = [level for level in _LEVELS if sum(at_ssim(curve, level).ok for curve in curves.values()) > 1]
-    return reached[:: -(-len(reached) // _LEVELS_MOST)] if reached else ()
+    """Levels that at least two curves reach: of as many as lie side by side the one that most curves reach."""
+    met = {level: sum(at_ssim(curve, level).ok for curve in curves.values()) for level in _LEVELS}
+    reached = [level for level, count in met.items() if count > 1]
+    step = max(1, -(-len(reached) // _LEVELS_MOST))
+    return [max(reached[first : first + step], key=lambda level: met[level]) for first in range(0, len(reached), step)]
 
 
 def at_ssim(curve: Curve, level: float) -> Estimate:

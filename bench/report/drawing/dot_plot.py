@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cloakbench.bench.report.drawing.plotting import CONTROL_COLOUR, MARKERS, TWO_COLUMNS, arms, near
-from cloakbench.bench.report.drawing.words import LINE_SPACING, shortened, width_inches
+from cloakbench.bench.report.drawing.words import LINE_SPACING, shortened, width_inches, wrapped
 from cloakbench.bench.report.estimate import Estimate
 
 _NAME_PT, _KEY_PT, _LABEL_PT = 7.0, 6.5, 7.5
@@ -61,7 +61,8 @@ class DotPanel:
 def dot_plot(rows: Sequence[DotRow], panels: Sequence[DotPanel]) -> Figure:
     """Rows from top to bottom, panels from left to right, up to four to a line; names at the left, n at the right.
 
-    Panels of one label share the ends of their axes. What dots mean is said once for panels with the same levels.
+    Panels of one label share the ends of their axes. What dots mean is said once for panels without a title and with
+    the same levels.
     """
     per_line = len(panels) if len(panels) <= _PANELS_MOST else _PANELS_MOST - 1
     lines = -(-len(panels) // per_line)
@@ -71,10 +72,12 @@ def dot_plot(rows: Sequence[DotRow], panels: Sequence[DotPanel]) -> Figure:
     wide = (TWO_COLUMNS - widest - n_room) / per_line - _GAP_INCHES
     said = [panels[0], *panels]
     keys = [
-        [] if number and (panel.levels, panel.line) == (before.levels, before.line) else _key_lines(panel, wide)
+        _key_lines(panel, wide)
+        if panel.title or not number or (panel.levels, panel.line) != (before.levels, before.line)
+        else []
         for number, (before, panel) in enumerate(zip(said, panels, strict=False))
     ]
-    titled = _TITLE_INCHES * any(panel.title for panel in panels)
+    titled = _TITLE_INCHES * max(_title(panel, wide).count("\n") + bool(panel.title) for panel in panels)
     above = _KEY_PT * LINE_SPACING / 72 * max(map(len, keys)) + 0.1 + titled
     body = _ROW_INCHES * len(rows)
     high = lines * (above + body + _BELOW_INCHES)
@@ -177,8 +180,12 @@ def _key(axis: Axes, panel: DotPanel, lines: Sequence[Sequence[tuple[int, str]]]
             x += width_inches(words, _KEY_PT) + 0.26
     if panel.title:
         y = 1 + (0.09 + pitch * len(lines)) / body_inches
-        words = shortened(panel.title, 0.85 * wide, _LABEL_PT)  # bold is wider than measured
-        axis.text(0.0, y, words, transform=axis.transAxes, fontsize=_LABEL_PT, va="bottom", fontweight="bold")
+        style = {"fontsize": _LABEL_PT, "va": "bottom", "fontweight": "bold"}
+        axis.text(0.0, y, _title(panel, wide), transform=axis.transAxes, **style)
+
+
+def _title(panel: DotPanel, wide: float) -> str:
+    return wrapped(panel.title, 0.85 * wide, _LABEL_PT, most=2)  # bold is wider than measured
 
 
 def _counts(axis: Axes, rows: Sequence[DotRow]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core.axes import split_row_name, value_text, variant_settings, variant_text
+from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, text
 from cloakbench.bench.report.index import ALL, Measured, Run, is_control
 from cloakbench.bench.report.norms import NORM_COLUMNS, NORMS_NOTE, Norms
@@ -119,7 +120,7 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
     quantities = shown_quantities(entries)
     of_parts = {key for part in sweep.parts for key in part.settings}
     beside = [entry for rows in by_all_but(entries, list(of_parts)) for entry in rows]  # parts next to each other
-    ordered = sorted(beside, key=lambda entry: not is_control(entry.run))
+    ordered = _ordered(beside, [name for name in sweep.names if name not in of_parts])
     norms, rows = _norm_columns(entries), []
     for entry in ordered:
         known = next((estimate for estimate in entry.values.values() if estimate.ok), Estimate())
@@ -145,6 +146,21 @@ def _rows_table(sweep: Sweep, entries: Sequence[Entry], name: str, about: str) -
         rows=tuple(rows),
         footnotes=("In brackets the 95 % interval (bootstrap over people).", *(NORMS_NOTE,) * bool(norms)),
     )
+
+
+def _ordered(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """Controls first, then each method's rows by the values of its settings, numbers from small to large."""
+    labels = list(dict.fromkeys(entry.label for entry in entries))
+
+    def place(entry: Entry) -> tuple[object, ...]:
+        values = [entry.settings.get(name) for name in names]
+        return (
+            not is_control(entry.run),
+            labels.index(entry.label),
+            *(float(value) if is_number(value) else -math.inf for value in values),
+        )
+
+    return sorted(entries, key=place)
 
 
 def _seeds_table(sweep: Sweep, entries: Sequence[Entry], seeds: Sequence[str], name: str) -> Table | None:

@@ -180,7 +180,17 @@ def drawn(make_results: Callable[..., Results]) -> dict[str, Figure]:
     return found
 
 
-NAMES = ["psr_dots", "psr_ssim", "budget", "transfer", "robustness", "faces", "poisoning", "variants_steps"]
+NAMES = [
+    "psr_dots",
+    "psr_ssim",
+    "budget",
+    "transfer",
+    "robustness",
+    "trade_off",
+    "faces",
+    "poisoning",
+    "variants_steps",
+]
 
 
 def test_every_figure_of_a_report_is_looked_at(drawn: dict[str, Figure]) -> None:

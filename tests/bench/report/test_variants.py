@@ -234,7 +234,7 @@ def test_variants_of_one_run_are_a_table_and_a_curve_through_its_own_setting(
     sweep = Sweep.of(results)
     assert sweep.names == ("steps",)
     [table] = sweep_tables(sweep)
-    assert [(row.label, row.cells[0]) for row in table.rows][2:] == [("PGD", "10"), ("PGD", "2"), ("PGD", "20")]
+    assert [(row.label, row.cells[0]) for row in table.rows][2:] == [("PGD", "2"), ("PGD", "10"), ("PGD", "20")]
     [(figure, _)] = sweep_figures(sweep).values()
     points = figure.axes[0].containers[0].lines[0]
     assert list(np.round(points.get_xdata())) == [2, 10, 20]
@@ -264,7 +264,7 @@ def test_a_plain_run_joined_with_one_that_has_variants_is_a_point_of_their_curve
     plain = run(make_results)
     joined = Sweep.of(combine([plain, with_variants(plain, "steps=10", steps_2=0.25)]))
     [table] = sweep_tables(joined)
-    assert [row.cells[0] for row in table.rows if row.label == "PGD"] == ["10", "2"]
+    assert [row.cells[0] for row in table.rows if row.label == "PGD"] == ["2", "10"]
 
 
 def test_names_of_variants() -> None:
