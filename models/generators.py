@@ -20,6 +20,9 @@ from cloakbench.bench.core.ranges import whole
 from cloakbench.models.weight_file import WeightError
 from cloakbench.models.zoo import WEIGHTS, read_card, read_weights
 
+TRAIN = "cloakbench generator"
+"""The command that trains the embedded generator again."""
+
 
 @dataclass(frozen=True)
 class GeneratorCard:
@@ -180,8 +183,8 @@ def load_embedded_generator(
         WeightError: weights missing, altered, or of another network.
     """
     place = WEIGHTS if folder is None else Path(folder)
-    card = read_card(name, place)
-    state = read_weights(name, card["sha256"], place)
+    card = read_card(name, place, TRAIN)
+    state = read_weights(name, card["sha256"], place, TRAIN)
     with torch.device("meta"):
         module = network()
     try:

@@ -24,8 +24,8 @@ from cloakbench.models.weight_file import WeightError
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 
-def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
-    """The card of a trained member.
+def read_card(name: str, folder: Path = WEIGHTS, train: str = "make zoo") -> dict[str, Any]:
+    """The card of a trained member, which the command ``train`` makes again.
 
     Raises:
         WeightError: the member was not trained, or its card is not JSON.
@@ -34,13 +34,13 @@ def read_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise WeightError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
+        raise WeightError(f"model {name!r} has no weights in {folder}; run `{train}` to train them") from None
     except json.JSONDecodeError as error:
-        raise WeightError(f"{path} is not a model card ({error}); run `make zoo`") from None
+        raise WeightError(f"{path} is not a model card ({error}); run `{train}`") from None
 
 
-def read_weights(name: str, sha256: str, folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The weights of a member in single precision, checked against ``sha256``.
+def read_weights(name: str, sha256: str, folder: Path = WEIGHTS, train: str = "make zoo") -> dict[str, torch.Tensor]:
+    """The weights of a member in single precision, checked against ``sha256``; the command ``train`` makes them again.
 
     Raises:
         WeightError: the file is missing, its digest differs, or it is not a safetensors file.
@@ -49,16 +49,16 @@ def read_weights(name: str, sha256: str, folder: Path = WEIGHTS) -> dict[str, to
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise WeightError(f"model {name!r} has no weights in {folder}; run `make zoo` to train them") from None
+        raise WeightError(f"model {name!r} has no weights in {folder}; run `{train}` to train them") from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise WeightError(
-            f"{path} has sha256 {found[:12]}..., its card says {sha256[:12]}...; restore it or run `make zoo`"
+            f"{path} has sha256 {found[:12]}..., its card says {sha256[:12]}...; restore it or run `{train}`"
         )
     try:
         state = load(data)
     except SafetensorError as error:
-        raise WeightError(f"{path} is not a safetensors file ({error}); restore it or run `make zoo`") from None
+        raise WeightError(f"{path} is not a safetensors file ({error}); restore it or run `{train}`") from None
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 

@@ -78,6 +78,8 @@ def zoo_table() -> str:
     lines = ["| Name | Backbone | Head | Clean Top-1, % | AUC | Parameters file, kB |", "|---|---|---|--:|--:|--:|"]
     for path in sorted((ROOT / "models" / "weights").glob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
+        if "clean" not in card:
+            continue  # the generator's, which recognises nobody
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         clean = card["clean"]
         lines.append(

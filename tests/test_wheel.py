@@ -99,7 +99,8 @@ def test_every_module_of_the_wheel_imports_without_the_packages_of_developers(wh
 
 
 def test_the_wheel_holds_everything_that_is_read_at_run_time(wheel: Path) -> None:
-    for name in ("conf/config.yaml", "bench/report/style.mplstyle", "results/reported/README.md", "py.typed"):
+    read = ["conf/config.yaml", "bench/report/style.mplstyle", "results/reported/README.md", "results/register.yaml"]
+    for name in (*read, "py.typed", "models/weights/embedded.safetensors", "models/weights/embedded.json"):
         assert (wheel / "cloakbench" / name).is_file(), name
     packed = {path.relative_to(wheel / "cloakbench") for path in (wheel / "cloakbench").rglob("*.py")}
     written = {path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py")}

@@ -184,8 +184,9 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
 def _print_legend(console: Screen) -> None:
     console.print("photos and disk: protected photos of a cell, and what the results take; at most", style="dim")
     console.print(
-        "~ estimated: all network passes, counted and timed here; faces, image metrics and the report come on top, "
-        "and a search that may stop early is taken to its end; a word instead says what is missing for it",
+        "~ estimated: network passes of protecting and answering, counted and timed here; faces, views, trainings that "
+        "serve all photos, image metrics and the report come on top, and a search that may stop early is taken to its "
+        "end; a word instead says what is missing for it",
         style="dim",
         highlight=False,
     )

@@ -23,7 +23,6 @@ from cloakbench.datasets.archives import unfinished, unpack
 from cloakbench.datasets.listing import Layout, Listing, RemoteFile
 from cloakbench.models.download import DownloadError, download, file_sha256
 from cloakbench.models.weight_file import WeightError
-from cloakbench.models.weight_lock import LOCK_NAME
 
 _KINDS = ("dataset", "model", "metric")
 _ROOM = 2
@@ -190,7 +189,7 @@ def _fetch_metric(config: DictConfig) -> int:
             _print([f"{name}: {path}, sha256 {sha256}" + ", which nobody publishes" * (file in unpublished)])
     if unpublished and not by_hand:
         metric.load(torch.device("cpu"))  # what can be read is kept to, and nothing else
-        _print([f"{name}: files whose digest nobody publishes are kept to as they are ({LOCK_NAME} beside them)"])
+        _print([f"{name}: files whose digest nobody publishes are kept to as they are (weights.lock.json beside them)"])
     if by_hand:
         asked = [f"  page     {metric.page}", f"  licence  {metric.licence}", f"  how      {metric.by_hand}"]
         _print([*by_hand, "", "What is needed, and where it is to be had:", *asked])

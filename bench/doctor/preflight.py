@@ -27,6 +27,7 @@ from cloakbench.bench.experiment.parts import asked_protocols
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.methods.context import Need
 from cloakbench.models.download import offline_switch
+from cloakbench.models.generators import TRAIN
 from cloakbench.models.perceptual import ALEXNET_URL
 from cloakbench.models.weight_file import WeightError, WeightFile
 from cloakbench.models.zoo import read_card, read_weights
@@ -145,9 +146,10 @@ def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
     plain = resolved(model)
     yield from _missing_packages(plain)
     if is_embedded(plain) or is_embedded_generator(plain):
-        folder = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
+        place: dict[str, Any] = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
+        place |= {"train": TRAIN} if is_embedded_generator(plain) else {}
         try:
-            read_weights(plain["name"], read_card(plain["name"], **folder)["sha256"], **folder)
+            read_weights(plain["name"], read_card(plain["name"], **place)["sha256"], **place)
         except WeightError as problem:
             yield Missing(str(problem), "", about="weights")
     for node in _nodes(plain):

@@ -42,7 +42,8 @@ class NetworkMetric(ImageMetric):
         name, title = self.described.name, self.described.title
         self.remedy = f"cloakbench fetch metric={name}"
         here = {setting for setting, file in self.weights.items() if file.place.is_file()}
-        if absent := [f"image_metrics.{name}.{setting}" for setting in weights if setting not in here]:
+        places = [setting if setting == "path" else f"{setting}.path" for setting in weights if setting not in here]
+        if absent := [f"image_metrics.{name}.{place}" for place in places]:
             self.missing = f"{title} needs {self.needs}: {self.remedy}, or name the local file in {', '.join(absent)}"
         self._distance: Distance | None = None
 

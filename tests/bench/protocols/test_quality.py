@@ -204,7 +204,7 @@ def test_a_metric_without_one_of_its_files_is_a_gap_with_reason_and_remedy(
     files[named.partition(".")[2]].place.unlink()
     one = metric(**files)
     assert one.missing.startswith(f"{one.described.title} needs ")
-    assert one.missing.endswith(f"{one.remedy}, or name the local file in image_metrics.{named}")
+    assert one.missing.endswith(f"{one.remedy}, or name the local file in image_metrics.{named}.path")
     assert one.remedy == f"cloakbench fetch metric={one.described.name}"
     original, protected, _, _ = batch(2)
     assert one.of(original, protected, ["ok"] * 2).isnan().all()
