@@ -120,12 +120,9 @@ class Measured:
         self._small: dict[tuple[str, BudgetSize, str], frozenset[Run]] = {}
         self._white_box = {(cell.surrogate, cell.judge) for cell in own if self.cells[cell].white_box}
         self._joint = {
-            (Place(line["protocol"], line["metric"], line["condition"]), Run.of(line), line["surrogate"], white_box): (
-                line["low"],
-                line["high"],
-            )
+            (Place(line["protocol"], line["metric"], line["condition"]), Run.of(line), line["surrogate"], box): ends
             for line in records(results.means)
-            for white_box in (bool(line["white_box"]),)
+            for box, ends in ((bool(line["white_box"]), (line["low"], line["high"])),)
         }
 
     def seen_by(self, protocol: str) -> Measured:

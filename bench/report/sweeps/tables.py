@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core.axes import split_row_name, value_text, variant_settings, variant_text
-from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, text
 from cloakbench.bench.report.index import ALL, Measured, Run, is_control
 from cloakbench.bench.report.norms import NORM_COLUMNS, NORMS_NOTE, Norms
@@ -157,7 +156,7 @@ def _ordered(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
         return (
             not is_control(entry.run),
             labels.index(entry.label),
-            *(float(value) if is_number(value) else -math.inf for value in values),
+            *(float(value) if isinstance(value, int | float) else -math.inf for value in values),
         )
 
     return sorted(entries, key=place)
