@@ -84,7 +84,7 @@ def smooth(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def banded(kernel: Tensor, side: int) -> Tensor:
-    """The matrix ``[side, side]`` that convolves a line of ``side`` pixels with a symmetric ``kernel``, zeros outside."""
+    """The matrix ``[side, side]`` that convolves ``side`` pixels in a row with a symmetric kernel, zeros outside."""
     steps = torch.arange(side, device=kernel.device)
     place = steps - steps[:, None] + len(kernel) // 2
     return torch.where((place >= 0) & (place < len(kernel)), kernel[place.clamp(0, len(kernel) - 1)], 0.0)
