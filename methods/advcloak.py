@@ -78,16 +78,22 @@ class AdvCloak(AdvFacesPlus):
             soft_labels=soft_labels,
             match_norm=match_norm,
         )
-        whole("warmup_epochs", warmup_epochs, 0)
+        self.subspace: Subspace = one_of("subspace", subspace, get_args(Subspace))
+        self.warmup_epochs = whole("warmup_epochs", warmup_epochs, 0)
+        self.person_epochs = whole("person_epochs", person_epochs)
+        self.people_per_batch = whole("people_per_batch", people_per_batch)
+        self.photos_per_person = whole("photos_per_person", photos_per_person, 2)
+        self.person_learning_rate = positive("person_learning_rate", person_learning_rate)
+        self.person_identity_weight = at_least("person_identity_weight", person_identity_weight)
         self.person_masks = PersonMasks(
             rules=self.rules,
-            subspace=one_of("subspace", subspace, get_args(Subspace)),
-            warmup_epochs=warmup_epochs if subspace == "convex" else 0,
-            epochs=whole("person_epochs", person_epochs),
-            people=whole("people_per_batch", people_per_batch),
-            photos=whole("photos_per_person", photos_per_person, 2),
-            learning_rate=positive("person_learning_rate", person_learning_rate),
-            identity_weight=at_least("person_identity_weight", person_identity_weight),
+            subspace=self.subspace,
+            warmup_epochs=self.warmup_epochs if subspace == "convex" else 0,
+            epochs=self.person_epochs,
+            people=self.people_per_batch,
+            photos=self.photos_per_person,
+            learning_rate=self.person_learning_rate,
+            identity_weight=self.person_identity_weight,
         )
 
     def notes(self) -> tuple[str, ...]:

@@ -64,20 +64,25 @@ class AdvFaces(Protector):
         soft_labels: bool = False,
         match_norm: Mapping[str, float | None] | None = None,
     ) -> None:
+        self.width, self.discriminator_width = whole("width", width), whole("discriminator_width", discriminator_width)
+        self.image_epochs, self.batch = whole("image_epochs", image_epochs), whole("batch", batch, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.identity_weight = at_least("identity_weight", identity_weight)
+        self.hinge, self.soft_labels = at_least("hinge", hinge), soft_labels
         self.rules = GameRules(
-            width=whole("width", width),
-            discriminator_width=whole("discriminator_width", discriminator_width),
-            hinge=at_least("hinge", hinge),
-            soft_labels=soft_labels,
+            width=self.width,
+            discriminator_width=self.discriminator_width,
+            hinge=self.hinge,
+            soft_labels=self.soft_labels,
         )
         self.image_masks = ImageMasks(
             rules=self.rules,
-            epochs=whole("image_epochs", image_epochs),
-            batch=whole("batch", batch, 2),
-            learning_rate=positive("learning_rate", learning_rate),
-            identity_weight=at_least("identity_weight", identity_weight),
+            epochs=self.image_epochs,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            identity_weight=self.identity_weight,
         )
-        self.match = NormMatch(match_norm)
+        self.match_norm, self.match = match_norm, NormMatch(match_norm)
         self.budget = self.match.budget(None)
         self.max_change_255 = 255.0 if self.budget is None else None
 

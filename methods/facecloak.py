@@ -153,7 +153,7 @@ class FaceCloak(Protector):
         self.high_pass_threshold = number("high_pass_threshold", high_pass_threshold)
         self.high_pass_sign: Sign = one_of("high_pass_sign", high_pass_sign, get_args(Sign))
         self.rules = rules or Rules()
-        self.match = NormMatch(match_norm)
+        self.match_norm, self.match = match_norm, NormMatch(match_norm)
         self.targeted = far == "aim"
         self.needs = self._needs()
         self.view_count = view_count if Need.GENERATOR in self.needs else 0
@@ -291,9 +291,9 @@ def _tell_size(mask: Tensor, budget: BudgetMap, context: ProtectContext) -> None
         )
 
 
-def _chosen(name: str, words: Sequence[str]) -> frozenset[str]:
+def _chosen(name: str, words: Sequence[str]) -> tuple[str, ...]:
     known = get_args(Focus)
     given = [words] if isinstance(words, str) else list(words)
     if len(set(given)) != len(given) or not set(given) <= set(known):
         raise SettingError(name, given, f"some of {', '.join(known)}, each once; [] for none")
-    return frozenset(given)
+    return tuple(word for word in known if word in given)

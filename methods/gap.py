@@ -59,17 +59,22 @@ class GAP(Protector):
         learning_rate: float = 2e-4,
         match_norm: Mapping[str, float | None] | None = None,
     ) -> None:
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.scale: Scale = one_of("scale", scale, get_args(Scale))
+        self.width, self.blocks, self.epochs = whole("width", width), whole("blocks", blocks), whole("epochs", epochs)
+        self.steps_per_epoch, self.batch = whole("steps_per_epoch", steps_per_epoch), whole("batch", batch)
+        self.learning_rate = positive("learning_rate", learning_rate)
         self.training = GeneratedMask(
-            epsilon_255=grey_levels("epsilon_255", epsilon_255),
-            scale=one_of("scale", scale, get_args(Scale)),
-            width=whole("width", width),
-            blocks=whole("blocks", blocks),
-            epochs=whole("epochs", epochs),
-            steps_per_epoch=whole("steps_per_epoch", steps_per_epoch),
-            batch=whole("batch", batch),
-            learning_rate=positive("learning_rate", learning_rate),
+            epsilon_255=self.epsilon_255,
+            scale=self.scale,
+            width=self.width,
+            blocks=self.blocks,
+            epochs=self.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
         )
-        self.match = NormMatch(match_norm)
+        self.match_norm, self.match = match_norm, NormMatch(match_norm)
         self.budget = self.match.budget(Budget("linf", epsilon_255))
 
     def stages(self) -> tuple[Stage, ...]:

@@ -68,16 +68,22 @@ class GDUAP(Protector):
         validation_faces: int = 1000,
         match_norm: Mapping[str, float | None] | None = None,
     ) -> None:
+        self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
+        self.prior: Prior = one_of("prior", prior, get_args(Prior))
+        self.iterations, self.batch = whole("iterations", iterations), whole("batch", batch)
+        self.learning_rate_255 = grey_step("learning_rate_255", learning_rate_255)
+        self.check_every = whole("check_every", check_every)
+        self.validation_faces = whole("validation_faces", validation_faces)
         self.training = EnergyMask(
-            epsilon_255=grey_levels("epsilon_255", epsilon_255),
-            prior=one_of("prior", prior, get_args(Prior)),
-            iterations=whole("iterations", iterations),
-            learning_rate_255=grey_step("learning_rate_255", learning_rate_255),
-            batch=whole("batch", batch),
-            check_every=whole("check_every", check_every),
-            validation_faces=whole("validation_faces", validation_faces),
+            epsilon_255=self.epsilon_255,
+            prior=self.prior,
+            iterations=self.iterations,
+            learning_rate_255=self.learning_rate_255,
+            batch=self.batch,
+            check_every=self.check_every,
+            validation_faces=self.validation_faces,
         )
-        self.match = NormMatch(match_norm)
+        self.match_norm, self.match = match_norm, NormMatch(match_norm)
         self.budget = self.match.budget(Budget("linf", epsilon_255))
 
     def stages(self) -> tuple[Stage, ...]:

@@ -108,7 +108,7 @@ class P3Mask(Protector):
         self.ssim_borders: Borders = one_of("ssim_borders", ssim_borders, get_args(Borders))
         self.pull: Pull = one_of("pull", pull, get_args(Pull))
         self.least_surrogates = whole("least_surrogates", least_surrogates)
-        self.match = NormMatch(match_norm)
+        self.match_norm, self.match = match_norm, NormMatch(match_norm)
         self.targeted = pull == "aim"
         self.needs = frozenset(
             {Need.SURROGATES}
