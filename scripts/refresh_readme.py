@@ -18,6 +18,7 @@ from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.interval_text import interval_text, number_text
+from cloakbench.bench.report.norms import Norms
 from cloakbench.datasets.listing import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,14 +30,15 @@ EXAMPLE_YAML = "_target_: my_package.AwayFromMyself\nepsilon_255: 8\n"
 def reference_table() -> str:
     """Black-box, hardened and white-box rates of the reference run at one budget, means over its surrogates."""
     results = load_results(REFERENCE)
-    measured = Measured(results)
+    measured, budget = Measured(results), BudgetSize(EPSILON_255)
+    norms = Norms(measured)
     identified = results.costs[results.costs["publication"] == ""]
     titles = "Black-box Top-1 | Black-box Top-5 | Hardened Top-1 | White-box† Top-1 | SSIM | Passes per photo"
     lines = [
         f"| Method | n | {titles} |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for run in measured.runs_at(BudgetSize(EPSILON_255)):
+    for run in measured.runs_at(budget):
         hardened = mean_estimate(
             [measured.cell("psr_p2_top1", run, surrogate, "hardened_ir") for surrogate in measured.surrogates_of(run)]
         )
@@ -45,7 +47,7 @@ def reference_table() -> str:
         cost = identified[(identified["method"] == run.method) & same_budget]["backward_per_image"].mean()
         overall = measured.black_box("psr_p2_top1", run)
         cells = [
-            measured.title(run.method),
+            measured.title(run.method) + norms.aside(run, budget),
             str(overall.n),
             percent(overall, interval=True),
             percent(measured.black_box("psr_p2_top5", run), interval=True),
@@ -61,7 +63,7 @@ def reference_table() -> str:
         f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
         f"targets, in brackets the 95 % interval; {setup['identities']} people x "
         f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; "
-        "costly methods on n photos. Fawkes bounds DSSIM instead of the budget.",
+        "costly methods on n photos. In brackets after a name: another norm ball than Linf 8; Fawkes bounds DSSIM.",
     ]
     return "\n".join(lines)
 
