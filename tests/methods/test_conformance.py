@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_module
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -41,7 +43,27 @@ def failures(results: list[Any]) -> list[str]:
     return [f"{result.name}: {result.detail}" for result in results if not result.passed]
 
 
+def one_of_each_class(names: list[str]) -> list[Any]:
+    """The names, of which all but the first of each class are slow tests: other settings of what has been checked."""
+    seen: set[str] = set()
+    marked = []
+    for name in names:
+        text = (ROOT / "conf" / "method" / f"{name}.yaml").read_text(encoding="utf-8")
+        target = re.search(r"^_target_: (\S+)$", text, re.MULTILINE)
+        known = target is None or target[1] in seen  # without one it takes that of another file
+        marked.append(pytest.param(name, marks=pytest.mark.slow) if known else name)
+        seen |= {target[1]} if target else set()
+    return marked
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in NEED_A_FILE])
+def test_the_settings_of_every_config_are_those_of_its_class(method: str) -> None:
+    config = composed(f"+method={method}")
+    parameters = set(inspect.signature(get_method(config._target_)).parameters)
+    assert {key for key in without_title(config) if not str(key).startswith("_")} == parameters
+
+
+@pytest.mark.parametrize("method", one_of_each_class([name for name in METHODS if name not in NEED_A_FILE]))
 def test_every_config_conforms(method: str) -> None:
     results = check_config(composed(f"+method={method}"))
     assert failures(results) == []
