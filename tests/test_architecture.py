@@ -24,6 +24,7 @@ ALLOWED = {
         "methods.base",
         "methods.context",
         "methods.photo_batch",
+        "methods.recovery",
         "models.attributes",
         "models.base",
         "models.generators",

@@ -63,6 +63,7 @@ class ChunkPhotos:
         pixels: digest of the protected photos; empty where the unit failed as a whole.
         status: one for each photo.
         note: why the unit failed.
+        made_by: the unit itself; None for clean photos. What it decides, its key says.
     """
 
     unit: str
@@ -73,6 +74,7 @@ class ChunkPhotos:
     pixels: str
     status: tuple[str, ...]
     note: str = ""
+    made_by: Unit | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
