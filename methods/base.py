@@ -47,6 +47,7 @@ class Protected:
         facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
         private: tensors by name that only the owners of the photos may have, on the CPU.
         shown: pictures by name for figures, uint8 ``[M, 3, H, W]``, one for each person, on the CPU.
+        fitted: what was learnt, for further photos of the same people.
     """
 
     images: Tensor
@@ -58,6 +59,7 @@ class Protected:
     facts: Mapping[str, Any] = field(default_factory=dict)
     private: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     shown: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    fitted: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -234,8 +236,14 @@ class Protector(ABC):
         raise NotImplementedError(f"{self.name} gives no photo back: nothing lifts its protection")
 
     @final
-    def protect(self, batch: PhotoBatch, context: ProtectContext) -> Protected:
+    def protect(self, batch: PhotoBatch, context: ProtectContext, fitted: Any = None) -> Protected:
         """Protect a chunk and measure what that took.
+
+        Args:
+            batch: the photos.
+            context: what there is beside them.
+            fitted: what an earlier call learnt of the same people from the same references, instead of learning it
+                again; what is private was told then.
 
         Raises:
             ValueError: the photos have the wrong shape, dtype, range or device.
@@ -244,7 +252,8 @@ class Protector(ABC):
         context = replace(context)
         self._check_input(batch, context)
         with context.measured() as cost:
-            raw = self.perturb(batch, self.fit(batch, context), context).detach()
+            fitted = self.fit(batch, context) if fitted is None else fitted
+            raw = self.perturb(batch, fitted, context).detach()
         if raw.shape != batch.images.shape:
             raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(batch.images.shape)}")
 
@@ -265,6 +274,7 @@ class Protector(ABC):
             facts=context.facts,
             private={name: tensor.detach().cpu() for name, tensor in context.private.items()},
             shown={name: _picture(pixels) for name, pixels in context.shown.items()},
+            fitted=fitted,
         )
 
     def _check_input(self, batch: PhotoBatch, context: ProtectContext) -> None:
