@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.methods.base import Protector
 from cloakbench.methods.recovery import recovered_photos
 
 
@@ -33,11 +37,14 @@ def recovered(worker: Worker, photos: ChunkPhotos, published: Tensor) -> Tensor:
     unit = photos.made_by
     if unit is None:
         raise ValueError(f"clean photos of {photos.publication} have no key")
-    protector, chunk = worker.protector(unit.cell), unit.chunk
-    faces = worker.originals(photos)
-    if protector.scope == "image":
-        people = torch.arange(len(photos.rows))
-    else:
-        place = {name: number for number, name in enumerate(chunk.identities)}
-        people = torch.tensor([place[name] for name in faces.identity])
+    protector, identities = worker.protector(unit.cell), worker.originals(photos).identity
+    people = key_rows(protector, unit.chunk, identities)
     return recovered_photos(protector, published.to(worker.device), worker.private(photos), people).cpu()
+
+
+def key_rows(protector: Protector, chunk: Chunk, identities: Sequence[str]) -> Tensor:
+    """For each photo of a chunk, whose people are ``identities``, its row of the keys, long ``[N]``."""
+    if protector.scope == "image":
+        return torch.arange(len(identities))
+    place = {name: number for number, name in enumerate(chunk.identities)}
+    return torch.tensor([place[name] for name in identities])

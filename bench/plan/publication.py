@@ -38,6 +38,7 @@ class Publication:
         chunks: the people of the photos, split as the plan has it where nothing limits a method.
         units: of every cell, in the order of `cells`.
         image_metrics: names of the image metrics to be taken of them; None for all of the experiment.
+        shown: rows of the faces that figures show, where there are no probes; empty for none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Publication:
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[PlannedUnit, ...], ...]
     image_metrics: tuple[str, ...] | None = None
+    shown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

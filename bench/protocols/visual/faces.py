@@ -68,6 +68,13 @@ def roles_of(faces: FaceSet, roles: Sequence[Role], references: FaceSet | None) 
     return ["reference" if name in seen else "probe" for name in faces.image_id]
 
 
+def first_photos(faces: FaceSet, of: Sequence[Role], roles: Sequence[Role], people: int) -> tuple[int, ...]:
+    """Rows of the first photo of each of the first people, in one role after the other; ``of`` are those of photos."""
+    named = faces.identities()[:people]
+    places = list(zip(faces.identity, of, strict=True))
+    return tuple(places.index((name, role)) for role in roles for name in named)
+
+
 def _joined(parts: Sequence[FaceSet]) -> FaceSet:
     points = [one.landmarks for one in parts]
     known = [one for one in points if one is not None]

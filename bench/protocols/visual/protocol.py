@@ -38,7 +38,7 @@ from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.quality.protocol import VALUES, Quality
 from cloakbench.bench.protocols.visual.estimate import visual_photos, visual_seconds
-from cloakbench.bench.protocols.visual.faces import add_faces, roles_of
+from cloakbench.bench.protocols.visual.faces import add_faces, first_photos, roles_of
 from cloakbench.bench.protocols.visual.matching import matching_records, matching_trials
 from cloakbench.bench.protocols.visual.metrics import (
     HIDDEN,
@@ -144,14 +144,14 @@ class Visual(Protocol):
             aims=planning.dataset.aims(),
         )
         cells = self._cells or tuple(build_cells(config, place))
-        return planning.publish(self.name, name, "reference", cells, lambda _: chunks, image_metrics=())
+        roles = roles_of(photos, self.roles, references)
+        shown = first_photos(photos, roles, self._ordered, config.report.examples)
+        return planning.publish(self.name, name, "reference", cells, lambda _: chunks, image_metrics=(), shown=shown)
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         found = []
         for part, protocol in self._parts.items():
             matched = part == _MATCHED
-            if matched and "distractor" not in planning.faces:
-                continue
             found += [
                 replace(judge, options={**judge.options, _PART: part}, kind=protocol.kind, sees_clean=matched)
                 for judge in protocol.judges(planning)
@@ -162,8 +162,9 @@ class Visual(Protocol):
         return self._part(judge).conditions(judge, planning)
 
     def clean_roles(self, planning: Planning) -> Sequence[Any]:
-        whole = planning.faces.get(self.name)
-        return (self.name if whole is not None else self.roles[0], "distractor")
+        if not planning.config.targets:
+            return ()
+        return (self.name if self.name in planning.faces else self.roles[0], "distractor")
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         return self._part(judge).inputs(judge, condition, photos, spec)

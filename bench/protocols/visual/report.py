@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.visual.index import NAME, Hidden, HiddenRow
@@ -11,7 +12,7 @@ from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity, Section
+from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import Cell, Column, Number, Row, Table, cell_marks, trials_text
 from cloakbench.datasets.base import Role
 
@@ -48,6 +49,8 @@ _CAVEATS = (
 
 def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequence[Role]) -> Iterable[Section]:
     """A section for the photos of each role."""
+    from cloakbench.bench.protocols.visual.figures import hidden_faces  # brings matplotlib
+
     for number, role in enumerate(roles):
         hidden = Hidden(measured, role)
         names = {of_role(name, role) for name in _RULES}
@@ -57,6 +60,14 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
         yield Section(
             "Hiding from eyes" + f": {_TITLES[role]}" * (len(roles) > 1 or number > 0),
             tuple(_tables(hidden, own, role)),
+            (
+                FigureSpec(
+                    f"visual_faces{_FILES[role]}",
+                    partial(hidden_faces, measured, number, len(roles)),
+                    "Originals, what was published of them with its SSIM, and what comes back with its PSNR: "
+                    f"{_TITLES[role]}.",
+                ),
+            ),
             linked=tuple(_linked(measured, hidden, own, role)),
             shows=measured.places(NAME, {metric.name for metric in own}),
         )

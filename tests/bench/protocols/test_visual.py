@@ -19,6 +19,7 @@ from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.protocols.visual.protocol import Visual
+from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -115,6 +116,21 @@ def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, fa
     assert len(protected) == 3 * 2  # the photos of both protocols are the same, and protected once
 
 
+def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) -> None:
+    examples = hidden.results.examples
+    assert len(examples) == 2 * 2  # of two people an unseen photo, then a seen one
+    for example in examples:
+        back = example.shown["keyed_blend"][RECOVERED]
+        assert float((back.float() - example.original.float()).abs().max()) <= 2.5
+        assert "pgd 8/255" in example.protected and "pgd 8/255" not in example.shown
+    records = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")
+    seen = set(records.loc[records["role"] == "reference", "image_id"])
+    assert [example.image_id in seen for example in examples] == [False, False, True, True]
+    assert {"visual_faces.png", "visual_faces_seen.png"} <= {
+        path.name for path in (hidden.folder / "figures").iterdir()
+    }
+
+
 def stored_keys(results: Path) -> list[Path]:
     return sorted(path for path in (results / "store" / "keys").rglob("*") if path.is_file())
 
@@ -151,10 +167,13 @@ def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_rea
     results = tmp_path / "copy"
     shutil.copytree(results_of(hidden), results)
     shutil.rmtree(results / "store" / "keys")
-    before = {path: path.read_bytes() for path in (results / "runs").rglob("tables/*")}
+    (results / "runs" / hidden.folder.name / "report.md").unlink()  # so that it is written again
+    kinds = ("tables/*.csv", "figures/*.png", "data/examples.zip")
+    before = {path: path.read_bytes() for kind in kinds for path in (results / "runs").rglob(kind)}
+    assert len(before) > 10
     again = hide(results, faces_cache)
-    assert again.reused and not again.problems
-    assert {path: path.read_bytes() for path in (results / "runs").rglob("tables/*")} == before
+    assert not again.reused and not again.problems
+    assert {path: path.read_bytes() for kind in kinds for path in (results / "runs").rglob(kind)} == before
     assert not (results / "store" / "keys").exists()
 
     due = hide(results, faces_cache, "+image_metric@protocols.visual.recovered.l2_255=l2_255")
