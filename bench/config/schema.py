@@ -171,6 +171,8 @@ KINDS: Mapping[str, Kind] = {
     "input": TEXT,
     "output": TEXT | NULL,  # null: the package's own folder, for commands that train
     "references": TEXT | NULL,
+    "originals": TEXT | NULL,
+    "keys": TEXT | NULL,
     "auxiliary": TEXT | NULL,
     "landmarks_file": TEXT | NULL,
     "soften_surrogates": BOOL,

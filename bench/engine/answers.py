@@ -126,7 +126,8 @@ class Answers:
 
     def _answer(self, condition: Condition, photos: Photos) -> Answer:
         key = self.protocol.answer_key(self.judge, condition, photos, self.worker.spec)
-        stored = self.worker.store.read_tensors(self.protocol.kind, key)
+        kind = self.protocol.kind_of(self.judge)
+        stored = self.worker.store.read_tensors(kind, key)
         if stored is not None:
             return Answer(stored[0], stored[1] or {})
         if isinstance(photos, CellPhotos):
@@ -136,9 +137,7 @@ class Answers:
             failure = failure or {"status": TARGET_FAILED, "reason": "not finished"}
             raise UnansweredError(failure["status"], failure["reason"])
         if key not in self.job.missing:
-            raise EntryGoneError(
-                f"{self.protocol.kind} {key} by {self.judge.name} are gone from {self.worker.store.root}"
-            )
+            raise EntryGoneError(f"{kind} {key} by {self.judge.name} are gone from {self.worker.store.root}")
         # The judge raised: its photos failed, and the next run asks it again.
         return Answer(self.protocol.no_answer(self.judge, len(photos.rows), self.worker.spec))
 

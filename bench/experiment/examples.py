@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
+from cloakbench.bench.core.code_digests import code_digest
+from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
+from cloakbench.bench.engine.recovery import key_rows
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.plan import Cell
-from cloakbench.bench.plan.publication import PROBES
-from cloakbench.bench.report.results import Example
+from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
+from cloakbench.bench.report.results import RECOVERED, Example
 from cloakbench.bench.store.errors import EntryGoneError
-from cloakbench.bench.store.store import SHOWN
+from cloakbench.bench.store.store import PRIVATE, SHOWN
+from cloakbench.datasets.base import FaceSet
+from cloakbench.methods.recovery import recovered_photos
 
 
 def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
-    """The first probe of the first people, under every method at its largest budget on the first surrogate.
+    """The first probe of the first people, under every method at its largest budget on the first surrogate; without
+    probes those photos that another publication shows.
 
     Raises:
         EntryGoneError: photos that were stored are gone or damaged.
     """
-    publication = experiment.publications.get(PROBES)
+    publication, wanted = _shown(experiment)
     if publication is None:
         return ()
-    probes = publication.faces
-    first = {name: probes.identity.index(name) for name in probes.identities()[: experiment.config.report.examples]}
-    protected: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
-    pictures: dict[int, dict[str, Any]] = {row: {} for row in first.values()}
+    faces = publication.faces
+    protected: dict[int, dict[str, Any]] = {row: {} for row in wanted}
+    pictures: dict[int, dict[str, Any]] = {row: {} for row in wanted}
     gone = []
     for number in _shown_cells(publication.cells):
         cell = publication.cells[number]
         for planned in publication.units[number]:
             rows = planned.unit.chunk.probes
-            shown = [row for row in first.values() if row in rows]
+            shown = [row for row in wanted if row in rows]
             if not shown or not status.states[planned.unit.key].about:
                 continue
             stored = experiment.store.read_photos("protected", planned.unit.key)
@@ -44,18 +51,50 @@ def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
             if made is None:
                 gone.append(cell.label)
                 continue
-            for row in shown:
+            shown = [row for row in shown if stored[1]["status"][rows.index(row)] == OK]
+            back = _recovered(experiment, planned, stored[0], [rows.index(row) for row in shown], faces)
+            for row, recovered in zip(shown, back, strict=True):
                 place, people = rows.index(row), planned.unit.chunk.identities
-                if stored[1]["status"][place] == OK:
-                    protected[row][cell.method_label] = stored[0][place]
-                    at = people.index(probes.identity[row]) if cell.protector.scope == "identity" else place
-                    if made[0]:
-                        pictures[row][cell.method_label] = {name: made[0][name][at] for name in stored[1]["shown"]}
+                protected[row][cell.method_label] = stored[0][place]
+                at = people.index(faces.identity[row]) if cell.protector.scope == "identity" else place
+                told = {name: made[0][name][at] for name in stored[1].get("shown", ())}
+                if told := told | ({} if recovered is None else {RECOVERED: recovered}):
+                    pictures[row][cell.method_label] = told
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
-    return tuple(
-        Example(probes.image_id[row], probes.images[row], protected[row], pictures[row]) for row in first.values()
-    )
+    return tuple(Example(faces.image_id[row], faces.images[row], protected[row], pictures[row]) for row in wanted)
+
+
+def _shown(experiment: Experiment) -> tuple[Publication | None, list[int]]:
+    """The publication that figures show, and which of its photos."""
+    probes, most = experiment.publications.get(PROBES), experiment.config.report.examples
+    if probes is not None:
+        return probes, [probes.faces.identity.index(name) for name in probes.faces.identities()[:most]]
+    found = next((one for one in experiment.publications.values() if one.shown), None)
+    return found, list(found.shown) if found is not None else []
+
+
+def _recovered(
+    experiment: Experiment, planned: PlannedUnit, photos: Tensor, places: Sequence[int], faces: FaceSet
+) -> Sequence[Tensor | None]:
+    """What the owners of some stored photos of a unit get back, kept so that figures outlive the keys; None where
+    nothing does."""
+    unit, store = planned.unit, experiment.store
+    protector = unit.cell.protector
+    if not (protector.recoverable and places and experiment.publications[unit.publication].shown):
+        return [None] * len(places)
+    inputs = {"unit": unit.key, "places": list(places), "code": code_digest("cloakbench.methods.recovery")}
+    key = content_key(SHOWN, inputs)
+    kept = store.read_tensors(SHOWN, key)
+    if kept is not None:
+        return list(kept[0][RECOVERED])
+    keys = store.read_tensors(PRIVATE, unit.key)
+    if keys is None:
+        return [None] * len(places)
+    people = key_rows(protector, unit.chunk, [faces.identity[row] for row in unit.chunk.probes])[list(places)]
+    back = recovered_photos(protector, photos[list(places)], keys[0], people)
+    store.write_tensors(SHOWN, key, {RECOVERED: back}, inputs)
+    return list(back)
 
 
 def _shown_cells(cells: Sequence[Cell]) -> list[int]:

@@ -126,14 +126,16 @@ class Experiment:
                 continue
             for judge, conditions in asked.judges:
                 for condition in conditions:
-                    place = (asked.protocol.kind, judge, condition.label, condition.draw)
+                    place = (asked.protocol.kind_of(judge), judge, condition.label, condition.draw)
                     if place not in seen:
                         seen.add(place)
                         found.append(Question(asked.key, judge, condition))
         return tuple(found)
 
-    def clean_photos(self, asked: Asked) -> Mapping[str, tuple[ChunkPhotos, ...]]:
-        """Role to the clean photos that a protocol's judges are asked about: the publication's own chunk by chunk."""
+    def clean_photos(self, asked: Asked, judge: Judge) -> Mapping[str, tuple[ChunkPhotos, ...]]:
+        """Role to the clean photos that a judge is asked about: the publication's own chunk by chunk."""
+        if not judge.sees_clean:
+            return {}
         return {role: self._clean_chunks(role, asked.publication) for role in asked.protocol.clean_roles(self.planning)}
 
     def clean_pixels(self) -> Mapping[str, tuple[str, ...]]:

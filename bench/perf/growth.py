@@ -180,7 +180,7 @@ def _settled(experiment: Experiment, entries: int) -> Experiment:
         for question in questions:
             protocol = experiment.protocol(question.protocol)
             place = question.key(protocol, photos, experiment.spec)
-            _put(experiment.store, protocol.kind, place, ".safetensors", answer)
+            _put(experiment.store, protocol.kind_of(question.judge), place, ".safetensors", answer)
         units.append(planned)
     return _with_units(experiment, units)
 

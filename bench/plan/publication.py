@@ -38,6 +38,7 @@ class Publication:
         chunks: the people of the photos, split as the plan has it where nothing limits a method.
         units: of every cell, in the order of `cells`.
         image_metrics: names of the image metrics to be taken of them; None for all of the experiment.
+        shown: rows of the faces that figures show, where there are no probes; empty for none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Publication:
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[PlannedUnit, ...], ...]
     image_metrics: tuple[str, ...] | None = None
+    shown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class ChunkPhotos:
         pixels: digest of the protected photos; empty where the unit failed as a whole.
         status: one for each photo.
         note: why the unit failed.
+        made_by: the unit itself; None for clean photos. What it decides, its key says.
     """
 
     unit: str
@@ -73,6 +76,7 @@ class ChunkPhotos:
     pixels: str
     status: tuple[str, ...]
     note: str = ""
+    made_by: Unit | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -132,15 +132,24 @@ def trained(settings: Settings, given: MethodInputs) -> MethodInputs:
     return replace(given, trained=settings.protector.run_training(_context(settings, given)).tensors)
 
 
-def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str], faces: Sequence[Face]) -> Protected:
-    """One call of the method on the crops of some faces; what it does to a grey one is grey.
+def protect_faces(
+    settings: Settings,
+    given: MethodInputs,
+    names: Sequence[str],
+    faces: Sequence[Face],
+    fitted: Any = None,
+    *,
+    as_it_is: bool = False,
+) -> Protected:
+    """One call of the method on the crops of some faces; what it does to a grey one is grey, unless it is to be taken
+    ``as_it_is``. ``fitted`` is what an earlier call learnt of the person.
 
     Surrogates see grey where the method changes photos one by one and this one is grey, and where it learns from
     references and all of them are. In other cases the grey part of the change is taken.
     """
     one_by_one = settings.protector.scope == "image"
     shown = torch.stack([face.crop for face in faces]) if one_by_one else given.references
-    grey = shown is not None and bool((shown == shown[:, :1]).all())
+    grey = not as_it_is and shown is not None and bool((shown == shown[:, :1]).all())
 
     def floats(images: Tensor) -> Tensor:
         return images.to(device=settings.device, dtype=torch.float32) / 255
@@ -159,7 +168,9 @@ def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str],
         landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
         aim_photos=None if given.aim is None else floats(given.aim),
     )
-    protected = settings.protector.protect(batch, _context(settings, given, grey=grey))
+    protected = settings.protector.protect(batch, _context(settings, given, grey=grey), fitted)
+    if as_it_is:
+        return protected
     images = [
         _as_grey(face.crop, image) if face.is_grey else image
         for face, image in zip(faces, protected.images, strict=True)

@@ -27,6 +27,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import check_views, make_protector
 from cloakbench.bench.protect.faces import FaceFinder
+from cloakbench.bench.protect.keys import check_keys
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import read_landmarks
 from cloakbench.datasets.encoding import Format
@@ -61,6 +62,7 @@ class Settings:
         generator_digest: its fingerprint; empty for none.
         embedded: keys of the models that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
+        keys: folder for what gives photos back; None where nothing does.
         store: where thresholds are kept.
         finder: opens the person's photos and finds their faces.
         soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
@@ -83,6 +85,7 @@ class Settings:
     generator_digest: str
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
+    keys: Path | None
     store: Store
     finder: FaceFinder
     soften: bool
@@ -98,6 +101,11 @@ class Settings:
     def protects_real_faces(self) -> bool:
         """Whether the change can hide a real face: one of the surrogates knows real faces, or it needs none."""
         return not self.surrogates or not set(self.surrogates) <= set(self.embedded)
+
+    @property
+    def hides(self) -> bool:
+        """Whether faces are hidden from eyes, so that no detail of them may stay, and photos may come back."""
+        return self.protector.recoverable or self.protector.goal == "hide from humans"
 
     @property
     def models(self) -> dict[str, Recogniser]:
@@ -163,6 +171,7 @@ def read_settings(config: DictConfig) -> Settings:
         generator_digest=generator_digest,
         embedded=tuple(key for key, model in configs.items() if is_embedded(model)),
         fingerprints={key: fingerprint(configs[key], model) for key, model in built.items()},
+        keys=_path(config["keys"]) if config["keys"] else None,
         store=Store(_path(config.paths.store)),
         finder=_finder(config),
         soften=config.soften_surrogates,
@@ -202,6 +211,7 @@ def _check(settings: Settings) -> None:
     if Need.SURROGATES in protector.needs and not settings.surrogates:
         raise ConfigError(f"{name} needs a recogniser to work against: name one with model@surrogate=NAME")
     _check_use(settings)
+    check_keys(protector, name, settings.keys, {"output": settings.output, "input": settings.source})
     if protector.scope == "dataset":
         raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
     if settings.finder.which == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):

@@ -167,6 +167,10 @@ def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
+RECOVERED = "recovered"
+"""Name of the picture of an example that its owner got back."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One face of the image grid: the original and what methods made of it, uint8 ``[3, H, W]``."""
@@ -176,7 +180,7 @@ class Example:
     protected: Mapping[str, Tensor]
     """Label (method and budget) to protected photo."""
     shown: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Label to pictures by name of how the mask was made, where the method gives them."""
+    """Label to pictures by name of how the mask was made, where the method gives them, and of what comes back."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -52,10 +52,9 @@ class Ranks:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """Every metric of these depths, of both rules and denominators."""
-        return frozenset(
-            f"psr_{rule}_top{k}{known}" for rule in ("p1", "p2") for k in self.ks for known in ("", "_given_clean")
-        )
+        """Every metric of these depths, of all rules and denominators."""
+        rules = [(rule, known) for rule in ("p1", "p2") for known in ("", "_given_clean")]
+        return frozenset(f"psr_{rule}_top{k}{known}" for rule, known in (*rules, ("enrolled", "")) for k in self.ks)
 
     def metric(self, k: int) -> str:
         """Name of the metric of a depth."""

@@ -1,0 +1,208 @@
+"""Protocol `visual`: what is matched, hidden and recovered, from the store alone; seen and unseen photos apart."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+from veils import KEY, veils_of
+
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.ranges import SettingError
+from cloakbench.bench.experiment.prepare import prepare
+from cloakbench.bench.experiment.run import Outcome, run
+from cloakbench.bench.protocols.visual.protocol import Visual
+from cloakbench.bench.report.results import RECOVERED
+from cloakbench.bench.store.store import Store
+
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null")
+
+
+def words(results: Path, cache: Path, *more: str) -> list[str]:
+    return [
+        "experiment=tiny_visual",
+        f"paths.results={results}",
+        f"paths.cache={cache}",
+        "runtime.workers=0",
+        *more,
+    ]
+
+
+def hide(results: Path, cache: Path, *more: str) -> Outcome:
+    return run(compose_config(words(results, cache, *more), config_dirs=[str(CONFIG_DIR)]))
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Outcome:
+    return hide(tmp_path_factory.mktemp("visual"), faces_cache)
+
+
+def results_of(outcome: Outcome) -> Path:
+    return outcome.folder.parents[1]
+
+
+def value(
+    outcome: Outcome, metric: str, method: str, variant: str = "", judge: str = "", condition: str = "none"
+) -> float:
+    frame = outcome.results.measurements
+    rows = frame[(frame["metric"] == metric) & (frame["method"] == method) & (frame["variant"] == variant)]
+    [found] = rows.loc[(rows["judge"] == judge) & (rows["condition"] == condition), "value"]
+    return float(found)
+
+
+def test_seen_and_unseen_photos_are_measured_apart(hidden: Outcome) -> None:
+    frame = hidden.results.measurements
+    assert not hidden.problems and set(frame["status"]) == {"ok"} and set(frame["protocol"]) == {"visual"}
+    counts = {metric: set(own["n"]) for metric, own in frame.groupby("metric") if not metric.startswith("hidden_psnr")}
+    assert {metric for metric, n in counts.items() if n == {8}} | {
+        metric for metric, n in counts.items() if n == {12}
+    } == set(counts)
+    assert all((n == {12}) == metric.endswith("_seen") for metric, n in counts.items())
+    records = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")
+    assert records.groupby("role")["image_id"].nunique().to_dict() == {"probe": 8, "reference": 12}
+    report = (hidden.folder / "report.md").read_text(encoding="utf-8")
+    assert "photos that no veil has seen" in report and "photos that veils were made from" in report
+    assert "Also measured\n" not in report.replace("Also measured:\n", "")
+
+
+def test_photos_come_back_and_the_clean_row_hides_nothing(hidden: Outcome) -> None:
+    assert value(hidden, "hidden_ssim", "identity") == value(hidden, "hidden_ssim", "keyed_blend", "alpha=1") == 1
+    assert value(hidden, "hidden_ssim", "keyed_blend") < 0.1
+    assert value(hidden, "recovered_psnr", "keyed_blend") > 44
+    assert value(hidden, "recovered_linf_255", "keyed_blend") <= 2.5
+    assert value(hidden, "recovered_linf_255_seen", "keyed_blend", "alpha=0.8") <= 1
+    assert value(hidden, "recovered_psnr", "keyed_blend", condition="gaussian_noise_8") < 30
+    assert value(hidden, "recovered_psnr_smoothed", "keyed_blend") < value(hidden, "recovered_psnr", "keyed_blend")
+    frame = hidden.results.measurements
+    assert set(frame.loc[frame["metric"].str.startswith("recovered"), "variant"]) == {"", "alpha=0.8"}
+    assert set(frame.loc[frame["metric"].str.startswith("recovered"), "method"]) == {"keyed_blend"}
+
+
+def test_white_box_is_marked_and_left_out_of_the_black_box_mean(hidden: Outcome) -> None:
+    table = pd.read_csv(hidden.folder / "tables" / "visual_msr.csv").set_index("method")
+    own, other = (100 * value(hidden, "msr_top1", "pgd", judge=judge) for judge in ("tiny1", "tiny2"))
+    row = table.loc["PGD at 8/255"]
+    assert row["tiny1_msr_top1_percent"] == pytest.approx(own, abs=0.05)
+    assert row["black_box_mean_msr_top1_percent"] == pytest.approx(other, abs=0.05)
+    assert row["black_box_mean_msr_top1_percent_low"] <= other <= row["black_box_mean_msr_top1_percent_high"]
+    text = (hidden.folder / "report.md").read_text(encoding="utf-8")
+    assert f"{own:.1f}†" in text
+
+
+def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, faces_cache: Path) -> None:
+    beside = ["protocol@protocols.identification=identification", "protocols.identification.enrolled=true"]
+    again = ["+method@methods.keyed_blend=keyed_blend", "protocols.visual.photos=probe", *SMALL]
+    outcome = hide(tmp_path, faces_cache, *beside, *again)
+    frame = outcome.results.measurements
+    plain = frame[(frame["judge"] != "") & (frame["condition"] == "none")]
+    plain = plain.set_index(["metric", "method", "judge"]).sort_index()
+    for (_, method, judge), row in plain.loc[["msr_top1"]].iterrows():
+        psr = plain.loc["psr_p2_top1", method, judge]
+        assert 100 * row["value"] == 100 - 100 * psr["value"] and row["n"] == psr["n"]
+        enrolled = plain.loc["psr_enrolled_top1", method, judge]
+        assert plain.loc["msr_enrolled", method, judge]["value"] == pytest.approx(1 - enrolled["value"], abs=1e-12)
+        assert plain.loc["msr_with_source", method, judge]["value"] >= row["value"]
+    clean = plain.loc["psr_enrolled_top1", "identity"]["value"]
+    assert clean.tolist() == plain.loc["psr_p2_top1", "identity"]["value"].tolist()
+    protected = list((tmp_path / "store" / "protected").rglob("*.zip"))
+    assert len(protected) == 3 * 2  # the photos of both protocols are the same, and protected once
+
+
+def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) -> None:
+    examples = hidden.results.examples
+    assert len(examples) == 2 * 2  # of two people an unseen photo, then a seen one
+    for example in examples:
+        back = example.shown["keyed_blend"][RECOVERED]
+        assert float((back.float() - example.original.float()).abs().max()) <= 3
+        assert "pgd 8/255" in example.protected and "pgd 8/255" not in example.shown
+    records = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")
+    seen = set(records.loc[records["role"] == "reference", "image_id"])
+    assert [example.image_id in seen for example in examples] == [False, False, True, True]
+    assert {"visual_faces.png", "visual_faces_seen.png"} <= {
+        path.name for path in (hidden.folder / "figures").iterdir()
+    }
+
+
+def stored_keys(results: Path) -> list[Path]:
+    return sorted(path for path in (results / "store" / "keys").rglob("*") if path.is_file())
+
+
+def test_no_key_is_in_anything_that_is_shown_or_handed_on(hidden: Outcome) -> None:
+    """Every row of every key, as it is stored and rounded to 8 bits, is looked for in all files but those of keys, and
+    in the members of archives."""
+    results = results_of(hidden)
+    keys = stored_keys(results)
+    assert len(keys) == 2 * 3 and {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+    people = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")["identity"].unique()
+    veils = veils_of(tuple(sorted(people)), 112, 0)
+    forms = [form for veil in veils for form in _forms(veil)]
+    held = [path for path in keys if any(form in path.read_bytes() for form in forms)]
+    assert held == keys
+    for path in results.rglob("*"):
+        if path.is_file() and path not in keys:
+            parts = [path.read_bytes()]
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    parts += [archive.read(name) for name in archive.namelist()]
+            assert not any(form in part for form in forms for part in parts), path
+
+
+def _forms(veil: Tensor) -> list[bytes]:
+    line = veil[0, 50]
+    levels = (255 * line).round().to(torch.uint8)
+    return [line.numpy().tobytes(), levels.numpy().tobytes(), repr(line.tolist()[:8])[1:-1].encode()]
+
+
+def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_reason(
+    hidden: Outcome, tmp_path: Path, faces_cache: Path
+) -> None:
+    results = tmp_path / "copy"
+    shutil.copytree(results_of(hidden), results)
+    shutil.rmtree(results / "store" / "keys")
+    (results / "runs" / hidden.folder.name / "report.md").unlink()  # so that it is written again
+    kinds = ("tables/*.csv", "figures/*.png", "data/examples.zip")
+    before = {path: path.read_bytes() for kind in kinds for path in (results / "runs").rglob(kind)}
+    assert len(before) > 10
+    again = hide(results, faces_cache)
+    assert not again.reused and not again.problems
+    assert {path: path.read_bytes() for kind in kinds for path in (results / "runs").rglob(kind)} == before
+    assert not (results / "store" / "keys").exists()
+
+    due = hide(results, faces_cache, "+image_metric@protocols.visual.recovered.l2_255=l2_255")
+    frame = due.results.measurements
+    [row] = frame[(frame["metric"] == "recovered_l2_255") & (frame["condition"] == "none")].query("variant == ''").index
+    assert frame.at[row, "status"] == "unavailable" and pd.isna(frame.at[row, "value"])
+    assert "no key in the store" in frame.at[row, "note"]
+    assert value(due, "recovered_psnr", "keyed_blend") == value(hidden, "recovered_psnr", "keyed_blend")
+    assert any("the key of these photos is not in" in problem for problem in due.problems)
+
+
+def test_recovery_reads_the_stored_key_and_the_stored_photo(tmp_path: Path, faces_cache: Path) -> None:
+    first = hide(tmp_path, faces_cache, *SMALL)
+    store = Store(tmp_path / "store")
+    for path in stored_keys(tmp_path):
+        known = store.read_tensors("keys", path.stem)
+        assert known is not None
+        store.write_tensors("keys", path.stem, {KEY: known[0][KEY].flip(0)}, {})
+    for path in (tmp_path / "store" / "recovered").rglob("*.safetensors"):
+        path.unlink()
+    swapped = hide(tmp_path, faces_cache, *SMALL, "statistics.resamples=40")
+    assert value(swapped, "recovered_psnr", "keyed_blend") < 11 < value(first, "recovered_psnr", "keyed_blend")
+
+
+def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
+    with pytest.raises(SettingError, match=r"photos is .*reference, probe, or"):
+        Visual({}, ["reference", "reference"])
+    with pytest.raises(SettingError, match="identities is 0"):
+        Visual({}, identities=0)
+    lacking = [*SMALL, "dataset.references_per_identity=0"]
+    with pytest.raises(ConfigError, match="has no reference photos, which visual is to protect"):
+        prepare(compose_config(words(tmp_path, faces_cache, *lacking), config_dirs=[str(CONFIG_DIR)]))
