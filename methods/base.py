@@ -141,6 +141,11 @@ class Protector(ABC):
     """The norm ball every output lies in, or None."""
     max_change_255: float | None = None
     """Where there is no budget: the most the settings let any value change, in grey levels; None for no such bound."""
+    recoverable: bool = False
+    """Whether who has the tensors of ``context.private`` gets photos back with `recover`."""
+    recovery_error_255: float | None = None
+    """The most that a value of a recovered photo is off because its photo was published in 8 bits, in grey levels; None
+    for no such bound."""
 
     @property
     def person_specific(self) -> bool:
@@ -209,6 +214,24 @@ class Protector(ABC):
     @abstractmethod
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         """Protected photos, float ``[N, 3, H, W]``; the caller clips, rounds and measures."""
+
+    def recover(self, photos: Tensor, keys: Mapping[str, Tensor], people: Tensor) -> Tensor:
+        """Photos as they were before protection, from what was published and stored alone: no state but settings.
+
+        Args:
+            photos: protected photos as they were stored, 8 bits / 255, float ``[N, 3, H, W]``.
+            keys: what `protect` gave as ``private``, on the device of the photos.
+            people: long ``[N]``, for each photo the row of ``keys`` that belongs to it: of its owner, or of the photo
+                itself where the scope is an image.
+
+        Returns:
+            Float ``[N, 3, H, W]`` in [0, 1].
+
+        Raises:
+            NotImplementedError: the method gives no photo back, or not at these settings; one line.
+            ValueError: a key does not fit the photos; one line.
+        """
+        raise NotImplementedError(f"{self.name} gives no photo back: nothing lifts its protection")
 
     @final
     def protect(self, batch: PhotoBatch, context: ProtectContext) -> Protected:

@@ -20,6 +20,7 @@ from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.bench.core.status import OK
 from cloakbench.methods.base import Protected, Protector, without_title
 from cloakbench.methods.context import MissingNeedError, Need
+from cloakbench.methods.parts.recovery_checks import check_recovery
 from cloakbench.methods.parts.shortened import in_short
 from cloakbench.methods.parts.stage_checks import check_other_balls, check_resumption, other_balls
 from cloakbench.methods.parts.tiny_world import (
@@ -57,6 +58,7 @@ def check_protector(protector: Protector, zero_budget: Protector | None = None) 
         "loss improves (O-4)": lambda: _check_effect(protector),
         "mask does not depend on the probe (O-5)": lambda: _check_mask(protector),
         "mask never sees probes": lambda: _check_other_probes(protector),
+        "photos come back with their key": lambda: check_recovery(protector),
         "training is resumed": lambda: check_resumption(protector),
         "needs are declared": lambda: _check_needs(protector),
     }
