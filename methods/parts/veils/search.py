@@ -76,7 +76,7 @@ class VeilSearch:
             if self.expect_rounding:
                 common = common + streams.uniform(*photo, low=-0.5 / 255, high=0.5 / 255)
             torch.add(shares, common.unsqueeze(1), out=photos)
-            slope = input_gradient(photos.flatten(0, 1), context.surrogates, loss).unflatten(0, shape).mean(dim=1)
+            slope = input_gradient(photos.flatten(0, 1), context.surrogates, loss).unflatten(0, shape).sum(dim=1)
             slope = (1 - self.alpha) * (slope + self._visual_slope(veils, middle))
             gathered.mul_(self.momentum_decay).add_(_of_length_one(slope))
             veils = veils.sub_(gathered.sign(), alpha=self._step(step)).clamp_(0, 1)
