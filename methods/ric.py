@@ -12,6 +12,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import at_least, positive, whole
 from cloakbench.methods.base import Goal, Protector, Scope, Stage
 from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.veils.keys import picture_key
 from cloakbench.methods.parts.veils.noise_codes import (
     ClosedSet,
     CoderTraining,
@@ -120,9 +121,7 @@ class RIC(Protector):
 
     def recover(self, photos: Tensor, keys: Mapping[str, Tensor], people: Tensor) -> Tensor:
         """As in `cloakbench.methods.base.Protector.recover`; keys are covers and decoders, one for each photo."""
-        covers = keys[_COVER]
-        if covers.shape[1:] != photos.shape[1:]:
-            raise ValueError(f"ric: keys are covers of {tuple(covers.shape[1:])}, the photos {tuple(photos.shape[1:])}")
+        covers = picture_key(self.name, _COVER, keys, photos)
         recovered = torch.empty_like(photos)
         for row in people.unique().tolist():
             coder = coder_with({name: key[row] for name, key in keys.items() if name != _COVER})

@@ -12,6 +12,7 @@ from cloakbench.methods.base import Goal, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.veils.blend import blend, unblend
 from cloakbench.methods.parts.veils.block_variance import BlockVariance, Variance
+from cloakbench.methods.parts.veils.keys import picture_key
 from cloakbench.methods.parts.veils.search import Nearest, Start, VeilSearch
 from cloakbench.methods.parts.veils.subspace import Hull, nearest_in
 from cloakbench.methods.photo_batch import PhotoBatch
@@ -119,9 +120,4 @@ class Veil(Protector):
         """As in `cloakbench.methods.base.Protector.recover`, from ``veil`` of the keys, ``[P, 3, H, W]``."""
         if not self.recoverable:
             raise NotImplementedError(f"{self.name} gives no photo back at alpha {self.alpha:g}: only between 0 and 1")
-        veils = keys[KEY]
-        if veils.shape[1:] != photos.shape[1:]:
-            raise ValueError(
-                f"{self.name}: keys are veils of {tuple(veils.shape[1:])}, the photos are {tuple(photos.shape[1:])}"
-            )
-        return unblend(photos, veils[people], self.alpha)
+        return unblend(photos, picture_key(self.name, KEY, keys, photos)[people], self.alpha)

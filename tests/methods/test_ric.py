@@ -89,5 +89,5 @@ def test_a_photo_costs_the_passes_of_its_cover(method: RIC, context: ProtectCont
 def test_a_key_of_another_size_is_refused_in_one_line(method: RIC, context: ProtectContext) -> None:
     outcome = method.protect(tiny_photos(), context)
     small = outcome.images[:, :, :16, :16]
-    with pytest.raises(ValueError, match=r"^ric: keys are covers of \(3, 32, 32\), the photos \(3, 16, 16\)$"):
+    with pytest.raises(ValueError, match=r"^ric: the cover is \(3, 32, 32\), the photos are \(3, 16, 16\)$"):
         recovered_photos(method, small, outcome.private, torch.arange(6))

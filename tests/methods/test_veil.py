@@ -87,10 +87,12 @@ def test_alpha_at_its_ends_publishes_veil_or_photo_and_gives_none_back(alpha: fl
         recovered_photos(method, outcome.images, outcome.private, batch.owner)
 
 
-def test_a_key_of_another_size_is_refused_in_one_line() -> None:
+def test_a_key_of_another_size_or_method_is_refused_in_one_line() -> None:
     photos = torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"^veil: keys are veils of \(3, 16, 16\), the photos are \(3, 32, 32\)$"):
+    with pytest.raises(ValueError, match=r"^veil: the veil is \(3, 16, 16\), the photos are \(3, 32, 32\)$"):
         recovered_photos(Veil(), photos, {KEY: torch.zeros(1, 3, 16, 16)}, torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"^veil: these are keys of another method: they hold no veil$"):
+        recovered_photos(Veil(), photos, {"cover": torch.zeros(1, 3, SIDE, SIDE)}, torch.tensor([0]))
 
 
 def test_a_person_costs_steps_times_references_and_their_clean_features() -> None:

@@ -57,7 +57,8 @@ class BlockVariance:
         """Of each photo, ``[N]``."""
         between = between_blocks(photos, self.side, self.stride)
         if self.reading == "corrected":
-            return self.between * between + self.within * within_blocks(photos, self.side, self.stride)
+            within = self.within * within_blocks(photos, self.side, self.stride) if self.within else 0.0
+            return self.between * between + within
         pixels = self.side**2
         sums = pixels**2 * between
         if self.reading == "eq9_only":

@@ -63,6 +63,7 @@ class VeilSearch:
             clean = [model.embed(references.flatten(0, 1)).unflatten(0, shape) for model in context.surrogates]
         shares, middle = self.alpha * references, references.mean(dim=1)
         photos, gathered = torch.empty_like(references), torch.zeros_like(veils)
+        rounding = streams.uniform(*photo, low=-0.5 / 255, high=0.5 / 255) if self.expect_rounding else None
         similar = [torch.empty(0)] * len(clean)
 
         def loss(surrogate: int, embeddings: Tensor) -> Tensor:
@@ -73,8 +74,8 @@ class VeilSearch:
 
         for step in range(self.steps):
             common = (1 - self.alpha) * veils
-            if self.expect_rounding:
-                common = common + streams.uniform(*photo, low=-0.5 / 255, high=0.5 / 255)
+            if rounding is not None:  # shifted by a little more each time: new numbers at every pixel, and no new draw
+                common += rounding.roll((5 * step, 11 * step), dims=(2, 3))
             torch.add(shares, common.unsqueeze(1), out=photos)
             slope = input_gradient(photos.flatten(0, 1), context.surrogates, loss).unflatten(0, shape).sum(dim=1)
             slope = (1 - self.alpha) * (slope + self._visual_slope(veils, middle))
