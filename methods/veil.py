@@ -119,5 +119,5 @@ class Veil(Protector):
     def recover(self, photos: Tensor, keys: Mapping[str, Tensor], people: Tensor) -> Tensor:
         """As in `cloakbench.methods.base.Protector.recover`, from ``veil`` of the keys, ``[P, 3, H, W]``."""
         if not self.recoverable:
-            raise NotImplementedError(f"{self.name} gives no photo back at alpha {self.alpha:g}: only between 0 and 1")
+            raise NotImplementedError(f"{self.name} gives no photo back at alpha {self.alpha:g}, only between 0 and 1")
         return unblend(photos, picture_key(self.name, KEY, keys, photos)[people], self.alpha)

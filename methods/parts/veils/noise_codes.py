@@ -141,13 +141,7 @@ class _Stacks(nn.Module):
     def __init__(self, width: int, beside: int) -> None:
         super().__init__()
         self.stacks = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(3, width, size, padding="same"),
-                nn.LeakyReLU(0.2),
-                nn.Conv2d(width, width, size, padding="same"),
-                nn.LeakyReLU(0.2),
-            )
-            for size in _KERNELS
+            nn.Sequential(*_same_size(3, width, size), *_same_size(width, width, size)) for size in _KERNELS
         )
         channels = len(_KERNELS) * width
         self.weigh = nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, channels), nn.Sigmoid())
@@ -158,6 +152,12 @@ class _Stacks(nn.Module):
         seen = torch.cat([stack(centred) for stack in self.stacks], dim=1)
         seen = seen * self.weigh(seen.mean(dim=(2, 3)))[..., None, None]
         return torch.sigmoid(self.last(torch.cat([seen, 4 * centred, *(one - 0.5 for one in beside)], dim=1)))
+
+
+def _same_size(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, ...]:
+    """A convolution of odd or even size, and what follows it."""
+    before, after = (kernel - 1) // 2, kernel // 2
+    return nn.ZeroPad2d((before, after) * 2), nn.Conv2d(inputs, outputs, kernel), nn.LeakyReLU(0.2)
 
 
 @dataclass(frozen=True)
