@@ -87,12 +87,15 @@ class AVIH(Protector):
         self.decode_weight = at_least("decode_weight", decode_weight)
         self.variance_weight = at_least("variance_weight", variance_weight)
         self.start: Begin = one_of("start", start, get_args(Begin))
+        self.width, self.blocks = whole("width", width), whole("blocks", blocks, 0)
+        self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch)
+        self.learning_rate = positive("learning_rate", learning_rate)
         self.training = KeyTraining(
-            width=whole("width", width),
-            blocks=whole("blocks", blocks, 0),
-            steps=whole("training_steps", training_steps),
-            batch=whole("batch", batch),
-            learning_rate=positive("learning_rate", learning_rate),
+            width=self.width,
+            blocks=self.blocks,
+            steps=self.training_steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
         )
 
     def stages(self) -> tuple[Stage, ...]:

@@ -77,29 +77,30 @@ class RIC(Protector):
         recovery_weight: float = 10.0,
         enough: float = 5.0,
     ) -> None:
-        self.search = CoverSearch(
-            steps=whole("cover_steps", cover_steps),
-            step=positive("cover_step", cover_step),
-            margin=at_least("margin", margin),
-            weight=positive("cover_weight", cover_weight),
-        )
-        self.scale, self.batch = positive("logit_scale", logit_scale), whole("batch", batch)
-        self.covers = TrainingCovers(self.search, whole("training_people", training_people), logit_scale, batch)
+        self.cover_steps, self.cover_step = whole("cover_steps", cover_steps), positive("cover_step", cover_step)
+        self.margin, self.cover_weight = at_least("margin", margin), positive("cover_weight", cover_weight)
+        self.logit_scale, self.width = positive("logit_scale", logit_scale), whole("width", width)
+        self.training_people = whole("training_people", training_people)
+        self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.recovery_weight, self.enough = at_least("recovery_weight", recovery_weight), at_least("enough", enough)
+        self.search = CoverSearch(self.cover_steps, self.cover_step, self.margin, self.cover_weight)
+        self.covers = TrainingCovers(self.search, self.training_people, self.logit_scale, self.batch)
         self.training = CoderTraining(
-            width=whole("width", width),
-            scale=logit_scale,
-            steps=whole("training_steps", training_steps),
-            batch=batch,
-            learning_rate=positive("learning_rate", learning_rate),
-            recovery_weight=at_least("recovery_weight", recovery_weight),
-            enough=at_least("enough", enough),
+            width=self.width,
+            scale=self.logit_scale,
+            steps=self.training_steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            recovery_weight=self.recovery_weight,
+            enough=self.enough,
         )
 
     def stages(self) -> tuple[Stage, ...]:
         return (self.covers, self.training)
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
-        closed = ClosedSet.of(self.scale, context, self.batch)
+        closed = ClosedSet.of(self.logit_scale, context, self.batch)
         references = batch.require_references()
         with torch.no_grad():
             features = closed.model.embed(references.flatten(0, 1)).unflatten(0, references.shape[:2])

@@ -83,21 +83,26 @@ class Veil(Protector):
     ) -> None:
         self.alpha = share("alpha", alpha)
         self.hull: Hull = one_of("hull", hull, get_args(Hull))
+        self.visual_weight = at_least("visual_weight", visual_weight)
+        self.variance_weight = at_least("variance_weight", variance_weight)
+        self.variance: Variance = one_of("variance", variance, get_args(Variance))
+        self.between_weight = at_least("between_weight", between_weight)
+        self.within_weight = at_least("within_weight", within_weight)
+        self.block_stride = one_of("block_stride", block_stride, (1, 3))
+        self.steps, self.step_255 = whole("steps", steps), grey_step("step_255", step_255)
+        self.momentum_decay = at_least("momentum_decay", momentum_decay)
+        self.start: Start = one_of("start", start, get_args(Start))
+        self.expect_rounding = expect_rounding
         self.search = VeilSearch(
-            alpha=alpha,
-            visual_weight=at_least("visual_weight", visual_weight),
-            variance_weight=at_least("variance_weight", variance_weight),
-            variance=BlockVariance(
-                reading=one_of("variance", variance, get_args(Variance)),
-                stride=one_of("block_stride", block_stride, (1, 3)),
-                between=at_least("between_weight", between_weight),
-                within=at_least("within_weight", within_weight),
-            ),
-            steps=whole("steps", steps),
-            step_255=grey_step("step_255", step_255),
-            momentum_decay=at_least("momentum_decay", momentum_decay),
-            start=one_of("start", start, get_args(Start)),
-            expect_rounding=expect_rounding,
+            alpha=self.alpha,
+            visual_weight=self.visual_weight,
+            variance_weight=self.variance_weight,
+            variance=BlockVariance(self.variance, self.block_stride, self.between_weight, self.within_weight),
+            steps=self.steps,
+            step_255=self.step_255,
+            momentum_decay=self.momentum_decay,
+            start=self.start,
+            expect_rounding=self.expect_rounding,
         )
         self.recoverable = 0 < alpha < 1
         self.recovery_error_255 = 0.5 / alpha if self.recoverable else None
