@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -177,8 +178,7 @@ class TrainingCovers(Stage):
         closed, faces = ClosedSet.of(self.scale, context, self.batch), context.require_auxiliary()
         names = faces.identities()[: self.people]
         others = ~torch.eye(len(closed.known), dtype=torch.bool, device=context.device)[: len(names)]
-        own = closed.known[: len(names)]
-        lead = lambda photos: closed.lead(photos, own, others)  # noqa: E731
+        lead = partial(closed.lead, own=closed.known[: len(names)], beside=others)
         return {"covers": self.search.covers(names, faces.images.shape[1:], lead, context)}
 
 
