@@ -69,7 +69,7 @@ def test_filters_are_orthonormal_and_each_user_has_their_own() -> None:
 
 
 def test_photos_come_back_with_their_owners_network_only() -> None:
-    batch, method = tiny_photos(), AVIH(**(SHORT | {"steps": 100, "training_steps": 150}))
+    batch, method = tiny_photos(), AVIH(steps=100, width=8, blocks=1, training_steps=150)
     outcome = method.protect(batch, trained(method))
     rows = torch.arange(len(batch.images))
 

@@ -158,7 +158,7 @@ class _Stacks(nn.Module):
 def _same_size(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, ...]:
     """A convolution of odd or even size, and what follows it."""
     before, after = (kernel - 1) // 2, kernel // 2
-    return nn.ZeroPad2d((before, after) * 2), nn.Conv2d(inputs, outputs, kernel), nn.LeakyReLU(0.2)
+    return nn.ZeroPad2d((before, after, before, after)), nn.Conv2d(inputs, outputs, kernel), nn.LeakyReLU(0.2)
 
 
 @dataclass(frozen=True)
