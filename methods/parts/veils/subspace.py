@@ -16,8 +16,8 @@ from cloakbench.methods.parts.hulls import center_weights, combine, convex_weigh
 Hull = Literal["convex", "span", "center"]
 """``convex``: weights of equation 6, at least 0 and of sum 1. ``span``: any, equation 5. ``center``: equal ones."""
 
-_GAP = 1e-7
-"""Duality gap of the convex hull; float32 features are no more exact."""
+_GAP = 1e-5
+"""Duality gap of the convex hull: nearest points then agree with the exact ones to about 1e-4, for half the time of 1e-7."""
 _RANK_TOLERANCE = 1e-12
 """Gram eigenvalues below this share of the largest count as zero, as those of duplicate photos."""
 
