@@ -17,7 +17,7 @@ Hull = Literal["convex", "span", "center"]
 """``convex``: weights of equation 6, at least 0 and of sum 1. ``span``: any, equation 5. ``center``: equal ones."""
 
 _GAP = 1e-5
-"""Duality gap of the convex hull: nearest points then agree with the exact ones to about 1e-4, for half the time of 1e-7."""
+"""Duality gap of the convex hull: nearest points then agree with the exact ones to about 1e-4, in half the time."""
 _RANK_TOLERANCE = 1e-12
 """Gram eigenvalues below this share of the largest count as zero, as those of duplicate photos."""
 
