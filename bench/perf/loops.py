@@ -26,6 +26,7 @@ from cloakbench.bench.perf.subjects import (
     trained_recogniser,
 )
 from cloakbench.bench.perf.timing import Ratio, compare
+from cloakbench.bench.perf.veil_loops import veil_over_bare
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import Recogniser
 
@@ -73,6 +74,8 @@ def bare_loops(people: int, photos: int, repeats: int, device: torch.device) -> 
     yield _opom(larger, max(1, people // 10), few, device)
     yield cloak_over_bare(model, people, few, device)
     yield cloak_over_bare(larger, max(1, people // 10), few, device)
+    yield veil_over_bare(model, people, few, device)
+    yield veil_over_bare(larger, max(1, people // 10), few, device)
     yield _game(model, photos, few, device)
     yield _hulls(people, repeats, device)
 
