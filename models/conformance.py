@@ -15,6 +15,7 @@ from torch import Tensor
 from cloakbench.bench.core.checks import CheckResult, require, run_check
 from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.models.base import Recogniser
+from cloakbench.models.module_checks import check_mode, check_unchanged
 
 SIDE = 112
 IMAGES = ("one", "two", "three", "four")
@@ -119,23 +120,11 @@ def _check_gradient(model: Recogniser, images: Tensor) -> str:
 
 
 def _check_frozen(model: Recogniser, images: Tensor) -> str:
-    loose = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    require(not loose, f"{len(loose)} parameters require gradients, {loose[:1]}")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
     image = images.clone().requires_grad_()
-    model.embed(image).sum().backward()
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
-    require(not changed, f"a forward and backward pass changes {changed[:1]}")
+    told = check_unchanged(model, lambda: model.embed(image).sum().backward(), "a forward and backward pass")
     require(all(parameter.grad is None for parameter in model.parameters()), "parameters collect gradients")
-    return f"{len(before)} parameters and buffers take no gradient and do not change"
+    return told
 
 
 def _check_mode(model: Recogniser, images: Tensor) -> str:
-    before = _embed(model, images)
-    model.train()
-    training = [name or type(part).__name__ for name, part in model.named_modules() if part.training]
-    after = _embed(model, images)
-    model.eval()
-    require(not training, f"train() puts {training[0]} into training mode" if training else "")
-    require(torch.equal(before, after), "the answer is another one after train()")
-    return "same bytes before and after train()"
+    return check_mode(model, lambda: _embed(model, images))

@@ -14,6 +14,7 @@ from cloakbench.bench.core.checks import CheckResult, require, run_check
 from cloakbench.bench.core.random_streams import generator as stream
 from cloakbench.models.conformance import IMAGES
 from cloakbench.models.generators import Generator
+from cloakbench.models.module_checks import check_mode, check_unchanged
 
 VIEWS = 3
 FLIP_TOLERANCE = 1.5 / 255
@@ -108,20 +109,8 @@ def _check_random_state(model: Generator, photos: Tensor) -> str:
 
 
 def _check_frozen(model: Generator, photos: Tensor) -> str:
-    require(all(not parameter.requires_grad for parameter in model.parameters()), "a parameter takes a gradient")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    _views(model, photos)
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
-    require(not changed, f"making views changes {changed[:1]}")
-    return f"{len(before)} parameters and buffers take no gradient and do not change"
+    return check_unchanged(model, lambda: _views(model, photos), "making views")
 
 
 def _check_mode(model: Generator, photos: Tensor) -> str:
-    before = _views(model, photos)
-    model.train()
-    training = [name or type(part).__name__ for name, part in model.named_modules() if part.training]
-    after = _views(model, photos)
-    model.eval()
-    require(not training, f"train() puts {training[0]} into training mode" if training else "")
-    require(torch.equal(before, after), "the views are others after train()")
-    return "same bytes before and after train()"
+    return check_mode(model, lambda: _views(model, photos))

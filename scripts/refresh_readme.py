@@ -63,7 +63,8 @@ def reference_table() -> str:
         f"PSR (P2) in per cent, means over the surrogates of a method and {len(measured.judges('psr_p2_top1'))} "
         f"targets, in brackets the 95 % interval; {setup['identities']} people x "
         f"{setup['probes_per_identity']:g} photos, {setup['distractors']} distractors; "
-        "costly methods on n photos. In brackets after a name: another norm ball than Linf 8; Fawkes bounds DSSIM.",
+        "costly methods on n photos. In brackets after a name: another norm ball than Linf 8; Fawkes bounds DSSIM. "
+        "APF, GD-UAP and AdvFaces+ are trained at sizes for two cores, P3-Mask takes 20 of its 50 rounds.",
     ]
     return "\n".join(lines)
 

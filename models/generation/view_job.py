@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ import torch
 from hydra.utils import instantiate
 from safetensors.torch import save
 
-from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.random_streams import layers_draw_from
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.frozen.network import freeze
 from cloakbench.models.generation.view_training import Critic, ViewTraining
+from cloakbench.models.training.made_files import is_made, recipe_digest, write_made
 from cloakbench.models.training.member import describe, half_state, without_runtime
 from cloakbench.models.training.resumable import Report
 from cloakbench.models.training.trainer import Trainer
@@ -48,22 +47,17 @@ class GeneratorJob:
 
     def digest(self) -> str:
         """sha256 of the recipe."""
-        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+        return recipe_digest(self.recipe())
 
     def is_done(self) -> bool:
         """Whether weights of exactly these settings lie in ``output``."""
-        weights, card = self.output / f"{self.name}.safetensors", self.output / f"{self.name}.json"
-        if not (weights.exists() and card.exists()):
-            return False
-        known = json.loads(card.read_text())
-        same_file = hashlib.sha256(weights.read_bytes()).hexdigest() == known.get("sha256")
-        return same_file and known.get("recipe_digest") == self.digest()
+        return is_made(self.output, self.name, self.digest())
 
     def critic_digest(self) -> str:
         """sha256 of what decides the critic, which another training of the generator need not train again."""
         recipe = self.recipe()
         parts = {name: recipe[name] for name in ("critic", "faces", "seed")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return recipe_digest(parts)
 
     @property
     def critic_checkpoint(self) -> Path:
@@ -138,10 +132,7 @@ def train_generator(job: GeneratorJob, report_critic: Report, report: Report) ->
         "recipe_digest": job.digest(),
         "recipe": job.recipe(),
     }
-    with whole_file(job.output / f"{job.name}.safetensors") as file:
-        file.write(data)
-    with whole_file(job.output / f"{job.name}.json") as file:
-        file.write((json.dumps(card, indent=1) + "\n").encode())
+    write_made(job.output, data, card)
     for path in (job.checkpoint, job.critic_checkpoint):
         path.unlink(missing_ok=True)
     return card

@@ -117,8 +117,9 @@ class ViewNetwork(nn.Module):
         self.coarse = nn.Conv2d(w28, sum(_CHANGES), 1)
         self.out = nn.Conv2d(2 * w56, sum(_CHANGES), 1)
         for layer in (self.coarse, self.out):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.get_parameter("bias"))
+            if not layer.weight.is_meta:  # without memory there is nothing to fill; torch would import its compiler
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.get_parameter("bias"))
 
     def read(self, photos: Tensor) -> list[Tensor]:
         """Maps of the photos ``[N, 3, 112, 112]`` at 56, 28, 14, 7 and 7 pixels; the same for all codes."""

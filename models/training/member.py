@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from hydra.utils import instantiate
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.models.base import ModelCard, Recogniser
 from cloakbench.models.training.evaluate import evaluate
+from cloakbench.models.training.made_files import is_made, recipe_digest, write_made
 from cloakbench.models.training.resumable import Report
 from cloakbench.models.training.trainer import Trainer
 
@@ -65,16 +64,11 @@ class MemberJob:
 
     def digest(self) -> str:
         """sha256 of the recipe."""
-        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+        return recipe_digest(self.recipe())
 
     def is_done(self) -> bool:
         """Whether weights of exactly these settings lie in ``output``."""
-        weights, card = self.output / f"{self.name}.safetensors", self.output / f"{self.name}.json"
-        if not (weights.exists() and card.exists()):
-            return False
-        known = json.loads(card.read_text())
-        same_file = hashlib.sha256(weights.read_bytes()).hexdigest() == known.get("sha256")
-        return same_file and known.get("recipe_digest") == self.digest()
+        return is_made(self.output, self.name, self.digest())
 
 
 def half_state(network: nn.Module) -> dict[str, Tensor]:
@@ -165,9 +159,6 @@ def train_member(job: MemberJob, report: Report) -> dict[str, Any]:
         "recipe_digest": job.digest(),
         "recipe": job.recipe(),
     }
-    with whole_file(job.output / f"{job.name}.safetensors") as file:
-        file.write(data)
-    with whole_file(job.output / f"{job.name}.json") as file:
-        file.write((json.dumps(card, indent=1) + "\n").encode())
+    write_made(job.output, data, card)
     checkpoint_path.unlink(missing_ok=True)
     return card

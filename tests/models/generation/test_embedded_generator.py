@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,3 +162,14 @@ def test_the_package_carries_the_weights() -> None:
     declared = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     assert '"cloakbench.models" = ["weights/*"]' in declared
     assert '"cloakbench.models.generation"' in declared
+
+
+def test_loading_it_does_not_import_the_compiler_of_torch() -> None:
+    words = (
+        "import sys; from cloakbench.bench.config.compose import compose_config, resolved; "
+        "from cloakbench.bench.config.networks import build_generator; "
+        "build_generator(resolved(compose_config(['generator=embedded']).generator)); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n", "a second and much memory for every worker"
