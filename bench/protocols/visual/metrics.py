@@ -1,4 +1,4 @@
-"""What `visual` measures, by the role of the photos: rates of matching, means of hiding and of recovery."""
+"""Metrics of `visual` by the role of the photos: rates of matching, means of hiding and of recovery."""
 
 from __future__ import annotations
 
