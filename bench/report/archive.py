@@ -31,6 +31,7 @@ from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
+_PLAIN = " without figures"
 _SEAL_NAME = "about a run"
 _NEWER = ("protocols", "conditions", "metrics", *DECIDED)
 """Frames that runs of older versions do not have."""
@@ -132,8 +133,11 @@ def _with_axes(records: pd.DataFrame) -> pd.DataFrame:
     return known.assign(**{name: blank for name, blank in _BLANK_AXES.items() if name not in known})
 
 
-def publish(results: Results, folder: Path) -> None:
+def publish(results: Results, folder: Path, *, figures: bool = True) -> None:
     """Write the report of results into ``folder`` and mark it as current: never while any of it is old or missing.
+
+    Args:
+        figures: whether it has any.
 
     Raises:
         StoreError: the folder cannot be written; one line saying why.
@@ -142,10 +146,11 @@ def publish(results: Results, folder: Path) -> None:
 
     with explained(folder, "paths.runs"):
         take_back_mark(folder)
-        files = write_report(results, folder)
+        files = write_report(results, folder, figures=figures)
         data = [path for path in (folder / "data").glob("[!.]*") if path.is_file()]
         shown = sorted({files.report, *files.tables, *files.figures, *files.timing, *data})
-        lines = [_digest(results), *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
+        head = _digest(results) + _PLAIN * (not figures)
+        lines = [head, *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
         _write(folder / "data" / _MARK, ("\n".join(lines) + "\n").encode())
 
 
@@ -160,9 +165,11 @@ def is_finished(folder: Path) -> bool:
     return bool(files) and all(digest and _file_digest(folder / name) == digest for digest, _, name in files)
 
 
-def is_current(results: Results, folder: Path) -> bool:
-    """Whether the report in ``folder`` is finished and shows these results as the present code would."""
-    return _mark(folder)[:1] == [_digest(results)] and is_finished(folder)
+def is_current(results: Results, folder: Path, *, figures: bool = True) -> bool:
+    """Whether the report in ``folder`` is finished and shows these results as the present code would, with what is
+    wanted of figures or more."""
+    head = _digest(results)
+    return _mark(folder)[:1] in ([[head]] if figures else [[head], [head + _PLAIN]]) and is_finished(folder)
 
 
 def _write(path: Path, content: bytes) -> str:
