@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Variance = Literal["corrected", "eq9_only", "literal"]
@@ -30,19 +31,14 @@ def block_means(photos: Tensor, side: int, stride: int) -> Tensor:
     """
     for axis in (2, 3):
         places = photos.shape[axis] - side + 1
-        photos = reduce(torch.add, (photos.narrow(axis, offset, places) for offset in range(side)))
-    return photos[..., ::stride, ::stride] / side**2
+        first, second, *others = (photos.narrow(axis, offset, places) for offset in range(side))
+        photos = reduce(Tensor.add_, others, first + second)
+    return photos[..., ::stride, ::stride].div_(side**2)
 
 
 def between_blocks(photos: Tensor, side: int = 3, stride: int = 1, *, unbiased: bool = False) -> Tensor:
     """Variance of the means of square blocks, ``[N]``, the channels' added up."""
     return block_means(photos, side, stride).flatten(2).var(dim=2, correction=int(unbiased)).sum(dim=1)
-
-
-def within_blocks(photos: Tensor, side: int = 3, stride: int = 1) -> Tensor:
-    """Mean of the variances within square blocks, ``[N]``, the channels' added up."""
-    mean_square = block_means(photos.square(), side, stride)
-    return (mean_square - block_means(photos, side, stride).square()).flatten(2).mean(dim=2).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -65,15 +61,32 @@ class BlockVariance:
     within: float = 1.0
     side: int = 3
 
-    def __call__(self, photos: Tensor) -> Tensor:
-        """Of each photo, ``[N]``."""
-        between = between_blocks(photos, self.side, self.stride)
+    def slope(self, photos: Tensor) -> Tensor:
+        """Its slope ``[N, 3, H, W]``, in closed form: a third of the time of autograd.
+
+        The form itself is half the product of photos and slope.
+        """
+        means = block_means(photos, self.side, self.stride)
+        each, mean, pixel = (2 * weight / means[0, 0].numel() for weight in self._weights())
+        middle = means.mean(dim=(2, 3), keepdim=True)
+        slope = self._spread(means.mul_(each).add_(middle, alpha=mean), photos)
+        if pixel:
+            slope.addcmul_(self._spread(torch.ones_like(means), photos), photos, value=pixel)
+        return slope
+
+    def _weights(self) -> tuple[float, float, float]:
+        """Of the mean square of block means, of the square of their mean, and of the mean square within blocks."""
         if self.reading == "corrected":
-            within = self.within * within_blocks(photos, self.side, self.stride) if self.within else 0.0
-            return self.between * between + within
+            return self.between - self.within, -self.between, self.within
         pixels = self.side**2
-        sums = pixels**2 * between
         if self.reading == "eq9_only":
-            return sums
-        mean = pixels * block_means(photos, self.side, self.stride).mean(dim=(2, 3))
-        return sums + between + (1 - 1 / pixels) ** 2 * mean.square().sum(dim=1)
+            return pixels**2, -(pixels**2), 0.0
+        return pixels**2 + 1, (pixels - 1) ** 2 - pixels**2 - 1, 0.0
+
+    def _spread(self, blocks: Tensor, photos: Tensor) -> Tensor:
+        """The transpose of `block_means`: each block's number on all of its pixels, over their count."""
+        if self.stride > 1:
+            places = blocks.new_zeros(*photos.shape[:2], *(side - self.side + 1 for side in photos.shape[2:]))
+            places[..., :: self.stride, :: self.stride] = blocks
+            blocks = places
+        return block_means(F.pad(blocks, [self.side - 1] * 4), self.side, 1)

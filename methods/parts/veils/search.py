@@ -78,7 +78,7 @@ class VeilSearch:
                 common += rounding.roll((5 * step, 11 * step), dims=(2, 3))
             torch.add(shares, common.unsqueeze(1), out=photos)
             slope = input_gradient(photos.flatten(0, 1), context.surrogates, loss).unflatten(0, shape).sum(dim=1)
-            slope = (1 - self.alpha) * (slope + self._visual_slope(veils, middle))
+            slope += self._visual_slope(veils, middle)  # in photos; in the veil it is 1 - alpha as long
             gathered.mul_(self.momentum_decay).add_(_of_length_one(slope))
             veils = veils.sub_(gathered.sign(), alpha=self._step(step)).clamp_(0, 1)
         context.facts["similarity"] = min(float(one.min()) for one in similar)
@@ -101,16 +101,14 @@ class VeilSearch:
         slope = (veils - middle).mul_(-self.visual_weight * 2 * (1 - self.alpha) / veils[0].numel())
         if not self.variance_weight:
             return slope
-        leaf = torch.lerp(veils, middle, self.alpha).requires_grad_()
-        with torch.enable_grad():
-            (flatter,) = torch.autograd.grad(self.variance(leaf).sum(), leaf)
+        flatter = self.variance.slope(torch.lerp(veils, middle, self.alpha))
         return slope.add_(flatter, alpha=self.variance_weight)
 
 
 def _of_length_one(slope: Tensor) -> Tensor:
-    """Each row over the sum of its sizes; a row of zeros stays."""
-    sizes = slope.flatten(1).abs().sum(dim=1).clamp(min=torch.finfo(slope.dtype).tiny)
-    return slope / sizes.view(-1, 1, 1, 1)
+    """Each row over the sum of its sizes, in place; a row of zeros stays."""
+    sizes = torch.linalg.vector_norm(slope, ord=1, dim=(1, 2, 3), keepdim=True)
+    return slope.div_(sizes.clamp_(min=torch.finfo(slope.dtype).tiny))
 
 
 def _cosine_to_centre(features: Tensor, clean: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.parts.veils.blend import blend, smoothed, unblend
-from cloakbench.methods.parts.veils.block_variance import BlockVariance, between_blocks, within_blocks
+from cloakbench.methods.parts.veils.block_variance import BlockVariance, between_blocks
 from cloakbench.methods.parts.veils.subspace import Hull, nearest_in, span_weights
 
 
@@ -91,6 +91,20 @@ def block_sums(photo: Tensor, side: int, stride: int) -> Tensor:
     )  # fmt: skip
 
 
+def value(variance: BlockVariance, photos: Tensor) -> Tensor:
+    """Of a quadratic form, from its slope, ``[N]``."""
+    return (photos * variance.slope(photos)).sum(dim=(1, 2, 3)) / 2
+
+
+@pytest.mark.parametrize("reading", ["corrected", "eq9_only", "literal"])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_slope_of_the_variance_is_that_of_its_value(reading: str, stride: int) -> None:
+    variance = BlockVariance(reading, stride, between=0.7, within=0.3)  # type: ignore[arg-type]
+    photos = pictures(2, 14).double().requires_grad_()
+    (slope,) = torch.autograd.grad(value(variance, photos).sum(), photos)
+    assert torch.allclose(variance.slope(photos), slope)
+
+
 @pytest.mark.parametrize("stride", [1, 3])
 def test_the_readings_of_equations_9_and_10_agree_with_loops_over_blocks(stride: int) -> None:
     photos = pictures(2, 14).double()
@@ -101,17 +115,22 @@ def test_the_readings_of_equations_9_and_10_agree_with_loops_over_blocks(stride:
             ninth = sums.var(dim=1, correction=0).sum()
             tenth = (sums / 9 - sums.mean(dim=1, keepdim=True)).square().mean(dim=1).sum()
             expected.append(ninth + (tenth if reading == "literal" else 0))
-        found = BlockVariance(reading, stride)(photos)  # type: ignore[arg-type]
+        found = value(BlockVariance(reading, stride), photos)  # type: ignore[arg-type]
         assert torch.allclose(found, torch.stack(expected))
     means = torch.stack([(block_sums(photo, 3, stride) / 9).var(dim=1, correction=0).sum() for photo in photos])
-    assert torch.allclose(BlockVariance(stride=stride, within=0)(photos), means)
+    assert torch.allclose(value(BlockVariance(stride=stride, within=0), photos), means)
+    assert torch.allclose(between_blocks(photos, stride=stride), means)
+    blocks = photos.unfold(2, 3, stride).unfold(3, 3, stride).flatten(4)
+    within = blocks.var(dim=4, correction=0).mean(dim=(2, 3)).sum(dim=1)
+    assert torch.allclose(value(BlockVariance(stride=stride, between=0), photos), within)
 
 
 def test_within_and_between_add_up_to_the_pixel_variance_of_blocks_that_do_not_overlap() -> None:
     photos = pictures(2, 111).double()
     total = photos.flatten(2).var(dim=2, correction=0).sum(dim=1)
-    assert torch.allclose(between_blocks(photos, stride=3) + within_blocks(photos, stride=3), total)
-    assert torch.allclose(BlockVariance(stride=3)(photos), total)
+    parts = [BlockVariance(stride=3, between=share, within=1 - share) for share in (0, 1)]
+    assert torch.allclose(value(parts[0], photos) + value(parts[1], photos), total)
+    assert torch.allclose(value(BlockVariance(stride=3), photos), total)
 
 
 @pytest.mark.parametrize(("reading", "unmoved"), [("corrected", True), ("eq9_only", True), ("literal", False)])
@@ -119,10 +138,10 @@ def test_within_and_between_add_up_to_the_pixel_variance_of_blocks_that_do_not_o
 def test_brightness_is_no_variance_but_in_the_printed_equation(reading: str, unmoved: bool, stride: int) -> None:
     variance = BlockVariance(reading, stride)  # type: ignore[arg-type]
     flat = torch.full((1, 3, 30, 30), 0.4, dtype=torch.float64)
-    assert (float(variance(flat)) < 1e-12) is unmoved
+    assert (abs(float(value(variance, flat))) < 1e-12) is unmoved
     photos = 0.5 * pictures(2, 30).double()
-    assert torch.allclose(variance(photos + 0.3), variance(photos)) is unmoved
-    assert torch.allclose(variance(2 * photos), 4 * variance(photos))
+    assert torch.allclose(value(variance, photos + 0.3), value(variance, photos)) is unmoved
+    assert torch.allclose(value(variance, 2 * photos), 4 * value(variance, photos))
 
 
 def features(people: int, count: int, name: str) -> Tensor:
