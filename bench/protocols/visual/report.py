@@ -49,7 +49,8 @@ _CAVEATS = (
 
 def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequence[Role]) -> Iterable[Section]:
     """A section for the photos of each role."""
-    from cloakbench.bench.protocols.visual.figures import hidden_faces  # brings matplotlib
+    from cloakbench.bench.protocols.visual.figures import hidden_faces  # brings matplotlib, as does the next
+    from cloakbench.bench.protocols.visual.front import hiding_front
 
     for number, role in enumerate(roles):
         hidden = Hidden(measured, role)
@@ -66,6 +67,12 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                     partial(hidden_faces, measured, number, len(roles)),
                     "Originals, what was published of them with its SSIM, and what comes back with its PSNR: "
                     f"{_TITLES[role]}.",
+                ),
+                FigureSpec(
+                    f"visual_front{_FILES[role]}",
+                    partial(hiding_front, measured, hidden),
+                    f"Matching over what is left to see, {_TITLES[role]}: up and to the left is better. "
+                    "The dashed front joins what no other row beats in both.",
                 ),
             ),
             linked=tuple(_linked(measured, hidden, own, role)),

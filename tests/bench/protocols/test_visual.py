@@ -18,7 +18,11 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
+from cloakbench.bench.protocols.visual import front
+from cloakbench.bench.protocols.visual.index import Hidden
 from cloakbench.bench.protocols.visual.protocol import Visual
+from cloakbench.bench.report.drawing.plotting import Skipped
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
@@ -206,3 +210,19 @@ def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
     lacking = [*SMALL, "dataset.references_per_identity=0"]
     with pytest.raises(ConfigError, match="has no reference photos, which visual is to protect"):
         prepare(compose_config(words(tmp_path, faces_cache, *lacking), config_dirs=[str(CONFIG_DIR)]))
+
+
+def test_the_front_has_a_point_for_each_method_with_a_surrogate(
+    hidden: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Measured(hidden.results)
+    rows = Hidden(measured, "probe")
+    assert isinstance(front.hiding_front(measured, rows), Skipped), "one method is no front"
+    monkeypatch.setattr(front, "_FEWEST", 1)
+    figure = front.hiding_front(measured, rows)
+    assert not isinstance(figure, Skipped)
+    white, black = figure.axes[:2]
+    for axis, judge in ((white, "tiny1"), (black, "tiny2")):
+        [[x, y]] = axis.lines[-1].get_xydata()  # the front of one row
+        assert x == pytest.approx(value(hidden, "hidden_ssim", "pgd"))
+        assert y == pytest.approx(100 * value(hidden, "msr_top1", "pgd", judge=judge))
