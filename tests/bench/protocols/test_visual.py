@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from veils import KEY, veils_of
 
@@ -18,7 +19,10 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
+from cloakbench.bench.protocols.visual.figures import hidden_faces
 from cloakbench.bench.protocols.visual.protocol import Visual
+from cloakbench.bench.report.archive import load_results
+from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
@@ -114,6 +118,46 @@ def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, fa
     assert clean.tolist() == plain.loc["psr_p2_top1", "identity"]["value"].tolist()
     protected = list((tmp_path / "store" / "protected").rglob("*.zip"))
     assert len(protected) == 3 * 2  # the photos of both protocols are the same, and protected once
+    kept = load_results(outcome.folder)
+    assert [one.publication for one in kept.examples] == ["", "", "visual", "visual"]
+    assert [one.image_id for one in kept.examples[:2]] == [one.image_id for one in kept.examples[2:]]
+    for ours, theirs in zip(kept.examples, outcome.results.examples, strict=True):
+        assert (ours.image_id, ours.publication) == (theirs.image_id, theirs.publication)
+        assert torch.equal(ours.protected["keyed_blend"], theirs.protected["keyed_blend"])
+        assert (RECOVERED in ours.shown.get("keyed_blend", {})) == (ours.publication == "visual")
+
+
+def test_figures_show_the_methods_of_their_own_publication(tmp_path: Path, faces_cache: Path) -> None:
+    beside = ["protocol@protocols.identification=identification", "+method@methods.pgd=pgd", "methods.pgd.steps=1"]
+    outcome = hide(tmp_path, faces_cache, *beside, "protocols.visual.identities=2", *SMALL)
+    seen = {one.publication: set(one.protected) for one in outcome.results.examples}
+    assert seen == {
+        "": {"identity", "random_sign 8/255", "pgd 8/255"},
+        "visual": {"identity", "random_sign 8/255", "keyed_blend"},
+    }
+    assert [one.publication for one in outcome.results.first_examples] == [""] * 2
+    figure = hidden_faces(Measured(outcome.results), 0, 2)
+    assert isinstance(figure, Figure)
+    heads = [text.get_text() for text in figure.texts]
+    assert len(heads) == 3 and heads[0] == "Original" and "keyed_blend" in heads[2]
+
+
+def test_veils_are_made_from_so_many_references_and_no_others_are_published(tmp_path: Path, faces_cache: Path) -> None:
+    wanted = [*words(tmp_path, faces_cache, *SMALL), "protocols.visual.references=2"]
+    publication = prepare(compose_config(wanted, config_dirs=[str(CONFIG_DIR)])).publications["visual"]
+    for units in publication.units:
+        for planned in units:
+            assert {len(rows) for rows in planned.unit.chunk.references} == {2}
+    everything = prepare(compose_config(words(tmp_path, faces_cache, *SMALL), config_dirs=[str(CONFIG_DIR)]))
+    published, whole = publication.faces, everything.publications["visual"].faces
+    assert (len(published), len(whole)) == (4 * (2 + 2), 4 * (2 + 3))
+    assert set(published.image_id) < set(whole.image_id)
+
+
+def test_where_no_method_gives_photos_back_there_is_nothing_of_recovery(tmp_path: Path, faces_cache: Path) -> None:
+    outcome = hide(tmp_path, faces_cache, *SMALL, "~protocols.visual.methods.keyed_blend")
+    measured = set(outcome.results.measurements["metric"])
+    assert "hidden_ssim" in measured and not [name for name in measured if name.startswith("recovered")]
 
 
 def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) -> None:
@@ -203,6 +247,8 @@ def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
         Visual({}, ["reference", "reference"])
     with pytest.raises(SettingError, match="identities is 0"):
         Visual({}, identities=0)
+    with pytest.raises(SettingError, match="references is 0"):
+        Visual({}, references=0)
     lacking = [*SMALL, "dataset.references_per_identity=0"]
     with pytest.raises(ConfigError, match="has no reference photos, which visual is to protect"):
         prepare(compose_config(words(tmp_path, faces_cache, *lacking), config_dirs=[str(CONFIG_DIR)]))
