@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import stat
-import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
-from torch import Tensor
-from veils import KEY, veils_of
+from veils import KEY
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
-from cloakbench.bench.protocols.visual.figures import hidden_faces
 from cloakbench.bench.protocols.visual.protocol import Visual
 from cloakbench.bench.report.archive import load_results
-from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
@@ -127,21 +121,6 @@ def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, fa
         assert (RECOVERED in ours.shown.get("keyed_blend", {})) == (ours.publication == "visual")
 
 
-def test_figures_show_the_methods_of_their_own_publication(tmp_path: Path, faces_cache: Path) -> None:
-    beside = ["protocol@protocols.identification=identification", "+method@methods.pgd=pgd", "methods.pgd.steps=1"]
-    outcome = hide(tmp_path, faces_cache, *beside, "protocols.visual.identities=2", *SMALL)
-    seen = {one.publication: set(one.protected) for one in outcome.results.examples}
-    assert seen == {
-        "": {"identity", "random_sign 8/255", "pgd 8/255"},
-        "visual": {"identity", "random_sign 8/255", "keyed_blend"},
-    }
-    assert [one.publication for one in outcome.results.first_examples] == [""] * 2
-    figure = hidden_faces(Measured(outcome.results), 0, 2)
-    assert isinstance(figure, Figure)
-    heads = [text.get_text() for text in figure.texts]
-    assert len(heads) == 3 and heads[0] == "Original" and "keyed_blend" in heads[2]
-
-
 def test_veils_are_made_from_so_many_references_and_no_others_are_published(tmp_path: Path, faces_cache: Path) -> None:
     wanted = [*words(tmp_path, faces_cache, *SMALL), "protocols.visual.references=2"]
     publication = prepare(compose_config(wanted, config_dirs=[str(CONFIG_DIR)])).publications["visual"]
@@ -152,12 +131,6 @@ def test_veils_are_made_from_so_many_references_and_no_others_are_published(tmp_
     published, whole = publication.faces, everything.publications["visual"].faces
     assert (len(published), len(whole)) == (4 * (2 + 2), 4 * (2 + 3))
     assert set(published.image_id) < set(whole.image_id)
-
-
-def test_where_no_method_gives_photos_back_there_is_nothing_of_recovery(tmp_path: Path, faces_cache: Path) -> None:
-    outcome = hide(tmp_path, faces_cache, *SMALL, "~protocols.visual.methods.keyed_blend")
-    measured = set(outcome.results.measurements["metric"])
-    assert "hidden_ssim" in measured and not [name for name in measured if name.startswith("recovered")]
 
 
 def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) -> None:
@@ -177,32 +150,6 @@ def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) ->
 
 def stored_keys(results: Path) -> list[Path]:
     return sorted(path for path in (results / "store" / "keys").rglob("*") if path.is_file())
-
-
-def test_no_key_is_in_anything_that_is_shown_or_handed_on(hidden: Outcome) -> None:
-    """Every row of every key, as it is stored and rounded to 8 bits, is looked for in all files but those of keys, and
-    in the members of archives."""
-    results = results_of(hidden)
-    keys = stored_keys(results)
-    assert len(keys) == 2 * 3 and {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
-    people = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")["identity"].unique()
-    veils = veils_of(tuple(sorted(people)), 112, 0)
-    forms = [form for veil in veils for form in _forms(veil)]
-    held = [path for path in keys if any(form in path.read_bytes() for form in forms)]
-    assert held == keys
-    for path in results.rglob("*"):
-        if path.is_file() and path not in keys:
-            parts = [path.read_bytes()]
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    parts += [archive.read(name) for name in archive.namelist()]
-            assert not any(form in part for form in forms for part in parts), path
-
-
-def _forms(veil: Tensor) -> list[bytes]:
-    line = veil[0, 50]
-    levels = (255 * line).round().to(torch.uint8)
-    return [line.numpy().tobytes(), levels.numpy().tobytes(), repr(line.tolist()[:8])[1:-1].encode()]
 
 
 def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_reason(
