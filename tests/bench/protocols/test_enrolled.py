@@ -102,7 +102,7 @@ def test_lowkey_and_fawkes_stand_in_the_report_over_the_clean_row(tiny_overrides
     few = ["~methods.pgd", "~methods.opom_convex_hull", "~transforms.jpeg", "epsilons_255=null", "report.examples=0"]
     few += ["~protocols.verification", "~protocols.quality", "statistics.resamples=20"]
     lowkey = ["+method@methods.lowkey=lowkey", "methods.lowkey.steps=1"]
-    fawkes = ["+method@methods.fawkes=fawkes_v1_mid", "methods.fawkes.steps=1"]
+    fawkes = ["+method@methods.fawkes=fawkes_v1_mid", "methods.fawkes.steps=2"]
     asked = ["protocols.identification.enrolled=true", "protocols.identification.ks=[1]"]
     words = [*tiny_overrides, *few, *lowkey, *fawkes, *asked]
     outcome = run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
