@@ -110,7 +110,7 @@ def test_lowkey_and_fawkes_stand_in_the_report_over_the_clean_row(tiny_overrides
     table = pd.concat(map(pd.read_csv, sorted((outcome.folder / "tables").glob("identification_enrolled*.csv"))))
     assert {"Clean photo", "LowKey (no LPIPS)", "Fawkes v1 (mid)"} <= set(table["method"])
     assert "protected photos enrolled" in (outcome.folder / "report.md").read_text(encoding="utf-8")
-    rates = outcome.results.measurements.set_index(["metric", "method", "judge"])["value"]
+    rates = outcome.results.measurements.set_index(["metric", "method", "judge"])["value"].sort_index()
     clean = rates["psr_enrolled_top1", "identity"]
     assert clean.tolist() == rates["psr_p2_top1", "identity"].tolist() and set(clean.index) == {"tiny1", "tiny2"}
 

@@ -21,7 +21,7 @@ from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
-SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null")
+SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null", "report.figures=false")
 
 
 def words(results: Path, cache: Path, *more: str) -> list[str]:
