@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from cloakbench.bench.engine.recovery import key_rows
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.plan import Cell
-from cloakbench.bench.plan.publication import PROBES, PlannedUnit, Publication
+from cloakbench.bench.plan.publication import PROBES, PlannedUnit
 from cloakbench.bench.report.results import RECOVERED, Example
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.bench.store.store import PRIVATE, SHOWN
@@ -23,15 +23,18 @@ from cloakbench.methods.recovery import recovered_photos
 
 
 def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
-    """The first probe of the first people, under every method at its largest budget on the first surrogate; without
-    probes those photos that another publication shows.
+    """The first probe of the first people, and those photos that other publications show, under every method of the
+    publication at its largest budget on the first surrogate.
 
     Raises:
         EntryGoneError: photos that were stored are gone or damaged.
     """
-    publication, wanted = _shown(experiment)
-    if publication is None:
-        return ()
+    return tuple(one for name, rows in _shown(experiment).items() for one in _examples(experiment, status, name, rows))
+
+
+def _examples(experiment: Experiment, status: RunStatus, name: str, wanted: Sequence[int]) -> Iterator[Example]:
+    """Some photos of a publication."""
+    publication = experiment.publications[name]
     faces = publication.faces
     protected: dict[int, dict[str, Any]] = {row: {} for row in wanted}
     pictures: dict[int, dict[str, Any]] = {row: {} for row in wanted}
@@ -62,16 +65,18 @@ def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
                     pictures[row][cell.method_label] = told
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
-    return tuple(Example(faces.image_id[row], faces.images[row], protected[row], pictures[row]) for row in wanted)
+    told = "" if name == PROBES else name
+    for row in wanted:
+        yield Example(faces.image_id[row], faces.images[row], protected[row], pictures[row], told)
 
 
-def _shown(experiment: Experiment) -> tuple[Publication | None, list[int]]:
-    """The publication that figures show, and which of its photos."""
+def _shown(experiment: Experiment) -> dict[str, Sequence[int]]:
+    """Which photos of which publications figures show; the probes first."""
     probes, most = experiment.publications.get(PROBES), experiment.config.report.examples
+    first: dict[str, Sequence[int]] = {}
     if probes is not None:
-        return probes, [probes.faces.identity.index(name) for name in probes.faces.identities()[:most]]
-    found = next((one for one in experiment.publications.values() if one.shown), None)
-    return found, list(found.shown) if found is not None else []
+        first[PROBES] = [probes.faces.identity.index(name) for name in probes.faces.identities()[:most]]
+    return first | {name: one.shown for name, one in experiment.publications.items() if one.shown}
 
 
 def _recovered(

@@ -108,16 +108,18 @@ def load_results(folder: Path) -> Results:
     frames["costs"] = frames["costs"].assign(**({} if "publication" in frames["costs"] else {"publication": ""}))
     if "protocols" in frames:
         frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
-    photos: dict[str, dict[str, torch.Tensor]] = {}
-    shown: dict[str, dict[str, dict[str, torch.Tensor]]] = {}
+    photos: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+    shown: dict[tuple[str, str], dict[str, dict[str, torch.Tensor]]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
-            image_id, label, *name = json.loads(member)
+            face, label, *name = json.loads(member)
+            place = ("", face) if isinstance(face, str) else tuple(face)
             pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
-            into = shown.setdefault(image_id, {}).setdefault(label, {}) if name else photos.setdefault(image_id, {})
+            into = shown.setdefault(place, {}).setdefault(label, {}) if name else photos.setdefault(place, {})
             into[name[0] if name else label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
     examples = tuple(
-        Example(image_id, made.pop("original"), made, shown.get(image_id, {})) for image_id, made in photos.items()
+        Example(image_id, made.pop("original"), made, shown.get((publication, image_id), {}), publication)
+        for (publication, image_id), made in photos.items()
     )
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
@@ -208,8 +210,13 @@ def _examples_zip(results: Results) -> bytes:
             for name, image in _pictures(example):
                 png = io.BytesIO()
                 Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG")
-                archive.writestr(zipfile.ZipInfo(json.dumps([example.image_id, *name]), _EPOCH), png.getvalue())
+                archive.writestr(zipfile.ZipInfo(json.dumps([_face(example), *name]), _EPOCH), png.getvalue())
     return buffer.getvalue()
+
+
+def _face(example: Example) -> str | list[str]:
+    """A photo of the probes, or of another publication, in which the same photo may stand."""
+    return [example.publication, example.image_id] if example.publication else example.image_id
 
 
 def _pictures(example: Example) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
@@ -247,5 +254,5 @@ def _digest(results: Results) -> str:
         digest.update(getattr(results, name).to_csv(index=False).encode())
     for example in results.examples:
         for name, image in sorted(_pictures(example), key=lambda one: one[0]):
-            digest.update("\n".join(name).encode() + image.numpy().tobytes())
+            digest.update("\n".join((*name, example.publication)).encode() + image.numpy().tobytes())
     return digest.hexdigest()

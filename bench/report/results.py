@@ -181,6 +181,8 @@ class Example:
     """Label (method and budget) to protected photo."""
     shown: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     """Label to pictures by name of how the mask was made, where the method gives them, and of what comes back."""
+    publication: str = ""
+    """Which the photo is of; empty for the probes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,7 +210,7 @@ class Results:
             what its name promises).
         thresholds: one row per judge and false accept rate (far): threshold, low, high, n_pairs, n_identities, status,
             note, legacy, legacy_far, legacy_far_low, legacy_far_high, used (calibrated or legacy).
-        examples: faces for the image grid.
+        examples: faces for figures, those of the probes first.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
         conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
@@ -266,6 +268,11 @@ class Results:
     def _labels(self, column: str) -> str:
         """The labels in a column of the measurements that are not empty, in order of appearance."""
         return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)
+
+    @property
+    def first_examples(self) -> tuple[Example, ...]:
+        """Faces of the probes, or else of the first publication that shows some."""
+        return tuple(one for one in self.examples if one.publication == self.examples[0].publication)
 
     def declared(self, protocol: str) -> tuple[Metric, ...]:
         """The metrics of a protocol in the order of tables; none of a run that was kept without them."""

@@ -36,6 +36,11 @@ class Ranks:
         return self.metric(self.ks[0])
 
     @property
+    def enrolled(self) -> str:
+        """The same under the rule of enrolled photos."""
+        return f"psr_enrolled_top{self.ks[0]}"
+
+    @property
     def label(self) -> str:
         """The same, as printed: ``Top-1 (P2)``."""
         return f"Top-{self.ks[0]} ({self.rule.upper()})"

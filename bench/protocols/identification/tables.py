@@ -17,7 +17,7 @@ RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
     "enrolled": "Gallery of the person's other photos as they were protected and the distractors; every clean photo is "
-    "a trial",
+    "a trial. A method that the plan keeps to fewer photos of a person has fewer in the gallery than the clean row has",
 }
 _TITLES = {"p1": "P1", "p2": "P2", "enrolled": "protected photos enrolled"}
 ALL_MATES = "; references of the person are among these photos"

@@ -15,24 +15,31 @@ _USUAL = (20, 10)
 """People and photos of each, where only the photos themselves can tell."""
 
 
-def visual_photos(config: DictConfig, roles: Sequence[Role], identities: int | None) -> int | None:
+def visual_photos(
+    config: DictConfig, roles: Sequence[Role], identities: int | None, references: int | None = None
+) -> int | None:
     """Photos of a cell, at most; None where only the photos themselves can tell."""
     people = config.dataset.get("identities") or config.dataset.get("max_identities")
-    each = [config.dataset.get(f"{role}s_per_identity") for role in roles]
+    each = [_each(config, role, references) for role in roles]
     if not people or not all(each):
         return None
-    return min(int(people), identities or int(people)) * sum(map(int, each))
+    return min(int(people), identities or int(people)) * sum(each)
 
 
 def visual_seconds(
-    config: DictConfig, place: str, photos: int | None, timer: Timer, *, per_photo: bool
+    config: DictConfig, place: str, photos: int | None, timer: Timer, *, references: int | None, per_photo: bool
 ) -> float | None:
     """Time of the network passes that protect, on the experiment's workers; None where it cannot be told."""
     if photos is None and not per_photo:
         return None
     people, each = _USUAL
     count = people * each if photos is None else photos
-    references = int(config.dataset.get("references_per_identity") or each)
-    one = (int(config.dataset.get("probes_per_identity") or each), references)
+    one = (_each(config, "probe") or each, _each(config, "reference", references) or min(each, references or each))
     total = sum(count * timer.cell_seconds(cell, config, count, one) for cell in build_cells(config, place))
     return total / max(1, processes_of(config)) / (count if per_photo else 1)
+
+
+def _each(config: DictConfig, role: Role, most: int | None = None) -> int:
+    """Photos of a person in a role; 0 where only the photos themselves can tell."""
+    known = int(config.dataset.get(f"{role}s_per_identity") or 0)
+    return min(known, most) if role == "reference" and most is not None else known

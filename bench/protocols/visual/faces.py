@@ -12,10 +12,13 @@ from cloakbench.bench.plan.planning import Planning
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 
 
-def visual_faces(dataset: Dataset, roles: Sequence[Role], identities: int | None) -> FaceSet:
+def visual_faces(
+    dataset: Dataset, roles: Sequence[Role], identities: int | None, references: int | None = None
+) -> FaceSet:
     """Photos of the first people that have some in every role, person by person, roles in turn.
 
-    In turn, so that a limit of photos of each person leaves as many of each role.
+    In turn, so that a limit of photos of each person leaves as many of each role. Of references there are those that
+    a veil is made from: ``references`` of everybody, or as many as the one who has fewest (`build_chunks`).
 
     Raises:
         ConfigError: the data set has not all of these roles, or nobody has photos in all of them.
@@ -24,6 +27,9 @@ def visual_faces(dataset: Dataset, roles: Sequence[Role], identities: int | None
         raise ConfigError(f"data set {dataset.name} has no {missing[0]} photos, which visual is to protect")
     of_role = {role: dataset.faces(role) for role in roles}
     rows = {role: faces.rows_by_identity() for role, faces in of_role.items()}
+    if references is not None and "reference" in rows:
+        given = min(references, *map(len, rows["reference"].values()))
+        rows["reference"] = {name: own[:given] for name, own in rows["reference"].items()}
     names = [name for name in rows[roles[0]] if all(name in own for own in rows.values())][:identities]
     if not names:
         raise ConfigError(f"nobody of data set {dataset.name} has photos in all of the roles {', '.join(roles)}")
@@ -40,7 +46,7 @@ def visual_faces(dataset: Dataset, roles: Sequence[Role], identities: int | None
     return everything.select(order)
 
 
-def add_faces(planning: Planning, roles: Sequence[Role], identities: int | None) -> str:
+def add_faces(planning: Planning, roles: Sequence[Role], identities: int | None, references: int | None = None) -> str:
     """Store the photos that are protected, and those of the roles that they are searched and made with.
 
     Returns:
@@ -50,13 +56,16 @@ def add_faces(planning: Planning, roles: Sequence[Role], identities: int | None)
     for role in ("reference", "distractor"):
         if role in dataset.roles() and role not in planning.faces:
             planning.add_faces(role, dataset.faces(role))
-    faces = visual_faces(dataset, roles, identities)
+    faces = visual_faces(dataset, roles, identities, references)
     [first, *others] = roles
     if not others and faces.image_id == dataset.faces(first).image_id:
         if first not in planning.faces:
             planning.add_faces(first, faces)
         return first
-    planning.add_faces("visual", faces, f"{' and '.join(roles)} of {len(faces.identities())} people")
+    label = f"{' and '.join(roles)} of {len(faces.identities())} people"
+    if "reference" in roles and references is not None:
+        label += f", {references} references"
+    planning.add_faces("visual", faces, label)
     return "visual"
 
 

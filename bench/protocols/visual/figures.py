@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cloakbench.bench.protocols.quality.faces import short_heads
 from cloakbench.bench.protocols.quality.metrics import psnr, ssim
+from cloakbench.bench.protocols.visual.index import NAME
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING
 from cloakbench.bench.report.index import Measured
@@ -28,7 +29,7 @@ def hidden_faces(measured: Measured, number: int, roles: int) -> Drawing:
         number: of the role whose photos are shown, among those of the run.
         roles: how many there are; each has as many examples.
     """
-    every = measured.results.examples
+    every = [one for one in measured.results.examples if one.publication == NAME]
     each = len(every) // roles
     examples = every[number * each : (number + 1) * each]
     labels = [label for label in dict.fromkeys(one for e in examples for one in e.protected) if label != CLEAN]

@@ -72,11 +72,13 @@ class Visual(Protocol):
         recovered: the same of recovered photos.
         recovered_views: label to config of a transform that recovered photos are looked at through, beside as they are.
         identities: people who publish, at most; None for everybody.
+        references: photos per person that a veil is made from, at most; None for all. Others of role ``reference`` are
+            not published.
         epsilons_255: budgets of all methods in grey levels; None for each method's own.
         surrogates: labels of the experiment's surrogates for methods that need one; None for all.
 
     Raises:
-        SettingError: a role that is neither, or one twice, or none; a number of people below 1.
+        SettingError: a role that is neither, or one twice, or none; a number of people or of references below 1.
     """
 
     name = "visual"
@@ -92,16 +94,18 @@ class Visual(Protocol):
         recovered: Mapping[str, Any] | None = None,
         recovered_views: Mapping[str, Mapping[str, Any]] | None = None,
         identities: int | None = None,
+        references: int | None = None,
         epsilons_255: Sequence[float] | None = None,
         surrogates: Sequence[str] | None = None,
     ) -> None:
         roles = [photos] if isinstance(photos, str) else list(photos)
         if not roles or len(set(roles)) < len(roles) or not set(roles) <= {"reference", "probe"}:
             raise SettingError("photos", photos, "reference, probe, or [reference, probe]")
-        if identities is not None and not (is_whole(identities) and identities >= 1):
-            raise SettingError("identities", identities, "a whole number of at least 1, or null")
+        for setting, count in {"identities": identities, "references": references}.items():
+            if count is not None and not (is_whole(count) and count >= 1):
+                raise SettingError(setting, count, "a whole number of at least 1, or null")
         self.roles: tuple[Role, ...] = tuple(role for role in ROLES if role in roles)
-        self.identities = identities
+        self.identities, self.references = identities, references
         self._search = Identification([1], enrolled=True)
         self._hidden, self._recovery = Quality(hidden or {}), Recovery(recovered or {}, recovered_views or {})
         self._parts: dict[str, Protocol] = {_MATCHED: self._search, HIDDEN: self._hidden, RECOVERED: self._recovery}
@@ -132,7 +136,7 @@ class Visual(Protocol):
         self._cells = tuple(build_cells(config, place))
 
     def publication(self, planning: Planning, place: str) -> Publication:
-        name = add_faces(planning, self.roles, self.identities)
+        name = add_faces(planning, self.roles, self.identities, self.references)
         photos, config = planning.faces[name], planning.config
         references, others = planning.faces.get("reference"), planning.faces.get("auxiliary")
         chunks = build_chunks(
@@ -142,6 +146,7 @@ class Visual(Protocol):
             people=config.plan.chunk_identities,
             seed=config.seed,
             aims=planning.dataset.aims(),
+            most_references=self.references,
         )
         cells = self._cells or tuple(build_cells(config, place))
         roles = roles_of(photos, self.roles, references)
@@ -249,14 +254,16 @@ class Visual(Protocol):
         yield from dict.fromkeys([*self._hidden.missing(config), *self._recovery.missing(config)])
 
     def photos(self, config: DictConfig, place: str) -> int | None:
-        return visual_photos(config, self.roles, self.identities)
+        return visual_photos(config, self.roles, self.identities, self.references)
 
     def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:
-        return visual_seconds(config, place, self.photos(config, place), timer, per_photo=per_photo)
+        count = self.photos(config, place)
+        return visual_seconds(config, place, count, timer, references=self.references, per_photo=per_photo)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         faces = publication.faces
-        return {"visual_identities": len(faces.identities()), "visual_photos": len(faces)}
+        found = {"visual_identities": len(faces.identities()), "visual_photos": len(faces)}
+        return found if self.references is None else found | {"visual_references": self.references}
 
     def sections(self, index: Measured) -> Iterable[Section]:
         from cloakbench.bench.protocols.visual.report import visual_sections

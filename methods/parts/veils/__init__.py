@@ -1,1 +1,1 @@
-"""What methods that hide faces from people share: blends, block variance, the search of veils, key networks."""
+"""Parts of methods that hide faces from people: blends, block variance, the search of veils, key networks."""

@@ -1,4 +1,4 @@
-"""What the features of veiled photos stay near: a point of the person's subspace for each of them.
+"""Subspaces: what the features of veiled photos stay near: a point of the person's subspace for each of them.
 
 Source: the veils (2024), equations 4 to 6. Equation 5 is the closed form of least squares without bounds, equation 6
 asks for convex weights; solvers are those of `cloakbench.methods.parts.hulls`, in one batch for all people and photos.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.status import METHOD_FAILED, NOT_PLANNED, OK
+from cloakbench.bench.experiment.run import run
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
 
+CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 KS = (1, 3)
 
 
@@ -92,6 +96,23 @@ def test_photos_that_are_not_there_are_in_nobodys_gallery() -> None:
     mate = float((r.clean[0].double() @ r.protected[2].double()).float())
     above = int(((r.gallery.double() @ r.clean[0].double()).float() > mate).sum())
     assert found["enrolled_rank"].tolist()[0] == above
+
+
+def test_lowkey_and_fawkes_stand_in_the_report_over_the_clean_row(tiny_overrides: list[str]) -> None:
+    few = ["~methods.pgd", "~methods.opom_convex_hull", "~transforms.jpeg", "epsilons_255=null", "report.examples=0"]
+    few += ["~protocols.verification", "~protocols.quality", "statistics.resamples=20"]
+    lowkey = ["+method@methods.lowkey=lowkey", "methods.lowkey.steps=1"]
+    fawkes = ["+method@methods.fawkes=fawkes_v1_mid", "methods.fawkes.steps=2"]
+    asked = ["protocols.identification.enrolled=true", "protocols.identification.ks=[1]"]
+    words = [*tiny_overrides, *few, *lowkey, *fawkes, *asked]
+    outcome = run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
+    assert not outcome.problems
+    table = pd.concat(map(pd.read_csv, sorted((outcome.folder / "tables").glob("identification_enrolled*.csv"))))
+    assert {"Clean photo", "LowKey (no LPIPS)", "Fawkes v1 (mid)"} <= set(table["method"])
+    assert "protected photos enrolled" in (outcome.folder / "report.md").read_text(encoding="utf-8")
+    rates = outcome.results.measurements.set_index(["metric", "method", "judge"])["value"].sort_index()
+    clean = rates["psr_enrolled_top1", "identity"]
+    assert clean.tolist() == rates["psr_p2_top1", "identity"].tolist() and set(clean.index) == {"tiny1", "tiny2"}
 
 
 def test_without_it_nothing_is_measured_or_declared() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import stat
-import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
-from veils import KEY, veils_of
+from veils import KEY
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
@@ -21,13 +18,14 @@ from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.protocols.visual import front
 from cloakbench.bench.protocols.visual.index import Hidden
 from cloakbench.bench.protocols.visual.protocol import Visual
+from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.drawing.plotting import Skipped
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
-SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null")
+SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null", "report.figures=false")
 
 
 def words(results: Path, cache: Path, *more: str) -> list[str]:
@@ -118,6 +116,25 @@ def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, fa
     assert clean.tolist() == plain.loc["psr_p2_top1", "identity"]["value"].tolist()
     protected = list((tmp_path / "store" / "protected").rglob("*.zip"))
     assert len(protected) == 3 * 2  # the photos of both protocols are the same, and protected once
+    kept = load_results(outcome.folder)
+    assert [one.publication for one in kept.examples] == ["", "", "visual", "visual"]
+    assert [one.image_id for one in kept.examples[:2]] == [one.image_id for one in kept.examples[2:]]
+    for ours, theirs in zip(kept.examples, outcome.results.examples, strict=True):
+        assert (ours.image_id, ours.publication) == (theirs.image_id, theirs.publication)
+        assert torch.equal(ours.protected["keyed_blend"], theirs.protected["keyed_blend"])
+        assert (RECOVERED in ours.shown.get("keyed_blend", {})) == (ours.publication == "visual")
+
+
+def test_veils_are_made_from_so_many_references_and_no_others_are_published(tmp_path: Path, faces_cache: Path) -> None:
+    wanted = [*words(tmp_path, faces_cache, *SMALL), "protocols.visual.references=2"]
+    publication = prepare(compose_config(wanted, config_dirs=[str(CONFIG_DIR)])).publications["visual"]
+    for units in publication.units:
+        for planned in units:
+            assert {len(rows) for rows in planned.unit.chunk.references} == {2}
+    everything = prepare(compose_config(words(tmp_path, faces_cache, *SMALL), config_dirs=[str(CONFIG_DIR)]))
+    published, whole = publication.faces, everything.publications["visual"].faces
+    assert (len(published), len(whole)) == (4 * (2 + 2), 4 * (2 + 3))
+    assert set(published.image_id) < set(whole.image_id)
 
 
 def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) -> None:
@@ -137,32 +154,6 @@ def test_figures_show_what_was_published_and_what_comes_back(hidden: Outcome) ->
 
 def stored_keys(results: Path) -> list[Path]:
     return sorted(path for path in (results / "store" / "keys").rglob("*") if path.is_file())
-
-
-def test_no_key_is_in_anything_that_is_shown_or_handed_on(hidden: Outcome) -> None:
-    """Every row of every key, as it is stored and rounded to 8 bits, is looked for in all files but those of keys, and
-    in the members of archives."""
-    results = results_of(hidden)
-    keys = stored_keys(results)
-    assert len(keys) == 2 * 3 and {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
-    people = pd.read_parquet(hidden.folder / "data" / "records_visual.parquet")["identity"].unique()
-    veils = veils_of(tuple(sorted(people)), 112, 0)
-    forms = [form for veil in veils for form in _forms(veil)]
-    held = [path for path in keys if any(form in path.read_bytes() for form in forms)]
-    assert held == keys
-    for path in results.rglob("*"):
-        if path.is_file() and path not in keys:
-            parts = [path.read_bytes()]
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    parts += [archive.read(name) for name in archive.namelist()]
-            assert not any(form in part for form in forms for part in parts), path
-
-
-def _forms(veil: Tensor) -> list[bytes]:
-    line = veil[0, 50]
-    levels = (255 * line).round().to(torch.uint8)
-    return [line.numpy().tobytes(), levels.numpy().tobytes(), repr(line.tolist()[:8])[1:-1].encode()]
 
 
 def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_reason(
@@ -207,6 +198,8 @@ def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
         Visual({}, ["reference", "reference"])
     with pytest.raises(SettingError, match="identities is 0"):
         Visual({}, identities=0)
+    with pytest.raises(SettingError, match="references is 0"):
+        Visual({}, references=0)
     lacking = [*SMALL, "dataset.references_per_identity=0"]
     with pytest.raises(ConfigError, match="has no reference photos, which visual is to protect"):
         prepare(compose_config(words(tmp_path, faces_cache, *lacking), config_dirs=[str(CONFIG_DIR)]))
