@@ -9,7 +9,7 @@ from torch import Tensor
 from cloakbench.bench.protocols.quality.faces import short_heads
 from cloakbench.bench.protocols.quality.metrics import psnr, ssim
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
-from cloakbench.bench.report.drawing.words import LINE_SPACING
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.results import RECOVERED, Example
@@ -36,7 +36,7 @@ def hidden_faces(measured: Measured, number: int, roles: int) -> Drawing:
     if not labels:
         return Skipped("the run stored no example photos")
     side = min(1.1, TWO_COLUMNS / (len(labels) + 1))
-    heads = ["Original", *short_heads(measured, labels, side - 0.04).values()]
+    heads = ["Original", *_heads(measured, labels, side - 0.04)]
     above = LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in heads) + 0.08
     comes_back = any(RECOVERED in shown for e in examples for shown in e.shown.values())
     lines = [line for e in examples for line in _lines(e, labels)[: 1 + comes_back]]
@@ -58,6 +58,16 @@ def hidden_faces(measured: Measured, number: int, roles: int) -> Drawing:
             x, y, across, up = place
             panel.text(x, y, words, ha=across, va=up, fontsize=_WORDS_PT, transform=panel.transAxes, bbox=box)
     return figure
+
+
+def _heads(measured: Measured, labels: list[str], room_inches: float) -> list[str]:
+    """Names of methods, and of surrogates below them where labels tell them apart."""
+    parts = {label: label.partition(" on ") for label in labels}
+    named = short_heads(measured, list(dict.fromkeys(method for method, _, _ in parts.values())), room_inches)
+    return [
+        named[method] + (f"\n{wrapped(surrogate.replace('_', ' '), room_inches, _HEAD_PT)}" if surrogate else "")
+        for method, _, surrogate in parts.values()
+    ]
 
 
 _Panel = tuple[np.ndarray | None, str]

@@ -49,7 +49,8 @@ _CAVEATS = (
 
 def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequence[Role]) -> Iterable[Section]:
     """A section for the photos of each role."""
-    from cloakbench.bench.protocols.visual.figures import hidden_faces  # brings matplotlib
+    from cloakbench.bench.protocols.visual.charts import chart_specs  # both bring matplotlib
+    from cloakbench.bench.protocols.visual.figures import hidden_faces
 
     for number, role in enumerate(roles):
         hidden = Hidden(measured, role)
@@ -67,6 +68,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                     "Originals, what was published of them with its SSIM, and what comes back with its PSNR: "
                     f"{_TITLES[role]}.",
                 ),
+                *chart_specs(measured, hidden, role, _FILES[role], _TITLES[role]),
             ),
             linked=tuple(_linked(measured, hidden, own, role)),
             shows=measured.places(NAME, {metric.name for metric in own}),

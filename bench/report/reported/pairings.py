@@ -37,6 +37,7 @@ _TABLE = {
     "methods": dict,
     "reported_only": (dict, str),
     "own": str,
+    "base": str,
     "also": dict,
     "notes": list,
 }
@@ -62,6 +63,7 @@ class Pairing:
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
         own: printed method of the paper itself, whose distance from the best other one is shown; empty for none.
+        base: printed method that others are printed as changes from, beside their values; empty for none.
         also: label of further rows to their metrics, as ``metrics``, where a run measured them.
         notes: what to know of the printed table, a sentence each.
     """
@@ -81,6 +83,7 @@ class Pairing:
     why_not: Mapping[str, str] = field(default_factory=dict)
     leave_one_out: bool = False
     own: str = ""
+    base: str = ""
     also: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -194,8 +197,9 @@ def _pairing(
     for label, others in given.get("also", {}).items():
         if set(others) != set(metrics):
             raise ReportedSchemaError(f"{where}: also, {label}: name a metric for each of {', '.join(metrics)}")
-    if (own := given.get("own", "")) and own not in printed_methods:
-        raise ReportedSchemaError(f"{where}: own is {own!r}, which the table does not print")
+    for key in ("own", "base"):
+        if (named := given.get(key, "")) and named not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {named!r}, which the table does not print")
     return Pairing(
         name=name,
         label=given["label"],
@@ -211,7 +215,8 @@ def _pairing(
         metrics=metrics,
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},
-        own=own,
+        own=given.get("own", ""),
+        base=given.get("base", ""),
         also=given.get("also", {}),
         notes=tuple(given.get("notes", ())),
     )
