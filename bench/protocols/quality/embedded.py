@@ -6,8 +6,6 @@ It needs no file of others, so a run without AlexNet's weights has a distance of
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from torch import Tensor
 
 from cloakbench.bench.protocols.quality.image_metric import ImageMetric, image_mean
@@ -27,7 +25,7 @@ class EmbeddedDistance(ImageMetric):
         self._features = features
         self._distance: FeatureDistance | None = None
 
-    @cached_property
+    @property
     def network(self) -> str:
         return self._features.fingerprint()
 

@@ -80,7 +80,7 @@ def _lines(example: Example, labels: list[str]) -> tuple[list[_Panel], list[_Pan
     for label in labels:
         protected, recovered = example.protected.get(label), example.shown.get(label, {}).get(RECOVERED)
         published.append((None, "failed") if protected is None else (protected.numpy(), _ssim(example, protected)))
-        back.append((None, "not given\nback") if recovered is None else (recovered.numpy(), _psnr(example, recovered)))
+        back.append((None, "not given\nback") if recovered is None else (recovered.numpy(), _back(example, recovered)))
     return published, back
 
 
@@ -88,6 +88,6 @@ def _ssim(example: Example, photo: Tensor) -> str:
     return f"SSIM {float(ssim(example.original[None] / 255, photo[None] / 255)):.3f}"
 
 
-def _psnr(example: Example, photo: Tensor) -> str:
+def _back(example: Example, photo: Tensor) -> str:
     value = float(psnr(example.original[None] / 255, photo[None] / 255))
-    return "equal" if np.isnan(value) else f"{value:.1f} dB"
+    return _ssim(example, photo) + ("" if np.isnan(value) else f"\n{value:.1f} dB")

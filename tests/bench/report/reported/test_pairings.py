@@ -224,7 +224,12 @@ def set_in(content, path, value):
         ("networks/facecloak_verification/ir152", [{"depth": "152"}], "a model card has no column 'depth'"),
         ("networks/facecloak_verification/ir152", [{"robust": True}], "matches no model card"),
         ("networks/facecloak_verification/ir152", 3, "networks.facecloak_verification"),
-        ("side_by_side", ["veil_1"], "side_by_side: 'veil_1' is no table with a measurement beside it"),
+        ("tables/veil_3/base", "avih", "base is 'avih', which the table does not print"),
+        (
+            "side_by_side",
+            ["invisible_face_1"],
+            "side_by_side: 'invisible_face_1' is no table with a measurement",
+        ),
         ("names/nobody", "Nobody", "no table prints 'nobody'"),
         ("more", {}, "'more' is missing or unknown at the top"),
     ],
