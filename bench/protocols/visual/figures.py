@@ -89,5 +89,6 @@ def _ssim(example: Example, photo: Tensor) -> str:
 
 
 def _back(example: Example, photo: Tensor) -> str:
-    value = float(psnr(example.original[None] / 255, photo[None] / 255))
-    return _ssim(example, photo) + ("" if np.isnan(value) else f"\n{value:.1f} dB")
+    original, recovered = example.original[None] / 255, photo[None] / 255
+    value = float(psnr(original, recovered))
+    return f"{float(ssim(original, recovered)):.3f}" + ("" if np.isnan(value) else f", {value:.1f} dB")

@@ -65,7 +65,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                 FigureSpec(
                     f"visual_faces{_FILES[role]}",
                     partial(hidden_faces, measured, number, len(roles)),
-                    "Originals, what was published of them with its SSIM, and what comes back with its PSNR: "
+                    "Originals, what was published of them with its SSIM, and what comes back with its SSIM and PSNR: "
                     f"{_TITLES[role]}.",
                 ),
                 *chart_specs(measured, hidden, role, _FILES[role], _TITLES[role]),

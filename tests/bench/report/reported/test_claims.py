@@ -283,7 +283,7 @@ def test_the_survey_s_claims_are_judged_on_the_reference_run():
     table = claims_table(lookup, CLAIMS)
     assert [len([row for row in table.rows if row.section.startswith(kind)]) for kind in ("Claims", "Orderings")] == [
         60,
-        11,
+        17,
     ]
     assert table.footnotes[0].startswith("122 other lines of the papers claim nothing")
     assert all(render(table) for render in (to_markdown, to_csv, to_latex))
@@ -339,7 +339,8 @@ def test_the_orderings_of_tables_i_and_ii_hold_in_the_numbers_that_they_print():
 
 def test_the_orderings_of_veils_hold_in_the_numbers_that_they_print():
     """Printed means as if they were measured, on the photos that veils were made from."""
-    run = planted(veil_rows("veil_1") + veil_rows("veil_2") + veil_rows("veil_3"), VEIL_SURROGATES)
+    baseline = [row for row in veil_rows("veil_1") if row["method"] == "v_uap"]
+    run = planted(baseline + veil_rows("veil_2") + veil_rows("veil_3"), VEIL_SURROGATES)
     found = {claim.text: judge(run, claim) for claim in CLAIMS.orderings if claim.section.startswith("Veils, Table")}
     assert len(found) == 5
     assert {one.verdict for one in found.values()} == {HELD}
@@ -393,7 +394,7 @@ def test_poisoning_claims_read_attackers_who_train():
         (lambda c: c["claims"][2]["rule"]["close"].update(left="nobody"), "left names no term: 'nobody'"),
         (lambda c: c["claims"][0].update(line=183), "line 183 is not in prose_claims.csv, which has 1 to 182"),
         (lambda c: c["claims"][0].update(claim="EM is best"), "line 18: prose_claims.csv says 'PSR and SSIM"),
-        (lambda c: c["claims"].pop(), "line 73 (cloaks optimised against ArcFace"),
+        (lambda c: c["claims"].pop(), "line 182 (images without block variance loss"),
         (lambda c: c["claims"].append(c["claims"][0]), "has two entries"),
         (lambda c: c["claims"][0].pop("rule"), "needs line, claim and rule"),
         (lambda c: c["orderings"][0].pop("source"), "orderings: {'claim': 'OPOM: FI-UAP"),
