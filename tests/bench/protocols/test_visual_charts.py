@@ -26,7 +26,8 @@ def hidden(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Outco
     words = [
         "experiment=tiny_visual",
         "+model@surrogates.tiny2=tiny2",
-        "variants={pgd: {steps: [3]}}",
+        "~variants.keyed_blend",
+        "+variants.pgd={steps: [3]}",
         "protocols.visual.recovered_views={}",
         f"paths.results={tmp_path_factory.mktemp('charts')}",
         f"paths.cache={faces_cache}",
