@@ -192,14 +192,13 @@ def _pairing(
     for asked in (surrogates, targets):
         if asked not in (None, ANY, LEAVE_ONE_OUT, *networks):
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
-    found = networks[targets] if targets else {}
-    _check_networks(where, rows, methods, found, None if free else networks[surrogates])
-    for label, others in given.get("also", {}).items():
-        if set(others) != set(metrics):
-            raise ReportedSchemaError(f"{where}: also, {label}: name a metric for each of {', '.join(metrics)}")
-    for key in ("own", "base"):
-        if (named := given.get(key, "")) and named not in printed_methods:
-            raise ReportedSchemaError(f"{where}: {key} is {named!r}, which the table does not print")
+    found, own = networks[targets] if targets else {}, None if free else networks[surrogates]
+    _check_networks(where, rows, methods, found, own)
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
+    for key in {"own", "base"} & set(given):
+        if given[key] not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
     return Pairing(
         name=name,
         label=given["label"],
@@ -209,7 +208,7 @@ def _pairing(
         budget=BudgetSize.of(given.get("epsilon_255")),
         targeted=given.get("targeted", False),
         condition=given.get("condition", "none"),
-        surrogates=None if free else networks[surrogates],
+        surrogates=own,
         leave_one_out=surrogates == LEAVE_ONE_OUT,
         targets=found,
         metrics=metrics,
