@@ -178,8 +178,7 @@ def _pairing(
         ]
         _covers(where, "metric", printed_metrics, metrics, given.get("unpaired_metrics", {}))
     _covers(where, "method", printed_methods, methods, excused)
-    excused = excused | given.get("unpaired_metrics", {})
-    for key, reason in excused.items():
+    for key, reason in (excused := excused | given.get("unpaired_metrics", {})).items():
         if reason not in reasons:
             raise ReportedSchemaError(f"{where}: unknown reason {reason!r} for {key}; use {', '.join(reasons)}")
     box = given.get("box", "black")
