@@ -252,7 +252,9 @@ class Protector(ABC):
         context = replace(context)
         self._check_input(batch, context)
         with context.measured() as cost:
-            fitted = self.fit(batch, context) if fitted is None else fitted
+            if fitted is None:
+                fitted = self.fit(batch, context)
+                context.end_of_fit()
             raw = self.perturb(batch, fitted, context).detach()
         if raw.shape != batch.images.shape:
             raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(batch.images.shape)}")

@@ -61,6 +61,7 @@ FURTHER = {
     "bench/perf/loops.py": {"models.base"},
     "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},
     "bench/perf/subjects.py": {"models", "methods"},
+    "bench/protocols/quality/embedded.py": {"models.perceptual"},
     "bench/protocols/quality/learnt.py": {"models.dists", "models.dreamsim", "models.perceptual", "models.weight_file"},
     "bench/protocols/quality/network_metric.py": {"models.weight_file"},
     # Full photos in, full photos out: the one place of the engine that handles files of people.

@@ -23,8 +23,8 @@ from cloakbench.methods.recovery import recovered_photos
 
 
 def examples(experiment: Experiment, status: RunStatus) -> tuple[Example, ...]:
-    """The first probe of the first people, and those photos that other publications show, under every method of the
-    publication at its largest budget on the first surrogate.
+    """The first probe of the first people, under every method at its largest budget on the first surrogate, and those
+    photos that other publications show, under every method of theirs, on each surrogate.
 
     Raises:
         EntryGoneError: photos that were stored are gone or damaged.
@@ -39,7 +39,7 @@ def _examples(experiment: Experiment, status: RunStatus, name: str, wanted: Sequ
     protected: dict[int, dict[str, Any]] = {row: {} for row in wanted}
     pictures: dict[int, dict[str, Any]] = {row: {} for row in wanted}
     gone = []
-    for number in _shown_cells(publication.cells):
+    for number, label in _shown_cells(publication.cells, each_surrogate=bool(publication.shown)).items():
         cell = publication.cells[number]
         for planned in publication.units[number]:
             rows = planned.unit.chunk.probes
@@ -58,11 +58,11 @@ def _examples(experiment: Experiment, status: RunStatus, name: str, wanted: Sequ
             back = _recovered(experiment, planned, stored[0], [rows.index(row) for row in shown], faces)
             for row, recovered in zip(shown, back, strict=True):
                 place, people = rows.index(row), planned.unit.chunk.identities
-                protected[row][cell.method_label] = stored[0][place]
+                protected[row][label] = stored[0][place]
                 at = people.index(faces.identity[row]) if cell.protector.scope == "identity" else place
                 told = {name: made[0][name][at] for name in stored[1].get("shown", ())}
                 if told := told | ({} if recovered is None else {RECOVERED: recovered}):
-                    pictures[row][cell.method_label] = told
+                    pictures[row][label] = told
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")
     told = "" if name == PROBES else name
@@ -102,11 +102,19 @@ def _recovered(
     return list(back)
 
 
-def _shown_cells(cells: Sequence[Cell]) -> list[int]:
-    """One cell per method and variant: the largest budget, the first surrogate."""
-    best: dict[str, int] = {}
+def _shown_cells(cells: Sequence[Cell], *, each_surrogate: bool) -> dict[int, str]:
+    """Cells to their labels: of each method and variant the largest budget, on the first surrogate or on each.
+
+    Where there is more than one of a method, labels name surrogates: ``veil on arcface_ir``.
+    """
+    best: dict[tuple[str, str], int] = {}
     for number, cell in enumerate(cells):
-        known = best.get(cell.row)
+        of = (cell.row, cell.surrogate if each_surrogate else "")
+        known = best.get(of)
         if known is None or cells[known].budget < cell.budget:
-            best[cell.row] = number
-    return list(best.values())
+            best[of] = number
+    rows = [row for row, _ in best]
+    return {
+        number: cells[number].label if rows.count(row) > 1 else cells[number].method_label
+        for (row, _), number in best.items()
+    }

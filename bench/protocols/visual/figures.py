@@ -10,7 +10,7 @@ from cloakbench.bench.protocols.quality.faces import short_heads
 from cloakbench.bench.protocols.quality.metrics import psnr, ssim
 from cloakbench.bench.protocols.visual.index import NAME
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
-from cloakbench.bench.report.drawing.words import LINE_SPACING
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.results import RECOVERED, Example
@@ -37,7 +37,7 @@ def hidden_faces(measured: Measured, number: int, roles: int) -> Drawing:
     if not labels:
         return Skipped("the run stored no example photos")
     side = min(1.1, TWO_COLUMNS / (len(labels) + 1))
-    heads = ["Original", *short_heads(measured, labels, side - 0.04).values()]
+    heads = ["Original", *_heads(measured, labels, side - 0.04)]
     above = LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in heads) + 0.08
     comes_back = any(RECOVERED in shown for e in examples for shown in e.shown.values())
     lines = [line for e in examples for line in _lines(e, labels)[: 1 + comes_back]]
@@ -61,6 +61,16 @@ def hidden_faces(measured: Measured, number: int, roles: int) -> Drawing:
     return figure
 
 
+def _heads(measured: Measured, labels: list[str], room_inches: float) -> list[str]:
+    """Names of methods, and of surrogates below them where labels tell them apart."""
+    parts = {label: label.partition(" on ") for label in labels}
+    named = short_heads(measured, list(dict.fromkeys(method for method, _, _ in parts.values())), room_inches)
+    return [
+        named[method] + (f"\n{wrapped(surrogate.replace('_', ' '), room_inches, _HEAD_PT)}" if surrogate else "")
+        for method, _, surrogate in parts.values()
+    ]
+
+
 _Panel = tuple[np.ndarray | None, str]
 
 
@@ -71,7 +81,7 @@ def _lines(example: Example, labels: list[str]) -> tuple[list[_Panel], list[_Pan
     for label in labels:
         protected, recovered = example.protected.get(label), example.shown.get(label, {}).get(RECOVERED)
         published.append((None, "failed") if protected is None else (protected.numpy(), _ssim(example, protected)))
-        back.append((None, "not given\nback") if recovered is None else (recovered.numpy(), _psnr(example, recovered)))
+        back.append((None, "not given\nback") if recovered is None else (recovered.numpy(), _back(example, recovered)))
     return published, back
 
 
@@ -79,6 +89,7 @@ def _ssim(example: Example, photo: Tensor) -> str:
     return f"SSIM {float(ssim(example.original[None] / 255, photo[None] / 255)):.3f}"
 
 
-def _psnr(example: Example, photo: Tensor) -> str:
-    value = float(psnr(example.original[None] / 255, photo[None] / 255))
-    return "equal" if np.isnan(value) else f"{value:.1f} dB"
+def _back(example: Example, photo: Tensor) -> str:
+    original, recovered = example.original[None] / 255, photo[None] / 255
+    value = float(psnr(original, recovered))
+    return f"{float(ssim(original, recovered)):.3f}" + ("" if np.isnan(value) else f", {value:.1f} dB")

@@ -49,7 +49,8 @@ _CAVEATS = (
 
 def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequence[Role]) -> Iterable[Section]:
     """A section for the photos of each role."""
-    from cloakbench.bench.protocols.visual.figures import hidden_faces  # brings matplotlib, as does the next
+    from cloakbench.bench.protocols.visual.charts import chart_specs  # all three bring matplotlib
+    from cloakbench.bench.protocols.visual.figures import hidden_faces
     from cloakbench.bench.protocols.visual.front import hiding_front
 
     for number, role in enumerate(roles):
@@ -65,7 +66,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                 FigureSpec(
                     f"visual_faces{_FILES[role]}",
                     partial(hidden_faces, measured, number, len(roles)),
-                    "Originals, what was published of them with its SSIM, and what comes back with its PSNR: "
+                    "Originals, what was published of them with its SSIM, and what comes back with its SSIM and PSNR: "
                     f"{_TITLES[role]}.",
                 ),
                 FigureSpec(
@@ -74,6 +75,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                     f"Matching over what is left to see, {_TITLES[role]}: up and to the left is better. "
                     "The dashed front joins what no other row beats in both.",
                 ),
+                *chart_specs(measured, hidden, role, _FILES[role], _TITLES[role]),
             ),
             linked=tuple(_linked(measured, hidden, own, role)),
             shows=measured.places(NAME, {metric.name for metric in own}),
