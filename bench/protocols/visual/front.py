@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.protocols.visual.index import Hidden, HiddenRow
 from cloakbench.bench.protocols.visual.metrics import HIDDEN, MSR
-from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, Styles, near, styled
+from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, arms, look_of, near, styled
 from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
 from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.index import is_control
 from cloakbench.bench.statistics.small_samples import pareto_front
 
 _FEWEST = 3
@@ -17,7 +17,7 @@ _FEWEST = 3
 
 
 @styled
-def hiding_front(measured: Measured, hidden: Hidden) -> Drawing:
+def hiding_front(hidden: Hidden) -> Drawing:
     """Up and to the left is better; no point on the dashed front is beaten in both."""
     points = {
         row: (ssim, white, hidden.mean(MSR, row, white_box=False))
@@ -30,11 +30,13 @@ def hiding_front(measured: Measured, hidden: Hidden) -> Drawing:
         return Skipped(f"fewer than {_FEWEST} methods have a white-box MSR and an SSIM")
     figure = Figure(figsize=(TWO_COLUMNS, max(2.8, PITCH_INCHES * len(points) + 0.6)), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.1], squeeze=False)[0]
-    styles = Styles(measured)
+    looks = {row: look_of(number) for number, row in enumerate(points)}
     for axis, place, title in zip(axes, (1, 2), ("On the surrogate itself", "Other networks"), strict=False):
         known = {row: (values[0], values[place]) for row, values in points.items() if values[place].ok}
         for row, (ssim, rate) in known.items():
-            styles.point(axis, row.run, ssim, rate)
+            colour, marker = looks[row]
+            ends = {"xerr": arms(ssim, 1), "yerr": arms(rate, 100), "elinewidth": 0.6}
+            axis.errorbar(ssim.value, 100 * rate.value, **ends, color=colour, marker=marker, markersize=4.2, zorder=3)
         x = [ssim.value for ssim, _ in known.values()]
         y = [100 * rate.value for _, rate in known.values()]
         front = pareto_front([-value for value in x], y, [True] * len(x))
@@ -46,7 +48,7 @@ def hiding_front(measured: Measured, hidden: Hidden) -> Drawing:
     axes[0].set_ylabel("MSR, %")
     axes[-1].set_axis_off()
     marks = [
-        Mark(_name(hidden, row), (ssim.value, 100 * rate.value if rate.ok else 0.0), *styles.look(row.run.method))
+        Mark(_name(hidden, row), (ssim.value, 100 * rate.value if rate.ok else 0.0), *looks[row])
         for row, (ssim, _, rate) in points.items()
     ]
     side_labels(figure, axes[1], axes[2], marks)

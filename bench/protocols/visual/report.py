@@ -71,7 +71,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
                 ),
                 FigureSpec(
                     f"visual_front{_FILES[role]}",
-                    partial(hiding_front, measured, hidden),
+                    partial(hiding_front, hidden),
                     f"Matching over what is left to see, {_TITLES[role]}: up and to the left is better. "
                     "The dashed front joins what no other row beats in both.",
                 ),

@@ -208,11 +208,10 @@ def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
 def test_the_front_has_a_point_for_each_method_with_a_surrogate(
     hidden: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = Measured(hidden.results)
-    rows = Hidden(measured, "probe")
-    assert isinstance(front.hiding_front(measured, rows), Skipped), "one method is no front"
+    rows = Hidden(Measured(hidden.results), "probe")
+    assert isinstance(front.hiding_front(rows), Skipped), "one method is no front"
     monkeypatch.setattr(front, "_FEWEST", 1)
-    figure = front.hiding_front(measured, rows)
+    figure = front.hiding_front(rows)
     assert not isinstance(figure, Skipped)
     white, black = figure.axes[:2]
     for axis, judge in ((white, "tiny1"), (black, "tiny2")):
