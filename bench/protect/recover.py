@@ -179,9 +179,9 @@ def _refuse_other_settings(more: float) -> None:
     """Raises `KeyFileError` where a file shows more or less of the photo than the copy did, by that share."""
     if abs(more) > _SHOWN_MORE:
         raise KeyFileError(
-            f"it shows {'more' if more > 0 else 'less'} of the photo than the copy that its key is for: made with other "
-            "settings (another alpha), or changed by more than JPEG does: name the folder that protecting this copy wrote, "
-            "or set force=true"
+            f"it shows {'more' if more > 0 else 'less'} of the photo than the copy that its key is for: it was made "
+            "with other settings (another alpha), or changed by more than JPEG does: name the folder that protecting "
+            "this copy wrote, or set force=true"
         )
 
 
