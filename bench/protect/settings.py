@@ -65,7 +65,8 @@ class Settings:
         keys: folder for what gives photos back; None where nothing does.
         store: where thresholds are kept.
         finder: opens the person's photos and finds their faces.
-        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
+        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`, and if it
+            hides faces from eyes as they are, too.
         format, metadata, max_references, overwrite, force: see conf/protect.yaml.
         seed: names all random numbers; where keys are written and none was given, the owner's secret.
         seed_given: whether the user chose it.
@@ -277,7 +278,7 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
     surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
     if settings.surrogates and settings.soften:
-        surrogates += ", softened to outlast the way through the photo"
+        surrogates += f", {'sharp and ' if settings.hides else ''}softened to outlast the way through the photo"
     seed = "given" if settings.seed_given else "secret, kept with the keys"  # a copy's report may be published
     return (
         f"Method: {settings.method}{size}{surrogates}, seed {settings.seed if settings.keys is None else seed}.",

@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from albums import pixels, protect, save_photo, write_points
+from albums import pixels, protect, save_photo, settings_of, write_points
 from keyed_albums import recover, table
 
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.protect.blurred import BlurredRecogniser
+from cloakbench.bench.protect.inputs import MethodInputs, _context
+from cloakbench.models.base import Recogniser
 
 VEIL = ("method=veil", "method.steps=3")
 AVIH = ("method=avih", "method.steps=3", "method.training_steps=2", "method.batch=2", "auxiliary=BASE/people")
@@ -109,3 +112,18 @@ def test_photos_without_a_face_stay_behind_and_the_others_are_hidden(album: Path
     write_points(album.parent / "points.csv", ["elsewhere.png"])
     with pytest.raises(ConfigError, match="holds no usable photo to learn from: name others with references=FOLDER"):
         protect(album, "none", *VEIL, f"keys={album.parent / 'keys'}")
+
+
+def test_methods_that_hide_see_their_surrogate_sharp_and_softened_and_others_softened_alone(album: Path) -> None:
+    """So a veil differs from the one that either alone gives, and costs two networks."""
+    made = []
+    for word in ("soften_surrogates=true", "soften_surrogates=false"):
+        settings = settings_of(album, *VEIL, f"keys={album.parent / 'keys'}", word)
+        seen = _context(settings, MethodInputs()).surrogates
+        made.append([type(one.model) for one in seen])
+    assert made == [[Recogniser, BlurredRecogniser], [Recogniser]]
+    [alone] = _context(settings_of(album), MethodInputs()).surrogates
+    assert type(alone.model) is BlurredRecogniser
+    outcome = protect(album, "out", *VEIL, f"keys={album.parent / 'keys'}")
+    assert not outcome.problems
+    assert "sharp and softened to outlast" in (album.parent / "out" / "report.md").read_text()
