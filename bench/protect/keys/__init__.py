@@ -1,1 +1,1 @@
-"""What gives protected photos back: the folder that holds it, and what is noted of each copy."""
+"""Keys of protected photos: the folder that holds them, and a sealed note on each copy."""
