@@ -76,7 +76,7 @@ FURTHER = {
     "bench/protect/inputs.py": {"datasets.photos"},
     "bench/protect/evaluate.py": {"datasets.paste", "datasets.photos"},
     "bench/protect/hiding.py": {"datasets.alignment", "datasets.photos"},
-    "bench/protect/keys.py": {"datasets.alignment"},
+    "bench/protect/keys/note.py": {"datasets.alignment"},
     "bench/protect/layers.py": {"datasets.paste"},
     "bench/protect/recover.py": {"datasets.encoding", "datasets.metadata", "datasets.photos"},
     "bench/protect/run.py": {

@@ -46,6 +46,7 @@ def main(words: Sequence[str]) -> int:
             method_config=method_config,
             build=build,
             overwrite=config.overwrite,
+            force=config.force,
             max_megapixels=config.max_megapixels,
             device=checked_device(config.device, "device"),
         )

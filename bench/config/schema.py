@@ -113,7 +113,7 @@ _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protoc
 KINDS: Mapping[str, Kind] = {
     "name": NAME,
     "description": TEXT,
-    "seed": at_least(0),
+    "seed": at_least(0) | NULL,  # null: for commands that draw one
     "dataset": BLOCK,
     "method": BLOCK | NULL,
     "surrogate": BLOCK | NULL,

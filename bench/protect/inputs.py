@@ -32,6 +32,7 @@ from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import Recogniser
 
 CHUNK = 200
 """Photos in one call of a method that learns per person; bounds memory."""
@@ -185,7 +186,10 @@ def _as_grey(crop: Tensor, protected: Tensor) -> Tensor:
 
 
 def _context(settings: Settings, given: MethodInputs, *, grey: bool = False) -> ProtectContext:
-    surrogates = tuple(BlurredRecogniser(model) if settings.soften else model for model in settings.surrogates.values())
+    surrogates: tuple[Recogniser, ...] = tuple(settings.surrogates.values())
+    if settings.soften:
+        soft = tuple(BlurredRecogniser(model) for model in surrogates)
+        surrogates = (*surrogates, *soft) if settings.hides else soft
     if grey:
         surrogates = tuple(GreyRecogniser(model) for model in surrogates)
     return ProtectContext(

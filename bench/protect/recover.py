@@ -22,8 +22,8 @@ from cloakbench.bench.core.status import OK
 from cloakbench.bench.protect.discover import NOTES, REPORTS, Photo, check_folders, clashing, collect
 from cloakbench.bench.protect.faces import read
 from cloakbench.bench.protect.hiding import psnr_of_faces, unhide
-from cloakbench.bench.protect.keys import KeyFileError, KeyFolder, KeyNote, without_targets
-from cloakbench.bench.protect.layers import Layers
+from cloakbench.bench.protect.keys.folder import KeyFolder
+from cloakbench.bench.protect.keys.note import KeyFileError, KeyNote, without_targets
 from cloakbench.bench.protect.owned_files import cannot_write, content_of, obstacle, write_whole
 from cloakbench.bench.protect.state import FinishedCopies, open_copies
 from cloakbench.datasets.encoding import encode
@@ -33,8 +33,11 @@ from cloakbench.methods.base import Protector
 
 _REPORTS = ("report.csv", "report.md")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w-]*")
-_SATURATED = 0.25
-"""Share of face pixels that are black or white in a channel, above which what came back is hardly a photo."""
+_ALIKE = 0.7
+"""Least correlation with the copy that a key is for: JPEG of quality 10 leaves 0.8 of it, another key 0.2."""
+_SHOWN_MORE = 0.03
+"""The most that a file may show more or less of the photo than the copy did, as a share of what recovery changes: JPEG
+of quality 50 moves it by up to 0.016, alpha 0.25 in place of 0.2 by 0.05."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class RecoverSettings:
         originals: photos to compare with; None for none.
         method_config: gives the resolved config of a method by its name, as this installation has it.
         build: makes a method of such a config.
-        overwrite, max_megapixels: see conf/recover.yaml.
+        overwrite, force, max_megapixels: see conf/recover.yaml.
         device: where to compute.
     """
 
@@ -59,6 +62,7 @@ class RecoverSettings:
     method_config: Callable[[str], Mapping[str, Any]]
     build: Callable[[Mapping[str, Any], str], Protector]
     overwrite: bool
+    force: bool
     max_megapixels: float
     device: torch.device
 
@@ -114,7 +118,7 @@ def run_recover(settings: RecoverSettings) -> RecoverOutcome:
                 rows.append(_recover(settings, folder, methods, photo))
             except PhotoError as problem:
                 rows.append({"file": photo.name, "status": problem.status, "notes": str(problem)})
-            except (KeyFileError, NotImplementedError, ValueError) as problem:
+            except (KeyFileError, NotImplementedError, ValueError, LookupError, RuntimeError) as problem:
                 note = str(problem) if isinstance(problem, KeyFileError) else reason_of(problem)
                 rows.append({"file": photo.name, "status": "not_recovered", "notes": note})
         warnings = _warnings(settings, folder, rows)
@@ -125,34 +129,60 @@ def run_recover(settings: RecoverSettings) -> RecoverOutcome:
 
 def _recover(settings: RecoverSettings, folder: KeyFolder, methods: _Methods, photo: Photo) -> dict[str, Any]:
     """Give one photo back; raises `PhotoError`, `KeyFileError`, and what the method raises."""
-    note = folder.note(photo.name)
     content = read(photo.path)
+    digest = hashlib.sha256(content).hexdigest()
+    notes = folder.notes(photo.name, digest)
     published = decode(content, settings.max_megapixels)
-    if tuple(published.shape[1:]) != (note.height, note.width):
-        size = f"{published.shape[2]} x {published.shape[1]}"
-        raise KeyFileError(
-            f"it is {size} pixels, and its key is for {note.width} x {note.height}: take the file as it was published"
-        )
-    as_written = hashlib.sha256(content).hexdigest() == note.file_sha256
-    if not as_written and not note.looks_like(published):
-        raise KeyFileError(
-            "it is not the photo that this key is for, but another person's, or made with other settings: name the "
-            "folder that protecting this very copy wrote"
-        )
+    note = max(notes, key=lambda one: _likeness(one, published, digest))  # the first of equals is the last written
+    as_written, forced = note.file_sha256 == digest, settings.force
+    _refuse_others(note, published, alike=forced or _likeness(note, published, digest) >= _ALIKE)
     protector, matrices = methods.of(note), note.similarities
     back = unhide(protector, published, matrices, note.side, folder.keys(note), settings.device)
+    if as_written and not note.gives(back):
+        raise KeyFileError(
+            f"its key gives another photo back than when it was made: {note.method} has changed, take that version"
+        )
+    if not as_written and not forced:
+        _refuse_other_settings(note.shown_more(published, back))
     original = _original(settings, note.photo, published)
     psnr, known = note.psnr_db, as_written or original is not None
     if original is not None:
         psnr = psnr_of_faces(original, back, matrices, note.side)
-    notes = []
-    if not as_written:
-        notes.append("saved again since it was protected, which costs detail")
-    if _saturated(back, matrices, note.side) > _SATURATED:
-        notes.append("much of it is black or white: its key may be another's")
     _save(settings, photo, encode(back, content, "png", read_metadata(content, "strip")).content)
     said = "unknown" if not known else "equal" if psnr is None else f"{psnr:.2f}"
-    return {"file": photo.name, "output": photo.output, "status": OK, "psnr_db": said, "notes": "; ".join(notes)}
+    words = "" if as_written else "saved again since it was protected, which costs detail"
+    return {"file": photo.name, "output": photo.output, "status": OK, "psnr_db": said, "notes": words}
+
+
+def _likeness(note: KeyNote, published: Tensor, digest: str) -> float:
+    """How much a photo is like the copy of a note: 1 for that very file, -1 for one of another size."""
+    if note.file_sha256 == digest:
+        return 1.0
+    return note.likeness(published) if tuple(published.shape[1:]) == (note.height, note.width) else -1.0
+
+
+def _refuse_others(note: KeyNote, published: Tensor, *, alike: bool) -> None:
+    """Raises `KeyFileError` for a photo that cannot be the copy of a note."""
+    if tuple(published.shape[1:]) != (note.height, note.width):
+        raise KeyFileError(
+            f"it is {published.shape[2]} x {published.shape[1]} pixels, and its key is for {note.width} x "
+            f"{note.height}: take the file as it was published"
+        )
+    if not alike:
+        raise KeyFileError(
+            "it is not the photo that this key is for, but another person's, or made with another key, or edited: name "
+            "the folder that protecting this copy wrote, or set force=true"
+        )
+
+
+def _refuse_other_settings(more: float) -> None:
+    """Raises `KeyFileError` where a file shows more or less of the photo than the copy did, by that share."""
+    if abs(more) > _SHOWN_MORE:
+        raise KeyFileError(
+            f"it shows {'more' if more > 0 else 'less'} of the photo than the copy that its key is for: it was made "
+            "with other settings (another alpha), or changed by more than JPEG does: name the folder that protecting "
+            "this copy wrote, or set force=true"
+        )
 
 
 def _original(settings: RecoverSettings, name: str, published: Tensor) -> Tensor | None:
@@ -178,12 +208,6 @@ def _save(settings: RecoverSettings, photo: Photo, content: bytes) -> None:
         write_whole(place, content, settings.output / NOTES / f"{secrets.token_hex(8)}.tmp")
     except OSError as problem:
         raise cannot_write(settings.output, problem) from problem
-
-
-def _saturated(photo: Tensor, matrices: Tensor, side: int) -> float:
-    under = torch.cat([Layers.under(matrix, *photo.shape[1:], size=side).pixel for matrix in matrices])
-    values = photo.flatten(1)[:, under]
-    return float(((values == 0) | (values == 255)).float().mean())
 
 
 def _merged(own: Mapping[str, Any], kept: Mapping[str, Any], method: str) -> dict[str, Any]:

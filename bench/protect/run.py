@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ from cloakbench.bench.protect.faces import Found, read
 from cloakbench.bench.protect.finish import ProtectOutcome, finish
 from cloakbench.bench.protect.hiding import Learnt, Made, hide, psnr_of_faces, unhide
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained, with_views
-from cloakbench.bench.protect.keys import KeyFolder, KeyNote, glance, without_targets
+from cloakbench.bench.protect.keys.folder import KeyFolder
+from cloakbench.bench.protect.keys.note import KeyNote, glances, without_targets
+from cloakbench.bench.protect.owned_files import digest_of
 from cloakbench.bench.protect.report import PhotoChange, Row, face_row, failure_row
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
@@ -63,6 +66,7 @@ def run_protect(settings: Settings) -> ProtectOutcome:
     if not settings.overwrite:
         FinishedCopies(settings.output).refuse_strange_reports(REPORTS)
     with open_copies(settings.output) as copies:
+        settings = _with_secret(settings)
         given = gather(settings, photos)
         rows, due = _sort(settings, copies, given, photos)
         given, learnt = trained(settings, with_views(settings, given)) if due else given, Learnt()
@@ -73,7 +77,17 @@ def run_protect(settings: Settings) -> ProtectOutcome:
                     rows[task.photo.name] = found
                     tracker.advance(task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
-        return finish(settings, copies, photo_folder, table, reused, own_references=given.references is not None)
+        references = 0 if given.references is None else len(given.references)
+        return finish(settings, copies, photo_folder, table, reused, references=references)
+
+
+def _with_secret(settings: Settings) -> Settings:
+    """The settings with their owner's secret for a seed, where keys are made and the user gave none."""
+    if settings.keys is None or settings.seed_given:
+        return settings
+    secret, fresh = KeyFolder(settings.keys).secret()
+    log.info("keys come from a secret number, %s in %s", "drawn now and kept" if fresh else "kept", settings.keys)
+    return replace(settings, seed=secret)
 
 
 def _say_what_is_left(photo_folder: PhotoFolder) -> None:
@@ -106,13 +120,17 @@ def _sort(
             rows[photo.name] = [failure_row(photo, problem.status, str(problem))]
             continue
         known = copies.finished(photo, key, judged)
-        if known is not None and (settings.keys is None or KeyFolder(settings.keys).has(photo.output)):
+        if known is not None and (settings.keys is None or _has_key(settings, settings.keys, photo)):
             rows[photo.name] = known
         elif refusal := copies.refusal(photo, key, overwrite=settings.overwrite):
             rows[photo.name] = [failure_row(photo, "exists", refusal)]
         else:
             due.append(_Task(photo, key, judged))
     return rows, due
+
+
+def _has_key(settings: Settings, keys: Path, photo: Photo) -> bool:
+    return KeyFolder(keys).has(photo.output, digest_of(settings.output / photo.target))
 
 
 def _key(settings: Settings, shared: dict[str, Any], photo: Photo) -> str:
@@ -269,7 +287,7 @@ def _keep_keys(
             scope=settings.protector.scope,
             key=folder.put_keys(made.keys),
             file_sha256=hashlib.sha256(content).hexdigest(),
-            glance=glance(saved, matrices[0], CROP_SIZE),
+            **glances(saved, back, matrices[0], CROP_SIZE),
             psnr_db=psnr,
         ),
     )

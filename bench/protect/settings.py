@@ -27,7 +27,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import check_views, make_protector
 from cloakbench.bench.protect.faces import FaceFinder
-from cloakbench.bench.protect.keys import check_keys
+from cloakbench.bench.protect.keys.checks import check_keys
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import read_landmarks
 from cloakbench.datasets.encoding import Format
@@ -65,8 +65,11 @@ class Settings:
         keys: folder for what gives photos back; None where nothing does.
         store: where thresholds are kept.
         finder: opens the person's photos and finds their faces.
-        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
-        format, metadata, max_references, overwrite, force, seed: see conf/protect.yaml.
+        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`, and if it
+            hides faces from eyes as they are, too.
+        format, metadata, max_references, overwrite, force: see conf/protect.yaml.
+        seed: names all random numbers; where keys are written and none was given, the owner's secret.
+        seed_given: whether the user chose it.
         device: where to compute.
     """
 
@@ -95,6 +98,7 @@ class Settings:
     overwrite: bool
     force: bool
     seed: int
+    seed_given: bool
     device: torch.device
 
     @property
@@ -180,7 +184,8 @@ def read_settings(config: DictConfig) -> Settings:
         max_references=config.max_references,
         overwrite=config.overwrite,
         force=config.force,
-        seed=config.seed,
+        seed=config.seed or 0,
+        seed_given=config.seed is not None,
         device=device,
     )
     _check(settings)
@@ -273,9 +278,10 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
     surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
     if settings.surrogates and settings.soften:
-        surrogates += ", softened to outlast the way through the photo"
+        surrogates += f", {'sharp and ' if settings.hides else ''}softened to outlast the way through the photo"
+    seed = "given" if settings.seed_given else "secret, kept with the keys"  # a copy's report may be published
     return (
-        f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
+        f"Method: {settings.method}{size}{surrogates}, seed {settings.seed if settings.keys is None else seed}.",
         f"Faces: {'the main face' if settings.finder.which == 'main' else 'every face'} of each photo.",
         f"Files: {_FILES[settings.format]}, metadata policy {settings.metadata}.",
     )

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
+from cloakbench.methods.context import CountedNetwork, MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
 Objective = Literal["own", "reference", "aim"]
@@ -72,6 +72,9 @@ def input_gradient(
         surrogates: whose losses are averaged.
         loss: scalar of the embeddings ``[N, D]``.
         transform: differentiable, applied to the photos before every surrogate.
+
+    Raises:
+        MissingNeedError: a surrogate gives no gradient.
     """
     leaf = photos.detach().requires_grad_()
     gradients = (_gradient(leaf, index, model, loss, transform) for index, model in enumerate(surrogates))
@@ -87,4 +90,7 @@ def _gradient(
     transform: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     embeddings = model.embed(leaf if transform is None else transform(leaf))
+    if not embeddings.requires_grad:
+        name = getattr(getattr(model.model, "card", None), "name", f"surrogate {index + 1}")
+        raise MissingNeedError(f"{name} gives no gradient: choose a surrogate whose embed is differentiable")
     return torch.autograd.grad(loss(index, embeddings), leaf)[0]

@@ -153,7 +153,9 @@ def _value_tables(hidden: Hidden, metrics: Sequence[Metric], role: Role, part: s
 
 def _transform_tables(measured: Measured, hidden: Hidden, metrics: Sequence[Metric], role: Role) -> Iterator[Table]:
     """MSR of targets that are not the surrogate, and each recovered metric, after what may happen to a photo."""
-    families = families_of(measured, of_role(MSR, role))
+    met = [of_role(MSR, role)] if hidden.targets else []
+    met += [metric.name for metric in metrics if metric.name.startswith(f"{RECOVERED}_")]
+    families = families_of(measured, met[0]) if met else []
     keys = [(UNTRANSFORMED, "As published", "")]
     keys += [(key, tick, one.title) for one in families for key, tick in one.members if key != UNTRANSFORMED]
     if len(keys) == 1:

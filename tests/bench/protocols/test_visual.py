@@ -88,6 +88,34 @@ def test_photos_come_back_and_the_clean_row_hides_nothing(hidden: Outcome) -> No
     assert set(frame.loc[frame["metric"].str.startswith("recovered"), "method"]) == {"keyed_blend"}
 
 
+NOISES = (
+    "+transform@transforms.salt_and_pepper=salt_and_pepper",
+    "+transform@transforms.median=median",
+    "variants=null",
+    "~protocols.visual.methods.pgd",
+    "protocols.visual.photos=probe",
+)
+
+
+@pytest.mark.parametrize("targets", [True, False], ids=["with targets", "without"])
+def test_recovery_is_measured_and_shown_after_each_transform(tmp_path: Path, faces_cache: Path, targets: bool) -> None:
+    outcome = hide(tmp_path, faces_cache, *NOISES, *([] if targets else ["~targets"]))
+    assert not outcome.problems
+    frame = outcome.results.measurements
+    conditions = ["none", "gaussian_noise_8", "salt_and_pepper_0.05", "median_3"]
+    for metric in ("recovered_psnr", "recovered_linf_255", "recovered_psnr_smoothed"):
+        own = frame[(frame["metric"] == metric) & (frame["method"] == "keyed_blend")]
+        assert sorted(own["condition"]) == sorted(conditions) and set(own["status"]) == {"ok"} and set(own["n"]) == {8}
+        [row] = pd.read_csv(outcome.folder / "tables" / f"visual_{metric}_transforms.csv").to_dict("records")
+        for condition in conditions:
+            assert row[condition] == pytest.approx(value(outcome, metric, "keyed_blend", condition=condition), abs=0.05)
+    psnr = {one: value(outcome, "recovered_psnr", "keyed_blend", condition=one) for one in conditions}
+    # A value that was turned black or white is off by 255; its neighbours are whole, so that most comes back.
+    assert psnr["none"] > 44
+    assert 20 > psnr["salt_and_pepper_0.05"] > psnr["median_3"]
+    assert (outcome.folder / "tables" / "visual_msr_black_box_transforms.csv").exists() == targets
+
+
 def test_white_box_is_marked_and_left_out_of_the_black_box_mean(hidden: Outcome) -> None:
     table = pd.read_csv(hidden.folder / "tables" / "visual_msr.csv").set_index("method")
     own, other = (100 * value(hidden, "msr_top1", "pgd", judge=judge) for judge in ("tiny1", "tiny2"))
