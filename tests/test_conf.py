@@ -27,6 +27,7 @@ GROUP_OF_ONE = {
     "method": "method={}",
     "metric": "+metric@metrics.one={}",
     "model": "model@surrogate={}",
+    "onlooker": "+onlooker@protocols.visual.attackers.one={}",
     "protocol": "+protocol@protocols.one={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",

@@ -145,15 +145,15 @@ class Answers:
         """Everything that a score may read."""
         for chunks in self.job.clean.values():
             yield from ((AS_PUBLISHED, chunk) for chunk in chunks)
-        yield from wanted_photos(self.protocol, self.cells, self.job.conditions)
+        yield from wanted_photos(self.protocol, self.judge, self.cells, self.job.conditions)
 
 
 def wanted_photos(
-    protocol: Protocol, cells: Sequence[CellPhotos], conditions: Sequence[Condition]
+    protocol: Protocol, judge: Judge, cells: Sequence[CellPhotos], conditions: Sequence[Condition]
 ) -> Iterator[tuple[Condition, Photos]]:
     """Published photos that there must be answers about."""
     for cell in cells:
-        if protocol.whole_cells:
+        if protocol.whole_cells or judge.whole_cells:
             if cell.failure[0] == OK:
                 yield from ((condition, cell) for condition in conditions)
         else:

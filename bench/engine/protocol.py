@@ -56,6 +56,7 @@ class Judge:
         lane: questions of one lane are asked one at a time, by whatever process, as a remote service may want it.
         kind: of its stored answers, where that is not the protocol's.
         sees_clean: whether it is asked about clean photos, too.
+        whole_cells: whether it sees all photos of a cell at once, where its protocol's judges do not.
     """
 
     name: str = ""
@@ -66,6 +67,7 @@ class Judge:
     lane: str = ""
     kind: str = ""
     sees_clean: bool = True
+    whole_cells: bool = False
 
 
 @dataclass(frozen=True)

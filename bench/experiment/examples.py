@@ -11,6 +11,7 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.recovery import key_rows
+from cloakbench.bench.engine.unit_state import chunk_photos
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.plan import Cell
@@ -56,12 +57,15 @@ def _examples(experiment: Experiment, status: RunStatus, name: str, wanted: Sequ
                 continue
             shown = [row for row in shown if stored[1]["status"][rows.index(row)] == OK]
             back = _recovered(experiment, planned, stored[0], [rows.index(row) for row in shown], faces)
+            state = status.states[planned.unit.key]
+            seen = publication.pictures(chunk_photos(planned, state, faces), stored[0]) if publication.pictures else {}
             for row, recovered in zip(shown, back, strict=True):
                 place, people = rows.index(row), planned.unit.chunk.identities
                 protected[row][label] = stored[0][place]
                 at = people.index(faces.identity[row]) if cell.protector.scope == "identity" else place
                 told = {name: made[0][name][at] for name in stored[1].get("shown", ())}
-                if told := told | ({} if recovered is None else {RECOVERED: recovered}):
+                told |= {} if recovered is None else {RECOVERED: recovered}
+                if told := told | {name: one for name, of in seen.items() if (one := of[place]) is not None}:
                     pictures[row][label] = told
     if gone:
         raise EntryGoneError(f"protected photos of {gone[0]} are gone from {experiment.store.root}")

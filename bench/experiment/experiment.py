@@ -122,9 +122,11 @@ class Experiment:
         seen: set[tuple[str, Judge, str, int | None]] = set()
         found = []
         for asked in self.asked:
-            if asked.publication.name != publication.name or asked.protocol.whole_cells != whole_cells:
+            if asked.publication.name != publication.name:
                 continue
             for judge, conditions in asked.judges:
+                if (asked.protocol.whole_cells or judge.whole_cells) != whole_cells:
+                    continue
                 for condition in conditions:
                     place = (asked.protocol.kind_of(judge), judge, condition.label, condition.draw)
                     if place not in seen:

@@ -127,9 +127,11 @@ def _missing(
 ) -> set[str]:
     """Keys of answers that a judge should have given and has not, because it raised."""
     protocol, kind = asked.protocol, asked.protocol.kind_of(judge)
-    wanted = list(wanted_photos(protocol, cells, conditions))
+    wanted = list(wanted_photos(protocol, judge, cells, conditions))
     wanted += [(AS_PUBLISHED, chunk) for chunks in clean.values() for chunk in chunks]
     keys = {protocol.answer_key(judge, one, photos, experiment.spec) for one, photos in wanted}
     store = experiment.store
     absent = {key for key in keys if not store.has_tensors(kind, key)}
-    return {key for key in absent if not (protocol.whole_cells and store.read_json("failures", key))}
+    return {
+        key for key in absent if not ((protocol.whole_cells or judge.whole_cells) and store.read_json("failures", key))
+    }

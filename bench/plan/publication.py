@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import METHOD_FAILED, OK
@@ -39,6 +41,8 @@ class Publication:
         units: of every cell, in the order of `cells`.
         image_metrics: names of the image metrics to be taken of them; None for all of the experiment.
         shown: rows of the faces that figures show, where there are no probes; empty for none.
+        pictures: what figures show beside the published photos ``[N, 3, H, W]`` of a chunk: by name, one for each
+            photo or None; such as what somebody else makes of them.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Publication:
     units: tuple[tuple[PlannedUnit, ...], ...]
     image_metrics: tuple[str, ...] | None = None
     shown: tuple[int, ...] = ()
+    pictures: Callable[[ChunkPhotos, Tensor], Mapping[str, Sequence[Tensor | None]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def rates(roles: Iterable[Role]) -> Iterator[Metric]:
     """Rates of matching."""
     for role in roles:
         for rate in _RATES:
-            yield _over(rate, role)
+            yield over(rate, role)
 
 
 def hidden_metric(metric: ImageMetric, role: Role) -> Metric:
@@ -53,7 +53,7 @@ def hidden_metric(metric: ImageMetric, role: Role) -> Metric:
         title=f"{described.title}, protected",
         higher_protects=not _is_better(described),
     )
-    return _over(hidden, role)
+    return over(hidden, role)
 
 
 def recovered_metric(metric: ImageMetric, role: Role, view: str = "") -> Metric:
@@ -66,7 +66,7 @@ def recovered_metric(metric: ImageMetric, role: Role, view: str = "") -> Metric:
         denominator="photos that were recovered, one pair (original, recovered) each",
         higher_protects=_is_better(described),
     )
-    return _over(told, role)
+    return over(told, role)
 
 
 def _is_better(described: Metric) -> bool:
@@ -74,5 +74,6 @@ def _is_better(described: Metric) -> bool:
     return bool(described.higher_protects)
 
 
-def _over(metric: Metric, role: Role) -> Metric:
+def over(metric: Metric, role: Role) -> Metric:
+    """A metric over the photos of a role."""
     return replace(metric, name=of_role(metric.name, role), title=metric.title + _WORDS[role])

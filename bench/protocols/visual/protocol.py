@@ -8,12 +8,14 @@ the same metrics of photos that were recovered from the stored 8-bit photo and t
 A veil is made from the reference photos of a person. They may be published, too, beside or instead of the probes, which
 no veil has seen; their numbers have names of their own and stand in tables of their own (person-specific veils print
 the former in its figures and the latter in its appendix).
+Attackers without a key are a fourth sort of judges (:mod:`cloakbench.bench.protocols.visual.onlookers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +38,7 @@ from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.identification.protocol import Identification
-from cloakbench.bench.protocols.quality.protocol import VALUES, Quality
+from cloakbench.bench.protocols.quality.protocol import Quality
 from cloakbench.bench.protocols.visual.estimate import visual_photos, visual_seconds
 from cloakbench.bench.protocols.visual.faces import add_faces, first_photos, roles_of
 from cloakbench.bench.protocols.visual.matching import matching_records, matching_trials
@@ -45,11 +47,15 @@ from cloakbench.bench.protocols.visual.metrics import (
     RECOVERED,
     hidden_metric,
     of_role,
+    over,
     rates,
     recovered_metric,
     value_name,
 )
+from cloakbench.bench.protocols.visual.onlookers.block import Onlookers
+from cloakbench.bench.protocols.visual.onlookers.found import SEEN, found_trials
 from cloakbench.bench.protocols.visual.recovery import VIEW, Recovery, gives_back
+from cloakbench.bench.protocols.visual.values import value_records
 from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import ROLES, Role
 
@@ -76,6 +82,7 @@ class Visual(Protocol):
             not published.
         epsilons_255: budgets of all methods in grey levels; None for each method's own.
         surrogates: labels of the experiment's surrogates for methods that need one; None for all.
+        attackers: key to config of somebody who looks at published photos without a key; null for one that is left out.
 
     Raises:
         SettingError: a role that is neither, or one twice, or none; a number of people or of references below 1.
@@ -97,6 +104,7 @@ class Visual(Protocol):
         references: int | None = None,
         epsilons_255: Sequence[float] | None = None,
         surrogates: Sequence[str] | None = None,
+        attackers: Mapping[str, Mapping[str, Any] | None] | None = None,
     ) -> None:
         roles = [photos] if isinstance(photos, str) else list(photos)
         if not roles or len(set(roles)) < len(roles) or not set(roles) <= {"reference", "probe"}:
@@ -108,7 +116,8 @@ class Visual(Protocol):
         self.identities, self.references = identities, references
         self._search = Identification([1], enrolled=True)
         self._hidden, self._recovery = Quality(hidden or {}), Recovery(recovered or {}, recovered_views or {})
-        self._parts: dict[str, Protocol] = {_MATCHED: self._search, HIDDEN: self._hidden, RECOVERED: self._recovery}
+        self._own: dict[str, Protocol] = {_MATCHED: self._search, HIDDEN: self._hidden, RECOVERED: self._recovery}
+        self._onlookers = Onlookers(attackers or {}, self.roles, recovered or {})
         self._cells: tuple[Cell, ...] = ()  # those that were checked are those that are planned
 
     @property
@@ -119,6 +128,7 @@ class Visual(Protocol):
             found += [hidden_metric(metric, role) for metric in self._hidden.image_metrics.values()]
             for view in self._recovery.views:
                 found += [recovered_metric(metric, role, view) for metric in self._recovery.image_metrics.values()]
+            found += [over(metric, role) for metric in self._onlookers.metrics()]
         return tuple(found)
 
     @property
@@ -133,10 +143,12 @@ class Visual(Protocol):
     def check(self, config: DictConfig, place: str) -> None:
         self._hidden.check(config, f"{place}hidden.")
         self._recovery.check(config, f"{place}recovered.")
+        self._onlookers.check(config, place)
         self._cells = tuple(build_cells(config, place))
 
     def publication(self, planning: Planning, place: str) -> Publication:
         name = add_faces(planning, self.roles, self.identities, self.references)
+        self._onlookers.add_faces(planning)
         photos, config = planning.faces[name], planning.config
         references, others = planning.faces.get("reference"), planning.faces.get("auxiliary")
         chunks = build_chunks(
@@ -151,16 +163,16 @@ class Visual(Protocol):
         cells = self._cells or tuple(build_cells(config, place))
         roles = roles_of(photos, self.roles, references)
         shown = first_photos(photos, roles, self._ordered, config.report.examples)
-        return planning.publish(self.name, name, "reference", cells, lambda _: chunks, image_metrics=(), shown=shown)
+        found = planning.publish(self.name, name, "reference", cells, lambda _: chunks, image_metrics=(), shown=shown)
+        return replace(found, pictures=partial(self._onlookers.pictures, planning=planning, faces=photos))
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         found = []
         for part, protocol in self._parts.items():
-            matched = part == _MATCHED
-            found += [
-                replace(judge, options={**judge.options, _PART: part}, kind=protocol.kind, sees_clean=matched)
-                for judge in protocol.judges(planning)
-            ]
+            for judge in protocol.judges(planning):
+                sees, options = isinstance(protocol, Identification), {**judge.options, _PART: part}
+                sees_clean = sees and not judge.whole_cells
+                found.append(replace(judge, options=options, kind=protocol.kind, sees_clean=sees_clean))
         return found
 
     def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
@@ -169,7 +181,7 @@ class Visual(Protocol):
     def clean_roles(self, planning: Planning) -> Sequence[Any]:
         if not planning.config.targets:
             return ()
-        return (self.name if self.name in planning.faces else self.roles[0], "distractor")
+        return self._onlookers.clean_roles(self.name if self.name in planning.faces else self.roles[0])
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         return self._part(judge).inputs(judge, condition, photos, spec)
@@ -191,21 +203,13 @@ class Visual(Protocol):
         part = judge.options[_PART]
         if part == _MATCHED:
             return matching_records(answers, cell, roles, self._search)
-        given, status = answers.protected(cell)
+        if part not in self._own:
+            return self._onlookers.read(part, answers, cell, roles)
+        _, status = answers.protected(cell)
         if part == RECOVERED and not gives_back(answers, cell):
             status = [NOT_PLANNED] * len(status)
-        metric = self._part(judge).metric_of(judge)
-        known = given[VALUES].numpy() if given else np.full(len(faces), np.nan)
-        return pd.DataFrame(
-            {
-                "image_id": list(faces.image_id),
-                "identity": list(faces.identity),
-                "status": status,
-                "note": "",
-                "role": roles,
-                value_name(part, metric, judge.options.get(VIEW, "")): known,
-            }
-        )
+        name = value_name(part, self._part(judge).metric_of(judge), judge.options.get(VIEW, ""))
+        return value_records(answers, cell, roles, name, status)
 
     def records(self, responses: pd.DataFrame) -> pd.DataFrame:
         """One row per photo with its role: what identification says of it, or the value of an image metric."""
@@ -224,6 +228,8 @@ class Visual(Protocol):
         """Of the photos of one role and one judge."""
         if "p2_rank" in records:
             return rate_measurements(records, matching_trials(records), resamples, seed)
+        if rates := found_trials(records):
+            return rate_measurements(records, rates, resamples, seed)
         values = {
             name: Values(records[name].to_numpy(dtype=np.float64), missing, undefined)
             for name, missing, undefined in self._value_names()
@@ -238,13 +244,16 @@ class Visual(Protocol):
         for view in self._recovery.views:
             for metric in self._recovery.image_metrics.values():
                 yield value_name(RECOVERED, metric, view), metric.missing, f"{metric.undefined}, or {_NO_KEY}"
+        for name, metric in self._onlookers.seen.items():
+            yield name, metric.missing, f"{metric.undefined}, or with too few photos held"
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
         found: dict[str, Trials] = {}
         for role in self._ordered:
             own = (records["role"] == role).to_numpy()
             whole = matching_trials(records) if "p2_rank" in records else {}
-            for name in records.columns[records.columns.str.startswith((f"{HIDDEN}_", f"{RECOVERED}_"))]:
+            whole |= found_trials(records)
+            for name in records.columns[records.columns.str.startswith((f"{HIDDEN}_", f"{RECOVERED}_", f"{SEEN}_"))]:
                 values = records[name].to_numpy(dtype=np.float64)
                 whole[name] = Trials(np.nan_to_num(values), (~np.isnan(values)).astype(np.float64))
             found |= {of_role(name, role): replace(one, trials=one.trials * own) for name, one in whole.items()}
@@ -279,6 +288,10 @@ class Visual(Protocol):
         from cloakbench.bench.protocols.visual.report import visual_headline
 
         return visual_headline(index, self._ordered)
+
+    @property
+    def _parts(self) -> Mapping[str, Any]:
+        return {**self._own, **self._onlookers.parts}
 
     def _part(self, judge: Judge) -> Any:
         return self._parts[judge.options[_PART]]

@@ -8,6 +8,7 @@ from functools import partial
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.visual.index import NAME, Hidden, HiddenRow
 from cloakbench.bench.protocols.visual.metrics import HIDDEN, MSR, MSR_ENROLLED, MSR_WITH_SOURCE, RECOVERED, of_role
+from cloakbench.bench.protocols.visual.onlookers.report import onlooker_sections
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
@@ -80,6 +81,7 @@ def visual_sections(measured: Measured, metrics: Sequence[Metric], roles: Sequen
             linked=tuple(_linked(measured, hidden, own, role)),
             shows=measured.places(NAME, {metric.name for metric in own}),
         )
+    yield from onlooker_sections(measured, metrics, roles)
 
 
 def _is_value(metric: Metric, role: Role) -> bool:
