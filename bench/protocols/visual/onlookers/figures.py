@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.protocols.quality.faces import short_heads
 from cloakbench.bench.protocols.quality.metrics import ssim
+from cloakbench.bench.protocols.visual.index import NAME
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
@@ -34,7 +35,7 @@ def onlooker_pictures(measured: Measured, number: int, roles: int) -> Drawing:
         number: of the role whose photos are shown, among those of the run.
         roles: how many there are; each has as many examples.
     """
-    every = measured.results.examples
+    every = [one for one in measured.results.examples if one.publication == NAME]
     each = len(every) // roles
     faces = every[number * each : (number + 1) * each][:_FACES_MOST]
     lines = [(face, label) for face in faces for label in face.shown if label != CLEAN and label in face.protected]
