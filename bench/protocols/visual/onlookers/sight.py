@@ -1,4 +1,4 @@
-"""What onlookers see of a chunk of published photos, and the pictures that they make of it."""
+"""`sight_of` and `opened`: what onlookers see of a chunk of published photos, and the pictures that they make of it."""
 
 from __future__ import annotations
 
