@@ -43,7 +43,7 @@ def measured(hidden: Outcome) -> Measured:
 
 def test_a_run_has_each_chart_for_seen_and_unseen_photos(hidden: Outcome) -> None:
     charts = {path.stem for path in (hidden.folder / "figures").glob("visual_*.png")}
-    kinds = ("faces", "targets", "settings", "transforms")
+    kinds = ("faces", "targets", "settings", "transforms", "front")
     assert charts == {f"visual_{kind}{ending}" for kind in kinds for ending in ("", "_seen")}
 
 
