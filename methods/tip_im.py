@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
@@ -16,6 +15,8 @@ from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
+from cloakbench.methods.parts.objectives import unit_mean
+from cloakbench.methods.parts.transfer.views import sample
 from cloakbench.methods.photo_batch import PhotoBatch
 
 StepNorm = Literal["l2", "linf"]
@@ -155,7 +156,7 @@ class TIPIM(Protector):
             for stranger in range(strangers):
                 loss = self.loss(embeddings, known, stranger).sum()
                 (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < strangers)
-                candidate_momentum = momentum * self.momentum_decay + _unit_mean(
+                candidate_momentum = momentum * self.momentum_decay + unit_mean(
                     gradient if pull is None else gradient + pull
                 )
                 candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
@@ -208,15 +209,3 @@ def random_warp(streams: ItemStreams, low: float, high: float) -> Tensor:
     cosine, sine = (turn * noise[:, 6]).cos(), (turn * noise[:, 6]).sin()
     rotation = torch.stack([cosine, sine, -sine, cosine], dim=1).view(-1, 2, 2)
     return torch.cat([affine[:, :, :2] @ rotation, affine[:, :, 2:]], dim=2)
-
-
-def sample(photos: Tensor, warp: Tensor) -> Tensor:
-    """``photos`` seen through affine maps, black outside."""
-    grid = F.affine_grid(warp, list(photos.shape), align_corners=False)
-    return F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _unit_mean(gradient: Tensor) -> Tensor:
-    """Divided by its mean size, per photo; a zero gradient stays zero."""
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    return gradient / torch.where(size > 0, size, 1.0)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from cloakbench.bench.core.ranges import at_least, one_of, share_below_one
 from cloakbench.methods.context import CountedNetwork
 from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.objectives import unit_mean
 
 NormAxes = Literal["sample", "column"]
 
@@ -65,6 +65,5 @@ class DFANet:
     def accumulate(self, gathered: Tensor | None, gradient: Tensor) -> Tensor:
         """Gradients ``[P, R, 3, H, W]`` gathered so far, with the latest added."""
         axes = (2, 3, 4) if self.norm_axes == "sample" else (1, 2, 3)
-        size = gradient.abs().mean(dim=axes, keepdim=True)
-        normalised = gradient / torch.where(size > 0, size, 1.0)
+        normalised = unit_mean(gradient, axes)
         return normalised if gathered is None else normalised.add_(gathered, alpha=self.momentum_decay)

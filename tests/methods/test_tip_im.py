@@ -16,7 +16,8 @@ from cloakbench.methods.parts.gradient import Attack
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.objectives import input_gradient
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
-from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, sample, step_direction
+from cloakbench.methods.parts.transfer.views import sample
+from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, step_direction
 
 
 def unrounded(method: Protector) -> Tensor:
