@@ -107,6 +107,8 @@ class GradientAttack(Protector):
 
 def add_momentum(gradient: Tensor, attack: Attack, decay: float) -> Tensor:
     """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing."""
+    if not decay:
+        return gradient  # whose sign is the same
     normalised = unit_mean(gradient)
     if "momentum" in attack.memory:
         normalised = normalised.add_(attack.memory["momentum"], alpha=decay)

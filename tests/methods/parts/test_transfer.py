@@ -27,7 +27,7 @@ from cloakbench.methods.parts.opom_objectives import ClassCenter, OwnAndCenter
 from cloakbench.methods.parts.tiny_world import select_photos, tiny_context, tiny_photos
 from cloakbench.methods.parts.transfer.ensemble import Transfer
 from cloakbench.methods.parts.transfer.gradient_filter import GradientFilter, Kernel, kernel_weights, smooth
-from cloakbench.methods.parts.transfer.views import AffineViews, ResizeAndPad
+from cloakbench.methods.parts.transfer.views import AffineViews, ResizeAndPad, grid_of
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.ti_dim import TIDIM
 
@@ -117,6 +117,12 @@ def test_a_view_turns_and_moves_as_far_as_it_says_and_no_further() -> None:
     assert 0.85 <= float(scale.min()) < 0.86 and 1.09 < float(scale.max()) <= 1.1 + 1e-5
     assert 7.9 < float(turn.abs().max()) <= 8 + 1e-3 and 0.049 < float(centre.abs().max()) <= 0.05 + 1e-6
     assert abs(float((places[:, :, :2].det() < 0).float().mean()) - 0.5) < 0.05
+
+
+def test_the_grid_of_views_is_that_of_torch() -> None:
+    places = AffineViews().places(torch.rand(5, 5, generator=generator("grid")))
+    expected = F.affine_grid(places, [5, 3, 112, 112], align_corners=False)
+    torch.testing.assert_close(grid_of(places, 112), expected, rtol=0, atol=1e-6)
 
 
 def test_resize_and_pad_puts_the_photo_where_the_draws_say() -> None:
