@@ -14,6 +14,9 @@ from cloakbench.methods.parts.dssim import Borders
 from cloakbench.methods.parts.linf import project_noise_
 from cloakbench.methods.photo_batch import PhotoBatch
 
+_LITTLE_GAIN, _MOST_DSSIM = 0.3, 0.015
+"""What the tool takes for a failure, and for a cloak to be published all the same."""
+
 
 class FawkesTool(Fawkes):
     """The released tool from version 1.0 on: away from the photo's own features, towards nobody.
@@ -30,6 +33,8 @@ class FawkesTool(Fawkes):
     Args:
         dssim_bound, penalty, steps, learning_rate, ssim_borders: see `Fawkes`; the optimiser is Adadelta.
         max_change_255: largest change of a value in grey levels.
+        save_last_on_failed: as the tool does by default, publish the last iterate where the best moved features by less
+            than 0.3 and the last one further, if its DSSIM is below 0.015, whatever the bound.
     """
 
     name: ClassVar[str] = "fawkes_tool"
@@ -46,9 +51,11 @@ class FawkesTool(Fawkes):
         steps: int,
         learning_rate: float,
         max_change_255: float = 15,
-        ssim_borders: Borders = "mirrored",
+        ssim_borders: Borders = "both",
+        save_last_on_failed: bool = False,
     ) -> None:
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
+        self.save_last_on_failed = save_last_on_failed
         self.max_change_255 = grey_step("max_change_255", max_change_255)
         self._change_bound = max_change_255 / 255
 
@@ -69,6 +76,11 @@ class FawkesTool(Fawkes):
 
     def limit(self, photos: Tensor, images: Tensor) -> Tensor:
         return images + project_noise_(photos - images, self._change_bound)
+
+    def save_last(self, best: Tensor, gain: Tensor, dssim: Tensor) -> Tensor:
+        if not self.save_last_on_failed:
+            return super().save_last(best, gain, dssim)
+        return (best < _LITTLE_GAIN) & (dssim < _MOST_DSSIM) & (gain > best)
 
     def balance(self, images: Tensor) -> Balance:
         return SawTooth(images, self.dssim_bound)
