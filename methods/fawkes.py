@@ -35,8 +35,8 @@ class Fawkes(Protector):
     is not protected: it comes back unchanged with the status ``method_failed`` (the released tool returns black).
 
     Deviations from both: DSSIM is that of the photo as published, in 8 bits, with the gradient passed straight through
-    the rounding, so that the bound holds for what is measured; its windows reach over the border (`ssim_borders`), or
-    else the cloak gathers in a frame around the photo; clean features are embedded once, where the tool embeds
+    the rounding, so that the bound holds for what is measured; its windows may reach over the border (`ssim_borders`),
+    or else the cloak gathers in a frame around the photo; clean features are embedded once, where the tool embeds
     them at every step (2 forward passes per step instead of 1).
 
     Args:

@@ -187,6 +187,7 @@ NAMES = [
     "transfer",
     "robustness",
     "trade_off",
+    "psr_passes",
     "faces",
     "poisoning",
     "variants_steps",
