@@ -1,1 +1,1 @@
-"""What makes gradients of some networks hold for others: views, a filter, and an ensemble of equal voices."""
+"""Parts that make gradients of some networks hold for others: random views, a filter, ensembles of equal voices."""
