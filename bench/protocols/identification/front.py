@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.protocols.identification.ranks import SSIM, Ranks
@@ -143,8 +144,12 @@ def psr_over_passes(measured: Measured, ranks: Ranks) -> Drawing:
         look = {"color": colour, "marker": marker, "markersize": 4.2, "elinewidth": 0.6, "linestyle": "none"}
         panel.errorbar(spent[one], 100 * rate.value, yerr=upright, **look)
         ends += [float(100 * rate.value - np.sum(upright[0])), float(100 * rate.value + np.sum(upright[1]))]
-        marks.append(Mark(_name(measured, one), (spent[one], 100 * rate.value), colour, marker))
+        name = f"{_name(measured, one)}, n {rate.n}"
+        marks.append(Mark(name, (spent[one], 100 * rate.value), colour, marker))
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel("Network passes per photo")
     panel.set_ylabel(f"Black-box PSR {ranks.label}, %")
     panel.set_title(budget.title)
