@@ -24,6 +24,8 @@ from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.table import BUDGET, SMALL, Column, Number, Row, Table
 
+_FEW_DECADES = 2
+"""Of passes, between which there is room for further numbers."""
 _LABEL = "{title}, {surrogate}"
 
 
@@ -147,7 +149,8 @@ def psr_over_passes(measured: Measured, ranks: Ranks) -> Drawing:
         name = f"{_name(measured, one)}, n {rate.n}"
         marks.append(Mark(name, (spent[one], 100 * rate.value), colour, marker))
     panel.set_xscale("log")
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    decades = math.log10(max(spent[one] for one in points) / min(spent[one] for one in points))
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < _FEW_DECADES else (1,)))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel("Network passes per photo")
