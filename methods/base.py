@@ -291,6 +291,7 @@ class Protector(ABC):
         if not (low >= 0 and high <= 1):  # NaN is refused, too
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
         self._refuse_missing(need for need in self.needs if not (context.offers(need) or batch.offers(need)))
+        self._refuse_few_surrogates(context)
         if lacking := [stage.name for stage in self.stages() if stage.name not in context.trained]:
             raise MissingNeedError(
                 f"{self.name} is trained first ({', '.join(lacking)}): give the tensors of run_training() as "
@@ -300,6 +301,13 @@ class Protector(ABC):
     def _refuse_missing(self, missing: Iterable[Need]) -> None:
         if names := sorted(missing):
             raise MissingNeedError(f"{self.name} needs {', '.join(names)}, which this experiment does not provide")
+
+    def _refuse_few_surrogates(self, context: ProtectContext) -> None:
+        if Need.SURROGATES in self.needs and (given := len(context.surrogates)) < self.least_surrogates:
+            raise ValueError(
+                f"{self.name} needs an ensemble of at least {self.least_surrogates} surrogates, there is {given}: name "
+                f"more, as in plan.limits.{self.name}.surrogates={{both: [FIRST, SECOND]}}"
+            )
 
     def _warnings(self, unchanged: int, photos: int) -> tuple[str, ...]:
         zero_allowed = self.budget is not None and self.budget.size_255 == 0

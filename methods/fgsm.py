@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from cloakbench.methods.parts.gradient import GradientAttack
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 
 
 class FGSM(GradientAttack):
@@ -22,6 +23,12 @@ class FGSM(GradientAttack):
     official_settings: ClassVar[str] = "1 step of epsilon, no random start, cross-entropy"
     deviations: ClassVar[str] = "embedding distance to other photos of the person instead of cross-entropy"
 
-    def __init__(self, epsilon_255: float = 8, objective: Objective = "reference", random_start: bool = False) -> None:
+    def __init__(
+        self,
+        epsilon_255: float = 8,
+        objective: Objective = "reference",
+        random_start: bool = False,
+        transfer: Transfer | None = None,
+    ) -> None:
         # A zero budget still takes its step; the projection undoes it.
-        super().__init__(epsilon_255, 1, epsilon_255 or None, objective, random_start)
+        super().__init__(epsilon_255, 1, epsilon_255 or None, objective, random_start, transfer)

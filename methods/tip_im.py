@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
@@ -16,6 +16,8 @@ from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
+from cloakbench.methods.parts.objectives import unit_mean
+from cloakbench.methods.parts.transfer.views import sample
 from cloakbench.methods.photo_batch import PhotoBatch
 
 StepNorm = Literal["l2", "linf"]
@@ -30,6 +32,11 @@ each person at (impersonation), so that m is 1 and nothing is chosen."""
 
 _ROW = (-1, 1, 1, 1)
 """Shape that lets a value per photo meet its pixels."""
+
+
+_AT_ONCE = 64
+"""Candidates that are embedded together, of as many strangers as there is room for: a few photos alone would make
+passes of a few, and those of many strangers at once would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ class TIPIM(Protector):
         pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
         with torch.no_grad():
             known = Embeddings([model.embed(images) for model in context.surrogates], pool)
-        strangers = pool[0].shape[1]
+        groups = _groups(pool[0].shape[1], max(1, _AT_ONCE // len(images)))
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
@@ -152,20 +159,37 @@ class TIPIM(Protector):
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
-            for stranger in range(strangers):
-                loss = self.loss(embeddings, known, stranger).sum()
-                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < strangers)
-                candidate_momentum = momentum * self.momentum_decay + _unit_mean(
-                    gradient if pull is None else gradient + pull
-                )
-                candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
-                gain = self.gains(ball.project_(candidate), known, context)
-                better = (gain > best).view(_ROW)
-                best = torch.maximum(gain, best)
-                kept = torch.where(better, candidate, kept)
-                kept_momentum = torch.where(better, candidate_momentum, kept_momentum)
+            for group in groups:
+                last = group is groups[-1]
+                momenta = self._momenta(group, leaf, embeddings, known, pull, momentum, last)
+                directions = step_direction(momenta.flatten(0, 1), self.step_norm).view_as(momenta)
+                candidates = ball.project_(torch.sub(photos, directions, alpha=self.step_255 / 255))
+                gains = self.gains(candidates.flatten(0, 1), known, context).view(len(group), -1)
+                gain, place = gains.nan_to_num(-torch.inf).max(dim=0)
+                better, best = (gain > best).view(_ROW), torch.maximum(gain, best)
+                kept = torch.where(better, _taken(candidates, place), kept)
+                kept_momentum = torch.where(better, _taken(momenta, place), kept_momentum)
             photos, momentum = kept, kept_momentum
         return photos
+
+    def _momenta(
+        self,
+        group: Sequence[int],
+        leaf: Tensor,
+        embeddings: list[Tensor],
+        known: Embeddings,
+        pull: Tensor | None,
+        momentum: Tensor,
+        last: bool,
+    ) -> Tensor:
+        """The momentum after a step towards each stranger of a group, ``[g, N, 3, H, W]``."""
+        momenta = torch.empty(len(group), *leaf.shape, dtype=leaf.dtype, device=leaf.device)
+        for place, stranger in enumerate(group):
+            loss = self.loss(embeddings, known, stranger).sum()
+            (slope,) = torch.autograd.grad(loss, leaf, retain_graph=not last or stranger != group[-1])
+            unit = unit_mean(slope if pull is None else slope + pull)
+            torch.add(unit, momentum, alpha=self.momentum_decay, out=momenta[place])
+        return momenta
 
     @staticmethod
     def loss(embeddings: list[Tensor], known: Embeddings, stranger: int) -> Tensor:
@@ -178,12 +202,21 @@ class TIPIM(Protector):
 
     @torch.no_grad()
     def gains(self, photos: Tensor, known: Embeddings, context: ProtectContext) -> Tensor:
-        """How good photos are as candidates, ``[N]``, the mean over surrogates; Euclidean distances."""
-        terms = []
+        """How good candidates are, the mean over surrogates; Euclidean distances.
+
+        Args:
+            photos: ``[g N, 3, H, W]``, all N photos' candidates for a stranger, then those for the next of g.
+            known: of the N photos.
+            context: whose surrogates are asked.
+
+        Returns:
+            ``[g N]``.
+        """
+        terms, times = [], len(photos) // len(known.own[0])
         for model, own, pool in zip(context.surrogates, known.own, known.pool, strict=True):
             embeddings = model.embed(photos)
-            to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
-            margins = ((embeddings - own).norm(dim=1, keepdim=True) - to_pool).exp()
+            to_pool = (embeddings.unsqueeze(1) - (pool if len(pool) == 1 else pool.repeat(times, 1, 1))).norm(dim=2)
+            margins = ((embeddings - own.repeat(times, 1)).norm(dim=1, keepdim=True) - to_pool).exp()
             reduced = {"gain1": margins.sum(1), "gain2": margins.amin(1), "gain3": margins.amax(1)}[self.gain]
             terms.append((1 + reduced).log())
         return torch.stack(terms).mean(dim=0)
@@ -210,13 +243,13 @@ def random_warp(streams: ItemStreams, low: float, high: float) -> Tensor:
     return torch.cat([affine[:, :, :2] @ rotation, affine[:, :, 2:]], dim=2)
 
 
-def sample(photos: Tensor, warp: Tensor) -> Tensor:
-    """``photos`` seen through affine maps, black outside."""
-    grid = F.affine_grid(warp, list(photos.shape), align_corners=False)
-    return F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _groups(strangers: int, size: int) -> list[range]:
+    """Numbers of strangers, so many at a time."""
+    return [range(first, min(first + size, strangers)) for first in range(0, strangers, size)]
 
 
-def _unit_mean(gradient: Tensor) -> Tensor:
-    """Divided by its mean size, per photo; a zero gradient stays zero."""
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    return gradient / torch.where(size > 0, size, 1.0)
+def _taken(candidates: Tensor, place: Tensor) -> Tensor:
+    """Of candidates ``[g, N, 3, H, W]`` for each photo the one at its place ``[N]``."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return candidates[place, torch.arange(len(place), device=place.device)]

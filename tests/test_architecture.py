@@ -57,6 +57,7 @@ FURTHER = {
     "bench/cli/list.py": {"conf"},
     "bench/cli/verify.py": {"datasets.crop_reader", "datasets.crops", "datasets.detection", "datasets.pairs"},
     "bench/doctor/preflight.py": {"models.download", "models.perceptual", "models.weight_file", "models.zoo"},
+    "bench/perf/ensemble_loops.py": {"models.base"},
     "bench/perf/faces.py": {"datasets.base"},
     "bench/perf/loops.py": {"models.base"},
     "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},

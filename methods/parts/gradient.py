@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_args
 
-import torch
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
@@ -18,7 +17,8 @@ from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
-from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, input_gradient
+from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, unit_mean
+from cloakbench.methods.parts.transfer.ensemble import Gradients, Transfer
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -29,6 +29,7 @@ class Attack:
     context: ProtectContext
     anchors: Anchors
     streams: ItemStreams
+    gradients: Gradients
     steps_left: int
     memory: dict[str, Tensor] = field(default_factory=dict)
 
@@ -42,6 +43,7 @@ class GradientAttack(Protector):
         step_255: grey levels per step; None for ``max(1, 1.5 epsilon / T)``.
         objective: what to move away from or towards; see `cloakbench.methods.parts.objectives.Objective`.
         random_start: begin at uniform noise within the budget, clipped to valid pixels, instead of at the photo.
+        transfer: how gradients are taken; None for the mean over surrogates, of the photos themselves.
 
     Raises:
         ValueError: a parameter is out of range, or ``own`` without a random start: at the photo itself the distance
@@ -51,7 +53,13 @@ class GradientAttack(Protector):
     scope: ClassVar[Scope] = "image"
 
     def __init__(
-        self, epsilon_255: float, steps: int, step_255: float | None, objective: Objective, random_start: bool
+        self,
+        epsilon_255: float,
+        steps: int,
+        step_255: float | None,
+        objective: Objective,
+        random_start: bool,
+        transfer: Transfer | None = None,
     ) -> None:
         one_of("objective", objective, get_args(Objective))
         grey_levels("epsilon_255", epsilon_255)
@@ -67,6 +75,7 @@ class GradientAttack(Protector):
         self.step_255 = max(1.0, 1.5 * epsilon_255 / steps) if step_255 is None else step_255
         self.objective: Objective = objective
         self.random_start = random_start
+        self.transfer = transfer or Transfer()
         self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
         self.targeted = objective == "aim"
         self.budget = Budget("linf", epsilon_255)
@@ -80,15 +89,16 @@ class GradientAttack(Protector):
         if self.random_start:
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             ball.project_(photos.add_(noise))
-        attack = Attack(context, find_anchors(self.objective, batch, context), streams, self.steps)
+        anchors = find_anchors(self.objective, batch, context)
+        attack = Attack(context, anchors, streams, self.transfer.begin(streams, context), self.steps)
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
             ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
         return photos
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
-        """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default the plain one."""
-        return input_gradient(photos, attack.context.surrogates, attack.anchors.loss)
+        """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default as `transfer` says."""
+        return attack.gradients(photos, attack.anchors.loss)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: where the loss grows, ``[N, 3, H, W]``; only its sign is used. By default the gradient."""
@@ -96,13 +106,10 @@ class GradientAttack(Protector):
 
 
 def add_momentum(gradient: Tensor, attack: Attack, decay: float) -> Tensor:
-    """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing.
-
-    The papers divide by the L1 norm. The mean is the same up to a constant, which no sign notices, and keeps the
-    numbers near one.
-    """
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    normalised = gradient / torch.where(size > 0, size, 1.0)
+    """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing."""
+    if not decay:
+        return gradient  # whose sign is the same
+    normalised = unit_mean(gradient)
     if "momentum" in attack.memory:
         normalised = normalised.add_(attack.memory["momentum"], alpha=decay)
     attack.memory["momentum"] = normalised

@@ -13,18 +13,21 @@ from functools import reduce
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.methods.context import CountedNetwork, MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
-Objective = Literal["own", "reference", "aim"]
+Objective = Literal["own", "reference", "own_and_reference", "aim"]
 """``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
-the person, which has the gradient of the mean distance to each of them. ``aim``: towards somebody else's photo."""
+the person, which has the gradient of the mean distance to each of them. ``own_and_reference``: away from the sum of the
+two, at unit length. ``aim``: towards somebody else's photo."""
 
 NEEDS: dict[str, frozenset[Need]] = {
     "own": frozenset(),
     "reference": frozenset({Need.REFERENCES}),
+    "own_and_reference": frozenset({Need.REFERENCES}),
     "aim": frozenset({Need.AIM}),
 }
 """What each objective needs from `PhotoBatch`."""
@@ -46,14 +49,17 @@ class Anchors:
 @torch.no_grad()
 def find_anchors(objective: Objective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
     """Embed the clean photos an objective looks at, once, without a graph."""
-    if objective == "own":
+    if objective == "aim":
+        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    elif objective == "own":
         points = [model.embed(batch.images) for model in context.surrogates]
-    elif objective == "reference":
+    else:
         references = batch.require_references()
         photos, shape = references.flatten(0, 1), references.shape[:2]
         points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[batch.owner] for model in context.surrogates]
-    else:
-        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    if objective == "own_and_reference":
+        own = [model.embed(batch.images) for model in context.surrogates]
+        points = [F.normalize(one + other, dim=1) for one, other in zip(own, points, strict=True)]
     return Anchors(tuple(points), towards=objective == "aim")
 
 
@@ -94,3 +100,13 @@ def _gradient(
         name = getattr(getattr(model.model, "card", None), "name", f"surrogate {index + 1}")
         raise MissingNeedError(f"{name} gives no gradient: choose a surrogate whose embed is differentiable")
     return torch.autograd.grad(loss(index, embeddings), leaf)[0]
+
+
+def unit_mean(gradient: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+    """A gradient over its mean size along ``axes``, by default for each photo of ``[N, 3, H, W]``; zero stays zero.
+
+    Where papers divide by the L1 norm, this is the same up to a constant, which no sign notices, and keeps the numbers
+    near one.
+    """
+    size = gradient.abs().mean(dim=axes, keepdim=True)
+    return gradient / torch.where(size > 0, size, 1.0)

@@ -32,6 +32,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
     """Rates by target, what transfers where, and what is left after a transform."""
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
+    from cloakbench.bench.protocols.identification.front import front_tables, psr_over_passes
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
     from cloakbench.bench.protocols.identification.trade_off import equal_ssim_tables, trade_off
 
@@ -47,6 +48,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
             *identification_tables(measured, ranks, mates, given_clean=False),
             *compared,
             *equal_ssim_tables(measured, ranks),
+            *front_tables(measured, ranks),
         ),
         (
             figure(
@@ -66,6 +68,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
                 trade_off,
                 "Protection over picture quality as the budget rises, with 95 % intervals: FaceCloak's Figure 5.",
             ),
+            figure("psr_passes", psr_over_passes, "Protection from other networks over what it takes to compute."),
         ),
         linked=(*identification_tables(measured, ranks, mates, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
