@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from PIL import Image
 from torch import Tensor
@@ -60,6 +60,7 @@ class PictureLimits:
         side_px: smallest and largest side.
         frame_px: width and height that a picture has to fit into, where there is such a frame.
         face_px: shorter side of the smallest face.
+        operation_face_px: the same for operations that differ.
     """
 
     kinds: Collection[str] = (PNG, JPEG)
@@ -69,22 +70,36 @@ class PictureLimits:
     side_px: tuple[int, int] = (1, 1 << 15)
     frame_px: tuple[int, int] | None = None
     face_px: float = 0.0
+    operation_face_px: Mapping[str, float] = field(default_factory=dict, hash=False)
 
-    def refusal(self, picture: Picture) -> str:
+    def smallest_face_px(self, operation: str) -> float:
+        """Shorter side of the smallest face that an operation takes."""
+        return self.operation_face_px.get(operation, self.face_px)
+
+    def refusal(self, picture: Picture, operation: str = "") -> str:
         """Why a picture is not taken, in words; empty when it is."""
         short, long = sorted((picture.width_px, picture.height_px))
         size = f"{picture.width_px}x{picture.height_px}"
         encoded = -(-len(picture.content) // 3) * 4
-        if picture.kind not in self.kinds:
-            return f"it is {picture.kind}, not {' or '.join(self.kinds)}"
-        if self.file_bytes is not None and len(picture.content) > self.file_bytes:
-            return f"it has {len(picture.content)} bytes, at most {self.file_bytes} are taken"
-        if self.base64_bytes is not None and encoded > self.base64_bytes:
-            return f"it has {encoded} bytes as base64, at most {self.base64_bytes} are taken"
-        if short < self.side_px[0] or long > self.side_px[1]:
-            return f"it has {size} pixels, sides are from {self.side_px[0]} to {self.side_px[1]}"
-        if self.frame_px is not None and (picture.width_px > self.frame_px[0] or picture.height_px > self.frame_px[1]):
-            return f"it has {size} pixels, at most {self.frame_px[0]}x{self.frame_px[1]} are taken"
-        if picture.face_px is not None and picture.face_px < self.face_px:
-            return f"its face has {picture.face_px:.0f} pixels, the smallest is {self.face_px:.0f}"
-        return ""
+        face = picture.face_px
+        wide, high = self.frame_px or (long, long)
+        least = self.smallest_face_px(operation)
+        checks = (
+            (picture.kind in self.kinds, f"it is {picture.kind}, not {' or '.join(self.kinds)}"),
+            (
+                _within(len(picture.content), self.file_bytes),
+                f"it has {len(picture.content)} of {self.file_bytes} bytes",
+            ),
+            (_within(encoded, self.base64_bytes), f"it has {encoded} of {self.base64_bytes} bytes as base64"),
+            (
+                self.side_px[0] <= short and long <= self.side_px[1],
+                f"it has {size} pixels, sides are from {self.side_px[0]} to {self.side_px[1]}",
+            ),
+            (picture.width_px <= wide and picture.height_px <= high, f"it has {size} of {wide}x{high} pixels"),
+            (face is None or face >= least, f"its face has {face or 0:.0f} pixels, the smallest is {least:.0f}"),
+        )
+        return next((why for holds, why in checks if not holds), "")
+
+
+def _within(size: int, most: int | None) -> bool:
+    return most is None or size <= most

@@ -47,6 +47,7 @@ class ServiceKeys:
         """A text without the keys, however they are spelt in it, and without what else looks like a secret."""
         for value in (self.secret, self.token, self.key, *self._issued):
             if len(value) >= _SHORTEST:
-                for spelt in (value, quote(value, safe=""), quote_plus(value), base64.b64encode(value.encode()).decode()):
+                encoded = base64.b64encode(value.encode()).decode()
+                for spelt in (value, quote(value, safe=""), quote_plus(value), encoded):
                     text = text.replace(spelt, LEFT_OUT)
         return without_secrets(text)

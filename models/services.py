@@ -141,7 +141,7 @@ class ServiceAnswer:
         """
         given = dict(plain)
         if given["thresholds"] is not None:
-            by_far = {far: score for far, score in given["thresholds"]["by_far"]}
+            by_far = dict(given["thresholds"]["by_far"])
             given["thresholds"] = Thresholds(**{**given["thresholds"], "by_far": by_far})
         given["matches"] = tuple(Match(**one) for one in given["matches"])
         given["scale"] = tuple(given["scale"])
@@ -263,6 +263,16 @@ class RemoteService(ABC):
     def attributes(self, photo: Picture) -> ServiceAnswer:
         """Gender, age and expression of the face in a picture, as far as the service says them."""
 
+    def thresholds(self, operation: str, gallery_size: int = 0) -> Thresholds | None:
+        """What the documentation says of scores; those that an answer carries are in the answer.
+
+        Args:
+            operation: `COMPARE` or `SEARCH`.
+            gallery_size: faces that are searched.
+        """
+        return self.card.thresholds.get(operation)
+
+    @abstractmethod
     def close(self) -> None:
         """Drop the connections."""
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from cloakbench.bench.core.ranges import positive, whole
+from cloakbench.models.mlaas.line import ServiceLine
 from cloakbench.models.mlaas.wire import NoAnswerError, Reply, Request, UnansweredError, Wire
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import (
@@ -79,24 +80,18 @@ class HttpService(RemoteService):
 
     Args:
         card: facts about it.
-        base_url: scheme and host.
+        line: how it is reached.
         connection: keys, permits and clocks of whoever asks.
-        attempts: tries of one request in all.
-        timeout_seconds: silence after which a connection counts as broken.
 
     Raises:
         ServiceError: the address cannot be used.
-        SettingError: a setting is out of range.
     """
 
-    def __init__(
-        self, card: ServiceCard, base_url: str, connection: Connection, attempts: int = 5, timeout_seconds: float = 30.0
-    ) -> None:
+    def __init__(self, card: ServiceCard, line: ServiceLine, connection: Connection) -> None:
         self.card = card
-        self._attempts = whole("attempts", attempts)
+        self._attempts = line.attempts
         self._connection = connection
-        self._wire = Wire(base_url, positive("timeout_seconds", timeout_seconds))
-        positive("calls_per_second", card.calls_per_second)
+        self._wire = Wire(line.base_url, line.timeout_seconds)
 
     @abstractmethod
     def _complaint(self, reply: Reply, body: Any) -> ComplaintError | None:
@@ -130,6 +125,11 @@ class HttpService(RemoteService):
     @abstractmethod
     def _leftovers(self, call: Call, prefix: str) -> Iterable[str]: ...
 
+    @property
+    def _host(self) -> str:
+        """Host and port, as they are signed."""
+        return urlsplit(self._wire.base_url).netloc
+
     def _settle(self, call: Call, gallery: str) -> ServiceAnswer:
         return ServiceAnswer(SETTLE)
 
@@ -152,7 +152,7 @@ class HttpService(RemoteService):
     def enrol(self, gallery: str, photos: Mapping[str, Picture]) -> ServiceAnswer:
         if len(photos) > self.card.enrol_most:
             raise ServiceError(f"service {self.card.name} takes {self.card.enrol_most} pictures at once")
-        refused = {name: BAD_PICTURE for name, one in photos.items() if self.card.pictures.refusal(one)}
+        refused = {name: BAD_PICTURE for name, one in photos.items() if self.card.pictures.refusal(one, ENROL)}
         taken = {name: one for name, one in photos.items() if name not in refused}
         if not taken:
             return ServiceAnswer(ENROL, outcomes=refused)
@@ -183,7 +183,7 @@ class HttpService(RemoteService):
         if operation in OPERATIONS and operation not in self.card.operations:
             return ServiceAnswer(operation, NOT_OFFERED, self.card.not_offered.get(operation, ""))
         for picture in pictures:
-            if why := self.card.pictures.refusal(picture):
+            if why := self.card.pictures.refusal(picture, operation):
                 return ServiceAnswer(operation, BAD_PICTURE, why)
         call = Call()
         try:
@@ -199,15 +199,20 @@ class HttpService(RemoteService):
         counted = {"calls": call.calls, "retries": call.retries}
         return replace(answer, scale=self.card.scale, request_id=call.request_id, date=date, body=body, **counted)
 
-    def _exchange(self, call: Call, make: Callable[[], Request]) -> Any:
+    def _exchange(self, call: Call, make: Callable[[], Request], *, kept: bool = True) -> Any:
         """The JSON of an answer (None where it is empty), after as many tries as it takes.
+
+        Args:
+            call: the question that it belongs to.
+            make: the request, signed anew for each try.
+            kept: the answer becomes part of the body; not where it holds a token and nothing else.
 
         Raises:
             ComplaintError: there is none.
         """
         for attempt in range(1, self._attempts + 1):
             try:
-                return self._try(call, make())
+                return self._try(call, make(), kept)
             except ComplaintError as problem:
                 wait_seconds = self._pause(problem, attempt)
                 if wait_seconds is None:
@@ -216,7 +221,7 @@ class HttpService(RemoteService):
             self._connection.sleep(wait_seconds)
         raise AssertionError  # the last try has raised
 
-    def _try(self, call: Call, request: Request) -> Any:
+    def _try(self, call: Call, request: Request, kept: bool) -> Any:
         most = self.card.pictures.request_bytes
         if most is not None and len(request.body) > most:
             raise ComplaintError(BAD_PICTURE, f"the request has {len(request.body)} bytes, at most {most} are taken")
@@ -226,7 +231,8 @@ class HttpService(RemoteService):
             reply = self._wire.send(request)
         except UnansweredError as problem:
             raise ComplaintError(SERVICE_FAILED, str(problem)) from None
-        call.bodies.append(reply.text)
+        if kept:
+            call.bodies.append(reply.text)
         try:
             body, unreadable = (reply.json() if reply.content else None), ""
         except NoAnswerError as problem:
@@ -303,4 +309,3 @@ def _by_status(reply: Reply) -> ComplaintError | None:
     if reply.status in (401, 403):
         return ComplaintError(REFUSED, said, str(reply.status))
     return ComplaintError(SERVICE_FAILED if reply.status >= 500 else MALFORMED, said, str(reply.status))
-

@@ -1,7 +1,7 @@
 """Signatures of requests: TC3, ACS3, SigV4 and BCE v1, as headers to be sent with a request.
 
-All four hash a canonical form of the request and sign the hash, with the time in it, by HMAC-SHA256. They differ in what
-they put into it and in how the signing key is made from the secret. Sources: ``TC3-HMAC-SHA256`` of Tencent Cloud,
+All four hash a canonical form of the request and sign the hash, with the time in it, by HMAC-SHA256. They differ in
+what they put into it and in how the signing key is made from the secret. Sources: ``TC3-HMAC-SHA256`` of Tencent Cloud,
 ``ACS3-HMAC-SHA256`` of Aliyun, ``AWS4-HMAC-SHA256`` of AWS, ``bce-auth-v1`` of Baidu; each with a vector in the tests.
 """
 
