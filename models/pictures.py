@@ -54,7 +54,7 @@ class PictureLimits:
 
     Attributes:
         kinds: formats.
-        file_bytes: the largest file.
+        least_bytes, file_bytes: the smallest and the largest file.
         base64_bytes: the largest file as base64, where the service counts that.
         request_bytes: the largest request, with every picture in it.
         side_px: smallest and largest side.
@@ -64,6 +64,7 @@ class PictureLimits:
     """
 
     kinds: Collection[str] = (PNG, JPEG)
+    least_bytes: int = 0
     file_bytes: int | None = None
     base64_bytes: int | None = None
     request_bytes: int | None = None
@@ -86,6 +87,7 @@ class PictureLimits:
         least = self.smallest_face_px(operation)
         checks = (
             (picture.kind in self.kinds, f"it is {picture.kind}, not {' or '.join(self.kinds)}"),
+            (len(picture.content) >= self.least_bytes, f"it has {len(picture.content)} bytes, not {self.least_bytes}"),
             (
                 _within(len(picture.content), self.file_bytes),
                 f"it has {len(picture.content)} of {self.file_bytes} bytes",

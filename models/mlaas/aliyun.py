@@ -120,7 +120,7 @@ class Aliyun(HttpService):
             "policy": str(permit["EncodedPolicy"]),
             "Signature": str(permit["Signature"]),
             "key": key,
-            "success_action_status": "201",
+            "success_action_status": "200",
         }
         kind, body = multipart(fields, {"file": (f"photo.{photo.kind}", photo.content)})
         put = Request("PostObject", "/", {}, {"content-type": kind}, body, base_url=base_url)

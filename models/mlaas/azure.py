@@ -63,7 +63,7 @@ class Azure(HttpService):
             api_version=f"v1.0, {_DETECTION}, {_RECOGNITION}",
             operations=frozenset({COMPARE, SEARCH}),
             not_offered={ATTRIBUTES: "gender and emotion are retired, age is for approved use only"},
-            pictures=PictureLimits(file_bytes=6 << 20, side_px=(36, 4096), face_px=36),
+            pictures=PictureLimits(least_bytes=1 << 10, file_bytes=6 << 20, side_px=(36, 4096), face_px=36),
             most_matches=1000,
             scale=(0.0, 1.0),
             thresholds={COMPARE: half, SEARCH: half},

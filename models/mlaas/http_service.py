@@ -7,6 +7,7 @@ each try, since signatures carry the time.
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from cloakbench.bench.core.redaction import LEFT_OUT
 from cloakbench.models.mlaas.line import ServiceLine
 from cloakbench.models.mlaas.wire import NoAnswerError, Reply, Request, UnansweredError, Wire
 from cloakbench.models.pictures import Picture
@@ -48,6 +50,8 @@ PAUSE_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
 """A service that asks for more patience (``Retry-After``) is given up."""
 _NOTE_LETTERS = 200
+_SIGNATURE = re.compile(r"\b[0-9a-f]{64}\b")
+"""An HMAC, which some services repeat in what they say of a wrong one."""
 
 
 class ComplaintError(Exception):
@@ -232,7 +236,7 @@ class HttpService(RemoteService):
         except UnansweredError as problem:
             raise ComplaintError(SERVICE_FAILED, str(problem)) from None
         if kept:
-            call.bodies.append(reply.text)
+            call.bodies.append(_SIGNATURE.sub(LEFT_OUT, reply.text))
         try:
             body, unreadable = (reply.json() if reply.content else None), ""
         except NoAnswerError as problem:
@@ -266,7 +270,7 @@ class HttpService(RemoteService):
 
     def _shown(self, note: str) -> str:
         """What a vendor said, on one line and without secrets."""
-        text = " ".join(self._connection.keys.without(note).split())
+        text = " ".join(self._connection.keys.without(_SIGNATURE.sub(LEFT_OUT, note)).split())
         return text if len(text) <= _NOTE_LETTERS else f"{text[: _NOTE_LETTERS - 3]}..."
 
 

@@ -10,9 +10,11 @@ import hashlib
 import ipaddress
 import json
 import logging
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -21,6 +23,8 @@ from cloakbench.models.services import ServiceError
 if TYPE_CHECKING:
     import httpx2
 
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Environment variables that name authorities of one's own."""
 CONNECTIONS = 64
 """Open at once, at most."""
 
@@ -132,7 +136,11 @@ class Wire:
         self.base_url = checked_address(base_url)
         limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         self._client = httpx2.Client(
-            timeout=timeout_seconds, limits=limits, follow_redirects=False, trust_env=not is_local(base_url)
+            verify=_verifying(*map(os.environ.get, _AUTHORITIES)),
+            timeout=timeout_seconds,
+            limits=limits,
+            follow_redirects=False,
+            trust_env=not is_local(base_url),
         )
 
     def send(self, request: Request) -> Reply:
@@ -164,6 +172,14 @@ class Wire:
     def close(self) -> None:
         """Drop the connections."""
         self._client.close()
+
+
+@cache
+def _verifying(*authorities: str | None) -> ssl.SSLContext:
+    """What checks certificates, made once for each set of authorities: reading them takes longer than a call."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def checked_address(base_url: str) -> str:

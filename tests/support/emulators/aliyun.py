@@ -85,7 +85,7 @@ class AliyunEmulator(Emulator):
         right = hmac_chain(self.secret.encode(), f"ACS3-HMAC-SHA256\n{sha256(canonical.encode())}").hex()
         signed = {"host", "content-type", *_SIGNED} <= set(names.split(";"))
         if signature != right or not signed or sha256(asked.body) != asked.headers["x-acs-content-sha256"]:
-            raise _ProblemError("SignatureDoesNotMatch", f"server string to sign is {self.secret}")
+            raise _ProblemError("SignatureDoesNotMatch", f"not {signature}")
 
     def _picture(self, content: bytes) -> bytes:
         if len(content) > 5 << 20:
@@ -126,7 +126,9 @@ class AliyunEmulator(Emulator):
         if {"OSSAccessKeyId", "policy", "Signature", "key"} - set(fields) or fields["key"] not in self.files:
             return Said(b"<Error><Code>AccessDenied</Code></Error>", 403, "application/xml")
         self.files[fields["key"]] = files["file"]
-        return Said(b"", 204 if fields.get("success_action_status") != "201" else 201, "application/xml")
+        if fields.get("success_action_status") == "201":
+            return Said(b"<PostResponse/>", 201, "application/xml")
+        return Said(b"", 200, "application/xml")
 
     def _at(self, address: str) -> bytes:
         key = address.partition("/viapi/")[2]

@@ -8,6 +8,8 @@ from typing import Any
 from emulators.pixels import NoPictureError, box, has_face, opened
 from emulators.server import Asked, Emulator, Said
 
+_NAMED = {"apim-request-id": "5d1-77"}
+
 
 class _ProblemError(Exception):
     def __init__(self, status: int, code: str, message: str, inner: str = "") -> None:
@@ -54,7 +56,8 @@ class AzureEmulator(Emulator):
             if given != self.key:
                 raise _ProblemError(401, "401", f"Access denied due to invalid subscription key {given}.")
             said = self._done(asked)
-            return Said(b"" if said is None else _bytes(said), 200 if said is not None else 202, "application/json")
+            status, content = (202, b"") if said is None else (200, Said(said).content())
+            return Said(content, status, headers=dict(_NAMED))
         except _ProblemError as problem:
             return _failed(problem)
 
@@ -154,12 +157,8 @@ class AzureEmulator(Emulator):
         return {"status": "succeeded"}
 
 
-def _bytes(value: Any) -> bytes:
-    return Said(value).content()
-
-
 def _failed(problem: _ProblemError) -> Said:
     error: dict[str, Any] = {"code": problem.code, "message": problem.message}
     if problem.inner:
         error["innererror"] = {"code": problem.inner, "message": problem.message}
-    return Said({"error": error}, problem.status, "application/json", {"apim-request-id": "5d1"})
+    return Said({"error": error}, problem.status, headers=dict(_NAMED))

@@ -38,7 +38,7 @@ class FaceppEmulator(Emulator):
             return Said(b"Request Entity Too Large", 413, "text/plain")
         fields, files = multipart_form(asked)
         if fields.get("api_key") != self.key or fields.get("api_secret") != self.secret:
-            return _error(401, "AUTHENTICATION_ERROR", echo=fields.get("api_secret", ""))
+            return _error(401, "AUTHENTICATION_ERROR")
         for name, content in files.items():
             try:
                 sides = opened(content).size
@@ -137,5 +137,5 @@ def _fine(value: dict[str, Any]) -> Said:
     return Said({"request_id": "1470472868,dacf2ff1", "time_used": 3, **value})
 
 
-def _error(status: int, message: str, echo: str = "") -> Said:
-    return Said({"request_id": "1470472868,dacf2ff1", "time_used": 3, "error_message": message, "echo": echo}, status)
+def _error(status: int, message: str) -> Said:
+    return Said({"request_id": "1470472868,dacf2ff1", "time_used": 3, "error_message": message}, status)

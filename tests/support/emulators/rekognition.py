@@ -77,7 +77,7 @@ class RekognitionEmulator(Emulator):
         steps = (day, region, "rekognition", "aws4_request", text)
         right = hmac_chain(f"AWS4{self.secret}".encode(), *steps).hex()
         if signature != right or not {"host", "x-amz-date"} <= set(names.split(";")):
-            raise _ProblemError("InvalidSignatureException", f"calculated with {self.secret}")
+            raise _ProblemError("InvalidSignatureException", f"not {signature}")
 
     def _picture(self, value: Any) -> bytes:
         content = base64.b64decode(value["Bytes"])

@@ -17,9 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from emulators.pixels import similarity
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+
+from emulators.pixels import similarity
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Emulator(ABC):
         calls: requests by action, and arrivals in order.
         hang_seconds: longer than the client waits.
         latency_seconds: before each answer.
+        echoes: every answer that is an object repeats key, secret and signature, as no service should.
         score: similarity in [0, 1] of two files; set to something else to see what a client makes of it.
     """
 
@@ -78,8 +80,9 @@ class Emulator(ABC):
         self.calls: Counter[str] = Counter()
         self.arrivals: list[tuple[float, str]] = []
         self.retry_after: str | None = None
-        self.hang_seconds = 1.0
+        self.hang_seconds = 0.3
         self.latency_seconds = 0.0
+        self.echoes = False
         self.score: Callable[[bytes, bytes], float] = similarity
         self.url = ""
         self._lock = threading.Lock()
@@ -134,6 +137,13 @@ class Emulator(ABC):
 
     def answer(self, asked: Asked) -> Said | None:
         """The reply to a request; None for a connection that is to end."""
+        said = self._answer(asked)
+        if said is None or not self.echoes or not said.content().startswith(b"{") or said.headers.get("content-length"):
+            return said
+        echo = f"{self.key} {self.secret} {asked.query.get('access_token')} {asked.headers.get('authorization')}"
+        return Said({**json.loads(said.content()), "echo": echo}, said.status, said.kind, said.headers)
+
+    def _answer(self, asked: Asked) -> Said | None:
         fault = self._fault_of(self.action(asked))
         if self.latency_seconds:
             time.sleep(self.latency_seconds)

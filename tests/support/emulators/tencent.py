@@ -73,7 +73,7 @@ class TencentEmulator(Emulator):
         text = f"TC3-HMAC-SHA256\n{stamp}\n{day}/iai/tc3_request\n{sha256(canonical.encode())}"
         right = hmac_chain(f"TC3{self.secret}".encode(), day, "iai", "tc3_request", text).hex()
         if signature != right or names != "content-type;host":
-            raise _ProblemError("AuthFailure.SignatureFailure", f"the signature is wrong for {self.secret}")
+            raise _ProblemError("AuthFailure.SignatureFailure", "the signature is wrong")
 
     def _picture(self, text: str) -> bytes:
         if len(text) > _BASE64_BYTES:
