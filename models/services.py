@@ -18,6 +18,7 @@ from typing import Any
 from cloakbench.bench.core.status import OK
 from cloakbench.models.pictures import Picture, PictureLimits
 from cloakbench.models.service_keys import ServiceKeys
+from cloakbench.models.vocabulary import Reading, Vocabulary
 
 NO_FACE = "no_face"
 """The service found no face in a picture: a result, counted apart from the others."""
@@ -48,9 +49,6 @@ COMPARE, SEARCH, ATTRIBUTES = "compare", "search", "attributes"
 ENROL, FOUND, SETTLE, FORGET, LEFTOVERS = "enrol", "found", "settle", "forget", "leftovers"
 OPERATIONS = (COMPARE, SEARCH, ATTRIBUTES)
 """What a user asks for; the others serve galleries."""
-
-Reading = str | float | tuple[float, float]
-"""An attribute in the service's own words: a class, a number, or a range from and to."""
 
 
 class ServiceError(ValueError):
@@ -163,6 +161,7 @@ class ServiceCard:
         not_offered: why the others are missing.
         pictures: which pictures it takes.
         most_matches: the largest k of a search.
+        vocabulary: what its words for attributes mean.
         enrol_most: pictures that `RemoteService.enrol` takes at once.
         scale: lowest and highest score.
         thresholds: published thresholds by operation.
@@ -182,6 +181,7 @@ class ServiceCard:
     most_matches: int
     terms: str
     read_on: str
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
     enrol_most: int = 1
     scale: tuple[float, float] = (0.0, 100.0)
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict, hash=False)

@@ -27,7 +27,10 @@ ALLOWED = {
         "models.attributes",
         "models.base",
         "models.generators",
+        "models.pictures",
         "models.same_weights",
+        "models.service_keys",
+        "models.services",
         "datasets.base",
     },
     "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
@@ -36,7 +39,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"core"},
-    {"store", "statistics"},
+    {"services", "store", "statistics"},
     {"processes", "report"},
     {"config"},
     {"plan"},

@@ -38,6 +38,7 @@ from cloakbench.models.services import (
     ServiceAnswer,
     Thresholds,
 )
+from cloakbench.models.vocabulary import Vocabulary
 
 VERSION = "2019-12-30"
 _UPLOAD_VERSION = "2019-12-19"
@@ -59,6 +60,7 @@ _MEANINGS = (  # the first that a code begins with
     ("InvalidFile", BAD_PICTURE),
     ("InvalidImage", BAD_PICTURE),
 )
+_WORDS = Vocabulary(gender={"0": "female", "1": "male"}, expression={"0": "neutral", "1": "happy"})
 
 
 class Aliyun(HttpService):
@@ -88,6 +90,7 @@ class Aliyun(HttpService):
             operations=frozenset(OPERATIONS),
             pictures=PictureLimits(file_bytes=5 << 20, side_px=(32, 4096), face_px=64),
             most_matches=10,
+            vocabulary=_WORDS,
             read_on="2026-11-20",
         )
         super().__init__(card, line, connection)

@@ -39,6 +39,7 @@ from cloakbench.models.services import (
     ServiceAnswer,
     Thresholds,
 )
+from cloakbench.models.vocabulary import Vocabulary
 
 _TOKEN_REFUSED = frozenset({100, 110, 111})
 _GROUP_MISSING, _GROUP_EXISTS, _NOBODY_FOUND, _FACE_EXISTS = 223100, 223101, 222207, 223105
@@ -66,6 +67,15 @@ _MEANINGS = {
 }
 _API = "/rest/2.0/face/v3"
 _PAGE = 100
+_WORDS = Vocabulary(
+    gender={"male": "male", "female": "female"},
+    expression={
+        "neutral": "neutral",
+        "happy": "happy",
+        "surprise": "surprised",
+        **dict.fromkeys(("angry", "disgust", "fear", "sad", "pouty", "grimace"), "negative"),
+    },
+)
 
 
 class Baidu(HttpService):
@@ -88,6 +98,7 @@ class Baidu(HttpService):
             pictures=PictureLimits(base64_bytes=2 << 20, request_bytes=10 << 20, frame_px=(1920, 1080), face_px=80),
             most_matches=50,
             thresholds={COMPARE: recommended, SEARCH: recommended},
+            vocabulary=_WORDS,
             read_on="2026-11-20",
         )
         super().__init__(card, line, connection)
@@ -176,14 +187,14 @@ class Baidu(HttpService):
             start += _PAGE
 
     def _attributes(self, call: Call, photo: Picture) -> ServiceAnswer:
-        asked = {"image": photo.base64(), "image_type": "BASE64", "face_field": "age,gender,expression"}
+        asked = {"image": photo.base64(), "image_type": "BASE64", "face_field": "age,gender,emotion"}
         face = self._ask(call, "detect", asked)["face_list"][0]
         return ServiceAnswer(
             ATTRIBUTES,
             attributes={
                 "gender": str(face["gender"]["type"]),
                 "age": finite(face["age"]),
-                "expression": str(face["expression"]["type"]),
+                "expression": str(face["emotion"]["type"]),
             },
         )
 

@@ -35,6 +35,7 @@ from cloakbench.models.services import (
     ServiceAnswer,
     Thresholds,
 )
+from cloakbench.models.vocabulary import Vocabulary
 
 _MEANINGS = {
     "AUTHENTICATION_ERROR": REFUSED,
@@ -48,6 +49,15 @@ _MEANINGS = {
     "INTERNAL_ERROR": SERVICE_FAILED,
 }
 _FACES_AN_ADD = 5
+_WORDS = Vocabulary(
+    gender={"Male": "male", "Female": "female"},
+    expression={
+        "neutral": "neutral",
+        "happiness": "happy",
+        "surprise": "surprised",
+        **dict.fromkeys(("anger", "disgust", "fear", "sadness"), "negative"),
+    },
+)
 
 
 class FacePlusPlus(HttpService):
@@ -74,6 +84,7 @@ class FacePlusPlus(HttpService):
             ),
             most_matches=5,
             enrol_most=_FACES_AN_ADD,
+            vocabulary=_WORDS,
             read_on="2026-11-20",
         )
         super().__init__(card, line, connection)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from cloakbench.bench.core.redaction import LEFT_OUT
 from cloakbench.models.mlaas.line import ServiceLine
-from cloakbench.models.mlaas.wire import NoAnswerError, Reply, Request, UnansweredError, Wire
+from cloakbench.models.mlaas.wire import NoAnswerError, Reply, Request, NoReplyError, Wire
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import (
     ATTRIBUTES,
@@ -192,6 +192,8 @@ class HttpService(RemoteService):
         call = Call()
         try:
             answer = ask(call)
+            if word := self.card.vocabulary.unknown(answer.attributes):
+                raise ComplaintError(MALFORMED, f"{word} is not in the documentation")
         except ServiceError:
             raise
         except ComplaintError as problem:
@@ -233,7 +235,7 @@ class HttpService(RemoteService):
         call.calls += 1
         try:
             reply = self._wire.send(request)
-        except UnansweredError as problem:
+        except NoReplyError as problem:
             raise ComplaintError(SERVICE_FAILED, str(problem)) from None
         if kept:
             call.bodies.append(_SIGNATURE.sub(LEFT_OUT, reply.text))

@@ -35,6 +35,7 @@ from cloakbench.models.services import (
     ServiceAnswer,
     Thresholds,
 )
+from cloakbench.models.vocabulary import NOTHING_SAID, Vocabulary
 
 VERSION = "2016-06-27"
 _JSON = "application/x-amz-json-1.1"
@@ -54,6 +55,16 @@ _MEANINGS = {
     "ServiceQuotaExceededException": QUOTA,
     "LimitExceededException": QUOTA,
 }
+_WORDS = Vocabulary(
+    gender={"Male": "male", "Female": "female"},
+    expression={
+        "CALM": "neutral",
+        "HAPPY": "happy",
+        "SURPRISED": "surprised",
+        **dict.fromkeys(("SAD", "ANGRY", "CONFUSED", "DISGUSTED", "FEAR"), "negative"),
+        "UNKNOWN": NOTHING_SAID,
+    },
+)
 
 
 class Rekognition(HttpService):
@@ -77,6 +88,7 @@ class Rekognition(HttpService):
             pictures=PictureLimits(file_bytes=5 << 20, side_px=(80, 1 << 15), face_px=40),
             most_matches=4096,
             thresholds={COMPARE: recommended, SEARCH: recommended},
+            vocabulary=_WORDS,
             read_on="2026-11-20",
         )
         super().__init__(card, line, connection)

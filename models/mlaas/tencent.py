@@ -38,6 +38,7 @@ from cloakbench.models.services import (
     ServiceAnswer,
     Thresholds,
 )
+from cloakbench.models.vocabulary import Vocabulary
 
 VERSION = "2020-03-03"
 _MODEL = "3.0"
@@ -68,6 +69,11 @@ _MEANINGS = (  # the first that a code begins with
     ("ResourceUnavailable", QUOTA),
     ("AuthFailure", REFUSED),
     ("UnauthorizedOperation", REFUSED),
+)
+_WORDS = Vocabulary(
+    gender={"0": "male", "1": "female"},
+    expression={"0": "neutral", "1": "happy", "2": "surprised", **dict.fromkeys("3456", "negative")},
+    oldest_years=65.0,
 )
 
 
@@ -100,6 +106,7 @@ class Tencent(HttpService):
             pictures=PictureLimits(base64_bytes=5 << 20, side_px=(64, 2000), face_px=34),
             most_matches=100,
             thresholds={COMPARE: _COMPARISONS[comparison]},
+            vocabulary=_WORDS,
             read_on="2026-11-20",
         )
         super().__init__(card, line, connection)

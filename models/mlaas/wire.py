@@ -29,7 +29,7 @@ CONNECTIONS = 64
 """Open at once, at most."""
 
 
-class UnansweredError(Exception):
+class NoReplyError(Exception):
     """No whole answer came: no connection, a time-out, or a connection that broke."""
 
 
@@ -147,7 +147,7 @@ class Wire:
         """Send a request, and wait for the whole reply.
 
         Raises:
-            UnansweredError: none came.
+            NoReplyError: none came.
             ServiceError: the host's certificate does not verify.
         """
         import httpx2
@@ -167,7 +167,7 @@ class Wire:
                 f"the certificate of {host} does not verify: put the right authority's into SSL_CERT_FILE; "
                 "it is never skipped"
             )
-        raise UnansweredError(f"{host}: {reason}")
+        raise NoReplyError(f"{host}: {reason}")
 
     def close(self) -> None:
         """Drop the connections."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from emulators.fleet import blank, connected, face, huge
+from emulators.pixels import looks
 
 from cloakbench.bench.core.status import OK
 from cloakbench.models.pictures import Picture
@@ -110,6 +111,13 @@ def test_attributes_are_read_or_not_offered(vendor: Any) -> None:
         assert answer.status == NOT_OFFERED and answer.note and vendor.emulator.total == 0
         return
     assert answer.status == OK and set(answer.attributes) == {"gender", "age", "expression"}
+    female, years, smiling = looks(face(1).content)
+    said = vendor.service.card.vocabulary.task_words(answer.attributes)
+    assert said == {
+        "gender": "female" if female else "male",
+        "age": years,
+        "expression": "happy" if smiling else "neutral",
+    }
     assert ServiceAnswer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
 
 

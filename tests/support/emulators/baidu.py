@@ -120,7 +120,7 @@ class BaiduEmulator(Emulator):
         found = {
             "age": age,
             "gender": {"type": "female" if female else "male", "probability": 1},
-            "expression": {"type": "smile" if smiling else "none", "probability": 1},
+            "emotion": {"type": "happy" if smiling else "neutral", "probability": 1},
         }
         face = {"face_token": "a", "face_probability": 1}
         return {"face_num": 1, "face_list": [face | {name: one for name, one in found.items() if name in fields}]}
