@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from cloakbench.bench.core.redaction import LEFT_OUT
 from cloakbench.models.mlaas.line import ServiceLine
-from cloakbench.models.mlaas.wire import NoAnswerError, Reply, Request, NoReplyError, Wire
+from cloakbench.models.mlaas.wire import NoAnswerError, NoReplyError, Reply, Request, Wire
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import (
     ATTRIBUTES,
