@@ -111,9 +111,13 @@ class Asker:
 
         def ask() -> ServiceAnswer:
             gallery = filled()
-            answer = self._service.search(gallery.name, photo, k)
-            named = [(gallery.photo(plan, one.face), one.score) for one in answer.matches]
-            return replace(answer, matches=tuple(Match(name, score) for name, score in named if name is not None))
+            asked = min(k + gallery.perhaps_twice, self._service.card.most_matches)
+            answer = self._service.search(gallery.name, photo, asked)
+            best: dict[str, float] = {}
+            for match in answer.matches:
+                if (name := gallery.photo(plan, match.face)) is not None:
+                    best.setdefault(name, match.score)  # matches come best first
+            return replace(answer, matches=tuple(Match(name, score) for name, score in list(best.items())[:k]))
 
         return self._answer(self.question(SEARCH, (photo,), parameters), ask, filled)
 

@@ -59,12 +59,14 @@ class FilledGallery:
         name: in the service.
         handles: of the service, by the place of a photo in the plan.
         outcomes: status of each photo that was sent, by its place.
+        perhaps_twice: photos that were sent again since no reply came; the service may have them twice.
         ready: everything was sent, and the service has been told.
     """
 
     name: str
     handles: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
+    perhaps_twice: int = 0
     ready: bool = False
 
     def photo(self, plan: GalleryPlan, face: str) -> str | None:
@@ -137,16 +139,19 @@ class Galleries:
         gallery = self._read(name) or FilledGallery(name)
         if gallery.ready:
             return gallery
+        most = self._service.card.enrol_most
+        if self._note(name).exists():
+            gallery.perhaps_twice += most  # somebody was filling it, and did not note what was underway
+        self._write(gallery)
         if not gallery.outcomes:
-            self._write(gallery)
             self._must(self._service.found(name))
         places = {f"p{number}": picture for number, picture in enumerate(plan.photos.values())}
         missing = [(place, picture) for place, picture in places.items() if place not in gallery.outcomes]
-        most = self._service.card.enrol_most
         for begin in range(0, len(missing), most):
             answer = self._must(self._service.enrol(name, dict(missing[begin : begin + most])))
             gallery.handles |= answer.handles
             gallery.outcomes |= answer.outcomes
+            gallery.perhaps_twice += answer.retries
             self._write(gallery)
         self._must(self._service.settle(name))
         gallery.ready = True

@@ -113,7 +113,8 @@ class FaceppEmulator(Emulator):
         if len(tokens) > 5:
             return _error(400, "BAD_ARGUMENTS:face_tokens")
         failed = [{"reason": "INVALID_FACE_TOKEN", "face_token": one} for one in tokens if one not in self.faces]
-        self.sets[fields["outer_id"]] += [one for one in tokens if one in self.faces]
+        known = self.sets[fields["outer_id"]]
+        known += [one for one in tokens if one in self.faces and one not in known]
         return _fine({"face_added": len(tokens) - len(failed), "failure_detail": failed})
 
     def _faceset_delete(self, fields: dict[str, str], files: dict[str, bytes]) -> Said:
