@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -56,6 +57,11 @@ class Said:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no error of the server's."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Emulator(ABC):
