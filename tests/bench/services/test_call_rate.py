@@ -39,7 +39,7 @@ def most_in(times: list[float], seconds: float) -> int:
 
 
 @pytest.mark.parametrize("rate", [0.33, 1, 2, 2.5, 10, 50])
-@pytest.mark.parametrize("late_seconds", [0.0, 0.0005])
+@pytest.mark.parametrize("late_seconds", [0.0, 0.0005, 0.01])
 def test_no_window_sees_more_than_the_rate_and_95_percent_are_reached(
     tmp_path: Path, rate: float, late_seconds: float
 ) -> None:
@@ -51,7 +51,7 @@ def test_no_window_sees_more_than_the_rate_and_95_percent_are_reached(
 
 def test_calls_are_spread_and_do_not_come_in_bursts(tmp_path: Path) -> None:
     times = permits(tmp_path / "rate", 10, Clock(), 40)
-    assert min(b - a for a, b in pairwise(times)) > 0.09
+    assert min(b - a for a, b in pairwise(times)) > 0.07
 
 
 def test_after_a_pause_nothing_is_made_up_for(tmp_path: Path) -> None:

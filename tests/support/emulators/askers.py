@@ -29,6 +29,7 @@ def asker_at(
     max_cost: float | None = None,
     calls_per_second: float | None = None,
     before: Callable[[str], None] = lambda action: None,
+    permitted: list[float] | None = None,
     replay: bool = False,
     expire: date | None = None,
     keys: Any = None,
@@ -44,6 +45,7 @@ def asker_at(
         max_calls, max_cost, replay, expire: as in an experiment.
         calls_per_second: rate; None for as fast as it goes.
         before: is called with the action before each request.
+        permitted: takes the times at which the rate let requests go.
         keys: the emulator's, unless they are given.
         settings: of the service.
     """
@@ -55,7 +57,9 @@ def asker_at(
         before(action)
         spending.permit(action)
         if rate is not None:
-            rate.wait()
+            at = rate.wait()
+            if permitted is not None:
+                permitted.append(at)
 
     changes = {"permit": permit} | ({} if keys is None else {"keys": keys})
     service = service_of(name, emulator, connected(emulator, **changes), **settings)
