@@ -1,4 +1,4 @@
-"""What is said before pictures of people leave this machine, and the words that a person has to type for it."""
+"""Consent: what is said before pictures of people leave this machine, and the words that a person types for it."""
 
 from __future__ import annotations
 

@@ -110,24 +110,28 @@ class HttpService(RemoteService):
         """By which the vendor finds the request."""
         return ""
 
-    # Each hook returns an answer with what it found; the rest is filled in by `_answered`.
-    @abstractmethod
-    def _compare(self, call: Call, a: Picture, b: Picture) -> ServiceAnswer: ...
+    # Each hook returns an answer with what it found; the rest is filled in by `_answered`. One whose operation the card
+    # does not offer is never called; without `SEARCH` none of the galleries' is.
+    def _compare(self, call: Call, a: Picture, b: Picture) -> ServiceAnswer:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _found(self, call: Call, gallery: str) -> ServiceAnswer: ...
+    def _found(self, call: Call, gallery: str) -> ServiceAnswer:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _enrol(self, call: Call, gallery: str, photos: Mapping[str, Picture]) -> ServiceAnswer: ...
+    def _enrol(self, call: Call, gallery: str, photos: Mapping[str, Picture]) -> ServiceAnswer:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _search(self, call: Call, gallery: str, photo: Picture, k: int) -> ServiceAnswer: ...
+    def _search(self, call: Call, gallery: str, photo: Picture, k: int) -> ServiceAnswer:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _forget(self, call: Call, gallery: str) -> ServiceAnswer: ...
+    def _forget(self, call: Call, gallery: str) -> ServiceAnswer:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _leftovers(self, call: Call, prefix: str) -> Iterable[str]: ...
+    def _leftovers(self, call: Call, prefix: str) -> Iterable[str]:
+        raise NotImplementedError
+
+    def _attributes(self, call: Call, photo: Picture) -> ServiceAnswer:
+        raise NotImplementedError
 
     @property
     def _host(self) -> str:
@@ -136,9 +140,6 @@ class HttpService(RemoteService):
 
     def _settle(self, call: Call, gallery: str) -> ServiceAnswer:
         return ServiceAnswer(SETTLE)
-
-    def _attributes(self, call: Call, photo: Picture) -> ServiceAnswer:
-        raise NotImplementedError  # not reached: the card does not offer it
 
     def compare(self, a: Picture, b: Picture) -> ServiceAnswer:
         return self._answered(COMPARE, (a, b), lambda call: self._compare(call, a, b))
@@ -170,6 +171,8 @@ class HttpService(RemoteService):
         return self._answered(FORGET, (), lambda call: self._forget(call, gallery))
 
     def leftovers(self, prefix: str) -> tuple[str, ...]:
+        if SEARCH not in self.card.operations:
+            return ()
         try:
             return tuple(name for name in self._leftovers(Call(), prefix) if name.startswith(prefix))
         except ComplaintError as problem:
@@ -184,8 +187,9 @@ class HttpService(RemoteService):
         self, operation: str, pictures: tuple[Picture, ...], ask: Callable[[Call], ServiceAnswer]
     ) -> ServiceAnswer:
         """Ask, and make an answer of whatever comes."""
-        if operation in OPERATIONS and operation not in self.card.operations:
-            return ServiceAnswer(operation, NOT_OFFERED, self.card.not_offered.get(operation, ""))
+        offered = operation if operation in OPERATIONS else SEARCH  # what is not asked by users serves searches
+        if offered not in self.card.operations:
+            return ServiceAnswer(operation, NOT_OFFERED, self.card.not_offered.get(offered, ""))
         for picture in pictures:
             if why := self.card.pictures.refusal(picture, operation):
                 return ServiceAnswer(operation, BAD_PICTURE, why)
