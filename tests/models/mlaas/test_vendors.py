@@ -231,6 +231,15 @@ def test_tencent_separates_arrears_from_a_service_that_was_never_opened(start: S
         assert pair.service.compare(face(1), face(2)).status == status
 
 
+def test_tencent_words_outside_the_documentation_are_malformed(start: Start) -> None:
+    pair = start("tencent")
+    found = {"Age": 30, "Gender": {"Type": 1}, "Emotion": {"Type": 9}}
+    said = {"Response": {"FaceDetailInfos": [{"FaceDetailAttributesInfo": found}], "RequestId": "1"}}
+    pair.emulator.respond = lambda asked: Said(said)
+    answer = pair.service.attributes(face(1))
+    assert (answer.status, dict(answer.attributes)) == (MALFORMED, {}) and "expression '9'" in answer.note
+
+
 # Aliyun
 
 
