@@ -2,8 +2,8 @@
 
 A rate belongs to a key and not to a process, so the last calls are kept in a file of the store, which is named by a
 slow digest of the key. Of any n + 1 calls in a row the last goes out at least n / rate seconds after the first, with
-three per cent to spare for the network; so no second sees more than the rate, whenever it begins. Calls are spread over
-that time and not sent in bursts.
+one to two and a half per cent to spare for the network; so no second sees more than the rate, whenever it begins. Calls
+are spread over that time and not sent in bursts.
 
 A token bucket would let its whole content out at once after a pause, twice the rate within a second.
 """
@@ -24,9 +24,9 @@ from cloakbench.bench.core.files.file_lock import NoLocksError, exclusive, try_l
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.ranges import positive
 
-_TO_SPARE = 1.03
+_TO_SPARE = 1.025
 _LATE = 0.015
-"""Share of the window by which a call may be late without the next ones being so, half of what is spared: a busy
+"""Share of the window by which a call may be late without the next ones being so, out of what is spared: a busy
 machine wakes sleepers late."""
 _SPREAD = 0.9
 """Share of the usual distance of two calls that any two keep."""
