@@ -28,7 +28,10 @@ ALLOWED = {
         "models.attributes",
         "models.base",
         "models.generators",
+        "models.pictures",
         "models.same_weights",
+        "models.service_keys",
+        "models.services",
         "datasets.base",
     },
     "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
@@ -37,7 +40,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"core"},
-    {"store", "statistics"},
+    {"services", "store", "statistics"},
     {"processes", "report"},
     {"config"},
     {"plan"},
