@@ -154,9 +154,10 @@ def _check_order(protector: Protector) -> str:
 
 def _check_frozen(protector: Protector) -> str:
     context = trained_context(protector)
-    before = [_fingerprint(model) for model in context.surrogates]
+    models = [*context.surrogates, *context.attribute_surrogates]
+    before = [_fingerprint(model) for model in models]
     protector.protect(tiny_photos(), context)
-    require(before == [_fingerprint(model) for model in context.surrogates], "a surrogate was changed")
+    require(before == [_fingerprint(model) for model in models], "a surrogate was changed")
     return "parameters, buffers, modes, gradients and hooks unchanged"
 
 
@@ -170,18 +171,17 @@ def _check_zero_budget(zero: Protector | None) -> str:
 
 
 def _check_effect(protector: Protector) -> str:
+    if protector.goal == "hide attributes":
+        return _check_confidence(protector)
     if protector.goal != "evade recognition" or Need.SURROGATES not in protector.needs:
         raise NotApplicableError("does not attack a surrogate")
     batch, (model, *_) = tiny_photos(), tiny_context().surrogates
     outcome = _protect(protector)
     references = batch.require_references()
     towards = Need.AIM in protector.needs  # a method that chooses its own target is held to leaving its person
-    # As long a change for each photo: not every method has an Linf budget, or fills it.
-    size = (outcome.l2_255 / 255 / batch.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
-    sign = uniform_per_item(batch.image_id, batch.images.shape[1:], -1, 1, "conformance").sign()
     with torch.no_grad():
         protected = model.embed(outcome.images.float() / 255)
-        random = model.embed((batch.images + size * sign).clamp(0, 1))
+        random = model.embed(_random_signs(batch, outcome))
         if towards:
             goal = model.embed(batch.require_aim_photos())[batch.owner]
         else:
@@ -193,6 +193,28 @@ def _check_effect(protector: Protector) -> str:
     seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
     require(ours > control if towards else ours < control, seen)
     return seen
+
+
+def _check_confidence(protector: Protector) -> str:
+    """A method that hides attributes leaves less confidence in what was answered about the clean photo."""
+    batch, (model, *_) = tiny_photos(), tiny_context().attribute_surrogates
+    outcome = _protect(protector)
+    with torch.no_grad():
+        clean = {name: scores.argmax(dim=1, keepdim=True) for name, scores in model.logits(batch.images).items()}
+        ours, control = (
+            float(torch.stack([s.softmax(1).gather(1, clean[name]) for name, s in model.logits(photos).items()]).mean())
+            for photos in (outcome.images.float() / 255, _random_signs(batch, outcome))
+        )
+    seen = f"confidence in the clean answers {ours:.3f}, with random signs of that length {control:.3f}"
+    require(ours < control, seen)
+    return seen
+
+
+def _random_signs(batch: PhotoBatch, outcome: Protected) -> Tensor:
+    """Photos changed by random signs, each as much as it was: not every method has an Linf budget, or fills it."""
+    size = (outcome.l2_255 / 255 / batch.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
+    sign = uniform_per_item(batch.image_id, batch.images.shape[1:], -1, 1, "conformance").sign()
+    return (batch.images + size * sign).clamp(0, 1)
 
 
 def _check_mask(protector: Protector) -> str:

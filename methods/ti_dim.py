@@ -12,7 +12,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import at_least, odd, share
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.parts.gradient import Attack
-from cloakbench.methods.parts.objectives import Objective, input_gradient
+from cloakbench.methods.parts.objectives import Objective
 
 
 class TIDIM(MIFGSM):
@@ -62,11 +62,8 @@ class TIDIM(MIFGSM):
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
         draws = attack.streams.uniform(4)
-        gradient = input_gradient(
-            photos,
-            attack.context.surrogates,
-            attack.anchors.loss,
-            lambda x: resize_and_pad(x, draws, self.transform_probability, self.resize_rate),
+        gradient = attack.slope(
+            photos, lambda x: resize_and_pad(x, draws, self.transform_probability, self.resize_rate)
         )
         return smooth(gradient, self.kernel.to(gradient))
 

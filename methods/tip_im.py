@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,11 @@ from torch import Tensor
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Protector, Scope
-from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
+from cloakbench.methods.parts.objectives import unit_mean
 from cloakbench.methods.photo_batch import PhotoBatch
 
 StepNorm = Literal["l2", "linf"]
@@ -32,12 +34,58 @@ _ROW = (-1, 1, 1, 1)
 """Shape that lets a value per photo meet its pixels."""
 
 
+class Targets(Protocol):
+    """What photos leave, and the m targets they may go to: people here, labels in `cloakbench.methods.tip_im_m`."""
+
+    @property
+    def count(self) -> int:
+        """How many targets, m."""
+        ...
+
+    def answers(self, photos: Tensor) -> Sequence[Any]:
+        """What each surrogate says of photos ``[N, 3, H, W]``."""
+        ...
+
+    def loss(self, answers: Sequence[Any], target: int) -> Tensor:
+        """How far photos are from a target, less how far they are from themselves, ``[N]``; mean over surrogates."""
+        ...
+
+    def margins(self, photos: Tensor) -> Iterator[Tensor]:
+        """For each surrogate, how much nearer photos are to each target than to themselves, ``[N, m]``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Per surrogate: of the clean photos ``[N, D]``, and of the strangers ``[1, m, D]`` or ``[N, m, D]``."""
 
+    surrogates: tuple[CountedNetwork, ...]
     own: list[Tensor]
     pool: list[Tensor]
+
+    @property
+    def count(self) -> int:
+        """Strangers, m."""
+        return self.pool[0].shape[1]
+
+    def answers(self, photos: Tensor) -> list[Tensor]:
+        """Embeddings per surrogate, ``[N, D]``."""
+        return [model.embed(photos) for model in self.surrogates]
+
+    def loss(self, answers: Sequence[Tensor], target: int) -> Tensor:
+        """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates; mean squared differences."""
+        terms = [
+            (seen - pool[:, target]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
+            for seen, own, pool in zip(answers, self.own, self.pool, strict=True)
+        ]
+        return torch.stack(terms).mean(dim=0)
+
+    def margins(self, photos: Tensor) -> Iterator[Tensor]:
+        """``|f' - f| - |f' - f_t|`` per photo and stranger, ``[N, m]``; Euclidean distances."""
+        for model, own, pool in zip(self.surrogates, self.own, self.pool, strict=True):
+            embeddings = model.embed(photos)
+            to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
+            yield (embeddings - own).norm(dim=1, keepdim=True) - to_pool
 
 
 class TIPIM(Protector):
@@ -114,7 +162,7 @@ class TIPIM(Protector):
         self.budget = Budget("linf", epsilon_255)
 
     @torch.no_grad()
-    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Any:
         """Embeddings of the strangers, per surrogate: ``[m, D]``, or ``[P, D]`` of those planned.
 
         Nothing of the chunk's people is looked at.
@@ -137,29 +185,25 @@ class TIPIM(Protector):
         images, epsilon = batch.images, self.epsilon_255 / 255
         ball = LinfBall.around(images, epsilon)
         streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
-        planned = self.targets_from == "plan"
-        pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
-        with torch.no_grad():
-            known = Embeddings([model.embed(images) for model in context.surrogates], pool)
-        strangers = pool[0].shape[1]
+        targets = self.targets(batch, fitted, context)
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
             warp = random_warp(streams, self.warp_low, self.warp_high)
             leaf = photos.detach().requires_grad_()
             seen = sample(leaf, warp)
-            embeddings = [model.embed(seen) for model in context.surrogates]
+            answers = targets.answers(seen)
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
-            for stranger in range(strangers):
-                loss = self.loss(embeddings, known, stranger).sum()
-                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=stranger + 1 < strangers)
-                candidate_momentum = momentum * self.momentum_decay + _unit_mean(
+            for target in range(targets.count):
+                loss = targets.loss(answers, target).sum()
+                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=target + 1 < targets.count)
+                candidate_momentum = momentum * self.momentum_decay + unit_mean(
                     gradient if pull is None else gradient + pull
                 )
                 candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
-                gain = self.gains(ball.project_(candidate), known, context)
+                gain = self.gains(ball.project_(candidate), targets)
                 better = (gain > best).view(_ROW)
                 best = torch.maximum(gain, best)
                 kept = torch.where(better, candidate, kept)
@@ -167,23 +211,19 @@ class TIPIM(Protector):
             photos, momentum = kept, kept_momentum
         return photos
 
-    @staticmethod
-    def loss(embeddings: list[Tensor], known: Embeddings, stranger: int) -> Tensor:
-        """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates."""
-        terms = [
-            (seen - pool[:, stranger]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
-            for seen, own, pool in zip(embeddings, known.own, known.pool, strict=True)
-        ]
-        return torch.stack(terms).mean(dim=0)
+    @torch.no_grad()
+    def targets(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Targets:
+        """What photos leave and may go to; ``fitted`` is what `fit` gave."""
+        planned = self.targets_from == "plan"
+        pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
+        return Embeddings(context.surrogates, [model.embed(batch.images) for model in context.surrogates], pool)
 
     @torch.no_grad()
-    def gains(self, photos: Tensor, known: Embeddings, context: ProtectContext) -> Tensor:
-        """How good photos are as candidates, ``[N]``, the mean over surrogates; Euclidean distances."""
+    def gains(self, photos: Tensor, targets: Targets) -> Tensor:
+        """How good photos are as candidates, ``[N]``, the mean over surrogates."""
         terms = []
-        for model, own, pool in zip(context.surrogates, known.own, known.pool, strict=True):
-            embeddings = model.embed(photos)
-            to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
-            margins = ((embeddings - own).norm(dim=1, keepdim=True) - to_pool).exp()
+        for nearer in targets.margins(photos):
+            margins = nearer.exp()
             reduced = {"gain1": margins.sum(1), "gain2": margins.amin(1), "gain3": margins.amax(1)}[self.gain]
             terms.append((1 + reduced).log())
         return torch.stack(terms).mean(dim=0)
@@ -214,9 +254,3 @@ def sample(photos: Tensor, warp: Tensor) -> Tensor:
     """``photos`` seen through affine maps, black outside."""
     grid = F.affine_grid(warp, list(photos.shape), align_corners=False)
     return F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _unit_mean(gradient: Tensor) -> Tensor:
-    """Divided by its mean size, per photo; a zero gradient stays zero."""
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    return gradient / torch.where(size > 0, size, 1.0)

@@ -1,24 +1,32 @@
 """The loop that FGSM, PGD, MI-FGSM, TI-DIM and VMI-FGSM share; each of them overrides one or two hooks.
 
-All attack embeddings of aligned faces, where their papers attack class scores: the loss is the squared distance to an
-anchor (`cloakbench.methods.parts.objectives`). Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf
-ball and the valid pixels together.
+They attack embeddings of aligned faces, where their papers attack class scores: the loss is the squared distance to an
+anchor (`cloakbench.methods.parts.objectives`). With an objective of attributes they attack class scores, as the papers
+do. Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf ball and the valid pixels together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_args
 
-import torch
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
-from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, input_gradient
+from cloakbench.methods.parts.objectives import (
+    NEEDS,
+    Anchors,
+    Objective,
+    find_anchors,
+    input_gradient,
+    unit_mean,
+)
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -27,14 +35,21 @@ class Attack:
     """The state of one call: the fixed part and what the hooks remember between steps."""
 
     context: ProtectContext
-    anchors: Anchors
+    anchors: Anchors | OwnAnswers
     streams: ItemStreams
     steps_left: int
     memory: dict[str, Tensor] = field(default_factory=dict)
+    per_attribute_l1: bool = False
+
+    def slope(self, photos: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Gradient of the objective's loss at photos ``[N, 3, H, W]``, seen through a differentiable transform."""
+        if isinstance(self.anchors, OwnAnswers):
+            return self.anchors.gradient(photos, transform, per_attribute_l1=self.per_attribute_l1)
+        return input_gradient(photos, self.context.surrogates, self.anchors.loss, transform)
 
 
 class GradientAttack(Protector):
-    """Iterated sign method on embeddings.
+    """Iterated sign method.
 
     Args:
         epsilon_255: Linf budget in grey levels.
@@ -67,8 +82,10 @@ class GradientAttack(Protector):
         self.step_255 = max(1.0, 1.5 * epsilon_255 / steps) if step_255 is None else step_255
         self.objective: Objective = objective
         self.random_start = random_start
-        self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
+        self.needs = NEEDS[objective]
         self.targeted = objective == "aim"
+        if Need.ATTRIBUTE_SURROGATES in self.needs:
+            self.goal = "hide attributes"
         self.budget = Budget("linf", epsilon_255)
         self.epsilon_255 = epsilon_255
 
@@ -80,15 +97,21 @@ class GradientAttack(Protector):
         if self.random_start:
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             ball.project_(photos.add_(noise))
-        attack = Attack(context, find_anchors(self.objective, batch, context), streams, self.steps)
+        anchors = self._anchors(batch, context)
+        attack = Attack(context, anchors, streams, self.steps, per_attribute_l1=self.objective == "attributes_l1")
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
             ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
         return photos
 
+    def _anchors(self, batch: PhotoBatch, context: ProtectContext) -> Anchors | OwnAnswers:
+        if Need.ATTRIBUTE_SURROGATES in self.needs:
+            return OwnAnswers.of(batch.images, context)
+        return find_anchors(self.objective, batch, context)
+
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default the plain one."""
-        return input_gradient(photos, attack.context.surrogates, attack.anchors.loss)
+        return attack.slope(photos)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: where the loss grows, ``[N, 3, H, W]``; only its sign is used. By default the gradient."""
@@ -101,8 +124,7 @@ def add_momentum(gradient: Tensor, attack: Attack, decay: float) -> Tensor:
     The papers divide by the L1 norm. The mean is the same up to a constant, which no sign notices, and keeps the
     numbers near one.
     """
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    normalised = gradient / torch.where(size > 0, size, 1.0)
+    normalised = unit_mean(gradient)
     if "momentum" in attack.memory:
         normalised = normalised.add_(attack.memory["momentum"], alpha=decay)
     attack.memory["momentum"] = normalised

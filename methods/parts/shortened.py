@@ -9,6 +9,7 @@ _AT_MOST = {
     "steps": 6,
     "neighbours": 2,
     "strangers": 2,
+    "label_tuples": 2,
     "epochs": 1,
     "max_rounds": 1,
     "batches_per_round": 1,

@@ -1,0 +1,119 @@
+"""One attribute classifier of the zoo from its settings to its two files, as `cloakbench.models.training.member`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.models.attribute_zoo.balance import BalancedCrossEntropy, balanced_accuracies, classes_in_batches
+from cloakbench.models.attribute_zoo.network import attribute_network
+from cloakbench.models.attributes import AttributeCard, AttributeModel, AttributeOutput
+from cloakbench.models.training.made_files import write_made
+from cloakbench.models.training.member import MemberJob, describe, rounded, trained_with, without_runtime
+from cloakbench.models.training.resumable import Report
+from cloakbench.models.training.trainer import Trainer
+
+BATCH_SIZE = 100
+"""Photos that share a forward pass when accuracy is measured."""
+
+
+@dataclass(frozen=True)
+class AttributeMemberJob(MemberJob):
+    """An attribute classifier.
+
+    Attributes:
+        settings: its resolved recipe: model, task, faces, training, seed.
+        evaluation: faces of people that it is not trained on, as a Hydra node.
+    """
+
+    def recipe(self) -> dict[str, Any]:
+        model = self.settings["model"]
+        return {
+            **{key: model[key] for key in ("attribute_models", "backbone", "embedding_size", "inputs")},
+            **{key: self.settings[key] for key in ("task", "training", "seed")},
+            "faces": without_runtime(self.settings["faces"]),
+            "evaluation": without_runtime(self.evaluation),
+        }
+
+    def train(self, report: Report) -> dict[str, Any]:
+        return train_attribute_member(self, report)
+
+    def faces_drawn(self) -> tuple[dict[str, Any], ...]:
+        return (self.settings["faces"], self.evaluation)
+
+    @staticmethod
+    def accuracy(card: Mapping[str, Any]) -> tuple[str, float]:
+        return "mean balanced accuracy", sum(card["clean"].values()) / len(card["clean"])
+
+
+def train_attribute_member(job: AttributeMemberJob, report: Report) -> dict[str, Any]:
+    """Trains (or continues) one member, writes ``<name>.safetensors`` and ``<name>.json``, returns the card.
+
+    Streams and rounding are those of `cloakbench.models.training.member.train_member`. Balanced accuracy is measured on
+    people who were not trained on.
+    """
+    torch.set_num_threads(job.threads)
+    device = torch.device(job.device)
+    settings, seed = job.settings, job.settings["seed"]
+    model = settings["model"]
+    task = instantiate(settings["task"], _convert_="all")
+    faces, unseen = instantiate(settings["faces"]), instantiate(job.evaluation)
+    known = task.labels(faces)
+    if known.unlabelled:
+        faces = faces.select(known.rows)
+    labels = torch.stack(list(known.classes.values()), dim=1)
+    inputs = instantiate(model["inputs"], _convert_="all")
+    classes = {one.name: tuple(part.name for part in one.classes) for one in task.attributes}
+    widths = {name: len(names) for name, names in classes.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "initial weights"))
+        network = attribute_network(
+            model["attribute_models"],
+            instantiate(model["backbone"], _convert_="all"),
+            widths,
+            model["embedding_size"],
+            inputs.size,
+        )
+    recipe = instantiate(settings["training"])
+    trainer = Trainer(
+        network=network,
+        head=BalancedCrossEntropy(labels, list(widths.values())),
+        inputs=inputs,
+        faces=faces,
+        recipe=recipe,
+        seed=seed,
+        recipe_digest=job.digest(),
+        checkpoint_path=job.checkpoints / f"{job.name}.pt",
+        device=device,
+        labels=labels,
+    )
+    trainer.run(report)
+
+    data, sha256 = rounded(network)
+    training_set = f"{len(faces)} rendered faces of {len(faces.identities())} identities"
+    judged = AttributeModel(
+        network,
+        inputs,
+        tuple(AttributeOutput(name, "logits", names) for name, names in classes.items()),
+        AttributeCard(job.name, model["family"], "", training_set, sha256),
+    )
+    truth = task.labels(unseen)
+    found = classes_in_batches(judged, unseen.images[truth.rows], BATCH_SIZE, device)
+    card = {
+        "name": job.name,
+        "backbone": describe(model["backbone"]),
+        "classes": classes,
+        "training_set": training_set,
+        "sha256": sha256,
+        "clean": {name: round(value, 5) for name, value in balanced_accuracies(found, truth.classes).items()},
+        "unseen": f"{len(truth.rows)} rendered faces of {len(unseen.identities())} identities",
+        **trained_with(job, trainer),
+    }
+    write_made(job.output, data, card)
+    trainer.checkpoint_path.unlink(missing_ok=True)
+    return card
