@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cloakbench.bench.core.ranges import positive
+from cloakbench.bench.core.ranges import is_whole, positive
 from cloakbench.datasets.base import FaceSet
 
 UNLABELLED = -1
@@ -206,10 +206,10 @@ def _attribute(where: str, name: str, given: Mapping[str, Any]) -> TaskAttribute
 
 def _class(where: str, name: str, given: Mapping[str, Any], has_bins: bool) -> TaskClass:
     _refuse_unknown(where, given, ("labels", "called"))
-    labels = tuple(given.get("labels") or ())
+    labels: tuple[int, ...] = tuple(given.get("labels", ()))
     if has_bins and labels:
         raise AttributeTaskError(f"{where} has labels beside bins; leave one of the two out")
-    if not has_bins and not (labels and all(type(label) is int and label >= 0 for label in labels)):
+    if not has_bins and not (labels and all(is_whole(label) and label >= 0 for label in labels)):
         raise AttributeTaskError(f"{where} has labels {list(labels)}; give whole numbers from 0 on, or bins")
     return TaskClass(name, labels, _names(name, given))
 

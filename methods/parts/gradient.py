@@ -105,7 +105,7 @@ class GradientAttack(Protector):
         return photos
 
     def _anchors(self, batch: PhotoBatch, context: ProtectContext) -> Anchors | OwnAnswers:
-        if Need.ATTRIBUTE_SURROGATES in self.needs:
+        if self.objective in ("attributes", "attributes_l1"):
             return OwnAnswers.of(batch.images, context)
         return find_anchors(self.objective, batch, context)
 

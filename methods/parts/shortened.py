@@ -28,6 +28,8 @@ _AT_MOST = {
 }
 """Names of settings that say how long a search or training is, how much of it takes the same path, and how many
 networks there must be, of which the tiny world has one."""
+_STEPS_OF_A_CLOAK = 20
+"""A cloak within a bound on structure: the weight that balances the two has doubled often enough by then."""
 _STEPS_OF_A_TRAINING = 2
 """Steps for each batch of a method that trains a network of its own, and of what works inside a method."""
 
@@ -40,6 +42,8 @@ def in_short(config: Mapping[str, Any]) -> dict[str, Any]:
     most = dict(_AT_MOST)
     if any(name in config for name in ("max_rounds", "outer_steps")):
         most["steps"] = _STEPS_OF_A_TRAINING
+    if "dssim_bound" in config:
+        most["steps"] = _STEPS_OF_A_CLOAK
     return _lowered(config, most)
 
 
