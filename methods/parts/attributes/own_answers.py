@@ -36,13 +36,27 @@ class OwnAnswers:
     @classmethod
     @torch.no_grad()
     def of(cls, images: Tensor, context: ProtectContext) -> OwnAnswers:
-        """The answers to clean photos ``[N, 3, H, W]``, one pass through each network."""
+        """The answers to clean photos ``[N, 3, H, W]``, one pass through each network.
+
+        Raises:
+            ValueError: an answer is not finite, so that there is nothing to move away from.
+        """
         surrogates = context.attribute_surrogates
         return cls.read(surrogates, [model.logits(images) for model in surrogates])
 
     @classmethod
     def read(cls, surrogates: Sequence[CountedNetwork], answers: Sequence[Mapping[str, Tensor]]) -> OwnAnswers:
-        """From the scores that each surrogate gave the clean photos, attribute to ``[N, C]``."""
+        """From the scores that each surrogate gave the clean photos, attribute to ``[N, C]``.
+
+        Raises:
+            ValueError: as `of`.
+        """
+        for name, scores in ((name, scores) for answer in answers for name, scores in answer.items()):
+            if bad := int((~scores.isfinite()).any(dim=1).sum()):
+                raise ValueError(
+                    f"an attribute surrogate's answer to {name} is not finite for {bad} of {len(scores)} clean photos: "
+                    "check its weights and its input scale"
+                )
         classes = [{name: scores.argmax(dim=1) for name, scores in answer.items()} for answer in answers]
         return cls(tuple(surrogates), tuple(classes))
 
