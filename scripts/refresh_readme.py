@@ -81,8 +81,8 @@ def zoo_table() -> str:
     lines = ["| Name | Backbone | Head | Clean Top-1, % | AUC | Parameters file, kB |", "|---|---|---|--:|--:|--:|"]
     for path in sorted((ROOT / "models" / "weights").glob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
-        if "clean" not in card:
-            continue  # the generator's, which recognises nobody
+        if "head" not in card:
+            continue  # that of a generator, or of attribute networks: they recognise nobody
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         clean = card["clean"]
         lines.append(
@@ -94,6 +94,26 @@ def zoo_table() -> str:
         f"Clean Top-1: leave-one-out over {clean['probes']} photos of {clean['identities']} people who chose nothing, "
         f"with {clean['distractors']} distractors.",
     ]
+    return "\n".join(lines)
+
+
+def attribute_table() -> str:
+    """Every embedded attribute network with its measured balanced accuracy."""
+    lines = ["| Name | Stands for | Networks | Mean, % | Least, % | Parameters file, kB |", "|---|---|---|--:|--:|--:|"]
+    for path in sorted((ROOT / "models" / "weights").glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if "classes" not in card:
+            continue
+        config = OmegaConf.load(ROOT / "conf" / "attribute_model" / path.with_suffix(".yaml").name)
+        size = path.with_suffix(".safetensors").stat().st_size / 1000
+        clean = {name: 100 * share for name, share in card["clean"].items()}
+        least = min(clean, key=lambda name: clean[name])
+        lines.append(
+            f"| `{card['name']}` | {config.stands_for} | {config.attribute_models} | "
+            f"{sum(clean.values()) / len(clean):.1f} | {clean[least]:.1f} ({least}) | {size:.0f} |"
+        )
+        unseen = card["unseen"]
+    lines += ["", f"Balanced accuracy over the attributes of `attribute_task=world`, on {unseen} they never saw."]
     return "\n".join(lines)
 
 
@@ -129,7 +149,13 @@ def example_method() -> str:
 
 def filled(text: str) -> str:
     """README with every generated part in place."""
-    parts = {"table": reference_table(), "zoo": zoo_table(), "data": data_table(), "method": example_method()}
+    parts = {
+        "table": reference_table(),
+        "zoo": zoo_table(),
+        "attributes": attribute_table(),
+        "data": data_table(),
+        "method": example_method(),
+    }
     for name, content in parts.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, _, rest = text.partition(begin)

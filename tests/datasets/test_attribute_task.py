@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from documents import files
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
@@ -77,6 +79,21 @@ def test_photos_without_a_label_are_counted_and_left_out() -> None:
     labels = both.labels(faces(hat=[1, UNLABELLED, 0, 1], age=[60, 10, UNLABELLED, 4]))
     assert labels.rows.tolist() == [0, 3] and labels.unlabelled == 2
     assert {name: column.tolist() for name, column in labels.classes.items()} == {"hat": [1, 1], "age": [1, 0]}
+
+
+def test_the_task_of_the_documents_means_what_it_says() -> None:
+    config = yaml.safe_load(files("docs/adding.md", "yaml")["my_conf/attribute_task/my_task.yaml"])
+    documented: AttributeTask = instantiate(config)
+    labels = documented.labels(faces(Eyeglasses=[1, 0, 1], age=[29, 30, 95]))
+    assert {name: column.tolist() for name, column in labels.classes.items()} == {
+        "glasses": [1, 0, 1],
+        "age": [0, 1, 2],
+    }
+    glasses, _ = documented.attributes
+    assert [part.called for part in glasses.classes] == [
+        ("absent", "no", "none"),
+        ("present", "reading glasses", "sunglasses"),
+    ]
 
 
 def test_the_first_attributes_are_a_task() -> None:
