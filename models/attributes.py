@@ -106,13 +106,14 @@ class AttributeSet(AttributeModel):
 
     Args:
         name: key of the set in configs, records and tables.
-        members: the classifiers; no two answer the same attribute.
+        members: the classifiers, in their order or by any names; no two answer the same attribute.
 
     Raises:
         ValueError: there is no member, two answer the same attribute, or one was trained on another kind of crop.
     """
 
-    def __init__(self, name: str, members: Sequence[AttributeModel]) -> None:
+    def __init__(self, name: str, members: Sequence[AttributeModel] | Mapping[str, AttributeModel]) -> None:
+        members = list(members.values()) if isinstance(members, Mapping) else list(members)
         if not members:
             raise ValueError(f"attribute model {name}: a set needs at least one member")
         outputs = tuple(output for member in members for output in member.outputs)

@@ -1,1 +1,1 @@
-"""What methods that hide attributes share: the surrogates' own answers, and losses against them."""
+"""Parts of methods that hide attributes: the surrogates' own answers, and losses against them."""
