@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cloakbench.bench.core.ranges import share
 from cloakbench.models.attributes import AttributeModel
 
 
@@ -17,13 +18,15 @@ class BalancedCrossEntropy(nn.Module):
     Args:
         labels: class numbers of the training photos, long ``[N, K]``.
         widths: classes of each attribute.
+        label_smoothing: share of each label that is spread over all classes; some labels cannot be seen on a photo.
 
     Raises:
         ValueError: a class that no training photo shows.
     """
 
-    def __init__(self, labels: Tensor, widths: Sequence[int]) -> None:
+    def __init__(self, labels: Tensor, widths: Sequence[int], label_smoothing: float = 0.0) -> None:
         super().__init__()
+        self.label_smoothing = share("label_smoothing", label_smoothing)
         for place, (column, width) in enumerate(zip(labels.unbind(1), widths, strict=True)):
             counts = column.bincount(minlength=width)
             if not bool((counts > 0).all()):
@@ -35,7 +38,8 @@ class BalancedCrossEntropy(nn.Module):
         terms = []
         for place, logits in enumerate(answers):
             weight = self.get_buffer(f"weight{place}")[labels[:, place]]
-            terms.append((F.cross_entropy(logits, labels[:, place], reduction="none") * weight).mean())
+            each = F.cross_entropy(logits, labels[:, place], reduction="none", label_smoothing=self.label_smoothing)
+            terms.append((each * weight).mean())
         return torch.stack(terms).mean()
 
 

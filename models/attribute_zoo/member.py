@@ -27,7 +27,7 @@ class AttributeMemberJob(MemberJob):
     """An attribute classifier.
 
     Attributes:
-        settings: its resolved recipe: model, task, faces, training, seed.
+        settings: its resolved recipe: model, task, faces, label_smoothing, training, seed.
         evaluation: faces of people that it is not trained on, as a Hydra node.
     """
 
@@ -35,7 +35,7 @@ class AttributeMemberJob(MemberJob):
         model = self.settings["model"]
         return {
             **{key: model[key] for key in ("attribute_models", "backbone", "embedding_size", "inputs")},
-            **{key: self.settings[key] for key in ("task", "training", "seed")},
+            **{key: self.settings[key] for key in ("task", "label_smoothing", "training", "seed")},
             "faces": without_runtime(self.settings["faces"]),
             "evaluation": without_runtime(self.evaluation),
         }
@@ -82,7 +82,7 @@ def train_attribute_member(job: AttributeMemberJob, report: Report) -> dict[str,
     recipe = instantiate(settings["training"])
     trainer = Trainer(
         network=network,
-        head=BalancedCrossEntropy(labels, list(widths.values())),
+        head=BalancedCrossEntropy(labels, list(widths.values()), settings["label_smoothing"]),
         inputs=inputs,
         faces=faces,
         recipe=recipe,

@@ -58,6 +58,7 @@ SETTINGS: dict[str, Any] = {
         "inputs": {"_target_": "cloakbench.models.base.InputSpec"},
     },
     "task": TASK,
+    "label_smoothing": 0.05,
     "faces": {"_target_": "faces.toy_labelled", "identities": 24, "images_per_identity": 6, "seed": 1},
     "training": {
         "_target_": "cloakbench.models.training.recipe.Recipe",
@@ -242,6 +243,11 @@ def test_every_class_weighs_the_same_in_the_loss() -> None:
         each = F.cross_entropy(logits, column, reduction="none")
         expected.append(torch.stack([each[column == one].mean() for one in column.unique()]).mean())
     torch.testing.assert_close(BalancedCrossEntropy(labels, [2, 3])(answers, labels), torch.stack(expected).mean())
+    smoothed = F.cross_entropy(answers[0], labels[:, 0], torch.tensor([1 / 4, 1 / 2]), label_smoothing=0.0)
+    torch.testing.assert_close(BalancedCrossEntropy(labels[:, :1], [2])(answers[:1], labels[:, :1]), smoothed)
+    even = torch.tensor([[0], [1]])  # classes of one size: torch's own mean
+    found = BalancedCrossEntropy(even, [2], 0.1)([answers[0][:2]], even)
+    torch.testing.assert_close(found, F.cross_entropy(answers[0][:2], even[:, 0], label_smoothing=0.1))
     with pytest.raises(ValueError, match="attribute 2 has a class that no training photo shows"):
         BalancedCrossEntropy(labels, [2, 4])
 
