@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.bench.core.ranges import share
+from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.attributes import AttributeModel
 
 
@@ -45,7 +46,7 @@ class BalancedCrossEntropy(nn.Module):
 
 @torch.no_grad()
 def classes_in_batches(
-    model: AttributeModel, images: Tensor, batch_size: int, device: torch.device
+    model: AttributeModel | AttributeSurrogate, images: Tensor, batch_size: int, device: torch.device
 ) -> dict[str, Tensor]:
     """Attribute to the class that scores highest, long ``[N]`` on the CPU, of uint8 images ``[N, 3, H, W]``."""
     parts = [

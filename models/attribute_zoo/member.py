@@ -10,6 +10,9 @@ import torch
 from hydra.utils import instantiate
 
 from cloakbench.bench.core.random_streams import stream_seed
+from cloakbench.datasets.attribute_task import AttributeTask
+from cloakbench.datasets.base import FaceSet
+from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.attribute_zoo.balance import BalancedCrossEntropy, balanced_accuracies, classes_in_batches
 from cloakbench.models.attribute_zoo.network import attribute_network
 from cloakbench.models.attributes import AttributeCard, AttributeModel, AttributeOutput
@@ -27,11 +30,13 @@ class AttributeMemberJob(MemberJob):
     """An attribute classifier.
 
     Attributes:
-        settings: its resolved recipe: model, task, faces, label_smoothing, training, seed.
+        settings: its resolved recipe: model, task, faces, label_smoothing, training, seed; and ``judged_by``, further
+            tasks, by name, whose accuracy stands on the card.
         evaluation: faces of people that it is not trained on, as a Hydra node.
     """
 
     def recipe(self) -> dict[str, Any]:
+        """Everything that decides the weights and the accuracy of the task; further tasks change neither."""
         model = self.settings["model"]
         return {
             **{key: model[key] for key in ("attribute_models", "backbone", "embedding_size", "inputs")},
@@ -102,18 +107,26 @@ def train_attribute_member(job: AttributeMemberJob, report: Report) -> dict[str,
         tuple(AttributeOutput(name, "logits", names) for name, names in classes.items()),
         AttributeCard(job.name, model["family"], "", training_set, sha256),
     )
-    truth = task.labels(unseen)
-    found = classes_in_batches(judged, unseen.images[truth.rows], BATCH_SIZE, device)
+    further = instantiate(settings["judged_by"], _convert_="all")
     card = {
         "name": job.name,
         "backbone": describe(model["backbone"]),
         "classes": classes,
         "training_set": training_set,
         "sha256": sha256,
-        "clean": {name: round(value, 5) for name, value in balanced_accuracies(found, truth.classes).items()},
-        "unseen": f"{len(truth.rows)} rendered faces of {len(unseen.identities())} identities",
+        "clean": task_accuracy(judged, task, unseen, device),
+        "tasks": {name: task_accuracy(judged, one, unseen, device) for name, one in further.items()},
+        "unseen": f"{len(unseen)} rendered faces of {len(unseen.identities())} identities",
         **trained_with(job, trainer),
     }
     write_made(job.output, data, card)
     trainer.checkpoint_path.unlink(missing_ok=True)
     return card
+
+
+def task_accuracy(model: AttributeModel, task: AttributeTask, faces: FaceSet, device: torch.device) -> dict[str, float]:
+    """Balanced accuracy of each attribute of a task on the faces that have all its labels."""
+    truth = task.labels(faces)
+    surrogate = AttributeSurrogate(model, task).to(device)
+    found = classes_in_batches(surrogate, faces.images[truth.rows], BATCH_SIZE, device)
+    return {name: round(value, 5) for name, value in balanced_accuracies(found, truth.classes).items()}

@@ -58,6 +58,20 @@ SETTINGS: dict[str, Any] = {
         "inputs": {"_target_": "cloakbench.models.base.InputSpec"},
     },
     "task": TASK,
+    "judged_by": {
+        "coarse": {
+            "_target_": "cloakbench.datasets.attribute_task.AttributeTask",
+            "name": "coarse",
+            "attributes": {
+                "tint": {
+                    "classes": {
+                        "warm": {"labels": [0], "called": ["red"]},
+                        "cold": {"labels": [1, 2], "called": ["green", "blue"]},
+                    }
+                }
+            },
+        }
+    },
     "label_smoothing": 0.05,
     "faces": {"_target_": "faces.toy_labelled", "identities": 24, "images_per_identity": 6, "seed": 1},
     "training": {
@@ -135,6 +149,7 @@ def load(folder: Path, attribute_models: Any, name: str = "toy", size: int = 8) 
 def test_training_learns_what_people_show_whom_it_never_saw(trained: dict[str, Path], kind: str) -> None:
     card = card_of(trained[kind])
     assert set(card["clean"]) == {"band", "tint"} and min(card["clean"].values()) > 0.9
+    assert set(card["tasks"]) == {"coarse"} and card["tasks"]["coarse"]["tint"] >= card["clean"]["tint"]
     assert card["classes"] == {"band": ["absent", "present"], "tint": ["red", "green", "blue"]}
     assert card["images_seen"] == 12 * 9 * 16 and card["training_set"] == "144 rendered faces of 24 identities"
     assert AttributeMemberJob.accuracy(card) == ("mean balanced accuracy", sum(card["clean"].values()) / 2)
