@@ -9,13 +9,14 @@ import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
 
 from cloakbench.bench.config.flags import nearest, pieces
-from cloakbench.bench.config.plug_ins import sources
+from cloakbench.bench.config.plug_ins import project, sources
 from cloakbench.bench.config.values import is_choice, quoted
 
 _ONE_PART = ("method", "dataset", "model", "model@surrogate", "model@target")
 """Choices of which an experiment takes one."""
 
 _NOTHING_TO_TAKE_OUT = re.compile(r"Could not delete (?:from config\. '(.*)' does not exist|'(.*)'\. No match)")
+_TWICE = re.compile(r"(.*) appears more than once in the final defaults list|Multiple values for (.*)\. To override")
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
 
 
@@ -44,6 +45,7 @@ def explain(
     return (
         _unknown_key(lines[0], known_keys)
         or _wrong_choice(lines[0], words)
+        or _chosen_twice(lines[0], words, config_dirs)
         or " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key", "object_type")))
     )
 
@@ -66,6 +68,27 @@ def _wrong_choice(line: str, words: Sequence[str]) -> str:
     if line.startswith("Config group override must be a string"):
         return no_choice(words) or "a config is chosen by its name"
     return ""
+
+
+def _chosen_twice(line: str, words: Sequence[str], config_dirs: Sequence[str]) -> str:
+    """Who chooses a part that there is already: a word that adds it, or the config that a word names."""
+    match = _TWICE.match(line)
+    if match is None:
+        return ""
+    place = match[1] or match[2]
+    added = [word for word in words if word.partition("=")[0] == f"+{place}"]
+    if added:
+        return f"{added[0]!r} adds what is there already: leave the plus out to choose another, or leave it out"
+    known = [project(), *sources(config_dirs)]
+
+    def brings(word: str) -> bool:
+        key, _, value = word.lstrip("+").partition("=")
+        group, names = key.partition("@")[0], value.strip("[]").split(",")
+        return any(f"{place}:" in source.text(group, name.strip()) for source in known for name in names)
+
+    bringing = [word for word in words if is_choice(word) and brings(word) and not word.startswith("experiment=")]
+    told = bringing[0] if bringing else "a config that it is made of"
+    return f"{told} brings {place}, which the experiment has, too: leave it out, or take an experiment without that one"
 
 
 def no_choice(words: Sequence[str]) -> str:
