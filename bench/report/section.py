@@ -113,6 +113,7 @@ class Headline:
         metric: name of the metric that its first quantity is a mean of; findings read what was decided of it.
         condition: under which.
         caveats: what a reader must know of its numbers, a sentence each.
+        beside: quantities without which its first one says too little: findings never name that one alone.
     """
 
     title: str
@@ -124,6 +125,7 @@ class Headline:
     metric: str = ""
     condition: str = UNTRANSFORMED
     caveats: tuple[str, ...] = ()
+    beside: tuple[Quantity, ...] = ()
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:

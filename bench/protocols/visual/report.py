@@ -252,6 +252,7 @@ def visual_headline(measured: Measured, roles: Sequence[Role]) -> Headline | Non
         "MSR, %",
         metric=of_role(f"{HIDDEN}_ssim", roles[0]),
         caveats=_CAVEATS,
+        beside=(white, black),
     )
 
 

@@ -46,7 +46,7 @@ def _sentences(measured: Measured, lead: Lead) -> list[str]:
     if ranked:
         best = ranked[0]
         verb = "protects most" if lead.metric and lead.metric.higher_protects is not None else "comes first"
-        value = _with_n(lead.quantity, lead.estimate(best))
+        value = _with_n(lead, best)
         where = f" at {budget.title}" * bool(budget and not lead.is_foreign)
         found.append(f"{_name(measured, lead, best)} {verb}{where}: {lead.quantity.label} {value}.")
         found += _compared(measured, lead, ranking, ranked)
@@ -55,10 +55,13 @@ def _sentences(measured: Measured, lead: Lead) -> list[str]:
     else:
         found.append("No method has a value on enough photos to be ranked.")
     if controls:
-        told = (f"{_name(measured, lead, row)} {_text(lead.quantity, lead.estimate(row))}" for row in controls)
-        found.append(f"Without protection, or with noise alone: {_listed(list(told))}.")
+        told = [
+            f"{_name(measured, lead, row)} {_text(lead.quantity, lead.estimate(row))}{_beside(lead, row)}"
+            for row in controls
+        ]
+        found.append(f"Without protection, or with noise alone: {_listed(told)}.")
     if small:
-        told = [f"{_name(measured, lead, row)} {_with_n(lead.quantity, lead.estimate(row))}" for row in small]
+        told = [f"{_name(measured, lead, row)} {_with_n(lead, row)}" for row in small]
         found.append(f"On too few photos to be ranked: {_listed(told)}.")
     return [*found, *identical_notes(measured, lead.reporter.name)]
 
@@ -105,8 +108,16 @@ def _name(measured: Measured, lead: Lead, row: HeadlineRow) -> str:
     return row.label(measured) + Norms(measured).aside(row.run, budget_of_interest(lead))
 
 
-def _with_n(quantity: Quantity, estimate: Estimate) -> str:
-    return f"{_text(quantity, estimate)} (n {estimate.n})"
+def _with_n(lead: Lead, row: HeadlineRow) -> str:
+    """The quantity that rows are ordered by with its n, and what must be read beside it."""
+    estimate = lead.estimate(row)
+    return f"{_text(lead.quantity, estimate)} (n {estimate.n}){_beside(lead, row)}"
+
+
+def _beside(lead: Lead, row: HeadlineRow) -> str:
+    """``, with White-box MSR 100.0 % [95.4, 100.0]``; nothing where a row has no such value."""
+    known = [(one, row.values[one]) for one in lead.headline.beside if row.values[one].ok]
+    return f", with {_listed([f'{one.label} {_text(one, value)}' for one, value in known])}" if known else ""
 
 
 def _text(quantity: Quantity, estimate: Estimate, unit: str = "%") -> str:

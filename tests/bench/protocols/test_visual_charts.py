@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_a_run_has_each_chart_for_seen_and_unseen_photos(hidden: Outcome) -> Non
     charts = {path.stem for path in (hidden.folder / "figures").glob("visual_*.png")}
     kinds = ("faces", "targets", "settings", "transforms", "front")
     assert charts == {f"visual_{kind}{ending}" for kind in kinds for ending in ("", "_seen")}
+
+
+def test_a_finding_never_names_what_is_hidden_without_who_is_matched(hidden: Outcome) -> None:
+    report = (hidden.folder / "report.md").read_text(encoding="utf-8")
+    [found] = [line for line in report.splitlines() if "protects most" in line]
+    assert re.search(r": SSIM, protected .* \(n \d+\), with Black-box MSR .* %", found), "it has no surrogate"
+    [controls] = [line for line in report.splitlines() if line.startswith("  - Without protection")]
+    assert ", with Black-box MSR" in controls
 
 
 def test_a_run_without_surrogates_has_no_chart_of_matching(measured: Measured) -> None:

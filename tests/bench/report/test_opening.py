@@ -123,6 +123,23 @@ def test_less_may_be_better_and_a_gap_is_never_first(small: Results) -> None:
     assert findings(measured, [lead], 0, 0)[0] == "- **Gaze.** b protects most: Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100)."
 
 
+def test_a_number_that_says_too_little_alone_stands_with_what_is_read_beside_it(small: Results) -> None:
+    matched, unknown = Quantity("matched", "Matched"), Quantity("told", "Told")
+
+    class Pairing(Asking):
+        def headline(self, index: Measured) -> Headline:
+            plain = super().headline(index)
+            beside = {matched: Estimate(0.25, 0.2, 0.3, 100, status=OK), unknown: Estimate()}
+            rows = tuple(replace(row, values={**row.values, **beside}) for row in plain.rows)
+            return replace(plain, rows=rows, beside=(matched, unknown))
+
+    declared = pd.DataFrame([{"protocol": "gaze", **vars(GAZE)}])
+    measured = Measured(replace(small, metrics=declared))
+    [lead] = leads(measured, [Pairing("gaze", "Gaze", "")])
+    said = findings(measured, [lead], 0, 0)[0]
+    assert said.endswith("Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100), with Matched 25.0 % \\[20.0, 30.0\\].")
+
+
 def test_the_ranking_holds_every_method_once_with_letters_quality_and_cost(run: Results) -> None:
     measured = Measured(run)
     table = ranking_table(measured, leads(measured, reporters(run)))
