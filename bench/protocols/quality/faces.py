@@ -34,19 +34,15 @@ def image_grid(measured: Measured) -> Drawing:
     labels = list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN))
     if not labels:
         return Skipped("the run stored no example photos")
-    most = _COLUMNS_MOST * max(_FACES)
-    shown, left_out = labels[:most], [_name(measured, label) for label in labels[most:]]
-    blocks = -(-len(shown) // _COLUMNS_MOST)
-    columns = -(-len(shown) // blocks)
-    parts = [shown[first : first + columns] for first in range(0, len(shown), columns)]
-    examples = examples[: _FACES[blocks]]
+    parts, left_out = blocks_of(labels)
+    examples = examples[: _FACES[len(parts)]]
+    columns = len(parts[0])
     side = min(1.1, TWO_COLUMNS / (columns + 1))
     wide = side * (columns + 1)
-    named = short_heads(measured, shown, side - 0.04)
+    named = short_heads(measured, [label for part in parts for label in part], side - 0.04)
     heads = [["Original", *(named[label] for label in part)] for part in parts]
     tops = [LINE_SPACING * _HEAD_PT / 72 * max(head.count("\n") + 1 for head in line) + 0.08 for line in heads]
-    footer = wrapped(f"Not shown for lack of room: {', '.join(left_out)}.", wide - 0.1, _HEAD_PT, most=6)
-    below = (LINE_SPACING * _HEAD_PT / 72 * (footer.count("\n") + 1) + 0.06) if left_out else 0.0
+    footer, below = left_out_line(measured, left_out, wide)
     high = sum(tops) + 2 * side * len(examples) * len(parts) + below
     figure = Figure(figsize=(wide, high))
     top = high
@@ -59,6 +55,23 @@ def image_grid(measured: Measured) -> Drawing:
     if left_out:
         figure.text(0.05 / wide, below / 2 / high, footer, ha="left", va="center", fontsize=_HEAD_PT)
     return figure
+
+
+def blocks_of(labels: Sequence[str]) -> tuple[list[Sequence[str]], Sequence[str]]:
+    """Columns of a picture in up to three blocks of at most ten, as even as they come, and those without any room."""
+    most = _COLUMNS_MOST * max(_FACES)
+    shown = labels[:most]
+    columns = -(-len(shown) // -(-len(shown) // _COLUMNS_MOST))
+    return [shown[first : first + columns] for first in range(0, len(shown), columns)], labels[most:]
+
+
+def left_out_line(measured: Measured, labels: Sequence[str], wide: float) -> tuple[str, float]:
+    """The line below a picture ``wide`` inches wide that names what has no room in it, and how high it is."""
+    if not labels:
+        return "", 0.0
+    names = ", ".join(" ".join(part for part in _parts(measured, label) if part) for label in labels)
+    line = wrapped(f"Not shown for lack of room: {names}.", wide - 0.1, _HEAD_PT, most=6)
+    return line, LINE_SPACING * _HEAD_PT / 72 * (line.count("\n") + 1) + 0.06
 
 
 def _block(figure: Figure, examples: Sequence[Example], labels: Sequence[str], side: float, top: float) -> None:
@@ -103,19 +116,18 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
     return photos, differences
 
 
-def short_heads(measured: Measured, labels: Sequence[str], room_inches: float) -> dict[str, str]:
-    """Heads of columns: names without the remarks in brackets that nothing else hangs on, and budgets below them."""
+def short_heads(measured: Measured, labels: Sequence[str], room_inches: float, most: int = 3) -> dict[str, str]:
+    """Heads of columns: names without the remarks in brackets that nothing else hangs on, and budgets below them.
+
+    Names that are told apart by what stands in brackets alone keep it, on up to ``most`` lines.
+    """
     short = {label: re.sub(r" \([^)]*\)", "", _parts(measured, label)[0]) for label in labels}
     heads = {}
     for label, plain in short.items():
         name, budget = _parts(measured, label)
         told = plain if list(short.values()).count(plain) == 1 else name
-        heads[label] = "\n".join([wrapped(told, room_inches, _HEAD_PT), *([budget] if budget else [])])
+        heads[label] = "\n".join([wrapped(told, room_inches, _HEAD_PT, most), *([budget] if budget else [])])
     return heads
-
-
-def _name(measured: Measured, label: str) -> str:
-    return " ".join(part for part in _parts(measured, label) if part)
 
 
 def _parts(measured: Measured, label: str) -> tuple[str, str]:

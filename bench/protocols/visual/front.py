@@ -7,11 +7,14 @@ from matplotlib.figure import Figure
 from cloakbench.bench.protocols.visual.index import Hidden, HiddenRow
 from cloakbench.bench.protocols.visual.metrics import HIDDEN, MSR
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, arms, look_of, near, styled
-from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, Mark, side_labels
+from cloakbench.bench.report.drawing.side_labels import PITCH_INCHES, SIZE_PT, Mark, side_labels
+from cloakbench.bench.report.drawing.words import wrapped
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import is_control
 from cloakbench.bench.statistics.small_samples import pareto_front
 
+_NAME_LINES, _NAME_INCHES = 4, 1.9
+"""Of the names of points, which tell variants apart; what a line of them has room for at least."""
 _FEWEST = 3
 """Points from which a front says more than a table."""
 
@@ -28,7 +31,9 @@ def hiding_front(hidden: Hidden) -> Drawing:
     }
     if len(points) < _FEWEST:
         return Skipped(f"fewer than {_FEWEST} methods have a white-box MSR and an SSIM")
-    figure = Figure(figsize=(TWO_COLUMNS, max(2.8, PITCH_INCHES * len(points) + 0.6)), layout="constrained")
+    names = {row: _name(hidden, row) for row in points}
+    lines = sum(wrapped(name, _NAME_INCHES, SIZE_PT, _NAME_LINES).count("\n") + 1 for name in names.values())
+    figure = Figure(figsize=(TWO_COLUMNS, max(2.8, PITCH_INCHES * lines + 0.6)), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.1], squeeze=False)[0]
     looks = {row: look_of(number) for number, row in enumerate(points)}
     for axis, place, title in zip(axes, (1, 2), ("On the surrogate itself", "Other networks"), strict=False):
@@ -48,10 +53,10 @@ def hiding_front(hidden: Hidden) -> Drawing:
     axes[0].set_ylabel("MSR, %")
     axes[-1].set_axis_off()
     marks = [
-        Mark(_name(hidden, row), (ssim.value, 100 * rate.value if rate.ok else 0.0), *looks[row])
+        Mark(names[row], (ssim.value, 100 * rate.value if rate.ok else 0.0), *looks[row])
         for row, (ssim, _, rate) in points.items()
     ]
-    side_labels(figure, axes[1], axes[2], marks)
+    side_labels(figure, axes[1], axes[2], marks, _NAME_LINES)
     return figure
 
 

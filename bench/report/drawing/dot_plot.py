@@ -22,6 +22,7 @@ from cloakbench.bench.report.estimate import Estimate
 _NAME_PT, _KEY_PT, _LABEL_PT = 7.0, 6.5, 7.5
 _ROW_INCHES, _TITLE_INCHES, _BELOW_INCHES, _GAP_INCHES = 0.165, 0.16, 0.48, 0.22
 _NAMES_INCHES = 1.9
+_LINE, _MORE = -1, -2
 _PANELS_MOST = 4
 """On one line; more than these are three to a line."""
 _SHADES = ("#9ECAE1", "#08306B")
@@ -145,19 +146,24 @@ def _shade(level: int, levels: int) -> str | tuple[float, ...]:
 
 
 def _key_lines(panel: DotPanel, room_inches: float) -> list[list[tuple[int, str]]]:
-    """The names of the levels, and of the line, in as many lines as they take; -1 is the line's place."""
+    """The names of the levels, and of the line, in as many lines as they take.
+
+    The place of the line is ``_LINE``; a name that is wider than a panel goes on in lines of its own, at ``_MORE``.
+    """
     named = [(level, words) for level, words in enumerate(panel.levels) if words]
-    named += [(-1, panel.line[1])] if panel.line else []
+    named += [(_LINE, panel.line[1])] if panel.line else []
     lines: list[list[tuple[int, str]]] = [[]]
     used = 0.0
     for place, words in named:
-        fitting = shortened(words, room_inches - 0.2, _KEY_PT)
+        fitting, *more = wrapped(words, room_inches - 0.2, _KEY_PT, most=4).split("\n")
         need = width_inches(fitting, _KEY_PT) + 0.26
         if lines[-1] and used + need > room_inches:
             lines.append([])
             used = 0.0
         lines[-1].append((place, fitting))
         used += need
+        lines += [[(_MORE, rest)] for rest in more]
+        used = room_inches if more else used
     return [line for line in lines if line]
 
 
@@ -173,8 +179,9 @@ def _key(axis: Axes, panel: DotPanel, lines: Sequence[Sequence[tuple[int, str]]]
             if place >= 0:
                 look = {"color": _shade(place, len(panel.levels)), "marker": MARKERS[place % len(MARKERS)]}
             ends = [(x + 0.05) / wide] if place >= 0 else [x / wide, (x + 0.12) / wide]
-            mark = Line2D(ends, [y] * len(ends), transform=axis.transAxes, markersize=3.4, clip_on=False, **look)
-            axis.add_artist(mark)
+            if place != _MORE:
+                look |= {"transform": axis.transAxes, "markersize": 3.4, "clip_on": False}
+                axis.add_artist(Line2D(ends, [y] * len(ends), **look))
             style = {"transform": axis.transAxes, "fontsize": _KEY_PT, "va": "center_baseline"}
             axis.text((x + 0.15) / wide, y, words, **style)
             x += width_inches(words, _KEY_PT) + 0.26

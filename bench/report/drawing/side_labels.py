@@ -16,7 +16,7 @@ from matplotlib.patches import ConnectionPatch
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from cloakbench.bench.report.drawing.words import LINE_SPACING, shortened
+from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 
 SIZE_PT = 6.5
 """Letters of the names."""
@@ -42,7 +42,7 @@ class Mark:
     marker: str
 
 
-def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark]) -> None:
+def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark], most: int = 1) -> None:
     """Name the marks of a panel in an empty column beside it.
 
     The figure is laid out first and its layout is fixed then, since distances in inches depend on it.
@@ -52,6 +52,7 @@ def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark]
         panel: holds the marks.
         column: to the right of the panel, as high as the panel.
         marks: in any order.
+        most: lines of a name; what is longer is cut.
     """
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
@@ -63,11 +64,13 @@ def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark]
     heights = np.array([panel.transData.transform(mark.at)[1] for mark in marks]) - panel.bbox.y0
     heights = np.nan_to_num(heights / panel.bbox.height * high, nan=0.0).clip(0, high)
     order = np.argsort(heights, kind="stable")
-    for place, number in zip(spread(heights[order], PITCH_INCHES, high), order, strict=True):
+    told = [wrapped(marks[number].words, wide - _TEXT_AT_INCHES, SIZE_PT, most) for number in order]
+    rooms = PITCH_INCHES * np.array([words.count("\n") + 1.0 for words in told])
+    for place, number, words in zip(spread(heights[order], rooms, high), order, told, strict=True):
         mark = marks[number]
         column.plot(0.08, place, marker=mark.marker or "none", color=mark.colour, markersize=4, clip_on=False)
-        words = shortened(mark.words, wide - _TEXT_AT_INCHES, SIZE_PT)
-        column.text(_TEXT_AT_INCHES, place, words, va="center_baseline", fontsize=SIZE_PT)
+        lines = {"va": "center_baseline"} if "\n" not in words else {"va": "center", "linespacing": 1.0}
+        column.text(_TEXT_AT_INCHES, place, words, fontsize=SIZE_PT, **lines)
         if np.isfinite(mark.at).all():
             figure.add_artist(
                 ConnectionPatch(
@@ -76,17 +79,18 @@ def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark]
             )
 
 
-def spread(wanted: NDArray[np.float64], pitch: float, room: float) -> NDArray[np.float64]:
-    """Ascending places at least ``pitch`` apart within ``[0, room]``, by least squares nearest to the wanted ones.
+def spread(wanted: NDArray[np.float64], pitch: float | NDArray[np.float64], room: float) -> NDArray[np.float64]:
+    """Ascending places within ``[0, room]`` that do not meet, by least squares nearest to the wanted ones.
 
     Args:
         wanted: ascending, ``[N]``.
-        pitch: shrinks where the room is too small for all.
+        pitch: room of each, or of all; shrinks where there is too little for all.
         room: from 0.
     """
     if not len(wanted):
         return wanted
-    pitch = min(pitch, room / len(wanted))
-    steps = pitch * np.arange(len(wanted))
+    sizes = np.broadcast_to(np.asarray(pitch, dtype=np.float64), wanted.shape)
+    sizes = sizes * min(1.0, room / sizes.sum())
+    steps = np.concatenate([[0.0], np.cumsum((sizes[:-1] + sizes[1:]) / 2)])
     level = isotonic_regression(wanted - steps).x
-    return level.clip(pitch / 2, room - pitch / 2 - steps[-1]) + steps
+    return level.clip(sizes[0] / 2, room - sizes[-1] / 2 - steps[-1]) + steps

@@ -7,11 +7,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.protocols.visual.charts import chart_specs, msr_by_target, over_settings, settings_of
+from cloakbench.bench.protocols.visual.figures import hidden_faces
+from cloakbench.bench.protocols.visual.front import hiding_front
 from cloakbench.bench.protocols.visual.index import Hidden
 from cloakbench.bench.report.drawing.plotting import Skipped
 from cloakbench.bench.report.index import Measured
@@ -89,6 +93,38 @@ def test_too_many_methods_are_left_to_the_tables(measured: Measured) -> None:
     row = next(row for row in index.rows if row.surrogate)
     many = [replace(row, run=replace(row.run, method=f"pgd{number}")) for number in range(7)]
     assert isinstance(msr_by_target(measured, index, many), Skipped)
+
+
+def test_variants_with_long_names_are_told_apart_in_every_figure(hidden: Outcome) -> None:
+    settings = [f"between_weight=1, variance_weight={v}, within_weight={w}" for v in (10, 100) for w in (0, 1)]
+    results = hidden.results
+    frame = results.measurements
+    own = frame[(frame["method"] == "pgd") & (frame["variant"] == "steps=3")]
+    frames = [own.assign(variant=variant) for variant in settings]
+    few = Measured(replace(results, measurements=pd.concat([frame[frame["method"] != "pgd"], *frames])))
+    labels = [f"pgd ({variant}) 8/255 on {surrogate}" for variant in settings for surrogate in ("tiny1", "tiny2")]
+    labels += [f"pgd ({variant}, decay=2) 8/255 on {surrogate}" for variant in settings for surrogate in ("a", "b")]
+    examples = [
+        replace(one, protected=dict.fromkeys(labels, one.original)) if one.publication == "visual" else one
+        for one in results.examples
+    ]
+    many = Measured(replace(results, examples=tuple(examples)))
+    index = Hidden(few, "probe")
+    figures = {
+        "front": hiding_front(index),
+        "targets": msr_by_target(few, index, [row for row in index.rows if row.surrogate]),
+        "faces": hidden_faces(many, 0, 2),
+    }
+    for name, figure in figures.items():
+        assert not isinstance(figure, Skipped)
+        figure.draw_without_rendering()
+        words = ["".join(one.get_text().split()) for one in figure.findobj(Text)]
+        assert not any("…" in one for one in words), name
+        joined = "".join(words)
+        for variant in settings:
+            assert variant.replace(" ", "") in joined, (name, variant)
+    heads = [one.get_text() for one in figures["faces"].texts if "weight" in one.get_text()]
+    assert len(heads) == len(set(heads)) == len(labels)
 
 
 def test_examples_name_the_surrogate_where_a_method_has_several(hidden: Outcome) -> None:

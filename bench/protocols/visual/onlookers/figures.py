@@ -53,7 +53,7 @@ def onlooker_pictures(measured: Measured, number: int, roles: int) -> Drawing:
         x = (_NAMES_INCHES + (column + 0.5) * side) / wide
         words = wrapped(head, side - 0.04, _HEAD_PT)
         figure.text(x, 1 - above / 2 / high, words, ha="center", va="center", fontsize=_HEAD_PT, linespacing=1.1)
-    told = short_heads(measured, list(dict.fromkeys(label for _, label in lines)), _NAMES_INCHES - 0.1)
+    told = short_heads(measured, list(dict.fromkeys(label for _, label in lines)), _NAMES_INCHES - 0.1, most=6)
     for row, (face, label) in enumerate(lines):
         bottom = 1 - (above + (row + 1) * side) / high
         place = (_NAMES_INCHES / 2 / wide, bottom + side / 2 / high)
