@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -92,7 +91,7 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     names = [faces.image_id[row] for row in unit.chunk.probes]
     if protected.private:  # first: photos without what lifts their protection would count as done
         worker.store.write_tensors(PRIVATE, unit.key, protected.private, {})
-    about = _about(protected, inputs, peak) | spent | _recovery_seconds(worker, unit, protected)
+    about = _about(protected, inputs, peak) | spent | _recovery(worker, unit, protected)
     if protected.shown and unit.chunk.number == 0:  # figures show the first people
         worker.store.write_tensors(SHOWN, unit.key, protected.shown, {})
         about["shown"] = list(protected.shown)
@@ -100,18 +99,26 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     return None
 
 
-def _recovery_seconds(worker: Worker, unit: Unit, protected: Protected) -> dict[str, float]:
-    """How long owners take to get these photos back; nothing where they do not, which is told when they are asked."""
+def _recovery(worker: Worker, unit: Unit, protected: Protected) -> dict[str, Any]:
+    """How long the owners of a cell's first photos take to get them back, or why they do not.
+
+    Judges recover anew from the store, once for each question, and are told of a refusal themselves. The first chunk of
+    a cell is timed and stands for all, as its memory does.
+    """
     protector = worker.protector(unit.cell)
-    if not (protector.recoverable and protected.private):
+    if unit.chunk.number or not (protector.recoverable and protected.private):
         return {}
     faces = worker.faces(worker.spec.publications[unit.publication].photos)
     people = key_rows(protector, unit.chunk, [faces.identity[row] for row in unit.chunk.probes])
+    published = protected.images.to(worker.device)
     begun = time.perf_counter()
-    with suppress(NotImplementedError, ValueError):
-        recovered_photos(protector, protected.images.to(worker.device), protected.private, people).cpu()
-        return {"recovery_seconds": time.perf_counter() - begun}
-    return {}
+    try:
+        recovered_photos(protector, published, protected.private, people).cpu()
+    except Exception as problem:  # a method may raise anything, and its photos are published all the same
+        if machine_trouble(problem):
+            raise
+        return {"recovery": {"refused": reason_of(problem)}}
+    return {"recovery": {"seconds": time.perf_counter() - begun, "photos": len(people)}}
 
 
 def _views(worker: Worker, unit: Unit, inputs: Inputs) -> Views | None:

@@ -49,7 +49,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
                 (peak for about in abouts if (peak := about.get("added_peak_mib")) is not None), default=np.nan
             ),
             "status": OK if whole else METHOD_FAILED,
-            "note": status.reasons(units),
+            "note": status.reasons(units) or _refusal(abouts),
             "converged": _converged(abouts),
             "norm": ball.norm if ball else "",
             "size_255": float(ball.size_255) if ball else np.nan,
@@ -62,13 +62,19 @@ def _by_step(scope: str, abouts: list[Mapping[str, Any]], people: int, whole: bo
     photos = sum(len(about["status"]) for about in abouts)
     spent = sum(about["cost"]["seconds"] for about in abouts)
     fit = sum(about["cost"].get("fit_seconds", 0.0) for about in abouts)
-    back = [about["recovery_seconds"] for about in abouts if "recovery_seconds" in about]
+    back = next((about["recovery"] for about in abouts if "seconds" in about.get("recovery", {})), None)
     learns, known = scope == "identity" and fit > 0, whole and bool(photos and people)
     return {
         "fit_seconds_per_person": fit / people if known and learns else math.nan,
         "apply_seconds_per_image": (spent - fit) / photos if known and learns else math.nan,
-        "recovery_seconds_per_image": sum(back) / photos if known and len(back) == len(abouts) else math.nan,
+        "recovery_seconds_per_image": back["seconds"] / back["photos"] if known and back else math.nan,
     }
+
+
+def _refusal(abouts: list[Mapping[str, Any]]) -> str:
+    """Why a method that gives photos back did not when that was to be timed; empty where it did."""
+    refused = (about.get("recovery", {}).get("refused") for about in abouts)
+    return next((f"not given back: {reason}" for reason in refused if reason), "")
 
 
 def _mean_change(abouts: list[Mapping[str, Any]], norm: str) -> float:

@@ -198,13 +198,13 @@ class Results:
         costs: one row per method, variant, epsilon_255, surrogate and publication (empty for the probes): scope,
             images, seconds_per_image, forward_per_image, backward_per_image, fit_seconds_per_person and
             apply_seconds_per_image (of the seconds, those before any photo is touched, and the others; where the scope
-            is a person), recovery_seconds_per_image (where photos come back), training_seconds, training_passes (of
-            what is trained once for all photos), view_seconds, view_passes (of views of the cell's people, made once
-            for all cells), peak_memory_mib (what protecting added to the process, or of the device;
-            NaN where it was not measured), status, note (why a method raised), converged (whether a search met its stop
-            error: yes, no or nothing), norm and size_255 (of the ball that photos lie in: linf or l2 and grey levels;
-            nothing where there is none), linf_255 and l2_255 (what was used of either norm in 8 bits, mean over
-            photos). Times are the only numbers that differ between equal runs.
+            is a person), recovery_seconds_per_image (where photos come back; of the first chunk of people),
+            training_seconds, training_passes (of what is trained once for all photos), view_seconds, view_passes (of
+            views of the cell's people, made once for all cells), peak_memory_mib (what protecting added to the process,
+            or of the device; NaN where it was not measured), status, note (why a method raised, or gave no photo back),
+            converged (whether a search met its stop error: yes, no or nothing), norm and size_255 (of the ball that
+            photos lie in: linf or l2 and grey levels; nothing where there is none), linf_255 and l2_255 (what was used
+            of either norm in 8 bits, mean over photos). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
             in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
             goal, needs, targeted, trained, person_specific, paper, official_settings and deviations (of its

@@ -80,7 +80,8 @@ def cost_table(measured: Measured) -> Table | None:
         "cost",
         "Cost",
         "Per protected photo, on the machine of this run. Peak memory: what protecting the first photos of a cell "
-        "added to the process, or what it took of the GPU; a gap where the machine cannot tell.",
+        "added to the process, or what it took of the GPU; a gap where the machine cannot tell. "
+        "Recovered: the first photos of a cell with their keys, both at hand.",
         {
             "forward_per_image": ("Forward passes", 1),
             "backward_per_image": ("Backward passes", 1),
@@ -112,7 +113,10 @@ def _cost_table(
     numbers = {key: value for key, value in numbers.items() if key not in _ONCE or _is_there(costs, key)}
     compared = "recovery_seconds_per_image" in numbers
     rows = []
+    refused: dict[str, None] = {}
     for line in records(costs):
+        if line["status"] == OK and text(line.get("note")):
+            refused[f"{measured.title(Run.of(line).method)}: {line['note']}."] = None
         surrogate = text(line["surrogate"])
         failed = line["status"] != OK
         rows.append(
@@ -140,6 +144,7 @@ def _cost_table(
             *(columns(cheaper_from_photos="Cheaper from (photos of a person)") if compared else ()),
         ),
         rows=tuple(rows),
+        footnotes=tuple(refused),
     )
 
 
