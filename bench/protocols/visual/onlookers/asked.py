@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.hashing import Inputs
-from cloakbench.bench.engine.protocol import Answer, Judge
+from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import AS_PUBLISHED, Condition
 from cloakbench.bench.plan.planning import Planning
@@ -96,7 +96,23 @@ def held_count(condition: Condition) -> int:
     return int(condition.settings[_PHOTOS])
 
 
-class PictureSearch(Identification):
+class Asking(Protocol):
+    """What those who ask onlookers share; the first base of each, so that what `judges` it adds to is the other's.
+
+    Attributes:
+        asked: whom.
+    """
+
+    asked: OnlookerGroup
+
+    def judges(self, planning: Planning) -> Sequence[Judge]:
+        return self.asked.judges(super().judges(planning))
+
+    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
+        return self.asked.conditions(judge)
+
+
+class PictureSearch(Asking, Identification):
     """Targets are asked whom the pictures of openers show. Settings are those of `OnlookerGroup`."""
 
     answer_modules = ()
@@ -105,12 +121,6 @@ class PictureSearch(Identification):
     def __init__(self, asked: OnlookerGroup) -> None:
         super().__init__([1])
         self.asked = asked
-
-    def judges(self, planning: Planning) -> Sequence[Judge]:
-        return self.asked.judges(super().judges(planning))
-
-    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return self.asked.conditions(judge)
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         """Of clean photos, and of photos as they were published, those of the target itself: it is asked once."""
@@ -131,7 +141,7 @@ class PictureSearch(Identification):
         return super().no_answer(_target(judge), photos, spec)
 
 
-class PictureQuality(Quality):
+class PictureQuality(Asking, Quality):
     """Eyes: how near to the originals the pictures of openers are.
 
     Args:
@@ -145,12 +155,6 @@ class PictureQuality(Quality):
     def __init__(self, asked: OnlookerGroup, image_metrics: Mapping[str, Any]) -> None:
         super().__init__(image_metrics)
         self.asked = asked
-
-    def judges(self, planning: Planning) -> Sequence[Judge]:
-        return self.asked.judges(super().judges(planning))
-
-    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return self.asked.conditions(judge)
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         plain = super().inputs(judge, condition, photos, spec)
@@ -189,7 +193,7 @@ def pictures_of(
     return opened(opener, sight, rows), rows
 
 
-class DescriptionSearch(Identification):
+class DescriptionSearch(Asking, Identification):
     """Describers are asked for descriptions of clean and of published photos."""
 
     kind = "descriptions"
@@ -202,9 +206,6 @@ class DescriptionSearch(Identification):
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
         return [Judge(key, self.asked.inputs(key), options={ONLOOKER: key}) for key in self.asked.onlookers]
-
-    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return self.asked.conditions(judge)
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         plain = {**judge.inputs, "photos": photos.pixels}

@@ -26,6 +26,7 @@ from cloakbench.bench.protocols.recognition.protocol import EMBEDDINGS
 from cloakbench.bench.protocols.visual.faces import roles_of
 from cloakbench.bench.protocols.visual.onlookers.asked import (
     ONLOOKER,
+    Asking,
     OnlookerGroup,
     held_count,
     mates_role,
@@ -55,7 +56,7 @@ class Pupil:
     mates: FaceSet
 
 
-class LearnerSearch(Identification):
+class LearnerSearch(Asking, Identification):
     """Learners are asked whom the photos of a cell show. Settings are those of `OnlookerGroup`."""
 
     kind = "learnt"
@@ -73,9 +74,6 @@ class LearnerSearch(Identification):
             family, networks = planning.cards[start].family, planning.same_weights[start]
             found.append(Judge(key, inputs, family, networks, {ONLOOKER: key}, whole_cells=True))
         return found
-
-    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return self.asked.conditions(judge)
 
     def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
         return {
