@@ -1,10 +1,11 @@
-"""Gains and changes: how far a method is from the best other one of its table, or from one, printed and measured."""
+"""`Ending`: how far a method is from the best other one of its table, or from one: printed, and measured."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS
@@ -15,58 +16,62 @@ PRINTED = "minus the best other, printed"
 MEASURED = "measured, minus the best other"
 
 
-def gain_rows(
-    shape: Shape,
-    block: Mapping[str, Sequence[Row]],
-    lines: Iterable[Mapping[str, Any]],
-    key: tuple[str, str, str],
-    section: str,
-) -> list[Row]:
-    """The arrows that a paper prints beside its own rates, and the same of what was measured here.
+@dataclass(frozen=True)
+class Ending:
+    """What stands under the rows of one printed method.
 
-    Args:
+    Attributes:
         shape: the table.
-        block: printed method to its measured rows, of the block that the own method ends.
+        block: printed method to its measured rows, of the block that the method ends.
         lines: of the table's CSV file.
-        key: data set, surrogate and method of the own row.
+        key: data set, surrogate and method of the printed row.
         section: of its rows.
     """
-    given = _printed(lines, key, GAIN_ENDINGS[0])
-    rows = []
-    if given:
-        numbers = [Number(given.get(column, math.nan)) for column in shape.printed.columns]
-        rows.append(Row(PRINTED, (*numbers, *[""] * len(shape.beside), "percentage points"), section))
-    others = {method: measured[0] for method, measured in block.items() if measured and method != key[2]}
-    if block[key[2]] and others:
-        rows.append(_measured(shape, block[key[2]][0], others, section))
-    return rows
 
+    shape: Shape
+    block: Mapping[str, Sequence[Row]]
+    lines: Iterable[Mapping[str, Any]]
+    key: tuple[str, str, str]
+    section: str
 
-def change_rows(
-    shape: Shape,
-    block: Mapping[str, Sequence[Row]],
-    lines: Iterable[Mapping[str, Any]],
-    key: tuple[str, str, str],
-    section: str,
-) -> list[Row]:
-    """How far a method is from that which a table prints changes from (`Pairing.base`): printed, and measured.
+    def rows(self) -> list[Row]:
+        """Gains under a paper's own method, changes under each method but the one that they are from."""
+        pairing, method = self.shape.pairing, self.key[2]
+        gains = self._gains() if method == pairing.own else []
+        return gains + (self._changes() if pairing.base and method != pairing.base else [])
 
-    Args: as `gain_rows`; the block has the measured rows of both.
-    """
-    given = _printed(lines, key, GAIN_ENDINGS[1])
-    minus = f"minus {shape.pairings.printed_name(shape.pairing.base)}"
-    blank = [""] * len(shape.beside)
-    columns = shape.printed.columns
-    numbers = [Number(given.get(column, math.nan), digits=shape.digits[column[1]]) for column in columns]
-    rows = [Row(f"{minus}, printed", (*numbers, *blank, "change"), section)]
-    for own, base in zip(block[key[2]], block.get(shape.pairing.base, ()), strict=False):
-        pairs = list(zip(own.cells, base.cells, strict=True))[: len(columns)]
-        changes = [
-            Number(mine.value - theirs.value, digits=mine.digits) if _is_known(mine) and _is_known(theirs) else Number()
-            for mine, theirs in pairs
-        ]
-        rows.append(Row(f"{own.label}, {minus}", (*changes, *blank, "change"), section))
-    return rows
+    def _gains(self) -> list[Row]:
+        """The arrows that a paper prints beside its own rates, and the same of what was measured here."""
+        shape, method = self.shape, self.key[2]
+        given = _printed(self.lines, self.key, GAIN_ENDINGS[0])
+        rows = []
+        if given:
+            numbers = [Number(given.get(column, math.nan)) for column in shape.printed.columns]
+            rows.append(Row(PRINTED, (*numbers, *[""] * len(shape.beside), "percentage points"), self.section))
+        others = {name: measured[0] for name, measured in self.block.items() if measured and name != method}
+        if self.block[method] and others:
+            rows.append(_measured(shape, self.block[method][0], others, self.section))
+        return rows
+
+    def _changes(self) -> list[Row]:
+        """How far a method is from that which a table prints changes from (`Pairing.base`): printed, and measured."""
+        shape, pairing = self.shape, self.shape.pairing
+        given = _printed(self.lines, self.key, GAIN_ENDINGS[1])
+        minus = f"minus {shape.pairings.printed_name(pairing.base)}"
+        blank = [""] * len(shape.beside)
+        columns = shape.printed.columns
+        numbers = [Number(given.get(column, math.nan), digits=shape.digits[column[1]]) for column in columns]
+        rows = [Row(f"{minus}, printed", (*numbers, *blank, "change"), self.section)]
+        for own, base in zip(self.block[self.key[2]], self.block.get(pairing.base, ()), strict=False):
+            pairs = list(zip(own.cells, base.cells, strict=True))[: len(columns)]
+            changes = [
+                Number(mine.value - theirs.value, digits=mine.digits)
+                if _is_known(mine) and _is_known(theirs)
+                else Number()
+                for mine, theirs in pairs
+            ]
+            rows.append(Row(f"{own.label}, {minus}", (*changes, *blank, "change"), self.section))
+        return rows
 
 
 def _printed(

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from cloakbench.bench.report.reported.gains import change_rows, gain_rows
+from cloakbench.bench.report.reported.gains import Ending
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import place, rows_beside
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairing, Pairings
@@ -56,10 +56,7 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
             shape.reported(key[2], cells, "measured below" if found else f"reported only: {why_not}", sections[key])
         )
         rows += block[key[2]]
-        if key[2] == shape.pairing.own:
-            rows += gain_rows(shape, block, lines[name], key, sections[key])
-        if shape.pairing.base and key[2] != shape.pairing.base:
-            rows += change_rows(shape, block, lines[name], key, sections[key])
+        rows += Ending(shape, block, lines[name], key, sections[key]).rows()
     return Table(
         name=f"reported_{name}",
         title=shape.pairing.title,
