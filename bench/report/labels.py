@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from cloakbench.bench.core.axes import in_order, split_row_name
+from cloakbench.bench.core.axes import in_order, split_row_name, variant_settings
 
 CLEAN = "identity"
 RANDOM_SIGN = "random_sign"
@@ -31,3 +32,17 @@ def method_order(rows: Iterable[str], known: Iterable[str]) -> list[str]:
         return rank.get(method, len(rank)), method, variants.index(variant)
 
     return sorted(parts, key=place)
+
+
+def varied_settings(methods: Mapping[str, Mapping[str, Any]], row: str) -> dict[str, Any]:
+    """What sets a row apart among the variants of its method, setting to value.
+
+    The row of the method as composed has the values that its variants have otherwise.
+
+    Args:
+        methods: name of a row to what is known of it (`cloakbench.bench.report.index.Measured.methods`); of a run that
+            was kept without its settings only the name tells.
+        row: of the method or of a variant.
+    """
+    told = methods.get(row, {}).get("varied")
+    return variant_settings(told if isinstance(told, str) and told else split_row_name(row)[1])

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cloakbench.bench.core.axes import split_row_name, variant_settings
+from cloakbench.bench.core.axes import split_row_name
 from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.visual.index import Hidden, HiddenRow
@@ -20,9 +20,9 @@ from cloakbench.bench.protocols.visual.metrics import HIDDEN, MSR, of_role
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, curve, look_of, near, styled
 from cloakbench.bench.report.drawing.words import wrapped
-from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
-from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.labels import UNTRANSFORMED, varied_settings
 from cloakbench.bench.report.section import FigureSpec
 from cloakbench.datasets.base import Role
 
@@ -96,9 +96,8 @@ def settings_of(measured: Measured, rows: Sequence[HiddenRow]) -> Varied:
     """The rows of methods that vary in numbers; a method that varies in several has the rows that differ in one."""
     found: Varied = {}
     for row in rows:
-        method = split_row_name(row.run.method)[0]
-        varied = text(measured.methods.get(row.run.method, {}).get("varied"))
-        for name, value in variant_settings(varied or split_row_name(row.run.method)[1]).items():
+        method, _ = split_row_name(row.run.method)
+        for name, value in varied_settings(measured.methods, row.run.method).items():
             if is_number(value):
                 found.setdefault((method, name), []).append((float(value), row))
     ordered = {key: sorted(pairs, key=lambda pair: pair[0]) for key, pairs in found.items()}
@@ -125,7 +124,7 @@ def over_settings(measured: Measured, hidden: Hidden, varied: Varied) -> Drawing
             curve(line[2], ssims, number, len(surrogates), scale=1.0)
         for panel in line[:2]:
             panel.set_ylim(*near(rates, 0.06))
-        line[0].set_ylabel(wrapped(measured.title(method), _ROW_INCHES, 7.5, most=3))
+        line[0].set_ylabel(wrapped(measured.title(method), _ROW_INCHES, 7.5, most=5))
         for panel in line:
             panel.set_xticks(range(len(values)), [f"{value:g}" for value in values])
             panel.set_xlabel(name)
@@ -155,7 +154,7 @@ def over_transforms(measured: Measured, hidden: Hidden, rows: Sequence[HiddenRow
         for panel in line:
             panel.set_ylim(*near(ends, 0.04))
         said = f"{measured.name(run)}, {'white' if white else 'black'}-box MSR, %"
-        line[0].set_ylabel(wrapped(said, _ROW_INCHES, 7.5, most=3))
+        line[0].set_ylabel(wrapped(said, _ROW_INCHES, 7.5, most=5))
     return figure
 
 

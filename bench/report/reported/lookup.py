@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from cloakbench.bench.core.axes import BudgetSize, split_row_name, variant_settings
+from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.ranges import is_number
-from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL, CellPlace, Measured, Run
+from cloakbench.bench.report.labels import varied_settings
 from cloakbench.bench.report.norms import Norms
 
 USUAL_BUDGET = BudgetSize(8.0)
@@ -138,5 +139,8 @@ class Lookup:
 
     def _settings(self, method: str) -> dict[str, float]:
         """The settings that make variants of a method, those that are numbers."""
-        varied = text(self._measured.methods.get(method, {}).get("varied")) or split_row_name(method)[1]
-        return {name: float(value) for name, value in variant_settings(varied).items() if is_number(value)}
+        return {
+            name: float(value)
+            for name, value in varied_settings(self._measured.methods, method).items()
+            if is_number(value)
+        }

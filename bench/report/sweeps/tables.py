@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloakbench.bench.core.axes import split_row_name, value_text, variant_settings, variant_text
-from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.core.axes import split_row_name, value_text, variant_text
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL, Measured, Run, is_control
+from cloakbench.bench.report.labels import varied_settings
 from cloakbench.bench.report.norms import NORM_COLUMNS, NORMS_NOTE, Norms
 from cloakbench.bench.report.reporters import headlines, reporters
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
@@ -90,9 +91,8 @@ def swept_headlines(sweep: Sweep) -> list[Swept]:
 
 def _entry(part: Part, measured: Measured, norms: Norms, row: HeadlineRow) -> Entry:
     """The row of a method as composed has the values that it is set to where variants have others."""
-    method, variant = split_row_name(row.run.method)
-    varied = text(measured.methods.get(row.run.method, {}).get("varied")) or variant
-    settings = {**part.settings, **variant_settings(varied)}
+    method, _ = split_row_name(row.run.method)
+    settings = {**part.settings, **varied_settings(measured.methods, row.run.method)}
     return Entry(
         Run(method, row.run.budget),
         measured.title(method),
