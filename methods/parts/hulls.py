@@ -14,6 +14,9 @@ nothing and duplicate photos do no harm.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 from torch import Tensor
 
@@ -85,22 +88,34 @@ def convex_weights(
     fill = _vertex(count, lower, upper).to(weights)
     # All features equal: the gradient is zero and any step will do.
     step = 1 / torch.linalg.eigvalsh(gram)[:, -1].clamp(min=1e-12).view(-1, 1, 1)
-    ahead, momentum = weights, weights.new_ones(weights.shape[:2]).unsqueeze(-1)
+    # Small problems are as slow as the number of operations. A step down the slope is one: `ahead @ descent + offset`.
+    descent, offset = torch.eye(count).to(gram) - step * gram, step * correlation
+    momenta = _momenta(max_iterations).to(weights)
+    ahead, since = weights, torch.zeros(*weights.shape[:2], 1, dtype=torch.int64, device=weights.device)
     for iteration in range(1, max_iterations + 1):
-        updated = project_to_bounded_simplex(ahead - step * (ahead @ gram - correlation), lower, upper)
+        updated = project_to_bounded_simplex(torch.baddbmm(offset, ahead, descent), lower, upper)
         move = updated - weights
         # Restart the momentum of a query whose last move went uphill.
-        uphill = ((ahead - updated) * move).sum(-1, keepdim=True) > 0
-        momentum = torch.where(uphill, 1.0, momentum)
-        next_momentum = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
-        ahead = updated + torch.where(uphill, 0.0, (momentum - 1) / next_momentum) * move
-        weights, momentum = updated, next_momentum
+        uphill = (ahead - updated).mul_(move).sum(-1, keepdim=True) > 0
+        ahead = torch.addcmul(updated, momenta[since.masked_fill_(uphill, 0)], move)
+        weights, since = updated, since.add_(1)
         if iteration % check_every == 0:
             gradient = weights @ gram - correlation
             remaining = (gradient * weights).sum(-1) - (gradient.sort(dim=-1).values * fill).sum(-1)
             if float(remaining.max()) <= gap:
                 break
     return weights.to(points.device)
+
+
+@functools.lru_cache(maxsize=8)
+def _momenta(most: int) -> Tensor:
+    """What is kept of the last move so many iterations after a restart, float64 ``[most]``; the first is zero."""
+    found, momentum = [], 1.0
+    for _ in range(most):
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        found.append((momentum - 1) / following)
+        momentum = following
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def project_to_bounded_simplex(vectors: Tensor, lower: float, upper: float) -> Tensor:
@@ -114,10 +129,10 @@ def project_to_bounded_simplex(vectors: Tensor, lower: float, upper: float) -> T
     count = vectors.shape[-1]
     if lower == 0 and upper >= 1:
         ordered = vectors.sort(dim=-1, descending=True).values
-        excess = ordered.cumsum(dim=-1).sub_(1)
         places = torch.arange(1, count + 1, dtype=vectors.dtype, device=vectors.device)
-        support = (ordered * places > excess).sum(dim=-1, keepdim=True)
-        return (vectors - excess.gather(-1, support - 1) / support).clamp_(min=0)
+        # The mean excess of the largest k entries grows with k up to the support and falls behind it.
+        shift = ordered.cumsum(dim=-1).sub_(1).div_(places).amax(dim=-1, keepdim=True)
+        return (vectors - shift).clamp_(min=0)
     kinks, order = torch.cat([vectors - upper, vectors - lower], dim=-1).sort(dim=-1)
     # Past `v - upper` an entry starts to fall with the shift, past `v - lower` it has stopped.
     slopes = torch.where(order < count, -1.0, 1.0).to(vectors).cumsum(dim=-1)

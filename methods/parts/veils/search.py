@@ -63,7 +63,10 @@ class VeilSearch:
             clean = [model.embed(references.flatten(0, 1)).unflatten(0, shape) for model in context.surrogates]
         shares, middle = self.alpha * references, references.mean(dim=1)
         photos, gathered = torch.empty_like(references), torch.zeros_like(veils)
-        rounding = streams.uniform(*photo, low=-0.5 / 255, high=0.5 / 255) if self.expect_rounding else None
+        common, (height, width) = torch.empty_like(veils), photo[1:]
+        rounding = None
+        if self.expect_rounding:  # four times beside itself: turned round, it is a view
+            rounding = streams.uniform(*photo, low=-0.5 / 255, high=0.5 / 255).repeat(1, 1, 2, 2)
         similar = [torch.empty(0)] * len(clean)
 
         def loss(surrogate: int, embeddings: Tensor) -> Tensor:
@@ -73,9 +76,10 @@ class VeilSearch:
             return (features - goal).square().sum(dim=-1).mean(dim=1).sum()
 
         for step in range(self.steps):
-            common = (1 - self.alpha) * veils
+            torch.mul(veils, 1 - self.alpha, out=common)
             if rounding is not None:  # shifted by a little more each time: new numbers at every pixel, and no new draw
-                common += rounding.roll((5 * step, 11 * step), dims=(2, 3))
+                down, right = -5 * step % height, -11 * step % width
+                common += rounding[..., down : down + height, right : right + width]
             torch.add(shares, common.unsqueeze(1), out=photos)
             slope = input_gradient(photos.flatten(0, 1), context.surrogates, loss).unflatten(0, shape).sum(dim=1)
             slope += self._visual_slope(veils, middle)  # in photos; in the veil it is 1 - alpha as long
