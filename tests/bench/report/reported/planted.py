@@ -1,4 +1,4 @@
-"""A planted run: a lookup whose every number is written down in the test."""
+"""Planted runs and claims: a lookup whose every number is written down in the test, and rules over it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.reported.claims import Claim, read_claims
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings
 from cloakbench.bench.report.reported.printed import load_lines
@@ -24,6 +25,7 @@ TARGETS = (
     ("cos", "target", "mobilefacenet", "MobileFaceNet", "CosFace", "MobileFaceNet", False),
 )
 
+TERM = {"protocol": "identification", "metric": "psr_p1_top1", "epsilon_255": 8}
 VEIL_SURROGATES = tuple(
     (head.lower(), "surrogate, target", "ir", "IResNet", head, "IR-50", False)
     for head in ("Softmax", "CosFace", "ArcFace")
@@ -86,3 +88,26 @@ def veil_rows(name: str) -> list[dict[str, Any]]:
         for line in load_lines()[name]
         if not line["metric"].endswith(GAIN_ENDINGS)
     ]
+
+
+def claim_of(rule: dict, *methods: str, printed: str = "", unit: str = "qualitative", **fields) -> Claim:
+    """A claim with one rule over terms called like their methods."""
+    content = {
+        "reasons": {},
+        "counted": [],
+        "terms": {method: TERM | {"method": method} | fields for method in methods},
+        "claims": [{"line": 1, "claim": "said", "rule": rule}],
+        "orderings": [],
+        "unchecked": [],
+    }
+    prose = [{"seed": "002", "section": "I", "claim": "said so", "value": printed, "unit": unit}]
+    return read_claims(content, prose).checked[0]
+
+
+def run_of(values: dict[str, float], half: float = 0.01, dataset: str = "synthetic") -> Lookup:
+    """Methods with one value each on a black-box judge; a white-box cell of 1 would show in any mean."""
+    rows = []
+    for method, value in values.items():
+        rows += identification(method, {"mobile": value}, low=value - half, high=value + half)
+        rows += identification(method, {"source": 1.0})
+    return planted(rows, dataset=dataset)
