@@ -5,7 +5,7 @@ Both descriptions are fixed, of the luma of a photo at 112x112, and compared by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +20,8 @@ from cloakbench.bench.protocols.visual.onlookers.base import Describer, numbers
 
 _SIDE = 112
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_TOGETHER = 32
+"""Photos that are described at once."""
 _SETTLED = 0.2
 """Largest share of one number in a block: a single strong edge does not outweigh all others."""
 
@@ -47,21 +49,23 @@ class EdgeHistograms(Describer):
         self.length = (_SIDE // cell_px - 1) ** 2 * 4 * directions
 
     def describe(self, images: Tensor) -> Tensor:
-        return torch.stack([self._description(one) for one in luma(images)]) if len(images) else _none(self.length)
+        return _described(images, self.length, self._descriptions)
 
-    def _description(self, picture: NDArray[np.float64]) -> Tensor:
-        down, right = (convolve1d(picture, [0.5, 0.0, -0.5], axis=axis, mode="nearest") for axis in (0, 1))
+    def _descriptions(self, pictures: NDArray[np.float64]) -> Tensor:
+        down, right = (convolve1d(pictures, [0.5, 0.0, -0.5], axis=axis, mode="nearest") for axis in (1, 2))
         place = np.arctan2(down, right) % np.pi / np.pi * self.directions - 0.5
         lower, weight = np.floor(place).astype(int), place - np.floor(place)
-        votes = np.zeros((self.directions, *picture.shape))
-        rows, columns = np.indices(picture.shape)
         strength = np.hypot(down, right)
-        votes[lower % self.directions, rows, columns] += strength * (1 - weight)
-        votes[(lower + 1) % self.directions, rows, columns] += strength * weight
-        cells = F.avg_pool2d(torch.from_numpy(votes)[None], self.cell_px)[0]
-        blocks = torch.cat([cells[:, i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)])
-        blocks = F.normalize(F.normalize(blocks, dim=0).clamp_max(_SETTLED), dim=0)
-        return _unit(blocks.flatten())
+        count, cells = len(pictures), _SIDE // self.cell_px
+        photo, row, column = np.indices(pictures.shape, sparse=True)
+        cell = ((photo * cells + row // self.cell_px) * cells + column // self.cell_px) * self.directions
+        votes = np.zeros(count * cells * cells * self.directions)
+        for direction, share in ((lower % self.directions, 1 - weight), ((lower + 1) % self.directions, weight)):
+            votes += np.bincount((cell + direction).ravel(), (strength * share).ravel(), minlength=len(votes))
+        histograms = torch.from_numpy(votes / self.cell_px**2).view(count, cells, cells, -1).permute(0, 3, 1, 2)
+        blocks = [histograms[..., i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)]
+        settled = F.normalize(F.normalize(torch.cat(blocks, dim=1), dim=1).clamp_max(_SETTLED), dim=1)
+        return _unit(settled.flatten(1))
 
 
 class Contours(Describer):
@@ -89,54 +93,56 @@ class Contours(Describer):
         self.kept = share_below_one("kept", positive("kept", kept))
 
     def describe(self, images: Tensor) -> Tensor:
-        return torch.stack([self._description(one) for one in luma(images)]) if len(images) else _none(self.length)
+        return _described(images, self.length, self._descriptions)
 
     def view(self, image: Tensor) -> Tensor:
         """Edges black on white, at 112x112."""
-        edges = torch.from_numpy(self.contours(luma(image[None])[0]))
+        edges = torch.from_numpy(self.contours(luma(image[None]))[0])
         return (255 * ~edges).to(torch.uint8).expand(3, -1, -1).contiguous()
 
-    def contours(self, picture: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Edge pixels of a luma ``[H, W]``."""
-        down, right = (_slope(picture, self.sigma_px, axis) for axis in (0, 1))
+    def contours(self, pictures: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Edge pixels of lumas ``[N, H, W]``."""
+        down, right = (_slope(pictures, self.sigma_px, axis) for axis in (1, 2))
         strength = np.hypot(down, right)
-        across = np.where(strength > 0, strength, 1)
-        rows, columns = np.indices(picture.shape)
-        step = np.stack([down, right]) / across
-        beside = [
-            map_coordinates(strength, np.stack([rows, columns]) + sign * step, order=1, mode="nearest")
-            for sign in (1, -1)
-        ]
-        strong = strength > np.quantile(strength, 1 - self.kept)
-        return strong & (strength >= beside[0]) & (strength >= beside[1])
+        levels = np.quantile(strength, 1 - self.kept, axis=(1, 2), keepdims=True)
+        photo, row, column = np.nonzero(strength > levels)  # only these can be edges
+        own = strength[photo, row, column]
+        step = np.stack([down[photo, row, column], right[photo, row, column]]) / own
+        highest = np.ones(len(own), dtype=bool)
+        for sign in (1, -1):
+            y, x = np.stack([row, column]) + sign * step
+            highest &= own >= map_coordinates(strength, np.stack([photo, y, x]), order=1, mode="nearest")
+        edges = np.zeros(strength.shape, dtype=bool)
+        edges[photo[highest], row[highest], column[highest]] = True
+        return edges
 
-    def _description(self, picture: NDArray[np.float64]) -> Tensor:
-        blurred = self.contours(picture).astype(np.float64)
-        for axis in (0, 1):
+    def _descriptions(self, pictures: NDArray[np.float64]) -> Tensor:
+        blurred = self.contours(pictures).astype(np.float64)
+        for axis in (1, 2):
             blurred = gaussian_filter1d(blurred, self.blur_px, axis=axis)
-        coarse = torch.from_numpy(blurred)[::4, ::4].flatten()
-        return _unit(coarse - coarse.mean())
+        coarse = torch.from_numpy(blurred)[:, ::4, ::4].flatten(1)
+        return _unit(coarse - coarse.mean(dim=1, keepdim=True))
 
 
-def luma(images: Tensor) -> list[NDArray[np.float64]]:
-    """Luma in [0, 1], ``[112, 112]``, of uint8 photos ``[N, 3, H, W]``."""
+def luma(images: Tensor) -> NDArray[np.float64]:
+    """Luma in [0, 1], ``[N, 112, 112]``, of uint8 photos ``[N, 3, H, W]``."""
     grey = (images.double() / 255 * images.new_tensor(_LUMA, dtype=torch.float64)[:, None, None]).sum(dim=1)
     if grey.shape[-2:] != (_SIDE, _SIDE):
         grey = F.interpolate(grey[:, None], size=[_SIDE, _SIDE], mode="bilinear", antialias=True)[:, 0]
-    return list(grey.numpy())
+    return grey.numpy()
 
 
-def _slope(picture: NDArray[np.float64], sigma: float, axis: int) -> NDArray[np.float64]:
-    along = gaussian_filter1d(picture, sigma, axis=axis, order=1, mode="nearest")
-    return gaussian_filter1d(along, sigma, axis=1 - axis, mode="nearest")
+def _described(images: Tensor, length: int, describe: Callable[[NDArray[np.float64]], Tensor]) -> Tensor:
+    """Descriptions ``[N, length]``, of some photos at a time: arrays of a pixel each are large."""
+    return torch.cat([torch.empty(0, length), *(describe(luma(some)) for some in images.split(_TOGETHER) if len(some))])
+
+
+def _slope(pictures: NDArray[np.float64], sigma: float, axis: int) -> NDArray[np.float64]:
+    along = gaussian_filter1d(pictures, sigma, axis=axis, order=1, mode="nearest")
+    return gaussian_filter1d(along, sigma, axis=3 - axis, mode="nearest")
 
 
 def _unit(values: Tensor) -> Tensor:
-    """At length one; equal numbers where there is nothing."""
-    length = values.norm()
-    whole = values / length if length > 1e-9 else torch.full_like(values, len(values) ** -0.5)
-    return whole.float()
-
-
-def _none(length: int) -> Tensor:
-    return torch.empty(0, length)
+    """Rows at length one; equal numbers where there is nothing."""
+    lengths = values.norm(dim=1, keepdim=True)
+    return torch.where(lengths > 1e-9, values / lengths, values.shape[1] ** -0.5).float()
