@@ -27,6 +27,10 @@ class Timer(Protocol):
         """Seconds per photo of one cell; ``numbers`` are photos and references of a person."""
         ...
 
+    def speed(self, model: DictConfig, config: DictConfig) -> Speed:
+        """Of a recogniser, from its config, as an experiment runs it."""
+        ...
+
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""
         ...

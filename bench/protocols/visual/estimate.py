@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig
 
 from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.plan.plan import build_cells
+from cloakbench.bench.protocols.visual.onlookers.base import Onlooker
 from cloakbench.datasets.base import Role
 
 _USUAL = (20, 10)
@@ -27,16 +28,38 @@ def visual_photos(
 
 
 def visual_seconds(
-    config: DictConfig, place: str, photos: int | None, timer: Timer, *, references: int | None, per_photo: bool
+    config: DictConfig,
+    place: str,
+    photos: int | None,
+    timer: Timer,
+    *,
+    roles: Sequence[Role],
+    onlookers: Iterable[Onlooker],
+    references: int | None,
+    per_photo: bool,
 ) -> float | None:
-    """Time of the network passes that protect, on the experiment's workers; None where it cannot be told."""
+    """Time of the network passes that protect, and of those that onlookers ask for, on the experiment's workers; None
+    where it cannot be told."""
     if photos is None and not per_photo:
         return None
     people, each = _USUAL
     count = people * each if photos is None else photos
     one = (_each(config, "probe") or each, _each(config, "reference", references) or min(each, references or each))
-    total = sum(count * timer.cell_seconds(cell, config, count, one) for cell in build_cells(config, place))
+    cells = build_cells(config, place)
+    total = sum(count * timer.cell_seconds(cell, config, count, one) for cell in cells)
+    total += len(cells) * sum(_looking(config, timer, onlooker, count, len(roles)) for onlooker in onlookers)
     return total / max(1, processes_of(config)) / (count if per_photo else 1)
+
+
+def _looking(config: DictConfig, timer: Timer, onlooker: Onlooker, photos: int, roles: int) -> float:
+    """Seconds that targets take for one onlooker over the photos of a cell."""
+    seconds = 0.0
+    for name, model in config.targets.items():
+        forward, backward = onlooker.passes(str(name), photos, roles)
+        if forward or backward:
+            speed = timer.speed(model, config)
+            seconds += forward * speed.forward + backward * speed.backward
+    return seconds
 
 
 def _each(config: DictConfig, role: Role, most: int | None = None) -> int:

@@ -31,6 +31,16 @@ class Onlooker(ABC):
     holds: ClassVar[str] = "published photos of a person"
     photos: tuple[int, ...] = (1,)
 
+    def passes(self, target: str, photos: int, roles: int) -> tuple[float, float]:
+        """Passes forward and back that a target makes for it. Default: none.
+
+        Args:
+            target: its key.
+            photos: how many are published in one cell.
+            roles: of these photos, which are looked at apart.
+        """
+        return 0.0, 0.0
+
     def needed(self, count: int) -> int:
         """Published photos of a person, the one that is looked at among them, without which nothing can be done."""
         return count
@@ -58,6 +68,10 @@ class Opener(Onlooker):
 
     leaves_photos: ClassVar[bool] = False
     """Whether the picture is the published photo itself."""
+
+    def passes(self, target: str, photos: int, roles: int) -> tuple[float, float]:
+        """Every target looks at every picture, but not twice at the published photo itself."""
+        return (0.0 if self.leaves_photos else float(photos * len(self.photos))), 0.0
 
     @abstractmethod
     def open(self, sight: Sight, row: int, others: Sequence[int]) -> Tensor:

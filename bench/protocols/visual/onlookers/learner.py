@@ -93,6 +93,13 @@ class FineTuned(Onlooker):
         self.learning_rate = positive("learning_rate", learning_rate)
         self.momentum, self.scale = share_below_one("momentum", momentum), positive("scale", scale)
 
+    def passes(self, target: str, photos: int, roles: int) -> tuple[float, float]:
+        """Those of learning in each role and fold, and of its look at the photos afterwards, published and clean."""
+        if target != self.start:
+            return 0.0, 0.0
+        learnt = roles * self.folds * self.steps * self.batch_size
+        return float(len(self.photos) * (learnt + 2 * photos)), float(len(self.photos) * learnt)
+
     def needed(self, count: int) -> int:
         return 1
 
