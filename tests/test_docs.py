@@ -112,6 +112,15 @@ def test_an_attacker_of_ones_own_is_asked(place: Path) -> None:
     assert (rates["status"] == "ok").any()
 
 
+def test_an_onlooker_of_ones_own_looks_at_what_is_published(place: Path) -> None:
+    found = measured(place, "synthetic", "my_veils")
+    rates = found[found["metric"] == "found_colours"].set_index(["method", "condition"])["value"]
+    assert set(rates.index) == {
+        (method, f"held_{held}") for method in ("identity", "random_sign", "mosaic") for held in (1, 2)
+    }
+    assert rates["mosaic", "held_1"] == rates["identity", "held_1"], "a mosaic keeps the colours of its cells"
+
+
 def test_every_file_of_the_examples_is_used_and_every_kind_of_part_has_one() -> None:
     shown = files(ADDING, "python", "yaml")
     text = "\n".join([*shown.values(), *(command.text for command in commands(ADDING))])
@@ -119,6 +128,7 @@ def test_every_file_of_the_examples_is_used_and_every_kind_of_part_has_one() -> 
         assert re.search(rf"\b{Path(name).stem}\b", text.replace(name, "")), f"{name} is never used"
     groups = {Path(name).parent.name for name in shown if name.startswith("my_conf/")}
     assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker", "generator"} | {
+        "onlooker",
         "metric",
         "image_metric",
     }
