@@ -221,6 +221,18 @@ def test_recovery_reads_the_stored_key_and_the_stored_photo(tmp_path: Path, face
     assert value(swapped, "recovered_psnr", "keyed_blend") < 11 < value(first, "recovered_psnr", "keyed_blend")
 
 
+def test_visual_without_methods_measures_the_controls(tmp_path: Path, faces_cache: Path) -> None:
+    few = ["dataset.identities=2", "dataset.probes_per_identity=2", "~transforms.jpeg", "epsilons_255=[8]"]
+    added = ["experiment=tiny", "protocol@protocols.visual=visual", "~methods.opom_convex_hull", *few]
+    places = [f"paths.results={tmp_path}", f"paths.cache={faces_cache}", "runtime.workers=0"]
+    outcome = run(compose_config([*added, *places], config_dirs=[str(CONFIG_DIR)]))
+    frame = outcome.results.measurements
+    own = frame[(frame["protocol"] == "visual") & (frame["metric"] == "hidden_ssim")]
+    assert set(own["method"]) == {"identity", "random_sign"} and set(own["status"]) == {"ok"}
+    assert set(frame.loc[frame["protocol"] == "identification", "method"]) == {"identity", "random_sign", "pgd"}
+    assert "## Hiding from eyes" in (outcome.folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_bad_settings_are_named(tmp_path: Path, faces_cache: Path) -> None:
     with pytest.raises(SettingError, match=r"photos is .*reference, probe, or"):
         Visual({}, ["reference", "reference"])
