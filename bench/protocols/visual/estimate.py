@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
@@ -10,6 +10,7 @@ from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.estimates import Timer
 from cloakbench.bench.plan.plan import build_cells
 from cloakbench.bench.protocols.visual.onlookers.base import Onlooker
+from cloakbench.bench.protocols.visual.onlookers.block import Onlookers
 from cloakbench.datasets.base import Role
 
 _USUAL = (20, 10)
@@ -32,10 +33,9 @@ def visual_seconds(
     place: str,
     photos: int | None,
     timer: Timer,
-    *,
-    roles: Sequence[Role],
-    onlookers: Iterable[Onlooker],
+    onlookers: Onlookers,
     references: int | None,
+    *,
     per_photo: bool,
 ) -> float | None:
     """Time of the network passes that protect, and of those that onlookers ask for, on the experiment's workers; None
@@ -47,7 +47,8 @@ def visual_seconds(
     one = (_each(config, "probe") or each, _each(config, "reference", references) or min(each, references or each))
     cells = build_cells(config, place)
     total = sum(count * timer.cell_seconds(cell, config, count, one) for cell in cells)
-    total += len(cells) * sum(_looking(config, timer, onlooker, count, len(roles)) for onlooker in onlookers)
+    looking = (_looking(config, timer, one, count, len(onlookers.roles)) for one in onlookers.all.values())
+    total += len(cells) * sum(looking)
     return total / max(1, processes_of(config)) / (count if per_photo else 1)
 
 

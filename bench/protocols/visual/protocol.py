@@ -267,16 +267,7 @@ class Visual(Protocol):
 
     def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:
         count = self.photos(config, place)
-        return visual_seconds(
-            config,
-            place,
-            count,
-            timer,
-            roles=self.roles,
-            onlookers=self._onlookers.all.values(),
-            references=self.references,
-            per_photo=per_photo,
-        )
+        return visual_seconds(config, place, count, timer, self._onlookers, self.references, per_photo=per_photo)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         faces = publication.faces

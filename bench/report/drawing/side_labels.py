@@ -69,8 +69,8 @@ def side_labels(figure: Figure, panel: Axes, column: Axes, marks: Sequence[Mark]
     for place, number, words in zip(spread(heights[order], rooms, high), order, told, strict=True):
         mark = marks[number]
         column.plot(0.08, place, marker=mark.marker or "none", color=mark.colour, markersize=4, clip_on=False)
-        lines = {"va": "center_baseline"} if "\n" not in words else {"va": "center", "linespacing": 1.0}
-        column.text(_TEXT_AT_INCHES, place, words, fontsize=SIZE_PT, **lines)
+        middle = "center" if "\n" in words else "center_baseline"
+        column.text(_TEXT_AT_INCHES, place, words, va=middle, fontsize=SIZE_PT, linespacing=1.0)
         if np.isfinite(mark.at).all():
             figure.add_artist(
                 ConnectionPatch(

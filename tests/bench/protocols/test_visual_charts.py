@@ -12,6 +12,7 @@ import pytest
 from matplotlib.text import Text
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.engine import protecting
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.protocols.visual.charts import chart_specs, msr_by_target, over_settings, settings_of
 from cloakbench.bench.protocols.visual.figures import hidden_faces
@@ -146,6 +147,26 @@ def test_seconds_are_told_apart_by_step(hidden: Outcome) -> None:
     others = costs.drop(index="keyed_blend")
     steps = ["fit_seconds_per_person", "apply_seconds_per_image", "recovery_seconds_per_image"]
     assert others[steps].isna().all(axis=None)
+
+
+def test_a_recovery_that_is_refused_is_told_under_the_costs_and_has_no_seconds(
+    tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("a key does not fit")
+
+    monkeypatch.setattr(protecting, "recovered_photos", refuse)
+    places = [f"paths.results={tmp_path}", f"paths.cache={faces_cache}", "runtime.workers=0"]
+    few = ["~protocols.visual.methods.pgd", "~variants.keyed_blend", "dataset.identities=2", "report.figures=false"]
+    words = ["experiment=tiny_visual", *few, *places]
+    results = run(compose_config(words, config_dirs=[str(CONFIG_DIR)])).results
+    [blend] = results.costs[results.costs["method"] == "keyed_blend"].to_dict("records")
+    assert (blend["status"], blend["note"]) == ("ok", "not given back: ValueError: a key does not fit")
+    assert math.isnan(blend["recovery_seconds_per_image"])
+    table = cost_table(Measured(results))
+    assert table is not None and table.footnotes == ("keyed_blend: not given back: ValueError: a key does not fit.",)
+    measured = results.measurements.set_index(["method", "metric", "condition"])
+    assert measured.loc[("keyed_blend", "hidden_ssim", "none"), "status"] == "ok", "its photos were published"
 
 
 def test_one_key_for_all_photos_is_cheaper_from_some_photo_on(hidden: Outcome) -> None:

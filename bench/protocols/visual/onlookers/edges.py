@@ -57,7 +57,7 @@ class EdgeHistograms(Describer):
         lower, weight = np.floor(place).astype(int), place - np.floor(place)
         strength = np.hypot(down, right)
         count, cells = len(pictures), _SIDE // self.cell_px
-        photo, row, column = np.indices(pictures.shape, sparse=True)
+        photo, row, column = np.ogrid[:count, :_SIDE, :_SIDE]
         cell = ((photo * cells + row // self.cell_px) * cells + column // self.cell_px) * self.directions
         votes = np.zeros(count * cells * cells * self.directions)
         for direction, share in ((lower % self.directions, 1 - weight), ((lower + 1) % self.directions, weight)):
