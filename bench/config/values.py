@@ -55,6 +55,8 @@ _BLOCKS = (
     "methods",
     "surrogates",
     "targets",
+    "attribute_surrogates",
+    "attribute_targets",
     "transforms",
     "logger",
 )

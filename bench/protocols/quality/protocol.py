@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Section
 
-_VALUES = "values"
+VALUES = "values"
 _KEY = "image_metric"
 
 
@@ -80,6 +80,11 @@ class Quality(Protocol):
             _built(metric, f"{place}image_metrics.{key}")
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
+        return self.formulas
+
+    @property
+    def formulas(self) -> Sequence[Judge]:
+        """A judge for each metric, whatever the experiment."""
         return [
             Judge(inputs=_inputs(metric, self._configs[key]), options={_KEY: key})
             for key, metric in self.image_metrics.items()
@@ -87,7 +92,7 @@ class Quality(Protocol):
 
     def asks_about(self, judge: Judge, publication: Publication) -> bool:
         wanted = publication.image_metrics
-        return wanted is None or self._metric(judge).described.name in wanted
+        return wanted is None or self.metric_of(judge).described.name in wanted
 
     def score_settings(self, settings: Mapping[str, Any], judge: Judge) -> Mapping[str, Any]:
         return {**settings, "image_metrics": {}}  # the judge's inputs say which it is
@@ -102,16 +107,16 @@ class Quality(Protocol):
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         original, protected = worker.originals(photos).images, worker.photos(photos)
-        return Answer({_VALUES: self._metric(judge).of(original, protected, photos.status)})
+        return Answer({VALUES: self.metric_of(judge).of(original, protected, photos.status)})
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
-        return {_VALUES: torch.full((photos,), torch.nan, dtype=torch.float64)}
+        return {VALUES: torch.full((photos,), torch.nan, dtype=torch.float64)}
 
     def read(self, answers: Answers, cell: int) -> dict[str, Any]:
         """The columns of `records`."""
         values, status = answers.protected(cell)
-        faces, name = answers.faces, self._metric(answers.judge).described.name
-        column = values[_VALUES].numpy() if values else np.full(len(faces), np.nan)
+        faces, name = answers.faces, self.metric_of(answers.judge).described.name
+        column = values[VALUES].numpy() if values else np.full(len(faces), np.nan)
         return {"image_id": list(faces.image_id), "identity": list(faces.identity), "status": status, name: column}
 
     def records(self, responses: Mapping[str, Any]) -> pd.DataFrame:
@@ -147,7 +152,8 @@ class Quality(Protocol):
 
         return quality_checks(index)
 
-    def _metric(self, judge: Judge) -> ImageMetric:
+    def metric_of(self, judge: Judge) -> ImageMetric:
+        """The metric that a judge stands for."""
         return self.image_metrics[judge.options[_KEY]]
 
 
