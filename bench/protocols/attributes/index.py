@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloakbench.bench.protocols.attributes.metrics import MOSR
+from cloakbench.bench.protocols.attributes.metrics import MOSR, first_count, first_name
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import ALL, CellPlace, Measured, Place, Run
 from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
@@ -32,7 +32,9 @@ class Hiding:
 
     Attributes:
         measured: the run.
-        rows: what was protected, controls first, then surrogate by surrogate.
+        counts: numbers of first attributes that were attacked and judged alone, too; ascending, none for most runs.
+        rows: what was protected, controls first, then surrogate by surrogate; of methods that attacked the first
+            attributes those with most of them.
         runs: methods at budgets, controls first.
         targets: keys of those who answered, in the order of the model cards.
         surrogates: labels of the networks that methods attacked, in the same order.
@@ -41,8 +43,11 @@ class Hiding:
 
     def __init__(self, measured: Measured) -> None:
         self.measured = measured
-        own = [cell for cell in measured.cells if cell.place.protocol == NAME and cell.place.metric == MOSR]
-        found = {HidingRow(cell.run, cell.surrogate) for cell in own}
+        mine = [cell for cell in measured.cells if cell.place.protocol == NAME]
+        self.counts = sorted({count for cell in mine if (count := first_count(cell.place.metric))})
+        own = [cell for cell in mine if cell.place.metric == MOSR]
+        partial = {f"_first{count}" for count in self.counts[:-1]}
+        found = {HidingRow(cell.run, cell.surrogate) for cell in own if not cell.surrogate.endswith(tuple(partial))}
         self.runs = measured.ordered(row.run for row in found)
         self.surrogates = measured.in_order(row.surrogate for row in found)
         networks = ["", *self.surrogates]
@@ -77,8 +82,12 @@ class Hiding:
         attacked, and all of a method that attacked no attribute network."""
         rows = self.rows_of(run)
         attacked = [row for row in rows if self.attacks(row, target)]
-        elsewhere = any(self.attacks(row, other) for row in rows for other in self.targets)
-        return attacked[:1] if attacked or elsewhere else rows
+        alone = [row for row in attacked if row.surrogate == target]
+        return (alone or attacked[:1]) if self.is_attack(run) else rows
+
+    def is_attack(self, run: Run) -> bool:
+        """Whether a method attacked some of the targets."""
+        return any(self.attacks(row, target) for row in self.rows_of(run) for target in self.targets)
 
     def by_target(self, metric: str, run: Run, target: str) -> Estimate | None:
         """What a target says of photos that were protected against it, or against no attribute network; None where
@@ -92,10 +101,18 @@ class Hiding:
     def over_targets(self, metric: str, run: Run) -> Estimate:
         """The mean of `by_target` over all targets; missing when one of them is."""
         cells = [self.by_target(metric, run, target) or Estimate() for target in self.targets]
-        attacks = any(self.attacks(row, target) for row in self.rows_of(run) for target in self.targets)
-        if not attacks or metric != MOSR:
+        paired = len(self.rows_of(run)) == len(self.targets) and not self.counts
+        if not (self.is_attack(run) and paired and metric == MOSR):
             return mean_estimate(cells)
         return self._mean(cells, self._place(metric), HidingRow(run, ALL), white_box=True)
+
+    def by_count(self, run: Run, count: int) -> Estimate:
+        """MOSR of the first attributes on the targets that were attacked on these alone, mean over targets; on all of
+        them for methods that attack none."""
+        place, ending = self._place(first_name(count)), f"_first{count}"
+        found = {cell: one for cell, one in self.measured.cells.items() if cell.place == place and cell.run == run}
+        attacked = [one for cell, one in found.items() if one.white_box and cell.surrogate.endswith(ending)]
+        return mean_estimate(attacked or [one for cell, one in found.items() if not cell.surrogate])
 
     def mean(self, metric: str, row: HidingRow, *, white_box: bool, condition: str = UNTRANSFORMED) -> Estimate:
         """Over the targets that the method of a row attacked, or over the others; missing when one of them is."""

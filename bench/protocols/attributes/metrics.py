@@ -11,9 +11,15 @@ MOSR, MOSR_GIVEN_CLEAN, MOSR_CHANGED = "mosr", "mosr_given_clean", "mosr_changed
 H_PN, H_PN_60 = "h_pn", "h_pn_psnr60"
 
 
-def first_name(count: int) -> str:
+def first_name(count: int | str) -> str:
     """Name of the MOSR of the first attributes of the task."""
     return f"mosr_first_{count}"
+
+
+def first_count(metric: str) -> int:
+    """Of how many attributes a metric is the MOSR; 0 for other metrics."""
+    number = metric.removeprefix(first_name("")) if metric.startswith(first_name("")) else ""
+    return int(number) if number.isdigit() else 0
 
 
 def asr_name(attribute: str) -> str:

@@ -258,7 +258,7 @@ class Attributes(TransformedPhotos):
     def sections(self, index: Measured) -> Iterable[Section]:
         from cloakbench.bench.protocols.attributes.report import attribute_sections
 
-        return attribute_sections(index, self.asked, self.counts)
+        return attribute_sections(index, self.asked)
 
     def checks(self, index: Measured) -> Iterable[str]:
         from cloakbench.bench.protocols.attributes.report import attribute_checks

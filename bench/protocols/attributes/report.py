@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cloakbench.bench.protocols.attributes.index import NAME, Hiding, HidingRow
 from cloakbench.bench.protocols.attributes.metrics import H_PN, MOSR
 from cloakbench.bench.protocols.attributes.tables import (
     confidence_table,
+    counts_table,
     each_table,
     naturalness_table,
     target_table,
@@ -28,18 +29,26 @@ _CAVEATS = (
 )
 
 
-def attribute_sections(measured: Measured, task: AttributeTask, counts: Sequence[int]) -> Iterable[Section]:
+def attribute_sections(measured: Measured, task: AttributeTask) -> Iterable[Section]:
     """One section."""
+    from cloakbench.bench.protocols.attributes.figures import figure_specs  # brings matplotlib
+
     hiding = Hiding(measured)
     if not hiding.rows:
         return []
-    tables = [white_box_table(hiding), naturalness_table(hiding), each_table(hiding, task), transfer_table(hiding)]
+    tables = [
+        white_box_table(hiding),
+        naturalness_table(hiding),
+        each_table(hiding, task),
+        transfer_table(hiding),
+        counts_table(hiding, task),
+    ]
     linked = [target_table(hiding), confidence_table(hiding, task)]
     return [
         Section(
             "Attribute privacy",
             tuple(table for table in tables if table is not None),
-            (),
+            tuple(figure_specs(hiding, task)),
             linked=tuple(linked),
             shows=measured.places(NAME),
         )

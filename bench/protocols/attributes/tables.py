@@ -182,6 +182,27 @@ def transfer_table(hiding: Hiding) -> Table | None:
     )
 
 
+def counts_table(hiding: Hiding, task: AttributeTask) -> Table | None:
+    """MOSR over the number of attributes (Figure 8); None where there was one number only."""
+    if not hiding.counts:
+        return None
+    guesses = ["guesses", *(f"{100 * task.first(count).chance:.1f}" for count in hiding.counts)]
+    return Table(
+        name="attributes_counts",
+        title="MOSR over the number of attributes",
+        caption="Per cent, mean over networks; the first attributes of the task were attacked and judged: "
+        + ", ".join(task.names)
+        + ".",
+        stub="Method",
+        columns=tuple(Column(f"first_{count}_percent", str(count), "Attributes", "csv") for count in hiding.counts),
+        rows=(
+            *_by_run(hiding, lambda run: [Number.of(hiding.by_count(run, count)) for count in hiding.counts]),
+            Row(guesses[0].capitalize(), tuple(guesses[1:]), "Chance"),
+        ),
+        section_key="block",
+    )
+
+
 def _by_run(hiding: Hiding, cells: Callable[[Run], Sequence[Cell]]) -> Iterator[Row]:
     """A row for each method at a budget, in blocks of budgets."""
     for name, runs in hiding.blocks(hiding.runs):
