@@ -116,7 +116,7 @@ _GROUPS = (
 KINDS: Mapping[str, Kind] = {
     "name": NAME,
     "description": TEXT,
-    "seed": at_least(0),
+    "seed": at_least(0) | NULL,  # null: for commands that draw one
     "dataset": BLOCK,
     "method": BLOCK | NULL,
     "surrogate": BLOCK | NULL,
@@ -149,6 +149,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "report": MAPPING,
     "report.examples": at_least(0),
+    "report.figures": BOOL,
     "report.printed": NAMES,
     "paths": MAPPING,
     "paths.*": TEXT,
@@ -176,6 +177,8 @@ KINDS: Mapping[str, Kind] = {
     "input": TEXT,
     "output": TEXT | NULL,  # null: the package's own folder, for commands that train
     "references": TEXT | NULL,
+    "originals": TEXT | NULL,
+    "keys": TEXT | NULL,
     "auxiliary": TEXT | NULL,
     "landmarks_file": TEXT | NULL,
     "soften_surrogates": BOOL,

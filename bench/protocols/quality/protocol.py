@@ -165,7 +165,7 @@ def _built(config: Mapping[str, Any], where: str) -> ImageMetric:
 
 
 def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the values of a metric beside the photos: its settings, its code, and the files it reads."""
+    """What decides the values of a metric beside the photos: settings, code, network, and the files it reads."""
     own = {name: value for name, value in config.items() if name not in metric.files}
     files = {} if metric.missing else {name: file_digest(path) for name, path in metric.files.items()}
     return {
@@ -173,4 +173,5 @@ def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
         "code": node_code(own),
         "files": files,
         "missing": bool(metric.missing),
+        **({"network": metric.network} if metric.network else {}),
     }
