@@ -31,6 +31,10 @@ class Timer(Protocol):
         """Of a recogniser, from its config, as an experiment runs it."""
         ...
 
+    def attribute_speed(self, key: str, config: DictConfig) -> Speed:
+        """Of an attribute network of the experiment: of a pass through all of its networks."""
+        ...
+
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""
         ...

@@ -9,8 +9,8 @@ import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.ranges import is_number
-from cloakbench.bench.report.estimate import Estimate
-from cloakbench.bench.report.index import ALL, CellPlace, Measured, Run
+from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.report.index import ALL, CellPlace, Measured, Place, Run
 from cloakbench.bench.report.labels import varied_settings
 from cloakbench.bench.report.norms import Norms
 
@@ -106,6 +106,10 @@ class Lookup:
         if any(rate.ok for rate in cells):
             return ""
         return next((rate.note for rate in cells if rate.note), "not measured")
+
+    def is_judged(self, place: Place) -> bool:
+        """Whether somebody was asked for a metric; nobody is for one of pictures."""
+        return any(self._judges.get((place.protocol, place.metric), {}))
 
     def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""

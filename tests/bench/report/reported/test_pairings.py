@@ -189,7 +189,10 @@ def test_every_paired_method_is_one_that_can_be_run():
 def test_every_paired_metric_is_one_that_is_measured():
     config = compose_config(["experiment=veil_table2"]).protocols.visual
     visual = build(OmegaConf.to_container(config, resolve=True), "protocols.visual")
+    hidden = compose_config(["experiment=invisible_face_table1"]).protocols.attributes
+    attributes = build(OmegaConf.to_container(hidden, resolve=True), "protocols.attributes")
     measured = {
+        "attributes": attributes.metrics,
         "identification": Identification().metrics,
         "verification": Verification().metrics,
         "poisoning": POISONING,
