@@ -27,8 +27,8 @@ class PictureRule:
     """How pictures are made of photos: settings of a run.
 
     Attributes:
-        kind: ``upsample``: the crop alone, enlarged; ``paste_back``: the full photo, into which the difference of the
-            protected crop from the clean one is put (`cloakbench.datasets.paste`).
+        picture: ``upsample``: the crop alone, enlarged; ``paste_back``: the full photo, into which the difference of
+            the protected crop from the clean one is put (`cloakbench.datasets.paste`).
         side_px: of the enlarged crop; of a full photo the longest side it may have, larger ones are made smaller.
         file: ``png``, which keeps every pixel, or ``jpeg``.
 
@@ -36,23 +36,23 @@ class PictureRule:
         SettingError: a setting is none of these.
     """
 
-    kind: str = UPSAMPLE
+    picture: str = UPSAMPLE
     side_px: int = 448
     file: str = PNG
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, (UPSAMPLE, PASTE_BACK))
+        one_of("picture", self.picture, (UPSAMPLE, PASTE_BACK))
         whole("side_px", self.side_px)
         one_of("file", self.file, (PNG, JPEG))
 
     @property
     def words(self) -> str:
         """For the foot of a table."""
-        if self.kind == UPSAMPLE:
+        if self.picture == UPSAMPLE:
             return f"crops enlarged to {self.side_px} px, {self.file.upper()}"
         return f"full photos of at most {self.side_px} px with the change pasted back, {self.file.upper()}"
 
-    def picture(self, published: Tensor, clean: Tensor, photo: FullPhoto | None = None) -> Picture:
+    def of(self, published: Tensor, clean: Tensor, photo: FullPhoto | None = None) -> Picture:
         """The picture of a photo.
 
         Args:
@@ -63,10 +63,12 @@ class PictureRule:
         Raises:
             SettingError: there is no full photo to paste into, or ``side_px`` is smaller than the crop.
         """
-        if self.kind == UPSAMPLE:
+        if self.picture == UPSAMPLE:
             return upsampled(published, self.side_px, self.file)
         if photo is None or photo.matrix is None:
-            raise SettingError("kind", self.kind, f"{UPSAMPLE} for a data set that has crops and no photos around them")
+            raise SettingError(
+                "picture", self.picture, f"{UPSAMPLE} for a data set that has crops and no photos around them"
+            )
         change = published.float() - clean.float()
         pixels = paste(photo.pixels, change[None], photo.matrix[None])
         face_px, longest = crop_side(photo.matrix), max(pixels.shape[1:])

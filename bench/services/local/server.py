@@ -229,7 +229,6 @@ def running(service: FaceService, port: int = 0) -> Iterator[LocalServer]:
 class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    server: LocalServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "local-service", ""
     timeout = _IDLE_SECONDS
@@ -253,6 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _said(self) -> Outbound:
+        assert isinstance(self.server, LocalServer)
         service = self.server.service
         length = self.headers.get("content-length", "0")
         if not length.isdecimal() or self.headers.get("transfer-encoding"):
