@@ -83,5 +83,7 @@ def test_wrong_settings_and_missing_photos_are_named() -> None:
         with pytest.raises(SettingError, match=f"^{next(iter(wrong))} is "):
             PictureRule(**wrong)  # type: ignore[arg-type]
     for photo in (None, FullPhoto(PHOTO.pixels)):
-        with pytest.raises(SettingError, match="picture is paste_back: it must be upsample for a data set that has crops"):
+        with pytest.raises(
+            SettingError, match="picture is paste_back: it must be upsample for a data set that has crops"
+        ):
             PictureRule("paste_back").of(CROP, CROP, photo)
