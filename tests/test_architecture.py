@@ -66,6 +66,7 @@ FURTHER = {
     "bench/perf/faces.py": {"datasets.base"},
     "bench/perf/loops.py": {"models.base"},
     "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},
+    "bench/perf/service_calls.py": {"models.mlaas"},
     "bench/perf/subjects.py": {"models", "methods"},
     "bench/protocols/quality/embedded.py": {"models.perceptual"},
     "bench/protocols/quality/learnt.py": {"models.dists", "models.dreamsim", "models.perceptual", "models.weight_file"},
@@ -95,6 +96,17 @@ FURTHER = {
     "bench/protect/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
     "bench/protect/sheet.py": {"datasets.paste"},
     "bench/python/pictures.py": {"datasets.photos"},
+    # The local service reads pictures as they come, and says of itself what its adapter knows of it.
+    "bench/services/local/neutral.py": {"models.mlaas.local"},
+    "bench/services/local/pictures.py": {
+        "datasets.alignment",
+        "datasets.crops",
+        "datasets.detection",
+        "datasets.photos",
+    },
+    "bench/services/local/server.py": {"datasets.detection", "models.mlaas.local"},
+    "bench/services/local/settings.py": {"models.mlaas.local"},
+    "bench/services/preparing.py": {"datasets.alignment", "datasets.paste"},
     "bench/protect/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
 }
 

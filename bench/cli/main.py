@@ -17,6 +17,9 @@ cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weight
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench generator [KEY=VALUE ...]               train the embedded generator again
 cloakbench views [generator=NAME]                  how far a generator's pictures of people are from photos of them
+cloakbench serve model=NAME [attribute_model=NAME]          networks of yours as a service on this machine
+cloakbench service check service=NAME remote.live=true      whether a service answers: three questions
+cloakbench service clean service=NAME              delete the galleries that killed runs left in a service
 cloakbench perf [people=N]                         our loops against bare loops, as ratios
 
 Flags may stand anywhere:
@@ -36,6 +39,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +51,7 @@ from cloakbench.bench.core.errors import one_line
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
+from cloakbench.bench.services.keys import refuse_keys
 
 if TYPE_CHECKING:
     from cloakbench.bench.experiment.run import Outcome
@@ -66,6 +71,8 @@ CONFIGS = {
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
+    "serve": "serve",
+    "service": "one_service",
     "perf": "perf",
 }
 """The config of each command that has one of its own."""
@@ -83,11 +90,16 @@ _COMMANDS = (
     "export",
     "perf",
     "views",
+    "serve",
+    "service",
 )
 """Words with a module of their own in ``bench.cli``."""
 
+_PLACES = {"serve": "services.serve", "service": "services.one_service"}
+"""Where that is not called as the word."""
+
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "help")
+_WITH_NAMES = ("report", "list", "check", "service", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10
@@ -97,8 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
     accept_every_sign()
     try:
+        words = sys.argv[1:] if arguments is None else arguments
+        refuse_keys(words)  # before a mistake in them is told, and with it their text
         _start_logging(read_environment())
-        return _dispatch(read_command_line(sys.argv[1:] if arguments is None else arguments, _VERBS, _WITH_NAMES))
+        return _dispatch(read_command_line(words, _VERBS, _WITH_NAMES))
     except KeyboardInterrupt:
         _say("interrupted: finished work is kept, run the same command again to continue")
         return INTERRUPTED
@@ -127,11 +141,12 @@ def _dispatch(line: CommandLine) -> int:
     from cloakbench.bench.cli.show import check_hydra_settings, show
 
     if line.shows:
-        show(line, _config_of(line), _VERBS, CONFIGS)
+        show(replace(line, words=_settings(line)), _config_of(line), _VERBS, CONFIGS)
         return 0
     check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
-        return importlib.import_module(f"cloakbench.bench.cli.{line.verb}").main(line.plain)
+        place = _PLACES.get(line.verb, line.verb)
+        return importlib.import_module(f"cloakbench.bench.cli.{place}").main(line.plain)
     return _trainings(line) if line.verb in ("zoo", "generator") else _experiments(line)
 
 
@@ -148,6 +163,11 @@ def _config_of(line: CommandLine) -> str:
     return CONFIGS[line.verb]
 
 
+def _settings(line: CommandLine) -> tuple[str, ...]:
+    """The words that a config is composed with: of a command that has one, those that are no plain names."""
+    return tuple(word for word in line.words if line.verb not in CONFIGS or not flags.is_name(word))
+
+
 def _help(line: CommandLine) -> str:
     """How a command is called, and the settings it has; what they come to where some are given."""
     verb = line.verb if line.verb != "help" else next(iter(line.words), "")
@@ -159,7 +179,7 @@ def _help(line: CommandLine) -> str:
         from cloakbench.bench.cli.fetch import as_composed
         from cloakbench.bench.config.compose import compose_config
 
-        words = as_composed(line.words) if verb == "fetch" else line.words
+        words = as_composed(line.words) if verb == "fetch" else _settings(line)
         config = compose_config(words, _config_of(line), line.config_dirs)
         usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
         return (
