@@ -9,7 +9,7 @@ import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.core.ranges import is_number
-from cloakbench.bench.report.estimate import Estimate, text
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL, CellPlace, Measured, Place, Run
 from cloakbench.bench.report.labels import varied_settings
 from cloakbench.bench.report.norms import Norms
