@@ -32,6 +32,7 @@ ALLOWED = {
         "models.same_weights",
         "models.service_keys",
         "models.services",
+        "models.vocabulary",
         "datasets.base",
     },
     "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},

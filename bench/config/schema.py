@@ -108,7 +108,7 @@ SETTINGS = Kind(
 VALUES = list_of(None, "a list of at least one value such as [2,5], each once", once=True, some=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
-_GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "metrics", "logger")
+_GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "metrics", "services", "logger")
 
 KINDS: Mapping[str, Kind] = {
     "name": NAME,
@@ -138,6 +138,14 @@ KINDS: Mapping[str, Kind] = {
     "variants": MAPPING,
     "variants.*": SETTINGS,
     "variants.*.*": VALUES,
+    "remote": MAPPING,
+    "remote.live": BOOL,
+    "remote.accept": NAMES,
+    "remote.max_calls": at_least(1) | NULL,
+    "remote.max_cost": Kind("a finite number above 0", lambda value: is_number(value) and value > 0) | NULL,
+    "remote.replay": BOOL,
+    "remote.expire": TEXT | NULL,
+    "remote.connections": at_least(1),
     "statistics": MAPPING,
     "statistics.resamples": Kind(
         "a whole number from 1 to 1000000", lambda value: is_whole(value) and 1 <= value <= 1_000_000

@@ -16,10 +16,11 @@ from cloakbench.bench.core.errors import ConfigError
 _MAY_BE_EMPTY = (
     *("methods", "surrogates", "targets", "transforms", "controls", "protocols", "metrics", "logger", "ensembles"),
     "variants",
+    "services",
 )
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
-_BLOCKS = ("plan", "statistics", "report", "runtime")
+_BLOCKS = ("plan", "remote", "statistics", "report", "runtime")
 _NEEDED = (
     "name",
     "description",
@@ -53,6 +54,7 @@ _PARTS = (
     "transforms.*",
     "protocols.*",
     "metrics.*",
+    "services.*",
     "logger.*",
 )
 

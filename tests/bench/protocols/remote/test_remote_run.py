@@ -1,0 +1,19 @@
+"""A run asks a service about photos that others have protected, once, and its tables come from what is stored."""
+
+from __future__ import annotations
+
+from emulators.facepp import FaceppEmulator
+from emulators.remote_runs import Words, ran, rates, tables
+
+
+def test_a_run_asks_once_and_a_second_one_makes_no_call(emulator: FaceppEmulator, words: Words) -> None:
+    first = ran(words())
+    assert first.problems == []
+    assert emulator.calls["compare"] == 18 * 3  # clean, random sign, PGD; the clean row is what is asked anyway
+    assert emulator.calls["search"] == 18 * 3 and emulator.sets == {}
+    dodging = rates(first, "remote_dodging_far_1e-3")
+
+    assert set(dodging) == {"identity", "random_sign", "pgd"}
+    calls, printed = emulator.total, tables(first)
+    second = ran(words())
+    assert emulator.total == calls and second.reused and tables(second) == printed
