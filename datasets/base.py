@@ -97,6 +97,20 @@ class FaceSet:
 
 
 @dataclass(frozen=True)
+class FullPhoto:
+    """A photo as it was before its face was cut out.
+
+    Attributes:
+        pixels: uint8 ``[3, H, W]``, upright RGB.
+        matrix: similarity ``[2, 3]`` from it to the crop; None where the photo came aligned and is the crop itself, at
+            its own size.
+    """
+
+    pixels: Tensor
+    matrix: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class ManifestEntry:
     """One image of a data set and the role it plays; ``status`` other than ``ok`` says why it plays none."""
 
@@ -147,6 +161,10 @@ class Dataset(ABC):
     def aims(self) -> Mapping[str, str]:
         """Person to the auxiliary person they are to be mistaken for, where the data set's protocol fixes that."""
         return {}
+
+    def photo(self, image_id: str) -> FullPhoto | None:
+        """The photo that a face was cut from; None where the data set has crops alone."""
+        return None
 
     def rejected(self) -> Iterable[ManifestEntry]:
         """Images that could not be used, each with its reason; none unless a subclass says so."""

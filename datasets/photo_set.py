@@ -32,7 +32,7 @@ from typing import Literal
 from torch import Tensor
 
 from cloakbench.bench.core.ranges import positive, whole
-from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Manifest, ManifestEntry, Role
+from cloakbench.datasets.base import ROLES, Dataset, FaceSet, FullPhoto, Manifest, ManifestEntry, Role
 from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.crop_buffer import Spool
 from cloakbench.datasets.crop_reader import CropReader, Photo
@@ -43,7 +43,7 @@ from cloakbench.datasets.listing import Layout
 from cloakbench.datasets.opened_photos import OpenedPhotos
 from cloakbench.datasets.originals import Original, locate
 from cloakbench.datasets.photo_index import Catalogue, build_catalogue
-from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.photos import DatasetError, decode
 from cloakbench.datasets.split_rule import SplitRule, TestSplit
 from cloakbench.datasets.splits import assign_roles
 
@@ -175,6 +175,16 @@ class PhotoSet(Dataset):
         """
         place, points = self._index.photos(image_id)
         return locate(self._cropper, place, points)
+
+    def photo(self, image_id: str) -> FullPhoto | None:
+        """The photo that a face was cut from, read again as `original` does.
+
+        Raises:
+            KeyError: there is no photo of that name.
+            PhotoError: it can no longer be used.
+        """
+        original = self.original(image_id)
+        return FullPhoto(decode(original.content, self._cropper.max_megapixels), original.matrix)
 
     @cached_property
     def _index(self) -> _Index:

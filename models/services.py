@@ -8,12 +8,14 @@ either a result or one of several kinds of failure that are never mixed up, and 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any
+from urllib.parse import urlsplit
 
 from cloakbench.bench.core.status import OK
 from cloakbench.models.pictures import Picture, PictureLimits
@@ -189,6 +191,19 @@ class ServiceCard:
     calls_per_second: float = 1.0
     price_per_call: Mapping[str, float] = field(default_factory=dict, hash=False)
     currency: str = ""
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether no picture leaves this machine; then nobody has to allow it."""
+        return is_loopback(urlsplit(f"//{self.host}").hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without its port, is this machine over its loopback device."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _at_once(action: str) -> None:

@@ -94,6 +94,17 @@ FURTHER = {
     "bench/protect/settings.py": {"datasets.detection", "datasets.encoding", "datasets.metadata"},
     "bench/protect/sheet.py": {"datasets.paste"},
     "bench/python/pictures.py": {"datasets.photos"},
+    # The local service reads pictures as they come, and says of itself what its adapter knows of it.
+    "bench/services/local/neutral.py": {"models.mlaas.local"},
+    "bench/services/local/pictures.py": {
+        "datasets.alignment",
+        "datasets.crops",
+        "datasets.detection",
+        "datasets.photos",
+    },
+    "bench/services/local/server.py": {"datasets.detection", "models.mlaas.local"},
+    "bench/services/local/settings.py": {"models.mlaas.local"},
+    "bench/services/preparing.py": {"datasets.alignment", "datasets.paste"},
     "bench/protect/export.py": {"datasets.alignment", "datasets.detection", "datasets.originals", "datasets.photos"},
 }
 

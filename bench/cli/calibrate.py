@@ -13,12 +13,11 @@ from rich.text import Text
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
-from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.protocols.verification.thresholds import KIND, Calibration, stored_thresholds
+from cloakbench.bench.protocols.verification.impostors import calibration_on, impostor_thresholds
+from cloakbench.bench.protocols.verification.thresholds import KIND
 from cloakbench.bench.recognisers.session import compose_one_model, faces_of
 from cloakbench.bench.report.estimate import records
-from cloakbench.bench.store.embeddings import stored_embeddings
 
 _NO_ROLE = "set dataset.impostor_root=FOLDER, or dataset.impostor_identities=N to take people who play no other role"
 
@@ -31,22 +30,16 @@ def main(words: Sequence[str]) -> int:
     if "impostor" not in dataset.roles():
         raise ConfigError(f"data set {dataset.name} has no people to calibrate on: {_NO_ROLE}")
     faces = dataset.faces("impostor")
-    calibration = Calibration(
-        model=one.fingerprint,
-        pixels=tensor_digest(faces.images),
-        people=faces.identity,
-        fars=tuple(sorted(float(far) for far in config.fars)),
-        legacy=card.legacy_thresholds,
-        resamples=config.statistics.resamples,
-        seed=config.seed,
-        batch=config.plan.embed_batch,
+    calibration = calibration_on(
+        faces,
+        one.model,
+        one.fingerprint,
+        config.fars,
+        config.statistics.resamples,
+        config.seed,
+        config.plan.embed_batch,
     )
-    device = torch.device(config.device)
-    table = stored_thresholds(
-        one.store,
-        calibration,
-        lambda: stored_embeddings(one.store, one.model, one.fingerprint, faces.images, config.plan.embed_batch, device),
-    )
+    table = impostor_thresholds(one.store, calibration, faces, one.model, torch.device(config.device))
     console = Screen()
     console.print(_show(one.name, f"{dataset.name} {dataset.version}", len(faces), table))
     if card.legacy_thresholds is None:

@@ -17,6 +17,9 @@ cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weight
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
 cloakbench generator [KEY=VALUE ...]               train the embedded generator again
 cloakbench views [generator=NAME]                  how far a generator's pictures of people are from photos of them
+cloakbench serve model=NAME [attribute_model=NAME]          networks of yours as a service on this machine
+cloakbench service check service=NAME remote.live=true      whether a service answers: three questions
+cloakbench service clean service=NAME              delete the galleries that killed runs left in a service
 cloakbench perf [people=N]                         our loops against bare loops, as ratios
 
 Flags may stand anywhere:
@@ -66,6 +69,8 @@ CONFIGS = {
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
+    "serve": "serve",
+    "service": "one_service",
     "perf": "perf",
 }
 """The config of each command that has one of its own."""
@@ -83,11 +88,13 @@ _COMMANDS = (
     "export",
     "perf",
     "views",
+    "serve",
+    "service",
 )
 """Words with a module of their own in ``bench.cli``."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "help")
+_WITH_NAMES = ("report", "list", "check", "service", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

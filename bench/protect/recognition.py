@@ -14,12 +14,11 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.protect.evaluate import VIEWS
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protocols.verification.calibration import FARS, LEGACY_FARS
-from cloakbench.bench.protocols.verification.thresholds import Calibration, last_calibration, stored_thresholds
-from cloakbench.bench.store.embeddings import stored_embeddings
+from cloakbench.bench.protocols.verification.impostors import calibration_on, impostor_thresholds
+from cloakbench.bench.protocols.verification.thresholds import last_calibration
 from cloakbench.datasets.base import Dataset
 
 FAR = 1e-3
@@ -116,23 +115,8 @@ def _one_view(cosines: Mapping[str, Mapping[str, float | None]], thresholds: Map
 
 def _on_rendered_faces(settings: Settings, key: str, world: Dataset) -> Threshold:
     faces, model = world.faces("impostor"), settings.models[key]
-    calibration = Calibration(
-        model=settings.fingerprints[key],
-        pixels=tensor_digest(faces.images),
-        people=faces.identity,
-        fars=tuple(sorted(FARS)),
-        legacy=model.card.legacy_thresholds,
-        resamples=_RESAMPLES,
-        seed=0,
-        batch=_EMBED_BATCH,
-    )
-    table = stored_thresholds(
-        settings.store,
-        calibration,
-        lambda: stored_embeddings(
-            settings.store, model, settings.fingerprints[key], faces.images, _EMBED_BATCH, settings.device
-        ),
-    )
+    calibration = calibration_on(faces, model, settings.fingerprints[key], FARS, _RESAMPLES, 0, _EMBED_BATCH)
+    table = impostor_thresholds(settings.store, calibration, faces, model, settings.device)
     [value] = table.loc[table["far"] == FAR, "threshold"].to_list()
     if math.isnan(value):
         return Threshold(None, f"{len(faces)} rendered faces are too few for one: raise impostors.impostor_identities")

@@ -7,7 +7,6 @@ spoken to this machine alone. What the HTTP library would log, addresses with to
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from cloakbench.models.services import ServiceError
+from cloakbench.models.services import ServiceError, is_loopback
 
 if TYPE_CHECKING:
     import httpx2
@@ -198,11 +197,7 @@ def checked_address(base_url: str) -> str:
 
 def is_local(base_url: str) -> bool:
     """Whether an address leads to this machine over its loopback device."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(base_url).hostname or "")
 
 
 def _reason(problem: httpx2.HTTPError) -> str | None:

@@ -20,6 +20,7 @@ from emulators.aliyun import AliyunEmulator
 from emulators.azure import AzureEmulator
 from emulators.baidu import BaiduEmulator
 from emulators.facepp import FaceppEmulator
+from emulators.local import LocalEmulator
 from emulators.rekognition import RekognitionEmulator
 from emulators.server import Emulator
 from emulators.tencent import TencentEmulator
@@ -32,6 +33,7 @@ EMULATORS: Mapping[str, type[Emulator]] = {
     "aliyun": AliyunEmulator,
     "rekognition": RekognitionEmulator,
     "azure": AzureEmulator,
+    "local": LocalEmulator,
 }
 TIMEOUT_SECONDS = 20.0
 
