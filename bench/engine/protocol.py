@@ -238,12 +238,15 @@ class Protocol(ABC):
         """Tables beside records and measurements that a judge's clean answers give, by name."""
         return {}
 
+    def found(self, answers: Answers) -> Iterable[pd.DataFrame]:
+        """Records of every cell, in order. Default: each made by itself."""
+        return (self.records(self.read(answers, number)) for number in range(len(answers.cells)))
+
     def score(self, answers: Answers) -> dict[str, pd.DataFrame]:
         """Records and measurements of every cell, numbered in the column ``cell``, and further frames."""
         records, measurements = [], []
-        for number in range(len(answers.cells)):
-            found = self.records(self.read(answers, number))
-            found = found.loc[found["status"] != NOT_PLANNED].reset_index(drop=True)
+        for number, frame in enumerate(self.found(answers)):
+            found = frame.loc[frame["status"] != NOT_PLANNED].reset_index(drop=True)
             rates = self.measurements(found, answers.resamples, answers.seed)
             records.append(found.assign(cell=number))
             measurements.append(rates.assign(cell=number))

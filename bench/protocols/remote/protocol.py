@@ -11,11 +11,14 @@ the same rates over photos in which a face was found; pairs whose clean photo ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from hydra.utils import instantiate
 from torch import Tensor
 
 from cloakbench.bench.config.compose import resolved
@@ -30,28 +33,35 @@ from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS, Trials, rate_measu
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
-from cloakbench.bench.plan.publication import ChunkPhotos
+from cloakbench.bench.plan.publication import ChunkPhotos, Publication
+from cloakbench.bench.protocols.remote.consent import check_pictures, say_and_ask
 from cloakbench.bench.protocols.remote.found import Found, names_of
 from cloakbench.bench.protocols.remote.metrics import Share, shares
 from cloakbench.bench.protocols.remote.questions import Questions, Wanted
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
-from cloakbench.bench.protocols.remote.session import card_of, is_here, keys_for, session
+from cloakbench.bench.protocols.remote.served import LOCAL, Served
+from cloakbench.bench.protocols.remote.session import card_of, keys_for, session
 from cloakbench.bench.protocols.remote.sheets import Chunk, answered
+from cloakbench.bench.protocols.remote.spent import add_spent, spent_key, spent_words
 from cloakbench.bench.protocols.remote.spoken import nothing_said
+from cloakbench.bench.protocols.remote.versions import STALE, mark_stale
 from cloakbench.bench.protocols.verification.protocol import far_label
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.services.consent import Intention, require_consent
 from cloakbench.bench.services.places import Places
-from cloakbench.datasets.base import Role
+from cloakbench.bench.services.preparing import PictureRule
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from cloakbench.bench.report.index import Measured
+    from cloakbench.bench.report.section import Section
 
 log = logging.getLogger(__name__)
 
 FARS = (1e-3, 1e-4, 1e-5)
 """False accept rates at which vendors publish thresholds."""
+_STALE = "answers of an older model version than others of this run: remote.expire=DATE asks anew"
 
 
 class Remote(AsksOutside, Protocol):
@@ -60,14 +70,16 @@ class Remote(AsksOutside, Protocol):
     Args:
         services: keys of the experiment's services; null for all.
         operations: ``compare``, ``search``, ``attributes``.
+        photos: key of the protocol whose photos are asked about; null for the probes.
         methods: keys of methods whose photos are asked about, the controls always; null for all.
         pairs: ``one`` clean photo of its person for each photo, or ``all``.
         mates: whose photos searches should find: ``probes``, the other photos as they were before protection, or
             ``references``.
-        side_px: of the square pictures that crops are made into, the same for clean and for protected ones.
+        picture, side_px, file: how pictures are made of photos (`PictureRule`), the same for clean and protected ones.
         people, photos_each: at most so many people, and photos of each; null for all.
         fars: false accept rates.
         ks: ranks of a search.
+        served: networks of the local service, ``model`` and ``attribute_model``; null where somebody else serves.
 
     Raises:
         SettingError: a setting is out of range.
@@ -77,39 +89,54 @@ class Remote(AsksOutside, Protocol):
     title = "Services"
     kind = "remote"
     answer_modules = ("cloakbench.bench.protocols.remote.questions", "cloakbench.bench.protocols.remote.spoken")
+    report_module = "cloakbench.bench.protocols.remote.report"
 
     def __init__(
         self,
         services: Sequence[str] | None = None,
         operations: Sequence[str] = ("compare", "search"),
+        photos: str | None = None,
         methods: Sequence[str] | None = None,
         pairs: Literal["one", "all"] = "one",
         mates: Literal["probes", "references"] = "probes",
+        picture: Literal["upsample", "paste_back"] = "upsample",
         side_px: int = 224,
+        file: Literal["png", "jpeg"] = "png",
         people: int | None = None,
         photos_each: int | None = None,
         fars: Sequence[float] = FARS,
         ks: Sequence[int] = (1, 5),
+        served: Mapping[str, Any] | None = None,
     ) -> None:
-        self.wanted = Wanted(tuple(operations), pairs, mates, side_px, people, photos_each)
-        self.services, self.methods = services, methods
-        if not all(is_number(far) and 0 < far < 1 for far in fars):
+        rule = PictureRule(picture, side_px, file)
+        self.wanted = Wanted(tuple(operations), pairs, mates, rule, people, photos_each)
+        self.services, self.methods, self.about, self._served_by = services, methods, photos, served
+        if not fars or not all(is_number(far) and 0 < far < 1 for far in fars):
             raise SettingError("fars", list(fars), "a list of rates above 0 and below 1")
         self.fars = tuple(sorted(map(float, fars), reverse=True))
         self.ks = tuple(sorted(whole(f"ks.{place}", k) for place, k in enumerate(ks)))
+        self._faces_name = "probe"
 
     @property
     def _labels(self) -> dict[str, int]:
         """Label of each false accept rate to its place."""
         return {f"far_{far_label(far)}": place for place, far in enumerate(self.fars)}
 
-    @property
+    @cached_property
     def _shares(self) -> list[Share]:
         return list(shares(self.wanted.operations, list(self._labels), self.ks))
+
+    @cached_property
+    def _served(self) -> Served | None:
+        return None if self._served_by is None else Served(**self._served_by)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         return tuple(share.metric for share in self._shares)
+
+    @property
+    def is_about_probes(self) -> bool:
+        return self.about is None
 
     def is_asked(self, config: DictConfig) -> bool:
         return bool(config.services)
@@ -119,88 +146,96 @@ class Remote(AsksOutside, Protocol):
         known = list(map(str, config.services))
         if unknown := [one for one in self.services or () if one not in known]:
             raise ConfigError(f"{place}services names {unknown[0]}, and services has: {', '.join(known)}")
+        if self.about is not None and self.about not in config.protocols:
+            raise ConfigError(f"{place}photos names {self.about}, which is no protocol of this experiment")
+
+    def publication(self, planning: Planning, place: str) -> Publication:
+        if self.about is None:
+            found = planning.probes()
+        else:
+            other: Protocol = instantiate(resolved(planning.config.protocols[self.about]))
+            found = other.publication(planning, f"protocols.{self.about}.")
+        self._faces_name = found.photos
+        return found
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
-        remote, columns = RemoteSettings.of(planning.config), self.wanted.columns(planning.faces["probe"])
+        remote, columns = RemoteSettings.of(planning.config), self.wanted.columns(planning.faces[self._faces_name])
         found = []
         for key in self._keys(planning.config):
             config = resolved(planning.config.services[key])
-            card = card_of(config, key)
+            card, served = card_of(config, key), self._serves(config)
             inputs: Inputs = {
                 "service": {name: value for name, value in config.items() if name not in ("_target_", "line")},
-                "address": card.host,
+                "address": "" if card.on_this_machine else card.host,
                 "api_version": card.api_version,
+                "served": None if served is None else served.inputs(planning),
                 "expire": None if remote.expire is None else remote.expire.isoformat(),
             }
-            most = min(max(self.ks) + 1, card.most_matches)
-            options = {"columns": columns, "most": most - (self.wanted.mates == "probes")}
-            found.append(Judge(name=key, inputs=inputs, options=options, lane=f"service {card.name}"))
+            most = min(max(self.ks) + 1, card.most_matches) - (self.wanted.mates == "probes")
+            networks = frozenset[str]() if served is None else served.networks(planning)
+            family = "" if served is None else served.model.card.family
+            options = {"columns": columns, "most": most}
+            found.append(Judge(key, inputs, family, networks, options, lane=f"service {card.name}"))
         return found
 
-    def clean_roles(self, planning: Planning) -> Sequence[Role]:
-        return ("probe",)
+    def clean_roles(self, planning: Planning) -> Sequence[Any]:
+        return (self._faces_name,)
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
+        published = spec.publications.get(photos.publication)
+        whose = photos.publication if published is None else published.photos
+        wanted = vars(self.wanted) | {"operations": list(self.wanted.operations), "rule": vars(self.wanted.rule)}
         return {
             "judge": dict(judge.inputs),
             "photos": photos.pixels,
             "names": list(photos.image_id),
-            "faces": {role: spec.faces.get(role, "") for role in ("probe", "reference", "distractor")},
-            "wanted": vars(self.wanted) | {"operations": list(self.wanted.operations)},
+            "faces": {role: spec.faces.get(role, "") for role in (whose, "reference", "distractor")},
+            "wanted": wanted,
             "fars": list(self.fars),
             "k": max(self.ks),
             "asked": self._asks_about(photos),
         }
 
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
-        raise NotImplementedError("services are asked by ask(), all at once")
+        raise NotImplementedError("services are asked by ask(), about everything at once")
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
         return nothing_said(photos, judge.options["columns"], self.fars)
 
     def may_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> None:
         remote = RemoteSettings.of(planning.config)
-        if remote.replay:
-            return
-        for judge, count in photos.items():
+        for judge, count in () if remote.replay else photos.items():
             card = card_of(resolved(planning.config.services[judge.name]), judge.name)
             keys_for(card, remote)
-            if not is_here(card):
-                each = self._questions(planning, judge).counts(range(len(planning.faces["probe"])))
-                share = count / max(1, len(planning.faces["probe"]))
-                calls = {operation: round(share * number) for operation, number in each.items()}
-                if "search" in calls:
-                    calls["enrol"] = self._questions(planning, judge).gallery_size
-                told = Intention(card, f"at most {count} photos of {planning.dataset.name}, clean and protected", calls)
-                for line in told.lines():
-                    log.warning("%s", line)
-                require_consent(told, remote.live, remote.accept)
+            questions = self._questions(planning, judge)
+            check_pictures(card, questions, self.wanted.operations)
+            if not card.on_this_machine:
+                say_and_ask(card, questions, planning, count, remote)
 
     def ask(
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker
     ) -> Iterator[tuple[DueAnswer, Answer | str]]:
-        remote, places = RemoteSettings.of(planning.config), Places(planning.store.root)
+        remote, name = RemoteSettings.of(planning.config), str(planning.config.name)
         for judge in dict.fromkeys(one.judge for one in due):
             chunks = [Chunk(one, self._asks_about(one.photos)) for one in due if one.judge == judge]
             config = resolved(planning.config.services[judge.name])
-            with session(config, judge.name, remote, places, str(planning.config.name)) as opened:
-                yield from answered(
-                    opened,
-                    self._questions(planning, judge),
-                    chunks,
-                    worker,
-                    judge.options["columns"],
-                    self.fars,
-                    remote.connections,
-                )
+            columns = judge.options["columns"]
+            with ExitStack() as stack:
+                if (served := self._serves(config)) is not None:
+                    offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
+                    config |= offered | {"line": config["line"] | offered["line"]}
+                opened = stack.enter_context(session(config, judge.name, remote, Places(planning.store.root), name))
+                questions = self._questions(planning, judge)
+                yield from answered(opened, questions, chunks, worker, columns, self.fars, remote.connections)
+            add_spent(planning.store, spent_key(name, judge), opened)
 
     def read(self, answers: Answers, cell: int) -> Found:
         operations = list(answers.judge.options["columns"])
-        clean = {name: tensor.numpy() for name, tensor in answers.clean("probe").items()}
+        role = next(iter(answers.job.clean))
+        clean = {name: tensor.numpy() for name, tensor in answers.clean(role).items()}
         tensors, status = answers.protected(cell)
         protected = {name: tensor.numpy() for name, tensor in tensors.items()}
-        empty = {name: np.full_like(tensor, np.nan) for name, tensor in clean.items()}
-        protected = protected or empty
+        protected = protected or {name: np.full_like(tensor, np.nan) for name, tensor in clean.items()}
         return Found(
             image_id=answers.faces.image_id,
             identity=answers.faces.identity,
@@ -215,6 +250,9 @@ class Remote(AsksOutside, Protocol):
         """One row per photo; see `Found.frame`."""
         return responses.frame(self._labels, self.ks)
 
+    def found(self, answers: Answers) -> Iterable[pd.DataFrame]:
+        return mark_stale(list(super().found(answers)), list(answers.judge.options["columns"]))
+
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         if records.empty:
             return pd.DataFrame(columns=list(MEASUREMENT_FIELDS))
@@ -224,22 +262,38 @@ class Remote(AsksOutside, Protocol):
         ok = records["status"].to_numpy(dtype=object) == OK
         found = {}
         for share in self._shares:
+            of = [share.operation] if share.operation else self.wanted.operations
+            stale = np.logical_or.reduce([records[f"{one}{STALE}"].to_numpy(dtype=bool) for one in of])
             events, trials = (records[name].to_numpy(dtype=np.float64) for name in (share.events, share.trials))
-            gap = share.gap if ok.any() and not trials[ok].any() else ""
-            found[share.metric.name] = Trials(events, trials, gap)
+            gap = "" if trials[ok & ~stale].any() or not ok.any() else _STALE if stale[ok].all() else share.gap
+            found[share.metric.name] = Trials(events, trials, gap, failed=~ok | stale)
         return found
+
+    def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
+        name, told = str(planning.config.name), {"pictures_for_services": self.wanted.rule.words}
+        for judge in self.judges(planning):
+            if words := spent_words(planning.store, spent_key(name, judge)):
+                told[f"service_{judge.name}"] = words
+        return told
+
+    def sections(self, index: Measured) -> Iterable[Section]:
+        from cloakbench.bench.protocols.remote.report import remote_section
+
+        return [remote_section(index, self._shares, self.title, self.wanted.rule.words)]
 
     def _keys(self, config: DictConfig) -> list[str]:
         """Keys of the services that are asked."""
         return [str(key) for key in config.services if self.services is None or key in self.services]
+
+    def _serves(self, config: Mapping[str, Any]) -> Served | None:
+        """What the run itself offers as this service; None where somebody else does."""
+        return self._served if config["_target_"] == LOCAL else None
 
     def _asks_about(self, photos: ChunkPhotos) -> bool:
         made_by = photos.made_by
         return made_by is None or self.methods is None or made_by.cell.method in (*self.methods, *CONTROLS)
 
     def _questions(self, planning: Planning, judge: Judge) -> Questions:
-        faces = planning.faces
-        most = judge.options["most"] + (self.wanted.mates == "probes")
-        return Questions(
-            self.wanted, faces["probe"], faces.get("reference"), faces.get("distractor"), most, max(self.ks)
-        )
+        faces, most = planning.faces, judge.options["most"] + (self.wanted.mates == "probes")
+        others = faces.get("reference"), faces.get("distractor")
+        return Questions(self.wanted, faces[self._faces_name], *others, planning.dataset.photo, most, max(self.ks))

@@ -14,8 +14,8 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import SettingError, one_of, whole
 from cloakbench.bench.services.asking import Asker
 from cloakbench.bench.services.galleries import GalleryPlan
-from cloakbench.bench.services.preparing import upsampled
-from cloakbench.datasets.base import FaceSet
+from cloakbench.bench.services.preparing import PASTE_BACK, PictureRule
+from cloakbench.datasets.base import FaceSet, FullPhoto
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import ATTRIBUTES, COMPARE, OPERATIONS, SEARCH, ServiceAnswer
 
@@ -51,7 +51,7 @@ class Wanted:
         operations: of a service.
         pairs: ``one`` clean photo of the person for each photo, or ``all``.
         mates: ``probes``, the other published photos as they were before protection; or ``references``.
-        side_px: of pictures.
+        rule: how pictures are made.
         people, photos: at most so many people, and photos of each; None for all.
 
     Raises:
@@ -61,7 +61,7 @@ class Wanted:
     operations: tuple[str, ...]
     pairs: str
     mates: str
-    side_px: int
+    rule: PictureRule
     people: int | None = None
     photos: int | None = None
 
@@ -70,7 +70,6 @@ class Wanted:
             raise SettingError("operations", list(self.operations), f"some of {', '.join(OPERATIONS)}, each once")
         one_of("pairs", self.pairs, ("one", "all"))
         one_of("mates", self.mates, ("probes", "references"))
-        whole("side_px", self.side_px)
         for name, most in (("people", self.people), ("photos_each", self.photos)):
             if most is not None:
                 whole(name, most)
@@ -78,7 +77,7 @@ class Wanted:
     def mates_of(self, faces: FaceSet) -> list[list[int]]:
         """For each photo the rows of the clean photos that it is compared with: those behind it among its person's,
         in a circle."""
-        rows = _rows_by_person(faces)
+        rows = faces.rows_by_identity()
         found = []
         for row, person in enumerate(faces.identity):
             own = rows[person]
@@ -94,7 +93,7 @@ class Wanted:
 
     def asked_about(self, faces: FaceSet) -> frozenset[int]:
         """Rows of the photos that are asked about."""
-        rows = list(_rows_by_person(faces).values())[: self.people]
+        rows = list(faces.rows_by_identity().values())[: self.people]
         return frozenset(row for own in rows for row in own[: self.photos])
 
 
@@ -106,6 +105,7 @@ class Questions:
         faces: the photos of the publication before protection.
         references: other clean photos of the same people, where there are any.
         distractors: photos of other people.
+        photo: the photo that a face was cut from, by its name.
         most: faces that a search of this service gives.
         k: rank that is to be known.
     """
@@ -116,20 +116,36 @@ class Questions:
         faces: FaceSet,
         references: FaceSet | None,
         distractors: FaceSet | None,
+        photo: Callable[[str], FullPhoto | None],
         most: int,
         k: int,
     ) -> None:
-        self._wanted, self._faces = wanted, faces
+        self._wanted, self._faces, self._photo = wanted, faces, photo
         self._asked, self._mates = wanted.asked_about(faces), wanted.mates_of(faces)
         self._gallery_faces = {wanted.mates: faces if wanted.mates == "probes" else references, "others": distractors}
         self._mate_names = _names_by_person(wanted.mates, self._gallery_faces[wanted.mates])
         self._k = min(k + (wanted.mates == "probes"), most)
-        self._clean = lru_cache(maxsize=_PICTURES_KEPT)(lambda row: self.picture(faces.images[row]))
+        self._clean = lru_cache(maxsize=_PICTURES_KEPT)(lambda row: self.clean_picture(faces, row))
         self._plan: GalleryPlan | None = None
 
-    def picture(self, crop: Tensor) -> Picture:
+    def picture(self, published: Tensor, faces: FaceSet, row: int) -> Picture:
         """A photo as it is sent: the same for clean and for protected ones."""
-        return upsampled(crop, self._wanted.side_px)
+        rule = self._wanted.rule
+        photo = self._photo(faces.image_id[row]) if rule.picture == PASTE_BACK else None
+        return rule.of(published, faces.images[row], photo)
+
+    def clean_picture(self, faces: FaceSet, row: int) -> Picture:
+        """A photo as it was before protection."""
+        return self.picture(faces.images[row], faces, row)
+
+    @property
+    def photos(self) -> int:
+        """Photos of the publication."""
+        return len(self._faces)
+
+    def first_picture(self) -> Picture:
+        """A picture such as the others."""
+        return self.clean_picture(self._faces, 0)
 
     @property
     def gallery_size(self) -> int:
@@ -141,10 +157,10 @@ class Questions:
         if self._plan is None:
             self._plan = GalleryPlan(
                 {
-                    f"{role} {name}": self.picture(image)
+                    f"{role} {name}": self.clean_picture(faces, row)
                     for role, faces in self._gallery_faces.items()
                     if faces is not None
-                    for name, image in zip(faces.image_id, faces.images, strict=True)
+                    for row, name in enumerate(faces.image_id)
                 }
             )
         return self._plan
@@ -159,7 +175,7 @@ class Questions:
         """The questions about photos of some rows, as they were published: uint8 ``[N, 3, H, W]``."""
         for photo, row in enumerate(rows):
             if row in self._asked:
-                yield from self._about(photo, row, self.picture(images[photo]))
+                yield from self._about(photo, row, self.picture(images[photo], self._faces, row))
 
     def _about(self, photo: int, row: int, picture: Picture) -> Iterator[Question]:
         if COMPARE in self._wanted.operations:
@@ -180,17 +196,9 @@ def _comparing(a: Picture, b: Picture) -> Callable[[Asker], ServiceAnswer]:
 
 def _names_by_person(role: str, faces: FaceSet | None) -> Mapping[str, frozenset[str]]:
     """Names in the gallery of everybody's photos."""
-    rows = {} if faces is None else _rows_by_person(faces)
+    if faces is None:
+        return {}
     return {
         person: frozenset(f"{role} {faces.image_id[row]}" for row in own)
-        for person, own in rows.items()
-        if faces is not None
+        for person, own in faces.rows_by_identity().items()
     }
-
-
-def _rows_by_person(faces: FaceSet) -> dict[str, list[int]]:
-    """Rows of each person's photos, people and photos in the order of the data set."""
-    rows: dict[str, list[int]] = {}
-    for row, person in enumerate(faces.identity):
-        rows.setdefault(person, []).append(row)
-    return rows

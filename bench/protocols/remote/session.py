@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -49,24 +48,13 @@ def card_of(config: Mapping[str, Any], key: str) -> ServiceCard:
     return service.card
 
 
-def is_here(card: ServiceCard) -> bool:
-    """Whether pictures stay on this machine."""
-    host = card.host.rpartition(":")[0].strip("[]") or card.host
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def keys_for(card: ServiceCard, settings: RemoteSettings, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
     """The keys of a service. A replay needs none, and neither does a service here, unless the environment has them.
 
     Raises:
         ConfigError: there are none.
     """
-    here_without = is_here(card) and not environment.get(variable(card.name, "KEY"))
+    here_without = card.on_this_machine and not environment.get(variable(card.name, "KEY"))
     return ServiceKeys("") if settings.replay or here_without else keys_of(card.name, environment)
 
 
