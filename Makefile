@@ -42,7 +42,7 @@ tables figures: $(VENV)/ready-bench  ## write tables and figures of a finished r
 sweep: $(VENV)/ready-bench  ## two methods at four budgets, one combined table and curve
 	@$(CLI) -m experiment=sweep method=pgd,opom_convex_hull method.epsilon_255=2,4,8,16 $(RUNTIME) $(ARGS)
 
-zoo: $(VENV)/ready-bench  ## train the embedded recognisers again (about half an hour on two cores)
+zoo: $(VENV)/ready-bench  ## train the embedded networks again (about an hour on two cores)
 	@$(CLI) zoo $(PLACE) $(ARGS)
 
 perf: $(VENV)/ready-test  ## our loops against bare loops and foolbox, as ratios of one run

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cloakbench.bench.core.ranges import SettingError, at_least, is_number, one_of, whole
 from cloakbench.methods.base import Protector, Scope
-from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
-from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors
+from cloakbench.methods.parts.objectives import NEEDS, Anchors, EmbeddingObjective, find_anchors
 from cloakbench.methods.photo_batch import PhotoBatch
 
 _STEPS_255, _DECAYS = (5.0, 1.0), (0.9, 0.995)
@@ -67,7 +67,7 @@ class AdvHat(Protector):
 
     def __init__(
         self,
-        objective: Objective = "own",
+        objective: EmbeddingObjective = "own",
         *,
         sticker: Sequence[float] = (0.09, 0.23, 0.24, 0.54),
         iterations: int = 200,
@@ -75,12 +75,12 @@ class AdvHat(Protector):
         window: int = 100,
         tv_weight: float = 1e-4,
     ) -> None:
-        self.objective: Objective = one_of("objective", objective, get_args(Objective))
+        self.objective: EmbeddingObjective = one_of("objective", objective, get_args(EmbeddingObjective))
         self.sticker = _rectangle("sticker", sticker)
         self.iterations, self.copies = whole("iterations", iterations), whole("copies", copies)
         self.window = whole("window", window, 2)
         self.tv_weight = at_least("tv_weight", tv_weight)
-        self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
+        self.needs = NEEDS[objective]
         self.targeted = objective == "aim"
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:

@@ -60,7 +60,7 @@ class AVIH(Protector):
 
     name: ClassVar[str] = "avih"
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = "Su et al., Hiding Visual Information via Obfuscating Adversarial Perturbations, ICCV 2023"
     official_settings: ClassVar[str] = "800 steps of 0.01, momentum 0.3, weights 0.2 and 0.001; ResNet-9 as key"
     deviations: ClassVar[str] = "a small key network by our recipe, each user's own by secret filters"

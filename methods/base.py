@@ -124,13 +124,14 @@ class Protector(ABC):
 
     name: ClassVar[str]
     scope: ClassVar[Scope]
-    goal: ClassVar[Goal] = "evade recognition"
     paper: ClassVar[str]
     official_settings: ClassVar[str] = ""
     """What paper or official code set, in a line of the table of methods."""
     deviations: ClassVar[str] = ""
     """Where this implementation departs from that, in a line of the same table."""
 
+    goal: Goal = "evade recognition"
+    """What it is for; may depend on options."""
     needs: frozenset[Need] = frozenset()
     """What it cannot work without; may depend on options."""
     view_count: int = 0

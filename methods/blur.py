@@ -22,7 +22,7 @@ class Blur(Protector):
 
     name: ClassVar[str] = "blur"
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = "control"
 
     def __init__(self, sigma_px: float = 8.0) -> None:

@@ -31,6 +31,7 @@ from cloakbench.methods.parts.tiny_world import (
     photos_without,
     select_photos,
     similarity,
+    tiny_context,
     tiny_faces,
     tiny_photos,
     trained_context,
@@ -159,9 +160,10 @@ def _check_order(protector: Protector) -> str:
 
 def _check_frozen(protector: Protector) -> str:
     context = trained_context(protector)
-    before = [_fingerprint(model) for model in context.surrogates]
+    models = [*context.surrogates, *context.attribute_surrogates]
+    before = [_fingerprint(model) for model in models]
     protector.protect(tiny_photos(), context)
-    require(before == [_fingerprint(model) for model in context.surrogates], "a surrogate was changed")
+    require(before == [_fingerprint(model) for model in models], "a surrogate was changed")
     return "parameters, buffers, modes, gradients and hooks unchanged"
 
 
@@ -175,6 +177,8 @@ def _check_zero_budget(zero: Protector | None) -> str:
 
 
 def _check_effect(protector: Protector) -> str:
+    if protector.goal == "hide attributes":
+        return _check_confidence(protector)
     if protector.goal != "evade recognition" or Need.SURROGATES not in protector.needs:
         raise NotApplicableError("does not attack a surrogate")
     batch, outcome = tiny_photos(), _protect(protector)
@@ -185,6 +189,21 @@ def _check_effect(protector: Protector) -> str:
     goal_name = "the target" if towards else "the person"
     seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
     require(ours > control if towards else ours < control, seen)
+    return seen
+
+
+def _check_confidence(protector: Protector) -> str:
+    """A method that hides attributes leaves less confidence in what was answered about the clean photo."""
+    batch, (model, *_) = tiny_photos(), tiny_context().attribute_surrogates
+    outcome = _protect(protector)
+    with torch.no_grad():
+        clean = {name: scores.argmax(dim=1, keepdim=True) for name, scores in model.logits(batch.images).items()}
+        ours, control = (
+            float(torch.stack([s.softmax(1).gather(1, clean[name]) for name, s in model.logits(photos).items()]).mean())
+            for photos in (outcome.images.float() / 255, as_random_signs(batch, outcome.l2_255))
+        )
+    seen = f"confidence in the clean answers {ours:.3f}, with random signs of that length {control:.3f}"
+    require(ours < control, seen)
     return seen
 
 

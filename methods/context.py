@@ -22,7 +22,7 @@ class Need(StrEnum):
     """What a method may declare that it cannot work without; printed by its value."""
 
     SURROGATES = "surrogates"
-    ATTRIBUTE_MODELS = "attribute models"
+    ATTRIBUTE_SURROGATES = "attribute surrogates"
     GENERATOR = "generator"
     PURIFIER = "purifier"
     AUXILIARY = "auxiliary"
@@ -36,13 +36,13 @@ class NetworkKind(StrEnum):
     """What an experiment's networks do; a method finds them in its context by this."""
 
     RECOGNISER = "recogniser"
-    ATTRIBUTE_MODEL = "attribute model"
+    ATTRIBUTE_SURROGATE = "attribute surrogate"
     PURIFIER = "purifier"
 
 
 NETWORKS: Mapping[Need, NetworkKind] = {
     Need.SURROGATES: NetworkKind.RECOGNISER,
-    Need.ATTRIBUTE_MODELS: NetworkKind.ATTRIBUTE_MODEL,
+    Need.ATTRIBUTE_SURROGATES: NetworkKind.ATTRIBUTE_SURROGATE,
     Need.PURIFIER: NetworkKind.PURIFIER,
 }
 """Needs that networks meet, and by which kind."""
@@ -96,7 +96,7 @@ class CountedNetwork(nn.Module):
     Parameters and modes are those of the network itself: what is done to one is done to the other.
 
     Args:
-        model: a `cloakbench.models.base.Recogniser`, a model with ``logits``, or any module.
+        model: a `cloakbench.models.base.Recogniser`, an `AttributeSurrogate` of `models`, or any module.
         spent: where the counts go.
     """
 
@@ -110,11 +110,15 @@ class CountedNetwork(nn.Module):
         return self._counted(self._method("embed")(images))
 
     def logits(self, images: Tensor) -> Mapping[str, Tensor]:
-        """As ``logits`` of an attribute model, attribute to ``[N, C]``, counted once for all attributes."""
+        """As ``logits`` of attribute networks, attribute to ``[N, C]``, counted once for each network behind them.
+
+        ``answered_together`` of the model says which attributes come from one network; without it all do.
+        """
         answers: Mapping[str, Tensor] = self._method("logits")(images)
-        self.spent.forward_images += len(images)
-        if with_graph := [answer for answer in answers.values() if answer.requires_grad]:
-            register_multi_grad_hook(with_graph, partial(self._count_backward, len(images)), mode="any")
+        for names in getattr(self.model, "answered_together", (tuple(answers),)):
+            self.spent.forward_images += len(images)
+            if with_graph := [answers[name] for name in names if answers[name].requires_grad]:
+                register_multi_grad_hook(with_graph, partial(self._count_backward, len(images)), mode="any")
         return answers
 
     def forward(self, *inputs: Any) -> Tensor:
@@ -241,6 +245,11 @@ class ProtectContext:
             MissingNeedError: there is none.
         """
         return self.of_kind(NetworkKind.RECOGNISER)
+
+    @property
+    def attribute_surrogates(self) -> tuple[CountedNetwork, ...]:
+        """The attribute networks whose gradients may be used, at least one, or `MissingNeedError`."""
+        return self.of_kind(NetworkKind.ATTRIBUTE_SURROGATE)
 
     def require_auxiliary(self) -> FaceSet:
         """The public faces.

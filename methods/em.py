@@ -58,7 +58,7 @@ class EM(Protector):
 
     name: ClassVar[str] = "em"
     scope: ClassVar[Scope] = "dataset"
-    goal: ClassVar[Goal] = "poison training"
+    goal: Goal = "poison training"
     paper: ClassVar[str] = "Huang et al., Unlearnable Examples: Making Personal Data Unexploitable, ICLR 2021"
     official_settings: ClassVar[str] = (
         "CIFAR-10 epsilon 8, faces 16; step epsilon / 10; T 20 (sample-wise) or 1; 10 batches a round, faces 30"

@@ -47,7 +47,7 @@ class Fawkes(Protector):
     """
 
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "poison training"
+    goal: Goal = "poison training"
     paper: ClassVar[str] = (
         "Shan et al., Fawkes: Protecting Privacy against Unauthorized Deep Learning Models, USENIX Security 2020"
     )
@@ -96,8 +96,8 @@ class Fawkes(Protector):
         return kept
 
     @abstractmethod
-    def gain(self, photos: Tensor, fitted: list[Tensor], context: ProtectContext) -> Tensor:
-        """How far the features of photos have come, ``[N]``; ``fitted`` holds points ``[N, D]`` per surrogate."""
+    def gain(self, photos: Tensor, fitted: Any, context: ProtectContext) -> Tensor:
+        """How far the features of photos have come, ``[N]``, from or to what `fit` gave."""
 
     @abstractmethod
     def optimiser(self, cloak: Tensor) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -67,11 +67,11 @@ class FawkesTool(Fawkes):
         self._change_bound = max_change_255 / 255
 
     @torch.no_grad()
-    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Any:
         """Features ``[N, D]`` to be left, per surrogate: the photos' own."""
         return [model.embed(batch.images) for model in context.surrogates]
 
-    def gain(self, photos: Tensor, fitted: list[Tensor], context: ProtectContext) -> Tensor:
+    def gain(self, photos: Tensor, fitted: Any, context: ProtectContext) -> Tensor:
         distances = [
             (model.embed(photos) - own).square().sum(dim=1)
             for model, own in zip(context.surrogates, fitted, strict=True)

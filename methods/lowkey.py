@@ -41,9 +41,9 @@ class PerceptualDistance(Protocol):
 
 @dataclass(frozen=True)
 class Clean:
-    """What the objective compares with: clean features ``[N, D]`` per surrogate, and the distance to the photos."""
+    """What the objective compares with: what surrogates found in the clean photos, and the distance to the photos."""
 
-    features: tuple[Tensor, ...]
+    found: Any
     perceptual: Callable[[Tensor], Tensor]
 
 
@@ -146,16 +146,23 @@ class LowKey(Protector):
     @torch.no_grad()
     def clean(self, images: Tensor, context: ProtectContext) -> Clean:
         """What photos are compared with, computed once."""
-        features = tuple(self._features(model, images) for model in context.surrogates)
-        return Clean(features, self.perceptual.load(context.device).to(images))
+        return Clean(self.found(images, context), self.perceptual.load(context.device).to(images))
 
     def terms(self, photos: Tensor, clean: Clean, context: ProtectContext) -> Iterator[Tensor]:
-        """Summands of the objective, ``[N]`` each: per surrogate the plain and the blurred one, then the perceptual."""
+        """Summands of the objective, ``[N]`` each: what surrogates lost (`losses`), then the perceptual one."""
+        yield from self.losses(photos, clean.found, context)
+        yield -self.perceptual_weight * clean.perceptual(photos)
+
+    def found(self, images: Tensor, context: ProtectContext) -> Any:
+        """Hook: what surrogates find in clean photos; here features ``[N, D]`` of each."""
+        return tuple(self._features(model, images) for model in context.surrogates)
+
+    def losses(self, photos: Tensor, found: Any, context: ProtectContext) -> Iterator[Tensor]:
+        """Hook: summands ``[N]``, how far surrogates are from finding that; here of each the plain and the blurred."""
         scale = 1 / (2 * len(context.surrogates) * OFFICIAL_FEATURES)
-        for model, goal in zip(context.surrogates, clean.features, strict=True):
+        for model, goal in zip(context.surrogates, found, strict=True):
             yield scale * (self._features(model, photos) - goal).square().sum(dim=1)
             yield scale * (self._features(model, self.blur(photos)) - goal).square().sum(dim=1)
-        yield -self.perceptual_weight * clean.perceptual(photos)
 
     def blur(self, photos: Tensor) -> Tensor:
         """G: a Gaussian blur with reflected borders."""

@@ -17,14 +17,16 @@ class MIFGSM(GradientAttack):
 
     Paper: Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, equations 6 and 7.
     Official settings: epsilon 16, 10 steps of epsilon / T, mu 1, no random start, cross-entropy.
-    Deviations: J is a squared distance of embeddings; epsilon 8; step ``max(1, 1.5 epsilon / T)``; random start,
+    Deviations: J as in `FGSM`; epsilon 8; step ``max(1, 1.5 epsilon / T)``; random start,
     which the objective ``own`` cannot do without.
     """
 
     name: ClassVar[str] = "mi_fgsm"
     paper: ClassVar[str] = "Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018"
     official_settings: ClassVar[str] = "epsilon 16, 10 steps of epsilon/T, mu 1, no random start, cross-entropy"
-    deviations: ClassVar[str] = "embedding distance instead of cross-entropy; random start"
+    deviations: ClassVar[str] = (
+        "embedding distance, or cross-entropy of all attributes, instead of one class's; random start"
+    )
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class Mosaic(Protector):
 
     name: ClassVar[str] = "mosaic"
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = "control"
 
     def __init__(self, tiles: int = 8) -> None:

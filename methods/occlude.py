@@ -21,7 +21,7 @@ class Occlude(Protector):
 
     name: ClassVar[str] = "occlude"
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = "control"
 
     def __init__(self, covered: float = 0.7) -> None:

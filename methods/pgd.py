@@ -16,13 +16,13 @@ class PGD(GradientAttack):
     Kurakin, Goodfellow, Bengio, "Adversarial Examples in the Physical World", 2017 (BIM).
     Official settings: CIFAR-10 epsilon 8, step 2, 7 to 20 steps, random start, cross-entropy. The face benchmark
     RobFR runs BIM on embeddings with 20 steps of 1.5 epsilon / T.
-    Deviations: J is a squared distance of embeddings; step ``max(1, 1.5 epsilon / T)``.
+    Deviations: J as in `FGSM`; step ``max(1, 1.5 epsilon / T)``.
     """
 
     name: ClassVar[str] = "pgd"
     paper: ClassVar[str] = "Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018"
     official_settings: ClassVar[str] = "epsilon 8, step 2, 7 to 20 steps, random start, cross-entropy"
-    deviations: ClassVar[str] = "embedding distance instead of cross-entropy"
+    deviations: ClassVar[str] = "embedding distance, or cross-entropy of all attributes, instead of one class's"
 
     def __init__(
         self,

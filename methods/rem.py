@@ -62,7 +62,7 @@ class REM(Protector):
 
     name: ClassVar[str] = "rem"
     scope: ClassVar[Scope] = "dataset"
-    goal: ClassVar[Goal] = "poison training"
+    goal: Goal = "poison training"
     paper: ClassVar[str] = (
         "Fu et al., Robust Unlearnable Examples: Protecting Data Against Adversarial Learning, ICLR 2022"
     )

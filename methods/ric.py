@@ -52,7 +52,7 @@ class RIC(Protector):
 
     name: ClassVar[str] = "ric"
     scope: ClassVar[Scope] = "image"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = (
         "Liu et al., Recoverable Privacy-Preserving Image Classification through Noise-like Adversarial Examples, 2023"
     )

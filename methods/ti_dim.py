@@ -20,9 +20,9 @@ class TIDIM(MIFGSM):
     CVPR 2019, equation 5.
     Official settings: epsilon 16, 10 steps of epsilon / T, mu 1, kernel 15 on 299-pixel images, probability 0.7,
     sizes 299 to 330, cross-entropy. Public suites: probability 0.5, sizes up to 1.1 times the image, and back.
-    Deviations: J is a squared distance of embeddings; random start; kernel 7, as face suites use for 112 pixels; each
-    photo draws its own transform (the suites draw one per batch), so that results do not depend on batching; resize,
-    padding and the resize back are one bilinear sampling instead of two.
+    Deviations: J as in `FGSM`; random start; kernel 7, as face suites use for 112 pixels; each photo draws its own
+    transform (the suites draw one per batch), so that results do not depend on batching; resize, padding and the resize
+    back are one bilinear sampling instead of two.
     """
 
     name: ClassVar[str] = "ti_dim"
@@ -30,7 +30,7 @@ class TIDIM(MIFGSM):
         "Dong et al., Translation-Invariant Attacks, CVPR 2019; Xie et al., Input Diversity, CVPR 2019"
     )
     official_settings: ClassVar[str] = "epsilon 16, 10 steps of epsilon/T, mu 1, kernel 15 at 299 px, probability 0.7"
-    deviations: ClassVar[str] = "embedding distance; random start; kernel 7 at 112 px; one transform per photo"
+    deviations: ClassVar[str] = "J as in FGSM; random start; kernel 7 at 112 px; one transform per photo"
 
     def __init__(
         self,

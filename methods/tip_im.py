@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import at_least, grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Protector, Scope
-from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
@@ -35,16 +35,67 @@ _ROW = (-1, 1, 1, 1)
 
 
 _AT_ONCE = 64
-"""Candidates that are embedded together, of as many strangers as there is room for: a few photos alone would make
-passes of a few, and those of many strangers at once would fill the memory."""
+"""Candidates that are looked at together, of as many targets as there is room for: a few photos alone would make
+passes of a few, and those of many targets at once would fill the memory."""
+
+
+class Targets(Protocol):
+    """What photos leave, and the m targets they may go to: people here, labels in `cloakbench.methods.tip_im_m`."""
+
+    @property
+    def count(self) -> int:
+        """How many targets, m."""
+        ...
+
+    def answers(self, photos: Tensor) -> Sequence[Any]:
+        """What each surrogate says of photos ``[N, 3, H, W]``."""
+        ...
+
+    def loss(self, answers: Sequence[Any], target: int) -> Tensor:
+        """How far photos are from a target, less how far they are from themselves, ``[N]``; mean over surrogates."""
+        ...
+
+    def margins(self, photos: Tensor) -> Iterator[Tensor]:
+        """For each surrogate, how much nearer candidates are to each target than to the clean photo, ``[g N, m]``.
+
+        Args:
+            photos: ``[g N, 3, H, W]``, one candidate of each of the N photos, then the next of each.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Embeddings:
     """Per surrogate: of the clean photos ``[N, D]``, and of the strangers ``[1, m, D]`` or ``[N, m, D]``."""
 
+    surrogates: tuple[CountedNetwork, ...]
     own: list[Tensor]
     pool: list[Tensor]
+
+    @property
+    def count(self) -> int:
+        """Strangers, m."""
+        return self.pool[0].shape[1]
+
+    def answers(self, photos: Tensor) -> list[Tensor]:
+        """Embeddings per surrogate, ``[N, D]``."""
+        return [model.embed(photos) for model in self.surrogates]
+
+    def loss(self, answers: Sequence[Tensor], target: int) -> Tensor:
+        """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates; mean squared differences."""
+        terms = [
+            (seen - pool[:, target]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
+            for seen, own, pool in zip(answers, self.own, self.pool, strict=True)
+        ]
+        return torch.stack(terms).mean(dim=0)
+
+    def margins(self, photos: Tensor) -> Iterator[Tensor]:
+        """``|f' - f| - |f' - f_t|``, Euclidean distances, per candidate and stranger, ``[g N, m]``."""
+        times = len(photos) // len(self.own[0])
+        for model, own, pool in zip(self.surrogates, self.own, self.pool, strict=True):
+            embeddings = model.embed(photos)
+            to_pool = (embeddings.unsqueeze(1) - (pool if len(pool) == 1 else pool.repeat(times, 1, 1))).norm(dim=2)
+            yield (embeddings - own.repeat(times, 1)).norm(dim=1, keepdim=True) - to_pool
 
 
 class TIPIM(Protector):
@@ -121,7 +172,7 @@ class TIPIM(Protector):
         self.budget = Budget("linf", epsilon_255)
 
     @torch.no_grad()
-    def fit(self, batch: PhotoBatch, context: ProtectContext) -> list[Tensor]:
+    def fit(self, batch: PhotoBatch, context: ProtectContext) -> Any:
         """Embeddings of the strangers, per surrogate: ``[m, D]``, or ``[P, D]`` of those planned.
 
         Nothing of the chunk's people is looked at.
@@ -144,27 +195,24 @@ class TIPIM(Protector):
         images, epsilon = batch.images, self.epsilon_255 / 255
         ball = LinfBall.around(images, epsilon)
         streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
-        planned = self.targets_from == "plan"
-        pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
-        with torch.no_grad():
-            known = Embeddings([model.embed(images) for model in context.surrogates], pool)
-        groups = _groups(pool[0].shape[1], max(1, _AT_ONCE // len(images)))
+        targets = self.targets(batch, fitted, context)
+        groups = _groups(targets.count, max(1, _AT_ONCE // len(images)))
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
             warp = random_warp(streams, self.warp_low, self.warp_high)
             leaf = photos.detach().requires_grad_()
             seen = sample(leaf, warp)
-            embeddings = [model.embed(seen) for model in context.surrogates]
+            answers = targets.answers(seen)
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
             for group in groups:
                 last = group is groups[-1]
-                momenta = self._momenta(group, leaf, embeddings, known, pull, momentum, last)
+                momenta = self._momenta(group, leaf, answers, targets, pull, momentum, last)
                 directions = step_direction(momenta.flatten(0, 1), self.step_norm).view_as(momenta)
                 candidates = ball.project_(torch.sub(photos, directions, alpha=self.step_255 / 255))
-                gains = self.gains(candidates.flatten(0, 1), known, context).view(len(group), -1)
+                gains = self.gains(candidates.flatten(0, 1), targets).view(len(group), -1)
                 gain, place = gains.nan_to_num(-torch.inf).max(dim=0)
                 better, best = (gain > best).view(_ROW), torch.maximum(gain, best)
                 kept = torch.where(better, _taken(candidates, place), kept)
@@ -172,51 +220,46 @@ class TIPIM(Protector):
             photos, momentum = kept, kept_momentum
         return photos
 
+    @torch.no_grad()
+    def targets(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Targets:
+        """What photos leave and may go to; ``fitted`` is what `fit` gave."""
+        planned = self.targets_from == "plan"
+        pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
+        return Embeddings(context.surrogates, [model.embed(batch.images) for model in context.surrogates], pool)
+
     def _momenta(
         self,
         group: Sequence[int],
         leaf: Tensor,
-        embeddings: list[Tensor],
-        known: Embeddings,
+        answers: Sequence[Any],
+        targets: Targets,
         pull: Tensor | None,
         momentum: Tensor,
         last: bool,
     ) -> Tensor:
-        """The momentum after a step towards each stranger of a group, ``[g, N, 3, H, W]``."""
+        """The momentum after a step towards each target of a group, ``[g, N, 3, H, W]``."""
         momenta = torch.empty(len(group), *leaf.shape, dtype=leaf.dtype, device=leaf.device)
-        for place, stranger in enumerate(group):
-            loss = self.loss(embeddings, known, stranger).sum()
-            (slope,) = torch.autograd.grad(loss, leaf, retain_graph=not last or stranger != group[-1])
+        for place, target in enumerate(group):
+            loss = targets.loss(answers, target).sum()
+            (slope,) = torch.autograd.grad(loss, leaf, retain_graph=not last or target != group[-1])
             unit = unit_mean(slope if pull is None else slope + pull)
             torch.add(unit, momentum, alpha=self.momentum_decay, out=momenta[place])
         return momenta
 
-    @staticmethod
-    def loss(embeddings: list[Tensor], known: Embeddings, stranger: int) -> Tensor:
-        """``d(f', f_t) - d(f', f)`` per photo ``[N]``, the mean over surrogates."""
-        terms = [
-            (seen - pool[:, stranger]).square().mean(dim=1) - (seen - own).square().mean(dim=1)
-            for seen, own, pool in zip(embeddings, known.own, known.pool, strict=True)
-        ]
-        return torch.stack(terms).mean(dim=0)
-
     @torch.no_grad()
-    def gains(self, photos: Tensor, known: Embeddings, context: ProtectContext) -> Tensor:
-        """How good candidates are, the mean over surrogates; Euclidean distances.
+    def gains(self, photos: Tensor, targets: Targets) -> Tensor:
+        """How good candidates are, the mean over surrogates.
 
         Args:
-            photos: ``[g N, 3, H, W]``, all N photos' candidates for a stranger, then those for the next of g.
-            known: of the N photos.
-            context: whose surrogates are asked.
+            photos: ``[g N, 3, H, W]``, all N photos' candidates for a target, then those for the next of g.
+            targets: of the N photos.
 
         Returns:
             ``[g N]``.
         """
-        terms, times = [], len(photos) // len(known.own[0])
-        for model, own, pool in zip(context.surrogates, known.own, known.pool, strict=True):
-            embeddings = model.embed(photos)
-            to_pool = (embeddings.unsqueeze(1) - (pool if len(pool) == 1 else pool.repeat(times, 1, 1))).norm(dim=2)
-            margins = ((embeddings - own.repeat(times, 1)).norm(dim=1, keepdim=True) - to_pool).exp()
+        terms = []
+        for nearer in targets.margins(photos):
+            margins = nearer.exp()
             reduced = {"gain1": margins.sum(1), "gain2": margins.amin(1), "gain3": margins.amax(1)}[self.gain]
             terms.append((1 + reduced).log())
         return torch.stack(terms).mean(dim=0)
@@ -243,9 +286,9 @@ def random_warp(streams: ItemStreams, low: float, high: float) -> Tensor:
     return torch.cat([affine[:, :, :2] @ rotation, affine[:, :, 2:]], dim=2)
 
 
-def _groups(strangers: int, size: int) -> list[range]:
-    """Numbers of strangers, so many at a time."""
-    return [range(first, min(first + size, strangers)) for first in range(0, strangers, size)]
+def _groups(count: int, size: int) -> list[range]:
+    """Numbers of targets, so many at a time."""
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def _taken(candidates: Tensor, place: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class Veil(Protector):
 
     name: ClassVar[str] = "veil"
     scope: ClassVar[Scope] = "identity"
-    goal: ClassVar[Goal] = "hide from humans"
+    goal: Goal = "hide from humans"
     paper: ClassVar[str] = (
         "Once-for-all: Efficient Visual Face Privacy Protection via Person-specific Veils, anonymous draft, 2024"
     )

@@ -23,14 +23,16 @@ class VMIFGSM(MIFGSM):
     Paper: Wang and He, "Enhancing the Transferability of Adversarial Attacks through Variance Tuning", CVPR 2021,
     equations 6 and 7.
     Official settings: epsilon 16, 10 steps of epsilon / T, mu 1, 20 neighbours, beta 1.5, cross-entropy.
-    Deviations: J is a squared distance of embeddings; random start; epsilon 8. The variance after the last step, which
+    Deviations: J as in `FGSM`; random start; epsilon 8. The variance after the last step, which
     nothing uses, is not computed: T + (T - 1) * neighbours passes instead of T * (1 + neighbours).
     """
 
     name: ClassVar[str] = "vmi_fgsm"
     paper: ClassVar[str] = "Wang and He, Enhancing Transferability through Variance Tuning, CVPR 2021"
     official_settings: ClassVar[str] = "epsilon 16, 10 steps of epsilon/T, mu 1, 20 neighbours, beta 1.5"
-    deviations: ClassVar[str] = "embedding distance instead of cross-entropy; random start"
+    deviations: ClassVar[str] = (
+        "embedding distance, or cross-entropy of all attributes, instead of one class's; random start"
+    )
 
     def __init__(
         self,

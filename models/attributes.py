@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +46,7 @@ class AttributeCard:
             longer side around its centre).
         licence_code, licence_weights, licence_training_data: short licence names; ``unknown`` when not published.
         page: where the weights and their terms are published.
+        stands_for: the full-size network a slim one stands for.
         note: what else a reader must know.
     """
 
@@ -58,6 +60,7 @@ class AttributeCard:
     licence_weights: str = "unknown"
     licence_training_data: str = "unknown"
     page: str = ""
+    stands_for: str = ""
     note: str = ""
 
 
@@ -75,6 +78,11 @@ class AttributeModel(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @property
+    def members(self) -> tuple[AttributeModel, ...]:
+        """The networks it consists of: itself, unless it is an `AttributeSet`."""
+        return (self,)
+
     def train(self, mode: bool = True) -> AttributeModel:
         """Stays in eval mode."""
         return super().train(False)
@@ -91,3 +99,61 @@ class AttributeModel(nn.Module):
             output.name: part.flatten(1).clamp_min(1e-12).log() if output.kind == "probabilities" else part.flatten(1)
             for output, part in zip(self.outputs, parts, strict=True)
         }
+
+
+class AttributeSet(AttributeModel):
+    """Several attribute classifiers under one name, such as one for each attribute.
+
+    Args:
+        name: key of the set in configs, records and tables.
+        members: the classifiers, in their order or by any names; no two answer the same attribute.
+
+    Raises:
+        ValueError: there is no member, two answer the same attribute, or one was trained on another kind of crop.
+    """
+
+    def __init__(self, name: str, members: Sequence[AttributeModel] | Mapping[str, AttributeModel]) -> None:
+        members = list(members.values()) if isinstance(members, Mapping) else list(members)
+        if not members:
+            raise ValueError(f"attribute model {name}: a set needs at least one member")
+        outputs = tuple(output for member in members for output in member.outputs)
+        names = [output.name for output in outputs]
+        if twice := sorted({one for one in names if names.count(one) > 1}):
+            raise ValueError(f"attribute model {name}: two of its members answer {', '.join(twice)}; leave one out")
+        cards = [member.card for member in members]
+        if len({card.view for card in cards}) > 1:
+            raise ValueError(
+                f"attribute model {name}: its members were trained on different crops "
+                f"({', '.join(f'{card.name}: {card.view}' for card in cards)}); make one set of each"
+            )
+        super().__init__(nn.ModuleList(members), members[0].inputs, outputs, _joint_card(name, cards))
+        self._members = tuple(members)
+
+    @property
+    def members(self) -> tuple[AttributeModel, ...]:
+        """The classifiers of the set."""
+        return self._members
+
+    def logits(self, images: Tensor) -> Mapping[str, Tensor]:
+        """The answers of all members, see `AttributeModel.logits`."""
+        return {name: answer for member in self.members for name, answer in member.logits(images).items()}
+
+
+def _joint_card(name: str, cards: Sequence[AttributeCard]) -> AttributeCard:
+    """What the members say, each thing once; the digest is that of theirs, in their order."""
+
+    def said(field: str) -> str:
+        return "; ".join(dict.fromkeys(str(getattr(card, field)) for card in cards if getattr(card, field)))
+
+    return AttributeCard(
+        name=name,
+        weights_sha256=hashlib.sha256("".join(card.weights_sha256 for card in cards).encode()).hexdigest(),
+        view=cards[0].view,
+        **{
+            field: said(field)
+            for field in (
+                *("family", "backbone", "training_set", "licence_code", "licence_weights", "licence_training_data"),
+                *("page", "stands_for", "note"),
+            )
+        },
+    )

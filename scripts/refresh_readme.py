@@ -81,8 +81,8 @@ def zoo_table() -> str:
     lines = ["| Name | Backbone | Head | Clean Top-1, % | AUC | Parameters file, kB |", "|---|---|---|--:|--:|--:|"]
     for path in sorted((ROOT / "models" / "weights").glob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
-        if "clean" not in card:
-            continue  # the generator's, which recognises nobody
+        if "head" not in card:
+            continue  # that of a generator, or of attribute networks: they recognise nobody
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         clean = card["clean"]
         lines.append(
@@ -95,6 +95,36 @@ def zoo_table() -> str:
         f"with {clean['distractors']} distractors.",
     ]
     return "\n".join(lines)
+
+
+def attribute_table() -> str:
+    """Every embedded attribute network with its measured balanced accuracy."""
+    head = [
+        "Name",
+        "Stands for",
+        "Networks",
+        "`world3`: mean, least, %",
+        "`world10`: mean, least, %",
+        "Parameters file, kB",
+    ]
+    lines, unseen = [f"| {' | '.join(head)} |", "|---|---|---|---|---|--:|"], ""
+    for path in sorted((ROOT / "models" / "weights").glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if "classes" not in card:
+            continue
+        config = OmegaConf.load(ROOT / "conf" / "attribute_model" / f"{path.stem}.yaml")
+        told = [of_task(card["tasks"][task]) for task in ("world3", "world10")]
+        size = path.with_suffix(".safetensors").stat().st_size / 1000
+        cells = [f"`{path.stem}`", config.stands_for, config.attribute_models, *told, f"{size:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        unseen = card["unseen"]
+    return "\n".join([*lines, "", f"Balanced accuracy on {unseen} whom no network was shown."])
+
+
+def of_task(accuracy: dict[str, float]) -> str:
+    """Mean and least of the attributes of a task, in per cent."""
+    least = min(accuracy, key=lambda name: accuracy[name])
+    return f"{100 * sum(accuracy.values()) / len(accuracy):.1f}, {100 * accuracy[least]:.1f} ({least})"
 
 
 def short(description: str) -> str:
@@ -129,7 +159,13 @@ def example_method() -> str:
 
 def filled(text: str) -> str:
     """README with every generated part in place."""
-    parts = {"table": reference_table(), "zoo": zoo_table(), "data": data_table(), "method": example_method()}
+    parts = {
+        "table": reference_table(),
+        "zoo": zoo_table(),
+        "attributes": attribute_table(),
+        "data": data_table(),
+        "method": example_method(),
+    }
     for name, content in parts.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, _, rest = text.partition(begin)

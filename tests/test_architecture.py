@@ -36,7 +36,7 @@ ALLOWED = {
         "datasets.base",
     },
     "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
-    "models": {"models", "datasets.base", GROUND},
+    "models": {"models", "datasets.attribute_task", "datasets.base", GROUND},
     "datasets": {"datasets", GROUND},
 }
 FLOORS = (

@@ -17,6 +17,7 @@ from cloakbench.methods.base import TITLE
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
+    "attribute_task": "+attribute_task@attribute_task={}",
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",

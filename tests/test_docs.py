@@ -121,6 +121,7 @@ def test_every_file_of_the_examples_is_used_and_every_kind_of_part_has_one() -> 
     assert groups == {"method", "model", "dataset", "transform", "protocol", "experiment", "attacker", "generator"} | {
         "metric",
         "image_metric",
+        "attribute_task",
     }
 
 

@@ -8,6 +8,7 @@ photos because they do not share names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from cloakbench.bench.core.ranges import at_least, positive, share, whole
 from cloakbench.datasets.base import Dataset, FaceSet, Role
 from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.synthetic.face_batch import FaceBatch, renderer_version
+from cloakbench.datasets.synthetic.person_labels import person_labels
 from cloakbench.datasets.synthetic.render_cache import Progress, rendered_faces
 
 
@@ -147,7 +149,7 @@ class SyntheticWorld(Dataset):
         self._faces["train"] = whole.select(rows[:, tests:].sort(dim=1).values.flatten())
 
     def _drawn(self, album: FaceBatch) -> FaceSet:
-        return rendered_faces(album, self._cache, available_cores(), threads=True)
+        return _labelled(album, rendered_faces(album, self._cache, available_cores(), threads=True))
 
 
 def training_faces(
@@ -180,7 +182,12 @@ def training_faces(
     numbers = range(first_identity, first_identity + identities)
     names = [f"synthetic/training-s{seed}/{number:05d}" for number in numbers]
     batch = _face_batch(names, "train", images_per_identity, *_checked_scales(identity_scale, nuisance_scale))
-    return rendered_faces(batch, cache, workers, progress)
+    return _labelled(batch, rendered_faces(batch, cache, workers, progress))
+
+
+def _labelled(batch: FaceBatch, faces: FaceSet) -> FaceSet:
+    """The faces of a batch with the labels that follow from who is on them, beside those that were drawn."""
+    return replace(faces, attributes={**faces.attributes, **person_labels(batch, faces.attributes)})
 
 
 def _face_batch(names: list[str], role: str, photos: int, identity_scale: float, nuisance_scale: float) -> FaceBatch:

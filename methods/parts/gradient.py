@@ -1,8 +1,8 @@
 """The loop that FGSM, PGD, MI-FGSM, TI-DIM and VMI-FGSM share; each of them overrides one or two hooks.
 
-All attack embeddings of aligned faces, where their papers attack class scores: the loss is the squared distance to an
-anchor (`cloakbench.methods.parts.objectives`). Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf
-ball and the valid pixels together.
+They attack embeddings of aligned faces, where their papers attack class scores: the loss is the squared distance to an
+anchor (`cloakbench.methods.parts.objectives`). With an objective of attributes they attack class scores, as the papers
+do. Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf ball and the valid pixels together.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import grey_levels, grey_step, one_of, whole
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
+from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, unit_mean
@@ -27,15 +28,25 @@ class Attack:
     """The state of one call: the fixed part and what the hooks remember between steps."""
 
     context: ProtectContext
-    anchors: Anchors
+    anchors: Anchors | OwnAnswers
     streams: ItemStreams
     gradients: Gradients
     steps_left: int
     memory: dict[str, Tensor] = field(default_factory=dict)
+    per_attribute_l1: bool = False
+
+    def slope(self, photos: Tensor) -> Tensor:
+        """Gradient of the objective's loss at photos ``[N, 3, H, W]``, taken as `transfer` says."""
+        own = self.anchors
+        if isinstance(own, OwnAnswers):
+            return self.gradients.combined(
+                lambda place, view: own.gradient(place, photos, view, per_attribute_l1=self.per_attribute_l1)
+            )
+        return self.gradients(photos, own.loss)
 
 
 class GradientAttack(Protector):
-    """Iterated sign method on embeddings.
+    """Iterated sign method.
 
     Args:
         epsilon_255: Linf budget in grey levels.
@@ -76,8 +87,10 @@ class GradientAttack(Protector):
         self.objective: Objective = objective
         self.random_start = random_start
         self.transfer = transfer or Transfer()
-        self.needs = frozenset({Need.SURROGATES}) | NEEDS[objective]
+        self.needs = NEEDS[objective]
         self.targeted = objective == "aim"
+        if Need.ATTRIBUTE_SURROGATES in self.needs:
+            self.goal = "hide attributes"
         self.budget = Budget("linf", epsilon_255)
         self.epsilon_255 = epsilon_255
 
@@ -89,16 +102,24 @@ class GradientAttack(Protector):
         if self.random_start:
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             ball.project_(photos.add_(noise))
-        anchors = find_anchors(self.objective, batch, context)
-        attack = Attack(context, anchors, streams, self.transfer.begin(streams, context), self.steps)
+        anchors = self._anchors(batch, context)
+        networks = anchors.surrogates if isinstance(anchors, OwnAnswers) else context.surrogates
+        gradients = self.transfer.begin(streams, networks)
+        by_attribute = self.objective == "attributes_l1"
+        attack = Attack(context, anchors, streams, gradients, self.steps, per_attribute_l1=by_attribute)
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
             ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
         return photos
 
+    def _anchors(self, batch: PhotoBatch, context: ProtectContext) -> Anchors | OwnAnswers:
+        if self.objective in ("attributes", "attributes_l1"):
+            return OwnAnswers.of(batch.images, context)
+        return find_anchors(self.objective, batch, context)
+
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default as `transfer` says."""
-        return attack.gradients(photos, attack.anchors.loss)
+        return attack.slope(photos)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
         """Hook: where the loss grows, ``[N, 3, H, W]``; only its sign is used. By default the gradient."""

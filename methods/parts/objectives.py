@@ -1,5 +1,7 @@
 """Objectives of attacks on one photo: what its embedding is pushed away from or towards, and the gradient of that.
 
+Attributes are an objective, too, with its own part (`cloakbench.methods.parts.attributes.own_answers`).
+
 Embeddings are unit vectors, so squared distance, its mean over dimensions and cosine differ by constants that a `sign`
 step does not see. Squared distance is used: its gradient at the anchor itself is exactly zero, where the cosine's
 would be rounding noise that `sign` blows up to a full step.
@@ -19,18 +21,24 @@ from torch import Tensor
 from cloakbench.methods.context import CountedNetwork, MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
-Objective = Literal["own", "reference", "own_and_reference", "aim"]
+EmbeddingObjective = Literal["own", "reference", "own_and_reference", "aim"]
 """``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
 the person, which has the gradient of the mean distance to each of them. ``own_and_reference``: away from the sum of the
 two, at unit length. ``aim``: towards somebody else's photo."""
 
+Objective = Literal["own", "reference", "own_and_reference", "aim", "attributes", "attributes_l1"]
+"""Those of embeddings, and ``attributes``: away from what attribute surrogates answer about the clean photo, by the
+mean cross-entropy of all attributes. ``attributes_l1``: each attribute's gradient divided by its L1 norm first."""
+
 NEEDS: dict[str, frozenset[Need]] = {
-    "own": frozenset(),
-    "reference": frozenset({Need.REFERENCES}),
-    "own_and_reference": frozenset({Need.REFERENCES}),
-    "aim": frozenset({Need.AIM}),
+    "own": frozenset({Need.SURROGATES}),
+    "reference": frozenset({Need.SURROGATES, Need.REFERENCES}),
+    "own_and_reference": frozenset({Need.SURROGATES, Need.REFERENCES}),
+    "aim": frozenset({Need.SURROGATES, Need.AIM}),
+    "attributes": frozenset({Need.ATTRIBUTE_SURROGATES}),
+    "attributes_l1": frozenset({Need.ATTRIBUTE_SURROGATES}),
 }
-"""What each objective needs from `PhotoBatch`."""
+"""What each objective needs of networks and photos."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Anchors:
 
 
 @torch.no_grad()
-def find_anchors(objective: Objective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
+def find_anchors(objective: EmbeddingObjective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
     """Embed the clean photos an objective looks at, once, without a graph."""
     if objective == "aim":
         points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]

@@ -9,6 +9,7 @@ _AT_MOST = {
     "steps": 6,
     "neighbours": 2,
     "strangers": 2,
+    "label_tuples": 2,
     "epochs": 1,
     "max_rounds": 1,
     "batches_per_round": 1,
@@ -32,6 +33,8 @@ _AT_MOST = {
 networks there must be, of which the tiny world has one."""
 _STEPS_FROM_NOISE = 40
 """Fewer steps of a fixed size do not get from noise to where a recogniser knows anybody."""
+_STEPS_OF_A_CLOAK = 20
+"""A cloak within a bound on structure: the weight that balances the two has doubled often enough by then."""
 _STEPS_OF_A_TRAINING = 2
 """Steps for each batch of a method that trains a network of its own, and of what works inside a method."""
 
@@ -46,6 +49,8 @@ def in_short(config: Mapping[str, Any]) -> dict[str, Any]:
         most["steps"] = _STEPS_OF_A_TRAINING
     if "start" in config:
         most["steps"] = _STEPS_FROM_NOISE
+    if "dssim_bound" in config:
+        most["steps"] = _STEPS_OF_A_CLOAK
     return _lowered(config, most)
 
 

@@ -1,4 +1,4 @@
-"""The tiny world that methods are checked in: six photos of three people, one small recogniser, some other people."""
+"""The tiny world that methods are checked in: six photos of three people, a small network or two, some other people."""
 
 from __future__ import annotations
 
@@ -49,11 +49,15 @@ def tiny_photos() -> PhotoBatch:
 
 
 def tiny_context() -> ProtectContext:
-    """One small recogniser with batch statistics to spoil, and two photos each of other people."""
+    """A small recogniser with batch statistics to spoil, attribute networks, and two photos each of other people."""
     others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
     identities = tuple(name.partition("-")[0] for name in others)
     auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities)
-    return ProtectContext({NetworkKind.RECOGNISER: (_tiny_recogniser(),)}, auxiliary, seed=0)
+    networks = {
+        NetworkKind.RECOGNISER: (_tiny_recogniser(),),
+        NetworkKind.ATTRIBUTE_SURROGATE: (TinyAttributes(),),
+    }
+    return ProtectContext(networks, auxiliary, seed=0)
 
 
 def trained_context(protector: Protector) -> ProtectContext:
@@ -137,7 +141,39 @@ def tiny_faces(names: tuple[str, ...] | list[str]) -> Tensor:
     return ((pattern + noise).clamp(0.3, 0.7) * 255).round() / 255
 
 
+class TinyAttributes(nn.Module):
+    """Two small networks that answer three attributes, as `cloakbench.models.attribute_surrogate` does.
+
+    One has two classes and three, the other four, which are bins of a value.
+    """
+
+    answered_together = (("two", "three"), ("years",))
+    by_value = frozenset({"years"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(
+            [_in_double("conformance attributes", 5), _in_double("conformance attributes by value", 1)]
+        )
+        self.requires_grad_(False).eval()
+
+    def logits(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Attribute to scores ``[N, C]`` of images ``[N, 3, SIDE, SIDE]`` in [0, 1]."""
+        classes, value = (network(2 * images - 1) for network in self.networks)
+        return {
+            "two": classes[:, :2],
+            "three": classes[:, 2:],
+            "years": -(value - torch.tensor([-1.5, -0.5, 0.5, 1.5])).square(),
+        }
+
+
 def _tiny_recogniser() -> Recogniser:
+    card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
+    return Recogniser(_in_double("conformance recogniser", 32), InputSpec(size=(SIDE, SIDE)), card)
+
+
+def _in_double(name: str, outputs: int) -> _InDouble:
+    """A network with weights from the stream of that name."""
     # Layers draw their first weights from the global state; these are replaced, and the state put back.
     with torch.random.fork_rng(devices=[]):
         network = nn.Sequential(
@@ -148,14 +184,13 @@ def _tiny_recogniser() -> Recogniser:
             nn.BatchNorm2d(24),
             nn.PReLU(24),
             nn.Flatten(),
-            nn.Linear(24 * (SIDE // 4) ** 2, 32, bias=False),
+            nn.Linear(24 * (SIDE // 4) ** 2, outputs, bias=False),
         )
-    stream = generator("conformance recogniser")
+    stream = generator(name)
     with torch.no_grad():
         for weight in (parameter for parameter in network.parameters() if parameter.ndim > 1):
             weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=stream)
-    card = ModelCard("tiny", "conv", "two convolutions", "none", "none", 32, "")
-    return Recogniser(_InDouble(network), InputSpec(size=(SIDE, SIDE)), card)
+    return _InDouble(network)
 
 
 class _InDouble(nn.Module):

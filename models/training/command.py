@@ -30,14 +30,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cloakbench.models.training.member import MemberJob, train_member
+from cloakbench.models.attribute_zoo.member import AttributeMemberJob
+from cloakbench.models.training.member import MemberJob
 from cloakbench.models.weight_file import WeightError
 from cloakbench.models.zoo import WEIGHTS, read_card
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.02
-"""Retrained members agree with the embedded ones within this Top-1 difference, or a warning says so."""
+"""Retrained members agree with the embedded ones within this difference of accuracy, or a warning says so."""
 
 
 class ZooError(RuntimeError):
@@ -57,10 +58,14 @@ def jobs_of(config: DictConfig) -> list[MemberJob]:
     if unknown:
         raise ZooError(f"no such zoo member: {', '.join(unknown)}; there are {', '.join(members)}")
     output = WEIGHTS if config.output is None else Path(config.output)
-    return [
-        MemberJob(name, members[name], evaluation, output, Path(config.checkpoints), config.device, config.threads)
-        for name in wanted
-    ]
+
+    def job(name: str, settings: dict[str, Any]) -> MemberJob:
+        kind, unseen = (
+            (AttributeMemberJob, settings.pop("evaluation")) if "task" in settings else (MemberJob, evaluation)
+        )
+        return kind(name, settings, unseen, output, Path(config.checkpoints), config.device, config.threads)
+
+    return [job(name, members[name]) for name in wanted]
 
 
 def _send(channel: Any, name: str, step: int, steps: int, loss: float) -> None:
@@ -69,7 +74,7 @@ def _send(channel: Any, name: str, step: int, steps: int, loss: float) -> None:
 
 def _train(job: MemberJob, channel: Any) -> dict[str, Any]:
     """Runs in the worker process."""
-    return train_member(job, partial(_send, channel, job.name))
+    return job.train(partial(_send, channel, job.name))
 
 
 def _drain(channel: Any) -> Iterator[tuple[str, int, int, float]]:
@@ -103,12 +108,8 @@ def _train_all(
                     error = future.exception()
                     if error is None:
                         cards[job.name] = future.result()
-                        logger.info(
-                            "%s: Top-1 %.4f, %.0f core-s",
-                            job.name,
-                            cards[job.name]["clean"]["top1"],
-                            cards[job.name]["core_seconds"],
-                        )
+                        measured = job.accuracy(cards[job.name])
+                        logger.info("%s: %s %.4f, %.0f core-s", job.name, *measured, cards[job.name]["core_seconds"])
                     else:
                         failures[job.name] = " ".join(f"{type(error).__name__}: {error}".split())
                         logger.error("%s failed: %s", job.name, failures[job.name])
@@ -120,7 +121,7 @@ def _train_all(
 
 def _render(jobs: list[MemberJob], progress: Progress) -> None:
     """Has the faces of all jobs in the cache before training starts, so that two processes never render the same."""
-    wanted = {json.dumps(job.settings["faces"], sort_keys=True): job.settings["faces"] for job in jobs}
+    wanted = {json.dumps(node, sort_keys=True): node for job in jobs for node in job.faces_drawn()}
     for place, node in enumerate(wanted.values(), start=1):
         task = progress.add_task(f"faces {place}/{len(wanted)}", total=None, loss="")
 
@@ -128,16 +129,17 @@ def _render(jobs: list[MemberJob], progress: Progress) -> None:
             progress.update(task, completed=done, total=total)
 
         instantiate(node, progress=show)
-    world = instantiate(jobs[0].evaluation)
-    for role in ("probe", "distractor"):
-        world.faces(role)
+    for job in [job for job in jobs if not isinstance(job, AttributeMemberJob)][:1]:  # one world judges all recognisers
+        world = instantiate(job.evaluation)
+        for role in ("probe", "distractor"):
+            world.faces(role)
 
 
-def _compare(card: dict[str, Any], embedded: dict[str, Any]) -> None:
+def _compare(job: MemberJob, card: dict[str, Any], embedded: dict[str, Any]) -> None:
     """Says how a retrained member stands against the one that came with the package."""
-    new, old = card["clean"]["top1"], embedded["clean"]["top1"]
+    (figure, new), (_, old) = job.accuracy(card), job.accuracy(embedded)
     log = logger.warning if abs(new - old) > TOLERANCE else logger.info
-    log("%s: Top-1 %.4f, embedded %.4f, difference %+.2f points", card["name"], new, old, 100 * (new - old))
+    log("%s: %s %.4f, embedded %.4f, difference %+.2f points", card["name"], figure, new, old, 100 * (new - old))
 
 
 def run_zoo(config: DictConfig, console: Console | None = None) -> None:
@@ -180,9 +182,9 @@ def run_zoo(config: DictConfig, console: Console | None = None) -> None:
             progress.update(tasks[name], completed=step, total=steps, loss=f"loss {loss:.3f}")
 
         cards, failures = _train_all(pending, config.workers, show)
-    for name, card in cards.items():
-        if name in embedded:
-            _compare(card, embedded[name])
+    for job in jobs:
+        if job.name in cards and job.name in embedded:
+            _compare(job, cards[job.name], embedded[job.name])
     if failures:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in failures.items())
         raise ZooError(f"{len(failures)} of {len(pending)} members could not be trained: {reasons}")

@@ -70,6 +70,19 @@ class MemberJob:
         """Whether weights of exactly these settings lie in ``output``."""
         return is_made(self.output, self.name, self.digest())
 
+    def train(self, report: Report) -> dict[str, Any]:
+        """Train (or continue) it, write its files, and give its card."""
+        return train_member(self, report)
+
+    def faces_drawn(self) -> tuple[dict[str, Any], ...]:
+        """Hydra nodes of the faces it trains on, which take ``progress``."""
+        return (self.settings["faces"],)
+
+    @staticmethod
+    def accuracy(card: Mapping[str, Any]) -> tuple[str, float]:
+        """The number that a trained member is compared by, from its card, and what it is called."""
+        return "Top-1", float(card["clean"]["top1"])
+
 
 def half_state(network: nn.Module) -> dict[str, Tensor]:
     """The state dict in half precision, counters as they are.
@@ -86,6 +99,18 @@ def half_state(network: nn.Module) -> dict[str, Tensor]:
                 raise OverflowError(f"{key} does not fit half precision")
         state[key] = half
     return state
+
+
+def rounded(network: nn.Module) -> tuple[bytes, str]:
+    """The network's weights in half precision as a file, and its digest; the network goes on with the rounded ones.
+
+    Raises:
+        OverflowError: a value does not fit.
+    """
+    state = half_state(network)
+    network.load_state_dict({key: value.to(torch.float32) for key, value in state.items()})
+    data = save(state)
+    return data, hashlib.sha256(data).hexdigest()
 
 
 def short_target(node: Mapping[str, Any]) -> str:
@@ -131,10 +156,7 @@ def train_member(job: MemberJob, report: Report) -> dict[str, Any]:
     )
     trainer.run(report)
 
-    state = half_state(network)
-    network.load_state_dict({key: value.to(torch.float32) for key, value in state.items()})
-    data = save(state)
-    sha256 = hashlib.sha256(data).hexdigest()
+    data, sha256 = rounded(network)
     head_name = describe(settings["head"])
     training_set = f"{len(faces)} rendered faces of {classes} identities"
     label = ModelCard(
@@ -151,7 +173,17 @@ def train_member(job: MemberJob, report: Report) -> dict[str, Any]:
         "robust": recipe.adversarial_share > 0,
         "sha256": sha256,
         "clean": {key: round(value, 5) for key, value in asdict(accuracy).items()},
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        **trained_with(job, trainer),
+    }
+    write_made(job.output, data, card)
+    checkpoint_path.unlink(missing_ok=True)
+    return card
+
+
+def trained_with(job: MemberJob, trainer: Trainer) -> dict[str, Any]:
+    """The end of every card: how large the network is, what its training took, and by which recipe it was made."""
+    return {
+        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
         "images_seen": trainer.images_seen,
         "core_seconds": round(trainer.core_seconds, 1),
         "device": job.device,
@@ -159,6 +191,3 @@ def train_member(job: MemberJob, report: Report) -> dict[str, Any]:
         "recipe_digest": job.digest(),
         "recipe": job.recipe(),
     }
-    write_made(job.output, data, card)
-    checkpoint_path.unlink(missing_ok=True)
-    return card

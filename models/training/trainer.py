@@ -15,13 +15,19 @@ from torch import Tensor, nn
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import InputSpec
-from cloakbench.models.heads import Head
 from cloakbench.models.training.recipe import Recipe
 from cloakbench.models.training.resumable import ResumableTraining
 
 
 def one_step_adversaries(
-    network: nn.Module, head: Head, inputs: InputSpec, images: Tensor, *, labels: Tensor, epsilon: float, start: Tensor
+    network: nn.Module,
+    head: nn.Module,
+    inputs: InputSpec,
+    images: Tensor,
+    *,
+    labels: Tensor,
+    epsilon: float,
+    start: Tensor,
 ) -> Tensor:
     """Images ``[N, 3, H, W]`` in [0, 1] moved by at most ``epsilon`` against the head's full loss.
 
@@ -49,13 +55,14 @@ class Trainer(ResumableTraining):
         recipe_digest: identifies the settings; a checkpoint of other settings is not continued.
         checkpoint_path: where unfinished work is kept.
         device: where the network runs; drawing always happens on the CPU.
+        labels: of the faces, long ``[N]`` or ``[N, K]`` as the head wants them; None for who is on them.
     """
 
     def __init__(
         self,
         *,
         network: nn.Module,
-        head: Head,
+        head: nn.Module,
         inputs: InputSpec,
         faces: FaceSet,
         recipe: Recipe,
@@ -63,6 +70,7 @@ class Trainer(ResumableTraining):
         recipe_digest: str,
         checkpoint_path: Path,
         device: torch.device,
+        labels: Tensor | None = None,
     ) -> None:
         self.steps_per_epoch = recipe.steps_per_epoch(len(faces))
         super().__init__(round(recipe.epochs * self.steps_per_epoch), recipe_digest, checkpoint_path, device)
@@ -70,7 +78,7 @@ class Trainer(ResumableTraining):
         self.network.train()
         self.head = head.to(device)
         self.inputs, self.faces, self.recipe, self.seed = inputs, faces, recipe, seed
-        self.labels = faces.labels()
+        self.labels = faces.labels() if labels is None else labels
         self.optimiser = torch.optim.SGD(
             [p for part in (network, head) for p in part.parameters() if p.requires_grad],
             lr=recipe.learning_rate,

@@ -20,6 +20,7 @@ import torch
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.synthetic import render_cache
 from cloakbench.datasets.synthetic.face_batch import ATTRIBUTES
+from cloakbench.datasets.synthetic.person_labels import LABELS
 from cloakbench.datasets.synthetic.world import SyntheticWorld, training_faces
 
 SMALL: dict[str, Any] = {
@@ -56,7 +57,7 @@ def test_people_of_one_name_look_alike_in_both_roles(world: SyntheticWorld) -> N
 def test_faces_carry_landmarks_and_every_attribute(world: SyntheticWorld) -> None:
     faces = world.faces("probe")
     assert faces.landmarks is not None and faces.landmarks.shape == (6, 5, 2)
-    assert set(faces.attributes) == set(ATTRIBUTES)
+    assert set(faces.attributes) == {*ATTRIBUTES, *LABELS}
     assert all(values.dtype == torch.int64 for values in faces.attributes.values())
 
 

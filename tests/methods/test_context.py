@@ -40,8 +40,8 @@ def test_passes_through_a_recogniser_are_counted_in_images() -> None:
 
 @pytest.mark.parametrize("asked", [["upper"], ["lower"], ["upper", "lower"]])
 def test_attributes_that_are_answered_together_count_once_whichever_are_used(asked: list[str]) -> None:
-    context = with_network(NetworkKind.ATTRIBUTE_MODEL, Halves())
-    (model,) = context.of_kind(NetworkKind.ATTRIBUTE_MODEL)
+    context = with_network(NetworkKind.ATTRIBUTE_SURROGATE, Halves())
+    (model,) = context.of_kind(NetworkKind.ATTRIBUTE_SURROGATE)
     images = tiny_photos().images.requires_grad_()
     for _ in range(2):
         answers = model.logits(images)

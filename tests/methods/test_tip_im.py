@@ -206,8 +206,8 @@ def test_naturalness_brings_photos_nearer_to_their_originals() -> None:
 
 
 def test_a_surrogate_that_answers_nan_is_a_failure() -> None:
-    known = Embeddings([torch.full((6, 32), torch.nan)], [torch.zeros(3, 32)])
-    assert TIPIM().gains(tiny_photos().images, known, tiny_context()).isnan().all()
+    known = Embeddings(tiny_context().surrogates, [torch.full((6, 32), torch.nan)], [torch.zeros(3, 32)])
+    assert TIPIM().gains(tiny_photos().images, known).isnan().all()
     batch, context = tiny_photos(), tiny_context()
     method = TIPIM(steps=1, strangers=2)
     with torch.no_grad():

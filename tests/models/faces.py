@@ -43,3 +43,17 @@ class ToyWorld(Dataset):
 
     def roles(self) -> tuple[Role, ...]:
         return ("probe", "distractor")
+
+
+def toy_labelled(
+    identities: int, images_per_identity: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> FaceSet:
+    """Toy faces with two labels: ``band``, a bright band or none, and ``tint``, the strongest of three channels."""
+    faces = toy_faces(identities, images_per_identity, seed, progress)
+    person = torch.arange(len(faces)) // images_per_identity
+    band, tint = person % 2, person % 3
+    images = faces.images // 2
+    images[band == 1, :, 40:72] += 70
+    for channel in range(3):
+        images[tint == channel, channel] += 54
+    return FaceSet(images, faces.image_id, faces.identity, None, {"band": band, "tint": tint})

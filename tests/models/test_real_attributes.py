@@ -17,6 +17,8 @@ from PIL import Image
 from real_pack import PACK, requires_pack
 from torch import Tensor
 
+from cloakbench.datasets.attribute_task import AttributeTask, AttributeTaskError
+from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.attributes import AttributeModel
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -111,3 +113,30 @@ def test_the_packs_lfw_faces_are_told_apart(boxes: dict[str, Tensor]) -> None:
     with torch.no_grad():
         accuracy = ((model.logits(crops)["gender"].argmax(1) == 1) == female).float().mean().item()
     assert accuracy == pytest.approx(0.948, abs=0.03)
+
+
+def test_both_networks_are_one_label_that_answers_the_task_of_services(boxes: dict[str, Tensor]) -> None:
+    label = _load("faceapi")
+    assert [output.name for output in label.outputs] == ["age", "gender", "expression"] and label.card.view == "box"
+    surrogate = AttributeSurrogate(label, _task("services3"))
+    assert len(surrogate.networks) == 2 and surrogate.by_value == {"age"}
+    files = sorted(boxes)[:6]
+    photos = _crops(files, boxes).requires_grad_()
+    scores, raw = surrogate.logits(photos), label.logits(photos)
+    assert [scores[name].shape[1] for name in surrogate.names] == [2, 6, 4]
+    assert torch.equal(scores["gender"], raw["gender"])
+    assert torch.equal(scores["age"].argmax(1), (raw["age"].squeeze(1) / 20).floor().clamp(0, 5).long())
+    shares = raw["expression"].softmax(1)
+    expected = torch.stack([shares[:, 0], shares[:, 1], shares[:, 6], shares[:, 2:6].sum(1)], dim=1)
+    torch.testing.assert_close(scores["expression"].softmax(1), expected)
+    (slope,) = torch.autograd.grad(torch.stack([answer.sum() for answer in scores.values()]).sum(), photos)
+    assert slope.isfinite().all() and (slope.abs().amax(dim=(1, 2, 3)) > 0).all()
+    with pytest.raises(
+        AttributeTaskError, match=r"attribute model faceapi and attribute task utkface3: .* race 0 times"
+    ):
+        AttributeSurrogate(label, _task("utkface3"))
+
+
+def _task(name: str) -> AttributeTask:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose(overrides=[f"+attribute_task={name}"]).attribute_task)

@@ -1,0 +1,1 @@
+"""Parts of methods that hide attributes: the surrogates' own answers, and losses against them."""

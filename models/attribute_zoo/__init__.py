@@ -1,0 +1,1 @@
+"""The embedded attribute classifiers: small networks that this project trained on its own synthetic faces."""
