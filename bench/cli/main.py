@@ -50,6 +50,7 @@ from cloakbench.bench.core.errors import one_line
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.redaction import without_secrets
 from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
+from cloakbench.bench.services.keys import refuse_keys
 
 if TYPE_CHECKING:
     from cloakbench.bench.experiment.run import Outcome
@@ -93,6 +94,9 @@ _COMMANDS = (
 )
 """Words with a module of their own in ``bench.cli``."""
 
+_PLACES = {"serve": "services.serve", "service": "services.one_service"}
+"""Where that is not called as the word."""
+
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
 _WITH_NAMES = ("report", "list", "check", "service", "help")
 """Verbs that take plain names."""
@@ -104,8 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
     accept_every_sign()
     try:
+        words = sys.argv[1:] if arguments is None else arguments
+        refuse_keys(words)  # before a mistake in them is told, and with it their text
         _start_logging(read_environment())
-        return _dispatch(read_command_line(sys.argv[1:] if arguments is None else arguments, _VERBS, _WITH_NAMES))
+        return _dispatch(read_command_line(words, _VERBS, _WITH_NAMES))
     except KeyboardInterrupt:
         _say("interrupted: finished work is kept, run the same command again to continue")
         return INTERRUPTED
@@ -138,7 +144,8 @@ def _dispatch(line: CommandLine) -> int:
         return 0
     check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
-        return importlib.import_module(f"cloakbench.bench.cli.{line.verb}").main(line.plain)
+        place = _PLACES.get(line.verb, line.verb)
+        return importlib.import_module(f"cloakbench.bench.cli.{place}").main(line.plain)
     return _trainings(line) if line.verb in ("zoo", "generator") else _experiments(line)
 
 

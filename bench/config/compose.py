@@ -20,6 +20,7 @@ from cloakbench.bench.config.mistakes import explain, no_choice
 from cloakbench.bench.config.plug_ins import check_targets, project, search_path, sources
 from cloakbench.bench.config.values import as_typed, check_values
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.services.keys import refuse_keys
 
 CONFIG_MODULE = "cloakbench.conf"
 
@@ -78,6 +79,7 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
     search = search_path(config_dirs)
     key = composition_key(words, config_name, search)
     if (kept := kept_composition(key)) is not None:
+        refuse_keys((), _plain(kept))
         return kept
     with hydra_ready():
         try:
@@ -90,8 +92,15 @@ def _composed(words: Sequence[str], config_name: str, config_dirs: Sequence[str]
             note_given(config, words)
         except Exception as problem:  # Hydra's own, and whatever a YAML of somebody's raises in it
             raise as_mistake(problem, words, config_name, config_dirs) from problem
+    refuse_keys(words, _plain(config))  # nor is one kept
     keep_composition(key, config)
     return config
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """A config as plain values, references as they stand."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    return plain
 
 
 def group_options(group: str, config_dirs: Sequence[str] = ()) -> list[str]:
@@ -127,7 +136,7 @@ def missing_settings(config: DictConfig) -> list[str]:
         elif node == "???":
             yield prefix.removesuffix(".")
 
-    return sorted(walk(OmegaConf.to_container(config, resolve=False), ""))
+    return sorted(walk(_plain(config), ""))
 
 
 def _known_keys(config_name: str, overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from cloakbench.datasets.alignment import resize_crop
 from cloakbench.datasets.crops import align
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
-from cloakbench.datasets.photos import PhotoError, decode
+from cloakbench.datasets.photos import PhotoError, decode, opened
 from cloakbench.models.pictures import JPEG, PNG, Picture, PictureLimits
 
 FLAT_255 = 6.0
@@ -59,12 +59,16 @@ class FaceReader:
         if not kind:
             raise BadPictureError("it is neither PNG nor JPEG")
         try:
+            with opened(content) as image:  # its head; pixels are unpacked when they are not too many
+                width, height = image.size
+        except Exception as problem:  # a parser of bytes that anybody may have sent
+            raise BadPictureError("damaged image: replace the file") from problem
+        if why := self._limits.refusal(Picture(content, kind, width, height, "")):
+            raise BadPictureError(why)
+        try:
             photo = decode(content, self._megapixels)
         except PhotoError as problem:
             raise BadPictureError(str(problem)) from problem
-        height, width = photo.shape[1:]
-        if why := self._limits.refusal(Picture(content, kind, width, height, "")):
-            raise BadPictureError(why)
         seen = self._whole(photo) if self._detector is None else self._found(self._detector, photo)
         return None if seen is None or min(seen.box[2:]) < self._limits.face_px else seen
 

@@ -135,7 +135,7 @@ class LocalServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._opening = threading.Lock()
         try:
-            super().__init__((HOST, port), _Handler)
+            super().__init__((HOST, port), _OneConnection)
         except OSError as problem:
             taken = problem.errno == errno.EADDRINUSE
             why = "is taken" if taken else f"cannot be used: {problem.strerror}"
@@ -226,7 +226,7 @@ def running(service: FaceService, port: int = 0) -> Iterator[LocalServer]:
         thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _OneConnection(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"

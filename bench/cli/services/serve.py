@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from cloakbench.bench.config.build import build
-from cloakbench.bench.config.compose import missing_settings, resolved
+from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.networks import build_attribute_model
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     except SettingError as problem:
         raise ConfigError(f"behaviour.{problem}") from problem
     attribute_model = _attribute_model(one)
-    detector = None if config.detector is None else build(resolved(config.detector), "detector")
+    detector = build(resolved(config.detector), "detector") if config.get("detector") else None
     thresholds, why_none = _thresholds(one)
     screen = Screen()
     with start(one.model, attribute_model, config.port, thresholds, settings, detector, local_key()) as server:
@@ -54,8 +54,6 @@ def _attribute_model(one: OneModel) -> AttributeModel | None:
     config = one.config.attribute_model
     if config is None:
         return None
-    if missing := missing_settings(config):
-        raise ConfigError(f"set {', '.join(f'attribute_model.{key}=...' for key in missing)}")
     return build_attribute_model(resolved(config), str(config.name)).to(torch.device(one.config.device))
 
 

@@ -25,7 +25,7 @@ from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.call_rate import CallRate
 from cloakbench.bench.services.consent import Intention, require_consent
 from cloakbench.bench.services.galleries import Galleries
-from cloakbench.bench.services.keys import keys_of, refuse_keys, variable
+from cloakbench.bench.services.keys import keys_of, variable
 from cloakbench.bench.services.places import Places
 from cloakbench.bench.services.preparing import PictureRule
 from cloakbench.models.pictures import Picture
@@ -90,7 +90,6 @@ def main(words: Sequence[str]) -> int:
     if len(names) != 1 or names[0] not in _ACTIONS:
         meant = nearest(names[0], _ACTIONS) if names else ""
         raise ConfigError(f"say what to do: cloakbench service {'|'.join(_ACTIONS)} service=NAME{meant}")
-    refuse_keys(overrides)
     one = _one_service(compose_config(overrides, "one_service", config_dirs), names[0])
     return _check(one) if names[0] == "check" else _clean(one)
 
@@ -102,7 +101,6 @@ def _one_service(config: DictConfig, action: str) -> _OneService:
         raise ConfigError(f"set {', '.join(f'service.{key}=...' for key in missing)}")
     check_values(config)
     plain = resolved(config.service)
-    refuse_keys((), {"service": plain})
     built = build_service(plain, str(config.service.name), Connection(ServiceKeys("")))
     built.close()
     return _OneService(config, built.card, Places(Path(config.paths.store)))

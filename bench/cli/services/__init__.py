@@ -1,0 +1,1 @@
+"""Commands about services: one for each module."""
