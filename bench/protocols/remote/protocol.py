@@ -175,7 +175,7 @@ class Remote(AsksOutside, Protocol):
             networks = frozenset[str]() if served is None else served.networks(planning)
             family = "" if served is None else served.model.card.family
             options = {"columns": columns, "most": most}
-            found.append(Judge(key, inputs, family, networks, options, lane=f"service {card.name}"))
+            found.append(Judge(key, inputs, family, networks, options))
         return found
 
     def clean_roles(self, planning: Planning) -> Sequence[Any]:

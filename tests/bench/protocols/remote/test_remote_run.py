@@ -11,9 +11,14 @@ def test_a_run_asks_once_and_a_second_one_makes_no_call(emulator: FaceppEmulator
     assert first.problems == []
     assert emulator.calls["compare"] == 18 * 3  # clean, random sign, PGD; the clean row is what is asked anyway
     assert emulator.calls["search"] == 18 * 3 and emulator.sets == {}
-    dodging = rates(first, "remote_dodging_far_1e-3")
-
-    assert set(dodging) == {"identity", "random_sign", "pgd"}
+    assert set(rates(first, "remote_dodging_far_1e-3")) == {"identity", "random_sign", "pgd"}
     calls, printed = emulator.total, tables(first)
     second = ran(words())
     assert emulator.total == calls and second.reused and tables(second) == printed
+
+
+def test_the_run_itself_offers_the_local_service(emulator: FaceppEmulator, words: Words) -> None:
+    local = ran(words("protocols.remote.services=[local]", "~services.facepp", "dataset.impostor_identities=30"))
+    assert local.problems == [] and emulator.total == 0
+    dodging = rates(local, "remote_dodging_far_1e-2")
+    assert dodging["pgd"] >= dodging["identity"]
