@@ -139,6 +139,11 @@ class AttributeTask:
             missed *= 1 - 1 / len(one.classes)
         return missed
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many classes each attribute has."""
+        return tuple(len(one.classes) for one in self.attributes)
+
     def first(self, count: int) -> AttributeTask:
         """The task of the first ``count`` attributes.
 

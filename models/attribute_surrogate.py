@@ -91,6 +91,11 @@ class AttributeSurrogate(nn.Module):
             scores |= {readout.attribute.name: readout.scores(answers[readout.output]) for readout in readouts}
         return {name: scores[name] for name in self.names}
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The classes of every attribute side by side, in the order of the task, ``[N, sum C]``; those of one add up to
+        1. For a value they say which bin lies nearest and how much nearer, and are no calibrated ones."""
+        return torch.cat([scores.softmax(dim=1) for scores in self.logits(images).values()], dim=1)
+
 
 def _find(model: AttributeModel, task: AttributeTask, one: TaskAttribute) -> tuple[AttributeModel, _Readout]:
     """The network that answers an attribute, and how."""

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 
 SHARE = 0.5
@@ -65,7 +66,7 @@ def are_same(one: Sequence[Sketch], other: Sequence[Sketch]) -> bool:
     return shared > 0 and shared >= SHARE * _weights(small)
 
 
-def same_weights(models: Mapping[str, Recogniser]) -> dict[str, frozenset[str]]:
+def same_weights(models: Mapping[str, Recogniser | AttributeModel]) -> dict[str, frozenset[str]]:
     """For each model the keys of all that have its weights, its own key among them.
 
     Weights are the same when the files are (digest on the card), or when the networks hold the same numbers.

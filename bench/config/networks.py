@@ -1,4 +1,4 @@
-"""Building the recognisers, attribute classifiers and generators of an experiment and naming them by content."""
+"""Building the recognisers, attribute networks and generators of an experiment and naming them by content."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cloakbench.bench.core.errors import cause_of
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.core.ranges import positive, whole
+from cloakbench.datasets.attribute_task import AttributeTask
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
@@ -27,6 +28,7 @@ _LAYOUT = frozenset({"state_key", "strip_prefix", "ignore"})
 """What counts of a weight file: which of its tensors are taken. Where it lies does not; its digest says what it is."""
 
 _EMBEDDED = "cloakbench.models.zoo.load_embedded"
+_EMBEDDED_ATTRIBUTES = "cloakbench.models.attribute_zoo.loading.load_embedded_attributes"
 _EMBEDDED_GENERATOR = "cloakbench.models.generators.load_embedded_generator"
 _TRANSPORT = frozenset(
     {
@@ -99,6 +101,11 @@ def is_embedded(config: Mapping[str, Any] | DictConfig) -> bool:
     return config.get("_target_") == _EMBEDDED
 
 
+def is_embedded_attributes(config: Mapping[str, Any] | DictConfig) -> bool:
+    """Whether a config names attribute networks that come with this project, which were trained on rendered faces."""
+    return config.get("_target_") == _EMBEDDED_ATTRIBUTES
+
+
 def is_embedded_generator(config: Mapping[str, Any] | DictConfig) -> bool:
     """Whether a generator's config names one whose weights come with this project."""
     return config.get("_target_") == _EMBEDDED_GENERATOR
@@ -111,6 +118,17 @@ def fingerprint(config: Mapping[str, Any], model: Recogniser, precision: str = F
     if precision != FULL_PRECISION:
         inputs["precision"] = precision
     return content_key("model", inputs)
+
+
+def attribute_fingerprint(config: Mapping[str, Any], model: AttributeModel, task: AttributeTask) -> str:
+    """Digest of what decides the answers to a task: weights, settings and code of the networks, and how the task reads
+    them, which has nothing to do with labels. They compute in float32."""
+    inputs = _decisive(config, model.card.weights_sha256, "cloakbench.models.attribute_surrogate")
+    read = [
+        [one.called, [part.called for part in one.classes], None if one.bins is None else vars(one.bins)]
+        for one in task.attributes
+    ]
+    return content_key("model", inputs | {"task": read})
 
 
 def generator_fingerprint(config: Mapping[str, Any], model: Generator) -> str:

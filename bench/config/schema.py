@@ -108,7 +108,10 @@ SETTINGS = Kind(
 VALUES = list_of(None, "a list of at least one value such as [2,5], each once", once=True, some=True)
 NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and bool(value.strip(" .")))
 
-_GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protocols", "metrics", "services", "logger")
+_GROUPS = (
+    *("methods", "controls", "surrogates", "targets", "attribute_surrogates", "attribute_targets", "transforms"),
+    *("protocols", "metrics", "services", "logger"),
+)
 
 KINDS: Mapping[str, Kind] = {
     "name": NAME,
@@ -119,6 +122,8 @@ KINDS: Mapping[str, Kind] = {
     "surrogate": BLOCK | NULL,
     "target": BLOCK | NULL,
     "generator": BLOCK | NULL,
+    "attribute_task": BLOCK | NULL,
+    "attribute_counts": list_of(at_least(1), "a list of whole numbers of at least 1, each once", once=True),
     **dict.fromkeys(_GROUPS, MAPPING),
     **{f"{group}.*": BLOCK for group in _GROUPS},
     "ensembles": MAPPING,

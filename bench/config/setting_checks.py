@@ -15,8 +15,7 @@ from cloakbench.bench.core.errors import ConfigError
 
 _MAY_BE_EMPTY = (
     *("methods", "surrogates", "targets", "transforms", "controls", "protocols", "metrics", "logger", "ensembles"),
-    "variants",
-    "services",
+    *("attribute_surrogates", "attribute_targets", "variants", "services"),
 )
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
@@ -30,6 +29,8 @@ _NEEDED = (
     "surrogate",
     "target",
     "generator",
+    "attribute_task",
+    "attribute_counts",
     "single_surrogates",
     "epsilons_255",
     *(key for key in KINDS if key.split(".")[0] in _BLOCKS and "*" not in key),
@@ -51,6 +52,9 @@ _PARTS = (
     "controls.*",
     "surrogates.*",
     "targets.*",
+    "attribute_task",
+    "attribute_surrogates.*",
+    "attribute_targets.*",
     "transforms.*",
     "protocols.*",
     "metrics.*",

@@ -57,6 +57,8 @@ _BLOCKS = (
     "methods",
     "surrogates",
     "targets",
+    "attribute_surrogates",
+    "attribute_targets",
     "transforms",
     "logger",
 )

@@ -14,16 +14,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.compose import resolved
-from cloakbench.bench.config.networks import build_recogniser
+from cloakbench.bench.config.networks import build_attribute_model, build_recogniser
 from cloakbench.bench.config.plug_ins import targets
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.side_cache import SideCache, key_of, project_digest
 from cloakbench.bench.engine.device.devices import processes_of
 from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.estimates import Speed
+from cloakbench.bench.plan.networks import attribute_networks, task_of
 from cloakbench.bench.plan.passes import NETWORK, expected_passes
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.methods.context import Need
+from cloakbench.models.attribute_surrogate import AttributeSurrogate
 
 PHOTO_BYTES = 112 * 112 * 3
 """A crop without compression; PNG of a photo with noise on it comes close."""
@@ -133,7 +135,9 @@ class Estimator:
         if cell.protector.scope == "dataset":  # one search over all photos
             numbers = (photos, numbers[1])
         forward, backward = self._passes(cell, numbers)
-        speeds = [self.speed(config.surrogates[key], config) for key in cell.surrogates]
+        own = config.surrogates
+        speeds = [self.speed(own[key], config) for key in cell.surrogates if key in own]
+        speeds += [self.attribute_speed(key, config) for key in cell.surrogates if key not in own]
         speeds += [self.classifier_speed(trained, device)] if trained is not None else []
         return sum(forward * one.forward + backward * one.backward for one in speeds) / len(speeds)
 
@@ -149,6 +153,18 @@ class Estimator:
 
         run_as = {"model": plain, "precision": runtime.precision, "compile": runtime.compile}
         return self._speed(run_as, device, measure)
+
+    def attribute_speed(self, key: str, config: DictConfig) -> Speed:
+        """Of an attribute network, as an experiment runs it: of a pass through all networks behind its key."""
+        made = attribute_networks(config)[key]
+        device = torch.device(config.runtime.device)
+
+        def measure() -> Speed:
+            model = build_attribute_model(made.model, key)
+            network = AttributeSurrogate(model, task_of(config, made)).to(device)
+            return measure_speed(network.probabilities, device)
+
+        return self._speed({"model": made.model, "attributes": made.attributes}, device, measure)
 
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""

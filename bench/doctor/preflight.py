@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import missing_settings, resolved
-from cloakbench.bench.config.networks import is_embedded, is_embedded_generator
+from cloakbench.bench.config.networks import is_embedded, is_embedded_attributes, is_embedded_generator
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.redaction import bare_address
 from cloakbench.bench.doctor.estimate import disk_bytes
@@ -124,12 +124,17 @@ def _models_at(parent: DictConfig | ListConfig, key: Any) -> Iterator[DictConfig
     if OmegaConf.is_missing(parent, key) or OmegaConf.is_interpolation(parent, key):
         return
     node = parent[key]
-    embedded = isinstance(node, DictConfig) and (is_embedded(node) or is_embedded_generator(node))
+    embedded = isinstance(node, DictConfig) and _is_embedded(node)
     if isinstance(node, DictConfig) and ("weights" in node or "card" in node or embedded):
         yield node
     elif isinstance(node, DictConfig | ListConfig):
         for below in node if isinstance(node, DictConfig) else range(len(node)):
             yield from _models_at(node, below)
+
+
+def _is_embedded(model: Mapping[str, Any] | DictConfig) -> bool:
+    """Whether its weights come with this project, as two files of one name."""
+    return is_embedded(model) or is_embedded_attributes(model) or is_embedded_generator(model)
 
 
 def planned_cells(config: DictConfig) -> tuple[list[Cell], str]:
@@ -145,7 +150,7 @@ def _missing_of_model(model: DictConfig, presets: Presets) -> Iterator[Missing]:
         return  # reported with the settings
     plain = resolved(model)
     yield from _missing_packages(plain)
-    if is_embedded(plain) or is_embedded_generator(plain):
+    if _is_embedded(plain):
         place: dict[str, Any] = {} if plain["folder"] is None else {"folder": Path(plain["folder"])}
         place |= {"train": TRAIN} if is_embedded_generator(plain) else {}
         try:

@@ -27,6 +27,10 @@ class Timer(Protocol):
         """Seconds per photo of one cell; ``numbers`` are photos and references of a person."""
         ...
 
+    def attribute_speed(self, key: str, config: DictConfig) -> Speed:
+        """Of an attribute network of the experiment: of a pass through all of its networks."""
+        ...
+
     def classifier_speed(self, network: Mapping[str, Any], device: torch.device) -> Speed:
         """Of a classifier that somebody trains, from the config of what makes it."""
         ...

@@ -30,7 +30,7 @@ from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
 from cloakbench.bench.store.store import PRIVATE, SHOWN
 from cloakbench.methods.base import Protected
-from cloakbench.methods.context import MissingNeedError, Need, NetworkKind, ProtectContext
+from cloakbench.methods.context import MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.methods.recovery import recovered_photos
 
@@ -65,7 +65,7 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     """Protect and save; busy while another process trains the method or makes views of these people."""
     protector = worker.protector(unit.cell)
     context = ProtectContext(
-        {NetworkKind.RECOGNISER: tuple(worker.network(key) for key in unit.cell.surrogates)},
+        worker.attacked(unit.cell),
         worker.faces("auxiliary") if Need.AUXILIARY in protector.needs and "auxiliary" in worker.spec.faces else None,
         worker.spec.seed,
         worker.device,

@@ -64,7 +64,7 @@ def stage_inputs(stage: Stage, unit: Mapping[str, Any], earlier: Sequence[str]) 
         "stage": [stage.name, type(stage).__qualname__],
         "settings": node_settings(stage.settings),
         "code": code_digest("cloakbench.methods.base", type(stage).__module__),
-        "surrogates": unit["surrogates"] if Need.SURROGATES in stage.needs else [],
+        "surrogates": unit["surrogates"] if stage.needs & {Need.SURROGATES, Need.ATTRIBUTE_SURROGATES} else [],
         "auxiliary": unit["auxiliary"] if Need.AUXILIARY in stage.needs else "",
         "seed": unit["seed"],
         "earlier": list(earlier),

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.utils import instantiate
-from torch import Tensor
+from torch import Tensor, nn
 
-from cloakbench.bench.config.networks import build_generator, build_recogniser
+from cloakbench.bench.config.networks import build_attribute_model, build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.device.ahead import ReadAhead
 from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
 from cloakbench.bench.engine.device.precision import at_precision
 from cloakbench.bench.engine.unit_state import unit_state
+from cloakbench.bench.plan.networks import AttributeNetwork
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos, UnitState
 from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.store.errors import EntryGoneError, KeysGoneError
 from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import PRIVATE, Store
+from cloakbench.datasets.attribute_task import AttributeTask
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
+from cloakbench.methods.context import NetworkKind
+from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -77,6 +81,8 @@ class WorkerSpec:
         devices: where to compute; workers take turns in choosing one.
         precision: in which recognisers compute.
         compiled: whether they are compiled.
+        attribute_networks: key to what makes an attribute network.
+        attribute_task: resolved config of what they answer; empty for none.
     """
 
     store: Any
@@ -93,6 +99,8 @@ class WorkerSpec:
     devices: tuple[str, ...]
     precision: str
     compiled: bool
+    attribute_networks: Mapping[str, AttributeNetwork] = field(default_factory=dict)
+    attribute_task: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Worker:
@@ -115,6 +123,7 @@ class Worker:
         )
         self._faces: dict[str, FaceSet] = {}
         self._networks: dict[str, Recogniser] = {}
+        self._attribute_networks: dict[str, AttributeSurrogate] = {}
         self._generator: Generator | None = None
         self._protectors: dict[tuple[str, str], Protector] = {}
         self._made: dict[str, Any] = {}
@@ -133,6 +142,36 @@ class Worker:
             built, spec = build_recogniser(self.spec.models[key], key), self.spec
             self._networks[key] = at_precision(built, self.device, spec.precision, compiled=spec.compiled)
         return self._networks[key]
+
+    def task(self) -> AttributeTask:
+        """What the attribute networks of the experiment answer."""
+        return self.made(self.spec.attribute_task)
+
+    def attribute_network(self, key: str) -> AttributeSurrogate:
+        """An attribute network of the experiment, in float32 whatever recognisers compute in."""
+        if key not in self._attribute_networks:
+            made = self.spec.attribute_networks[key]
+            task = self.task() if made.attributes is None else self.task().first(made.attributes)
+            built = AttributeSurrogate(build_attribute_model(made.model, key), task)
+            self._attribute_networks[key] = built.to(self.device)
+        return self._attribute_networks[key]
+
+    def attacked(self, cell: Cell) -> dict[NetworkKind, tuple[nn.Module, ...]]:
+        """The networks that the method of a cell may differentiate, by kind."""
+        others = self.spec.attribute_networks
+        found: dict[NetworkKind, tuple[nn.Module, ...]] = {
+            NetworkKind.RECOGNISER: tuple(self.network(key) for key in cell.surrogates if key not in others)
+        }
+        attributes = tuple(self.attribute_network(key) for key in cell.surrogates if key in others)
+        return found | ({NetworkKind.ATTRIBUTE_SURROGATE: attributes} if attributes else {})
+
+    @torch.no_grad()
+    def attribute_answers(self, key: str, images: Tensor) -> Tensor:
+        """What an attribute network says of uint8 photos ``[N, 3, H, W]``: probabilities of the classes of every
+        attribute of the task, ``[N, sum C]`` on the CPU, in passes of ``embed_batch`` photos."""
+        network = self.attribute_network(key)
+        batches = images.split(self.spec.embed_batch)
+        return torch.cat([network.probabilities(to_float(one, self.device)) for one in batches]).cpu()
 
     def generator(self) -> Generator:
         """The generator of the experiment, on this worker's device, in float32 whatever recognisers compute in."""

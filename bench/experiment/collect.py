@@ -250,10 +250,11 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
 
 
 def _models(experiment: Experiment) -> pd.DataFrame:
+    blank = {"head": "", "embedding_size": 0, "robust": False}  # of cards of attribute networks
     rows = []
     for key, card in experiment.planning.cards.items():
         roles = [role for role, keys in experiment.roles.items() if key in keys]
-        rows.append({**without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
+        rows.append({**blank, **without_secret_settings(vars(card)), "name": key, "roles": ", ".join(roles)})
     return pd.DataFrame(rows, columns=[*(item.name for item in fields(ModelCard)), "roles"])
 
 

@@ -32,6 +32,8 @@ from cloakbench.datasets.base import FaceSet
 
 HARMLESS = frozenset({"unused", "duplicate"})
 """Statuses of files that play no role without anything being wrong with them."""
+_ATTRIBUTES = ("attribute_task", "attribute_surrogates", "attribute_targets", "attribute_counts")
+"""What fingerprints of attribute networks say, and the keys of units."""
 _NOT_RESULTS = frozenset(
     {"runtime", "logger", "paths", "hydra", "report", "description", "given", "services", "remote"}
 )
@@ -173,7 +175,7 @@ class Experiment:
             for name, value in settings.items()
             if name not in _NOT_RESULTS and (value or name != "variants")
         }
-        for group in ("surrogates", "targets", "surrogate", "target"):
+        for group in ("surrogates", "targets", "surrogate", "target", *_ATTRIBUTES):
             settings.pop(group, None)
         settings["dataset"] = None  # the manifest says what its settings came to
         scored = {asked.key: (asked.protocol, judge) for asked in self.asked for judge, _ in asked.judges}
@@ -192,7 +194,13 @@ class Experiment:
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
-        return {"surrogate": tuple(self.config.surrogates), "target": tuple(self.config.targets)}
+        """Keys of networks by what they are there for."""
+        found = {"surrogate": tuple(self.config.surrogates), "target": tuple(self.config.targets)}
+        judging = tuple(map(str, self.config.attribute_targets))
+        own = self.config.attribute_surrogates
+        attacked = tuple(key for key in self.spec.attribute_networks if key in own or key not in judging)
+        attributes = {"attribute surrogate": attacked, "attribute target": judging}
+        return found | {role: keys for role, keys in attributes.items() if keys}
 
     @cached_property
     def folder(self) -> Path:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import resolved
-from cloakbench.bench.config.networks import build_recogniser, fingerprint
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.device.devices import devices_of
 from cloakbench.bench.engine.protocol import Judge
@@ -19,11 +18,10 @@ from cloakbench.bench.experiment.experiment import HARMLESS, Asked, Experiment
 from cloakbench.bench.experiment.face_needs import check_given_faces, check_roles
 from cloakbench.bench.experiment.parts import Parts, build_parts
 from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.networks import Networks
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.datasets.base import ROLES, Dataset, FaceSet, Role
-from cloakbench.models.base import Recogniser
-from cloakbench.models.same_weights import same_weights
 
 _ROLES: tuple[Role, ...] = ("reference", "probe", "distractor", "auxiliary", "impostor")
 
@@ -36,9 +34,8 @@ def prepare(config: DictConfig) -> Experiment:
         ValueError: faces or weights cannot be had; the message says what to do.
     """
     parts = build_parts(config)
-    models = {key: resolved(model) for group in (config.surrogates, config.targets) for key, model in group.items()}
-    built = {key: build_recogniser(model, key) for key, model in models.items()}
-    planning = _planning(config, parts, models, built)
+    networks = Networks.of(config)
+    planning = _planning(config, parts, networks)
     asked = tuple(_asked(parts, planning))
     for one in asked:
         for role in one.protocol.clean_roles(planning):
@@ -52,10 +49,10 @@ def prepare(config: DictConfig) -> Experiment:
     spec = WorkerSpec(
         store=planning.store.root,
         faces=planning.keys,
-        models=models,
+        models=networks.recognisers,
         generator={} if config.generator is None else resolved(config.generator),
         fingerprints=planning.fingerprints,
-        embedding_sizes={key: model.card.embedding_size for key, model in built.items()},
+        embedding_sizes=networks.embedding_sizes,
         protocols={key: resolved(config.protocols[key]) for key in parts.protocols},
         metrics={key: resolved(config.metrics[key]) for key in parts.metrics},
         publications={name: PublishedAs(one.photos, one.references) for name, one in publications.items()},
@@ -64,6 +61,8 @@ def prepare(config: DictConfig) -> Experiment:
         devices=devices_of(config),
         precision=config.runtime.precision,
         compiled=config.runtime.compile,
+        attribute_networks=networks.attributes,
+        attribute_task={} if config.attribute_task is None else resolved(config.attribute_task),
     )
     return Experiment(
         planning,
@@ -77,9 +76,7 @@ def prepare(config: DictConfig) -> Experiment:
     )
 
 
-def _planning(
-    config: DictConfig, parts: Parts, models: Mapping[str, Mapping[str, Any]], built: Mapping[str, Recogniser]
-) -> Planning:
+def _planning(config: DictConfig, parts: Parts, networks: Networks) -> Planning:
     """The faces of the experiment, stored for the workers, and what its networks are."""
     dataset = parts.dataset
     if asks_about_probes(config):
@@ -87,9 +84,9 @@ def _planning(
     planning = Planning(
         config,
         dataset,
-        fingerprints={key: fingerprint(models[key], one, config.runtime.precision) for key, one in built.items()},
-        cards={key: model.card for key, model in built.items()},
-        same_weights=same_weights(built),
+        fingerprints=networks.fingerprints,
+        cards=networks.cards,
+        same_weights=networks.same_weights,
         cells=parts.cells,
         transforms=parts.transforms,
     )

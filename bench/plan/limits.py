@@ -11,6 +11,7 @@ from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.config.given import is_given, is_taken_out
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.plan.networks import attribute_labels
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
         if not is_meant(config, "plan.limits", str(method), {*methods, *map(str, config.controls)}, place):
             continue
         surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
-        if strangers := [key for keys in surrogates.values() for key in keys if key not in config.surrogates]:
+        known = {*map(str, config.surrogates), *(key for keys in attribute_labels(config).values() for key in keys)}
+        if strangers := [key for keys in surrogates.values() for key in keys if key not in known]:
             raise ConfigError(
                 f"plan.limits names {strangers[0]}, which this experiment does not have: set "
                 f"plan.limits.{method}.surrogates={{LABEL: [KEY]}}, or null for all surrogates"

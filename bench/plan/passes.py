@@ -99,7 +99,11 @@ def count_passes(
         ValueError: the method cannot work on them.
     """
     protector = make_protector(method, key)
-    context = ProtectContext({NetworkKind.RECOGNISER: tuple(_stand_in() for _ in range(surrogates))}, _others())
+    networks = {
+        NetworkKind.RECOGNISER: tuple(_stand_in() for _ in range(surrogates)),
+        NetworkKind.ATTRIBUTE_SURROGATE: tuple(StandInAttributes() for _ in range(surrogates)),
+    }
+    context = ProtectContext(networks, _others())
     context = replace(context, trained=protector.run_training(context).tensors)
     protected = protector.protect(_person(probes, references, protector.view_count), context)
     return protected.cost.forward_images / probes, protected.cost.backward_images / probes
@@ -138,17 +142,34 @@ def _others() -> FaceSet:
     return FaceSet((_noise(len(names), "others") * 255).to(torch.uint8), names, people)
 
 
+class StandInAttributes(nn.Module):
+    """An attribute surrogate that costs next to nothing: gender, age and race, all from one network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _small_network(13).requires_grad_(False).eval()
+
+    def logits(self, images: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Attribute to scores ``[N, C]`` of images ``[N, 3, H, W]``."""
+        return dict(zip(("gender", "age", "race"), self.network(images).split([2, 6, 5], dim=1), strict=True))
+
+
 def _stand_in() -> Recogniser:
     """A recogniser that costs next to nothing, with a convolution and an activation for methods that act on one."""
+    card = ModelCard("stand-in", "", "", "", "", 8, "")
+    return Recogniser(_small_network(8), InputSpec((_SIDE, _SIDE)), card)
+
+
+def _small_network(outputs: int) -> nn.Module:
     with torch.device("meta"):
         network = torch.nn.Sequential(
             torch.nn.Conv2d(3, 4, 3, 4, 1),
             torch.nn.PReLU(4),
             torch.nn.AdaptiveAvgPool2d(4),
             torch.nn.Flatten(),
-            torch.nn.Linear(64, 8),
+            torch.nn.Linear(64, outputs),
         )
     stream = generator("estimate", "stand-in")
     state = {name: torch.randn(value.shape, generator=stream) for name, value in network.state_dict().items()}
     network.load_state_dict(state, assign=True)
-    return Recogniser(network, InputSpec((_SIDE, _SIDE)), ModelCard("stand-in", "", "", "", "", 8, ""))
+    return network

@@ -19,6 +19,7 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.core.axes import BudgetSize, row_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.chunks import Chunk
+from cloakbench.bench.plan.labels import SurrogateLabels
 from cloakbench.bench.plan.limits import NO_LIMIT, Limit, read_limits
 from cloakbench.bench.plan.variants import Variant, read_grids, variants_of
 from cloakbench.methods.base import TITLE, Protector, without_title
@@ -129,7 +130,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
     methods = chosen_methods(config, place)
     if not methods and not place:
         raise ConfigError("the experiment has no method: choose one with method=NAME (see cloakbench list methods)")
-    labels = _labels_of(config, block, place)
+    labels = SurrogateLabels.of(config).only(block.get("surrogates") if place else None, place)
     more = {} if chosen or not place else dict(block.get("more_epsilons_255") or {})
     if missing := [key for key in more if key not in methods]:
         raise ConfigError(f"{place}more_epsilons_255 names {missing[0]}, which is not among {place}methods")
@@ -145,7 +146,7 @@ def build_cells(config: DictConfig, place: str = "") -> list[Cell]:
             axis += [value for value in more[key] if value not in axis]
         where = "method" if chosen else f"{place}methods.{key}"
         variants = variants_of(key, method, grids.get(key, {}), where)
-        own = list(_cells_of(key, variants, _title(key, method), axis, limit.surrogates or labels, limit))
+        own = list(_cells_of(key, variants, _title(key, method), axis, labels, limit))
         without += [] if own[0].budget else [key]
         at_list |= axis == list(block.get("epsilons_255") or ()) and bool(own[0].budget)
         cells += own
@@ -203,27 +204,6 @@ def chosen_methods(config: DictConfig, place: str = "") -> dict[str, DictConfig]
     return {str(key): method for key, method in block.methods.items()}
 
 
-def surrogate_labels(config: DictConfig) -> dict[str, tuple[str, ...]]:
-    """Label to model keys: every surrogate alone, unless the experiment says otherwise, and every ensemble."""
-    single = {key: (key,) for key in config.surrogates} if config.single_surrogates else {}
-    ensembles = {label: tuple(keys) for label, keys in (config.ensembles or {}).items()}
-    for label, keys in ensembles.items():
-        if missing := [key for key in keys if key not in config.surrogates]:
-            raise ConfigError(f"ensemble {label} names {missing[0]}, which is not among the surrogates")
-    return single | ensembles
-
-
-def _labels_of(config: DictConfig, block: DictConfig, place: str) -> dict[str, tuple[str, ...]]:
-    """The surrogates of a block: all of the experiment's, or those that it names."""
-    labels = surrogate_labels(config)
-    wanted = block.get("surrogates") if place else None
-    if wanted is None:
-        return labels
-    if missing := [key for key in wanted if key not in labels]:
-        raise ConfigError(f"{place}surrogates names {missing[0]}, which is not among the surrogates")
-    return {key: labels[key] for key in wanted}
-
-
 def _title(key: str, method: DictConfig) -> str:
     return str(method.get(TITLE) or key)
 
@@ -233,7 +213,7 @@ def _cells_of(
     variants: Sequence[Variant],
     title: str,
     axis: Sequence[float] | None,
-    labels: Mapping[str, tuple[str, ...]],
+    labels: SurrogateLabels,
     limit: Limit,
 ) -> Iterator[Cell]:
     """The cells of one method: at every budget of ``axis``, or its own, on every surrogate if it uses one."""
@@ -241,12 +221,11 @@ def _cells_of(
         at_budget = {**variant.config, **({"epsilon_255": epsilon_255} if epsilon_255 is not None else {})}
         told = (variant.where, title, variant.text, variant.varied, limit)
         first = Cell(key, at_budget, BudgetSize.of(epsilon_255), NO_SURROGATE, (), *told)
-        if Need.SURROGATES not in first.protector.needs:
+        needs = first.protector.needs
+        if not needs & {Need.SURROGATES, Need.ATTRIBUTE_SURROGATES}:
             yield first
             continue
-        if not labels:
-            raise ConfigError(f"{key} needs a surrogate: add one with model@surrogate=NAME")
-        for label, keys in labels.items():
+        for label, keys in (limit.surrogates or labels.met(needs, key)).items():
             if len(keys) < (least := first.protector.least_surrogates):
                 raise ConfigError(
                     f"{key} needs an ensemble of at least {least} surrogates, {label} is {len(keys)}: name more, as in "

@@ -20,6 +20,7 @@ from cloakbench.bench.plan.unit_keys import UnitDigests, unit_key
 from cloakbench.bench.store.faces import write_faces
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.base import Dataset, FaceSet
+from cloakbench.models.attributes import AttributeCard
 from cloakbench.models.base import ModelCard
 from cloakbench.models.generators import GeneratorCard
 
@@ -30,9 +31,9 @@ class Planning:
     Args:
         config: the composed config.
         dataset: its data set.
-        fingerprints: model key to content digest.
-        cards: model key to card.
-        same_weights: model key to the keys of all models with its weights, its own among them: a target that shares
+        fingerprints: key of a network to content digest.
+        cards: key of a network to card.
+        same_weights: key of a network to the keys of all with its weights, its own among them: a target that shares
             them with a surrogate is white-box, whatever it is called and however its pixels are scaled.
         cells: of the probes, where they have been planned.
         transforms: label to resolved config of what may happen to a published photo, that of no transform included.
@@ -51,7 +52,7 @@ class Planning:
         dataset: Dataset,
         *,
         fingerprints: Mapping[str, str],
-        cards: Mapping[str, ModelCard],
+        cards: Mapping[str, ModelCard | AttributeCard],
         same_weights: Mapping[str, frozenset[str]],
         cells: Sequence[Cell] = (),
         transforms: Mapping[str, Mapping[str, Any]] | None = None,

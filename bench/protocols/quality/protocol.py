@@ -80,6 +80,11 @@ class Quality(Protocol):
             _built(metric, f"{place}image_metrics.{key}")
 
     def judges(self, planning: Planning) -> Sequence[Judge]:
+        return self.formulas
+
+    @property
+    def formulas(self) -> Sequence[Judge]:
+        """A judge for each metric, whatever the experiment."""
         return [
             Judge(inputs=_inputs(metric, self._configs[key]), options={_KEY: key})
             for key, metric in self.image_metrics.items()

@@ -11,18 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cloakbench.bench.config.node_keys import node_code, node_settings
-from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.answers import Answers
-from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
+from cloakbench.bench.engine.protocol import Answer, Judge
 from cloakbench.bench.engine.rates import Trials, rate_measurements
-from cloakbench.bench.engine.transforms import condition_of
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos
 from cloakbench.bench.protocols.recognition.responses import Responses
+from cloakbench.bench.protocols.recognition.transformed import (
+    TransformedPhotos,
+    seen_inputs,
+    seen_photos,
+    try_transforms,
+)
 from cloakbench.bench.store.embeddings import KIND, embedding_inputs
 from cloakbench.datasets.base import Role
 
@@ -30,7 +33,7 @@ _JUDGED: tuple[Role, ...] = ("probe", "distractor", "auxiliary", "impostor")
 EMBEDDINGS = "embeddings"
 
 
-class RecognitionProtocol(Protocol):
+class RecognitionProtocol(TransformedPhotos):
     """A question to the target recognisers of an experiment, about its probes as published and after each transform."""
 
     kind = KIND
@@ -45,45 +48,28 @@ class RecognitionProtocol(Protocol):
                 inputs={"network": planning.fingerprints[key]},
                 family=planning.cards[key].family,
                 networks=planning.same_weights[key],
-                options={"legacy_thresholds": planning.cards[key].legacy_thresholds},
+                options={"legacy_thresholds": getattr(planning.cards[key], "legacy_thresholds", None)},
             )
             for key in planning.config.targets
         ]
-
-    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return [condition_of(label, settings) for label, settings in planning.transforms.items()]
 
     def clean_roles(self, planning: Planning) -> Sequence[Role]:
         return [role for role in _JUDGED if role in planning.faces]
 
     def try_on(self, planning: Planning) -> None:
-        """Apply each transform to the first photo: whether a strength fits depends on the size of the photos.
+        """Apply each transform to the first probe.
 
         Raises:
             ConfigError: one cannot be applied.
         """
-        from hydra.utils import instantiate
-
-        probes = planning.faces["probe"]
-        for label, settings in planning.transforms.items():
-            if settings:
-                try:
-                    instantiate(dict(settings))(probes.images[:1], probes.image_id[:1])
-                except (ValueError, RuntimeError) as problem:
-                    raise ConfigError(f"transform {label}: {reason_of(problem)}") from problem
+        try_transforms(planning, planning.faces["probe"])
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
-        """Names count only after a transform, which may draw noise by name."""
-        inputs = embedding_inputs(spec.fingerprints[judge.name], photos.pixels, spec.embed_batch)
-        if not condition.is_plain:
-            inputs |= {"transform": node_settings(condition.settings), "names": list(photos.image_id)}
-            inputs["code"] = node_code(condition.settings, base=("cloakbench.bench.engine.transforms",))
-        return inputs
+        found = embedding_inputs(spec.fingerprints[judge.name], photos.pixels, spec.embed_batch)
+        return {**found, **seen_inputs(condition, photos)}
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
-        images = worker.photos(photos)
-        seen = images if condition.is_plain else worker.made(condition.settings)(images, photos.image_id)
-        found, note = worker.embeddings(judge.name, seen)
+        found, note = worker.embeddings(judge.name, seen_photos(condition, photos, worker))
         return Answer({EMBEDDINGS: found}, note)
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
