@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cloakbench.bench.core.status import NOT_PLANNED, OK, TARGET_FAILED
+from cloakbench.bench.protocols.remote.attribute_columns import attribute_columns
 from cloakbench.bench.protocols.remote.spoken import FIELDS, NOT_ASKED, version_names
 from cloakbench.models.services import ATTRIBUTES, COMPARE, NO_FACE, SEARCH, STATUSES
 
@@ -29,6 +30,8 @@ class Found:
         clean: the same about the originals.
         versions: names of the vendor's models by operation, ``[N, C]``.
         most: faces that a search gave at most, the photo itself apart.
+        labels: what the photos show, by attribute of the task: classes ``[N]``, `UNLABELLED` where nobody said.
+        pictures: image metrics of the published photos ``[N]``, by name.
     """
 
     image_id: Sequence[str]
@@ -38,13 +41,15 @@ class Found:
     clean: Mapping[str, Numbers]
     versions: Mapping[str, NDArray[np.object_]]
     most: int
+    labels: Mapping[str, Numbers] = field(default_factory=dict)
+    pictures: Mapping[str, Numbers] = field(default_factory=dict)
 
     def frame(self, fars: Mapping[str, int], ks: Sequence[int]) -> pd.DataFrame:
         """One row per photo. For each operation: ``*_date`` of the last answer, ``*_calls``, ``*_version``.
 
         Comparisons: ``score`` of the first pair, and for each threshold ``dodged_*`` of ``tried_*`` pairs, lost faces
         among them, and the same without (``*_found``). Searches: ``rank`` of the first mate (0: none was found) and
-        ``escaped_top*``. Attributes: as read. ``lost`` of ``looked`` answers say that there is no face.
+        ``escaped_top*``. Attributes: see `attribute_columns`. ``lost`` of ``looked`` answers say that there is no face.
 
         Args:
             fars: label of a false accept rate to its place behind the fields of a comparison.
@@ -69,7 +74,11 @@ class Found:
         if SEARCH in self.protected:
             self._search(frame, ks)
         if ATTRIBUTES in self.protected:
-            self._attributes(frame)
+            said, clean = self.protected[ATTRIBUTES][:, 0], self.clean[ATTRIBUTES][:, 0]
+            lost_faces = (said[:, 0] == _LOST) & (clean[:, 0] == _FOUND)
+            read = said[:, len(FIELDS[ATTRIBUTES]) :], clean[:, len(FIELDS[ATTRIBUTES]) :]
+            columns = attribute_columns(self.labels, *read, lost_faces) | dict(self.pictures)
+            frame = pd.concat([frame, pd.DataFrame(columns)], axis=1)
         return frame
 
     def _row_status(self) -> list[str]:
@@ -114,9 +123,6 @@ class Found:
             frame[f"escaped_found_top{k}"], frame[f"tried_found_top{k}"] = escaped.astype(int), known.astype(int)
             frame[f"escaped_top{k}"] = (escaped | gone).astype(int)
             frame[f"tried_top{k}"] = (known | gone).astype(int)
-
-    def _attributes(self, frame: pd.DataFrame) -> None:
-        """Filled in by a later step."""
 
 
 def names_of(tensors: Mapping[str, Numbers], operations: Sequence[str]) -> dict[str, NDArray[np.object_]]:

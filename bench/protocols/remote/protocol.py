@@ -16,8 +16,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
 from hydra.utils import instantiate
 from torch import Tensor
 
@@ -25,31 +23,26 @@ from cloakbench.bench.config.compose import resolved
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError, is_number, whole
-from cloakbench.bench.core.status import OK
-from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.outside import AsksOutside, DueAnswer
 from cloakbench.bench.engine.protocol import Answer, Judge, Protocol
-from cloakbench.bench.engine.rates import MEASUREMENT_FIELDS, Trials, rate_measurements
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
+from cloakbench.bench.protocols.attributes.pictures import PictureValues
 from cloakbench.bench.protocols.remote.consent import check_pictures, say_and_ask
-from cloakbench.bench.protocols.remote.found import Found, names_of
-from cloakbench.bench.protocols.remote.metrics import Share, shares
 from cloakbench.bench.protocols.remote.questions import Questions, Wanted
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
+from cloakbench.bench.protocols.remote.scores import RemoteScores
 from cloakbench.bench.protocols.remote.served import LOCAL, Served
 from cloakbench.bench.protocols.remote.session import card_of, keys_for, session
 from cloakbench.bench.protocols.remote.sheets import Chunk, answered
 from cloakbench.bench.protocols.remote.spent import add_spent, spent_key, spent_words
 from cloakbench.bench.protocols.remote.spoken import nothing_said
-from cloakbench.bench.protocols.remote.versions import STALE, mark_stale
-from cloakbench.bench.protocols.verification.protocol import far_label
 from cloakbench.bench.report.labels import CONTROLS
-from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.services.places import Places
 from cloakbench.bench.services.preparing import PictureRule
+from cloakbench.models.services import ATTRIBUTES
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,7 +57,7 @@ FARS = (1e-3, 1e-4, 1e-5)
 _STALE = "answers of an older model version than others of this run: remote.expire=DATE asks anew"
 
 
-class Remote(AsksOutside, Protocol):
+class Remote(AsksOutside, RemoteScores):
     """Services about photos that other protocols have protected.
 
     Args:
@@ -77,8 +70,11 @@ class Remote(AsksOutside, Protocol):
             ``references``.
         picture, side_px, file: how pictures are made of photos (`PictureRule`), the same for clean and protected ones.
         people, photos_each: at most so many people, and photos of each; null for all.
+        distractors: photos of others in a gallery, at most; null for all.
         fars: false accept rates.
         ks: ranks of a search.
+        task: config of the attribute task; null where nobody asks for attributes.
+        naturalness: configs of ``ssim`` and ``psnr``, which H-PN is made from.
         served: networks of the local service, ``model`` and ``attribute_model``; null where somebody else serves.
 
     Raises:
@@ -104,35 +100,29 @@ class Remote(AsksOutside, Protocol):
         file: Literal["png", "jpeg"] = "png",
         people: int | None = None,
         photos_each: int | None = None,
+        distractors: int | None = None,
         fars: Sequence[float] = FARS,
         ks: Sequence[int] = (1, 5),
+        task: Mapping[str, Any] | None = None,
+        naturalness: Mapping[str, Any] | None = None,
         served: Mapping[str, Any] | None = None,
     ) -> None:
-        rule = PictureRule(picture, side_px, file)
-        self.wanted = Wanted(tuple(operations), pairs, mates, rule, people, photos_each)
-        self.services, self.methods, self.about, self._served_by = services, methods, photos, served
         if not fars or not all(is_number(far) and 0 < far < 1 for far in fars):
             raise SettingError("fars", list(fars), "a list of rates above 0 and below 1")
-        self.fars = tuple(sorted(map(float, fars), reverse=True))
-        self.ks = tuple(sorted(whole(f"ks.{place}", k) for place, k in enumerate(ks)))
+        rule = PictureRule(picture, side_px, file)
+        super().__init__(
+            Wanted(tuple(operations), pairs, mates, rule, people, photos_each, distractors),
+            tuple(sorted(map(float, fars), reverse=True)),
+            tuple(sorted(whole(f"ks.{place}", k) for place, k in enumerate(ks))),
+            None if task is None else instantiate(dict(task)),
+            PictureValues(naturalness or {}) if ATTRIBUTES in operations else None,
+        )
+        self.services, self.methods, self.about, self._served_by = services, methods, photos, served
         self._faces_name = "probe"
-
-    @property
-    def _labels(self) -> dict[str, int]:
-        """Label of each false accept rate to its place."""
-        return {f"far_{far_label(far)}": place for place, far in enumerate(self.fars)}
-
-    @cached_property
-    def _shares(self) -> list[Share]:
-        return list(shares(self.wanted.operations, list(self._labels), self.ks))
 
     @cached_property
     def _served(self) -> Served | None:
         return None if self._served_by is None else Served(**self._served_by)
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        return tuple(share.metric for share in self._shares)
 
     @property
     def is_about_probes(self) -> bool:
@@ -148,6 +138,11 @@ class Remote(AsksOutside, Protocol):
             raise ConfigError(f"{place}services names {unknown[0]}, and services has: {', '.join(known)}")
         if self.about is not None and self.about not in config.protocols:
             raise ConfigError(f"{place}photos names {self.about}, which is no protocol of this experiment")
+
+        if self._reads and self.task is None:
+            raise ConfigError(f"{place}operations has attributes, and there is no task: attribute_task=NAME")
+        if self._pictures is not None:
+            self._pictures.check(config, f"{place}naturalness.")
 
     def publication(self, planning: Planning, place: str) -> Publication:
         if self.about is None:
@@ -193,6 +188,7 @@ class Remote(AsksOutside, Protocol):
             "wanted": wanted,
             "fars": list(self.fars),
             "k": max(self.ks),
+            "task": repr(self.task.attributes) if self._reads and self.task is not None else "",
             "asked": self._asks_about(photos),
         }
 
@@ -200,7 +196,7 @@ class Remote(AsksOutside, Protocol):
         raise NotImplementedError("services are asked by ask(), about everything at once")
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
-        return nothing_said(photos, judge.options["columns"], self.fars)
+        return nothing_said(photos, self._form(judge))
 
     def may_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> None:
         remote = RemoteSettings.of(planning.config)
@@ -219,55 +215,14 @@ class Remote(AsksOutside, Protocol):
         for judge in dict.fromkeys(one.judge for one in due):
             chunks = [Chunk(one, self._asks_about(one.photos)) for one in due if one.judge == judge]
             config = resolved(planning.config.services[judge.name])
-            columns = judge.options["columns"]
             with ExitStack() as stack:
                 if (served := self._serves(config)) is not None:
                     offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
                     config |= offered | {"line": config["line"] | offered["line"]}
                 opened = stack.enter_context(session(config, judge.name, remote, Places(planning.store.root), name))
                 questions = self._questions(planning, judge)
-                yield from answered(opened, questions, chunks, worker, columns, self.fars, remote.connections)
+                yield from answered(opened, questions, chunks, worker, self._form(judge), self.task, remote.connections)
             add_spent(planning.store, spent_key(name, judge), opened)
-
-    def read(self, answers: Answers, cell: int) -> Found:
-        operations = list(answers.judge.options["columns"])
-        role = next(iter(answers.job.clean))
-        clean = {name: tensor.numpy() for name, tensor in answers.clean(role).items()}
-        tensors, status = answers.protected(cell)
-        protected = {name: tensor.numpy() for name, tensor in tensors.items()}
-        protected = protected or {name: np.full_like(tensor, np.nan) for name, tensor in clean.items()}
-        return Found(
-            image_id=answers.faces.image_id,
-            identity=answers.faces.identity,
-            status=status,
-            protected={one: protected[one] for one in operations},
-            clean={one: clean[one] for one in operations},
-            versions=names_of(protected, operations),
-            most=answers.judge.options["most"],
-        )
-
-    def records(self, responses: Found) -> pd.DataFrame:
-        """One row per photo; see `Found.frame`."""
-        return responses.frame(self._labels, self.ks)
-
-    def found(self, answers: Answers) -> Iterable[pd.DataFrame]:
-        return mark_stale(list(super().found(answers)), list(answers.judge.options["columns"]))
-
-    def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-        if records.empty:
-            return pd.DataFrame(columns=list(MEASUREMENT_FIELDS))
-        return rate_measurements(records, self.trials(records), resamples, seed)
-
-    def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
-        ok = records["status"].to_numpy(dtype=object) == OK
-        found = {}
-        for share in self._shares:
-            of = [share.operation] if share.operation else self.wanted.operations
-            stale = np.logical_or.reduce([records[f"{one}{STALE}"].to_numpy(dtype=bool) for one in of])
-            events, trials = (records[name].to_numpy(dtype=np.float64) for name in (share.events, share.trials))
-            gap = "" if trials[ok & ~stale].any() or not ok.any() else _STALE if stale[ok].all() else share.gap
-            found[share.metric.name] = Trials(events, trials, gap, failed=~ok | stale)
-        return found
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         name, told = str(planning.config.name), {"pictures_for_services": self.wanted.rule.words}

@@ -53,6 +53,7 @@ class Wanted:
         mates: ``probes``, the other published photos as they were before protection; or ``references``.
         rule: how pictures are made.
         people, photos: at most so many people, and photos of each; None for all.
+        distractors: photos of others in a gallery, at most; None for all.
 
     Raises:
         SettingError: there is no such operation, or another setting is out of range.
@@ -64,13 +65,18 @@ class Wanted:
     rule: PictureRule
     people: int | None = None
     photos: int | None = None
+    distractors: int | None = None
 
     def __post_init__(self) -> None:
         if not self.operations or set(self.operations) - set(OPERATIONS):
             raise SettingError("operations", list(self.operations), f"some of {', '.join(OPERATIONS)}, each once")
         one_of("pairs", self.pairs, ("one", "all"))
         one_of("mates", self.mates, ("probes", "references"))
-        for name, most in (("people", self.people), ("photos_each", self.photos)):
+        for name, most in (
+            ("people", self.people),
+            ("photos_each", self.photos),
+            ("distractors", self.distractors),
+        ):
             if most is not None:
                 whole(name, most)
 
@@ -122,6 +128,8 @@ class Questions:
     ) -> None:
         self._wanted, self._faces, self._photo = wanted, faces, photo
         self._asked, self._mates = wanted.asked_about(faces), wanted.mates_of(faces)
+        if distractors is not None and wanted.distractors is not None:
+            distractors = distractors.select(range(min(len(distractors), wanted.distractors)))
         self._gallery_faces = {wanted.mates: faces if wanted.mates == "probes" else references, "others": distractors}
         self._mate_names = _names_by_person(wanted.mates, self._gallery_faces[wanted.mates])
         self._k = min(k + (wanted.mates == "probes"), most)

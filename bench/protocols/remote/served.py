@@ -33,7 +33,7 @@ class Served:
         ConfigError: one cannot be built; one line.
     """
 
-    def __init__(self, model: Mapping[str, Any], attribute_model: Mapping[str, Any] | None) -> None:
+    def __init__(self, model: Mapping[str, Any], attribute_model: Mapping[str, Any] | None = None) -> None:
         self._config, self._attributes_config = model, attribute_model
         try:
             self.model: Recogniser = build_recogniser(model, "served")

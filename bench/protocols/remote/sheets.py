@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cloakbench.bench.core.status import OK
@@ -12,10 +12,10 @@ from cloakbench.bench.engine.protocol import Answer
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.protocols.remote.questions import Question, Questions
 from cloakbench.bench.protocols.remote.session import Session
-from cloakbench.bench.protocols.remote.spoken import Sheet, compared, read, searched
+from cloakbench.bench.protocols.remote.spoken import Form, Sheet, classes_read, compared, searched
 from cloakbench.bench.services.asking import side_by_side
+from cloakbench.datasets.attribute_task import AttributeTask
 from cloakbench.models.services import (
-    ATTRIBUTES,
     COMPARE,
     NOT_OFFERED,
     RESULTS,
@@ -47,8 +47,8 @@ def answered(
     questions: Questions,
     chunks: Sequence[Chunk],
     worker: Worker,
-    columns: Mapping[str, int],
-    fars: Sequence[float],
+    form: Form,
+    task: AttributeTask | None,
     connections: int,
 ) -> Iterator[tuple[DueAnswer, Answer | str]]:
     """Ask a service about chunks, and give each back once, with its answer or why there is none.
@@ -58,8 +58,8 @@ def answered(
         questions: about photos.
         chunks: in order.
         worker: reads photos.
-        columns: questions of each operation about a photo.
-        fars: whose thresholds are kept.
+        form: what is kept of answers.
+        task: whose attributes are read; None where nobody asks for any.
         connections: at once.
     """
 
@@ -71,7 +71,7 @@ def answered(
                     yield number, question
             yield number, Question(0, 0, _LAST, lambda asker: ServiceAnswer(_LAST))
 
-    found = _Found(session.service, columns, fars, questions.gallery_size)
+    found = _Found(session.service, form, task)
     done = 0
     try:
         asked = side_by_side(lambda one: one[1].ask(session.asker), stream(), connections)
@@ -89,10 +89,8 @@ def answered(
 class _Found:
     """What came so far of a chunk."""
 
-    def __init__(
-        self, service: RemoteService, columns: Mapping[str, int], fars: Sequence[float], gallery_size: int
-    ) -> None:
-        self._service, self._columns, self._fars, self._gallery_size = service, columns, fars, gallery_size
+    def __init__(self, service: RemoteService, form: Form, task: AttributeTask | None) -> None:
+        self._service, self._form, self._task = service, form, task
         self._came: list[tuple[Question, ServiceAnswer]] = []
         self._failed: Counter[str] = Counter()
         self._notes: dict[str, str] = {}
@@ -112,7 +110,7 @@ class _Found:
         if failed:
             status = failed.most_common(1)[0][0]
             return f"service {service}: {status}: {notes[status] or 'no reason is given'}"
-        sheet = Sheet(photos, self._columns, self._fars)
+        sheet = Sheet(photos, self._form)
         for question, answer in came:
             sheet.put(question.photo, question.column, answer, self._numbers(question, answer))
         return Answer(sheet.tensors())
@@ -121,8 +119,8 @@ class _Found:
         if answer.status != OK:
             return []
         if question.operation == COMPARE:
-            return compared(answer, self._service.thresholds(COMPARE), self._fars)
+            return compared(answer, self._service.thresholds(COMPARE), self._form.fars)
         if question.operation == SEARCH:
             return searched(answer, question.own, question.mates)
-        assert question.operation == ATTRIBUTES
-        return read(self._service.card.vocabulary.task_words(answer.attributes))
+        assert self._task is not None
+        return classes_read(answer.attributes, self._service.card.vocabulary, self._task)

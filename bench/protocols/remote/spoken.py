@@ -7,6 +7,7 @@ run. ``no_face`` and ``bad_picture`` are results, and are kept as statuses witho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cloakbench.datasets.attribute_task import AttributeTask, TaskAttribute
 from cloakbench.models.services import ATTRIBUTES, COMPARE, RESULTS, SEARCH, STATUSES, ServiceAnswer, Thresholds
-from cloakbench.models.vocabulary import EXPRESSIONS, GENDERS
+from cloakbench.models.vocabulary import Reading, Vocabulary
 
 NOT_ASKED = -1.0
 """Stands for the status of a question that the plan leaves out."""
@@ -25,17 +27,33 @@ COMMON = ("status", "date", "calls")
 FIELDS: Mapping[str, tuple[str, ...]] = {
     COMPARE: (*COMMON, "score", "recommended"),
     SEARCH: (*COMMON, "rank", "faces"),
-    ATTRIBUTES: (*COMMON, "gender", "age", "expression"),
+    ATTRIBUTES: COMMON,
 }
-"""What is kept of an answer; a comparison has a threshold for each false accept rate behind them."""
+"""What is kept of an answer; behind it, a comparison has a threshold for each false accept rate, and what was read off
+a face the class of each attribute."""
 VERSION = "_version"
 """Behind an operation: name of the tensor with the vendor's model versions."""
 _VERSION_BYTES = 48
 
 
-def width(operation: str, fars: Sequence[float]) -> int:
-    """How many numbers are kept of an answer."""
-    return len(FIELDS[operation]) + (len(fars) if operation == COMPARE else 0)
+@dataclass(frozen=True)
+class Form:
+    """What a sheet has room for.
+
+    Attributes:
+        columns: questions about each photo, by operation.
+        fars: false accept rates whose thresholds are kept.
+        attributes: names of those whose classes are kept.
+    """
+
+    columns: Mapping[str, int]
+    fars: Sequence[float]
+    attributes: Sequence[str] = ()
+
+    def width(self, operation: str) -> int:
+        """How many numbers are kept of an answer."""
+        more = {COMPARE: len(self.fars), ATTRIBUTES: len(self.attributes)}
+        return len(FIELDS[operation]) + more.get(operation, 0)
 
 
 class Sheet:
@@ -43,16 +61,14 @@ class Sheet:
 
     Args:
         photos: how many.
-        columns: questions about each photo, by operation.
-        fars: false accept rates whose thresholds are kept.
+        form: what there is room for.
     """
 
-    def __init__(self, photos: int, columns: Mapping[str, int], fars: Sequence[float]) -> None:
-        self._fars = fars
+    def __init__(self, photos: int, form: Form) -> None:
         self._said: dict[str, NDArray[np.float64]] = {}
         self._versions: dict[str, NDArray[np.uint8]] = {}
-        for operation, count in columns.items():
-            said = np.full((photos, count, width(operation, fars)), np.nan)
+        for operation, count in form.columns.items():
+            said = np.full((photos, count, form.width(operation)), np.nan)
             said[:, :, 0] = NOT_ASKED
             self._said[operation] = said
             self._versions[operation] = np.zeros((photos, count, _VERSION_BYTES), np.uint8)
@@ -73,9 +89,9 @@ class Sheet:
         }
 
 
-def nothing_said(photos: int, columns: Mapping[str, int], fars: Sequence[float]) -> dict[str, Tensor]:
+def nothing_said(photos: int, form: Form) -> dict[str, Tensor]:
     """What stands for the answers that a chunk lacks: NaN."""
-    empty = Sheet(photos, columns, fars).tensors()
+    empty = Sheet(photos, form).tensors()
     return {name: torch.full(tensor.shape, torch.nan, dtype=torch.float64) for name, tensor in empty.items()}
 
 
@@ -98,14 +114,25 @@ def searched(answer: ServiceAnswer, own: str, mates: frozenset[str]) -> list[flo
     return [float(rank), float(len(others))]
 
 
-def read(said: Mapping[str, str | float]) -> list[float]:
-    """Gender and expression as places in their classes, and the age in years; NaN for what was not said."""
-    gender, age, expression = (said.get(name) for name in ("gender", "age", "expression"))
-    return [
-        float(GENDERS.index(str(gender))) if gender is not None else np.nan,
-        float(age) if age is not None else np.nan,
-        float(EXPRESSIONS.index(str(expression))) if expression is not None else np.nan,
-    ]
+def classes_read(readings: Mapping[str, Reading], vocabulary: Vocabulary, task: AttributeTask) -> list[float]:
+    """Class of each attribute of a task; NaN for what was not said, or is no class of it.
+
+    Args:
+        readings: in the service's words.
+        vocabulary: what these mean.
+        task: whose classes they become.
+    """
+    said: Mapping[str, Reading] = {**readings, **vocabulary.task_words(readings)}
+    return [_class_of(one, next((said[name] for name in one.called if name in said), None)) for one in task.attributes]
+
+
+def _class_of(attribute: TaskAttribute, said: Reading | None) -> float:
+    if isinstance(said, str):
+        places = {word: place for place, one in enumerate(attribute.classes) for word in one.called}
+        return float(places.get(said.lower(), np.nan))
+    if isinstance(said, float) and attribute.bins is not None:
+        return float(attribute.classes_of(torch.tensor([said]))[0])
+    return np.nan
 
 
 def version_names(versions: NDArray[np.float64]) -> NDArray[np.object_]:

@@ -22,3 +22,23 @@ def test_the_run_itself_offers_the_local_service(emulator: FaceppEmulator, words
     assert local.problems == [] and emulator.total == 0
     dodging = rates(local, "remote_dodging_far_1e-2")
     assert dodging["pgd"] >= dodging["identity"]
+
+
+def test_attributes_are_read_and_held_against_labels(emulator: FaceppEmulator, words: Words) -> None:
+    ran_once = ran(
+        words(
+            "protocols.remote.operations=[attributes]",
+            "attribute_task=world3",
+            "protocols.remote.services=[local]",
+            "~services.facepp",
+            "attribute_model@protocols.remote.served.attribute_model=attributes_resnet18",
+        )
+    )
+    assert ran_once.problems == []
+    mosr, h_pn = rates(ran_once, "mosr"), rates(ran_once, "h_pn")
+    print(
+        found.loc[
+            found.protocol == "remote", ["metric", "method", "value", "low", "high", "n", "status", "note"]
+        ].to_string()
+    )
+    assert 0 <= mosr["identity"] < 0.3 and set(h_pn) == {"identity", "random_sign", "pgd"}
