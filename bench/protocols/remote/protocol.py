@@ -211,18 +211,24 @@ class Remote(AsksOutside, RemoteScores):
     def ask(
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker
     ) -> Iterator[tuple[DueAnswer, Answer | str]]:
-        remote, name = RemoteSettings.of(planning.config), str(planning.config.name)
         for judge in dict.fromkeys(one.judge for one in due):
             chunks = [Chunk(one, self._asks_about(one.photos)) for one in due if one.judge == judge]
-            config = resolved(planning.config.services[judge.name])
-            with ExitStack() as stack:
-                if (served := self._serves(config)) is not None:
-                    offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
-                    config |= offered | {"line": config["line"] | offered["line"]}
-                opened = stack.enter_context(session(config, judge.name, remote, Places(planning.store.root), name))
-                questions = self._questions(planning, judge)
-                yield from answered(opened, questions, chunks, worker, self._form(judge), self.task, remote.connections)
-            add_spent(planning.store, spent_key(name, judge), opened)
+            yield from self._asked(planning, judge, chunks, worker)
+
+    def _asked(
+        self, planning: Planning, judge: Judge, chunks: Sequence[Chunk], worker: Worker
+    ) -> Iterator[tuple[DueAnswer, Answer | str]]:
+        """What one service says; what that takes is noted, however it ends."""
+        remote, name = RemoteSettings.of(planning.config), str(planning.config.name)
+        config = resolved(planning.config.services[judge.name])
+        with ExitStack() as stack:
+            if (served := self._serves(config)) is not None:
+                offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
+                config |= offered | {"line": config["line"] | offered["line"]}
+            opened = stack.enter_context(session(config, judge.name, remote, Places(planning.store.root), name))
+            stack.callback(add_spent, planning.store, spent_key(name, judge), opened)
+            questions = self._questions(planning, judge)
+            yield from answered(opened, questions, chunks, worker, self._form(judge), self.task, remote.connections)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         name, told = str(planning.config.name), {"pictures_for_services": self.wanted.rule.words}

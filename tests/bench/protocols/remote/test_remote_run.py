@@ -36,9 +36,4 @@ def test_attributes_are_read_and_held_against_labels(emulator: FaceppEmulator, w
     )
     assert ran_once.problems == []
     mosr, h_pn = rates(ran_once, "mosr"), rates(ran_once, "h_pn")
-    print(
-        found.loc[
-            found.protocol == "remote", ["metric", "method", "value", "low", "high", "n", "status", "note"]
-        ].to_string()
-    )
     assert 0 <= mosr["identity"] < 0.3 and set(h_pn) == {"identity", "random_sign", "pgd"}
