@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.compose import compose_config, resolved
+from cloakbench.bench.services.local.settings import LocalSettings
 from cloakbench.methods.base import TITLE
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -91,6 +93,19 @@ def test_the_config_of_protect_composes_and_its_keys_reach_a_constructor() -> No
 @pytest.mark.parametrize("model", names("model"))
 def test_the_commands_about_one_recogniser_take_every_model(command: str, model: str) -> None:
     assert_keys_reach_constructors(compose_config([f"model={model}"], command))
+
+
+@pytest.mark.parametrize("name", names("service"))
+def test_the_commands_about_services_take_each_of_them(name: str) -> None:
+    assert_keys_reach_constructors(compose_config([f"service={name}"], "one_service"))
+
+
+def test_the_config_of_serve_takes_networks_and_a_detector_and_its_behaviour_is_whole() -> None:
+    words = ["model=cosface_ir", "attribute_model=faceapi_age_gender", "detector=mtcnn"]
+    config = compose_config(words, "serve")
+    assert_keys_reach_constructors(config)
+    assert LocalSettings(**resolved(config.behaviour)) == LocalSettings()
+    assert set(config.behaviour) == {field.name for field in fields(LocalSettings)}
 
 
 def test_every_group_of_conf_is_tested() -> None:

@@ -39,6 +39,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def _dispatch(line: CommandLine) -> int:
     from cloakbench.bench.cli.show import check_hydra_settings, show
 
     if line.shows:
-        show(line, _config_of(line), _VERBS, CONFIGS)
+        show(replace(line, words=_settings(line)), _config_of(line), _VERBS, CONFIGS)
         return 0
     check_hydra_settings(line.words, sweeping=flags.MULTIRUN in line)
     if line.verb in _COMMANDS:
@@ -162,6 +163,11 @@ def _config_of(line: CommandLine) -> str:
     return CONFIGS[line.verb]
 
 
+def _settings(line: CommandLine) -> tuple[str, ...]:
+    """The words that a config is composed with: of a command that has one, those that are no plain names."""
+    return tuple(word for word in line.words if line.verb not in CONFIGS or not flags.is_name(word))
+
+
 def _help(line: CommandLine) -> str:
     """How a command is called, and the settings it has; what they come to where some are given."""
     verb = line.verb if line.verb != "help" else next(iter(line.words), "")
@@ -173,7 +179,7 @@ def _help(line: CommandLine) -> str:
         from cloakbench.bench.cli.fetch import as_composed
         from cloakbench.bench.config.compose import compose_config
 
-        words = as_composed(line.words) if verb == "fetch" else line.words
+        words = as_composed(line.words) if verb == "fetch" else _settings(line)
         config = compose_config(words, _config_of(line), line.config_dirs)
         usage = " ".join(word for word in ("cloakbench", verb, *line.words) if word)
         return (

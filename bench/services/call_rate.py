@@ -1,9 +1,12 @@
 """`CallRate`: how often a key may ask, kept by all processes together.
 
 A rate belongs to a key and not to a process, so the last calls are kept in a file of the store, which is named by a
-slow digest of the key. Of any n + 1 calls in a row the last goes out at least n / rate seconds after the first, with
-one to two and a half per cent to spare for the network; so no second sees more than the rate, whenever it begins. Calls
-are spread over that time and not sent in bursts.
+slow digest of the key. Of any n + 1 calls in a row the last goes out at least n / rate seconds, and one per cent for
+the network, after the first; so no second sees more than the rate, whenever it begins. Calls are spread over that time
+and not sent in bursts.
+
+The plan is for two and a half per cent more than n / rate. A call that goes out late, as sleepers of a busy machine
+wake, keeps its place in the plan, and those behind it make up for what it lost as far as the one per cent allows.
 
 A token bucket would let its whole content out at once after a pause, twice the rate within a second.
 """
@@ -24,10 +27,10 @@ from cloakbench.bench.core.files.file_lock import NoLocksError, exclusive, try_l
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.ranges import positive
 
-_TO_SPARE = 1.025
-_LATE = 0.015
-"""Share of the window by which a call may be late without the next ones being so, out of what is spared: a busy
-machine wakes sleepers late."""
+_PLANNED, _LEAST = 1.025, 1.01
+"""Seconds between a call and the n-th behind it, in n / rate: by the plan, and at least."""
+_MOST_BEHIND = 0.25
+"""Share of that time that is made up for at most: a pause is none."""
 _SPREAD = 0.9
 """Share of the usual distance of two calls that any two keep."""
 _MOST_KEPT = 200
@@ -52,7 +55,7 @@ class CallRate:
     ) -> None:
         rate = positive("calls_per_second", calls_per_second)
         self._calls = min(_MOST_KEPT, max(1, math.floor(rate)))
-        self._window_seconds = _TO_SPARE * self._calls / rate
+        self._window_seconds, self._least_seconds = _PLANNED * self._calls / rate, _LEAST * self._calls / rate
         self._distance_seconds = _SPREAD * self._window_seconds / self._calls
         self._path, self._now, self._sleep = path, now, sleep
         self._mine = threading.Lock()
@@ -65,30 +68,39 @@ class CallRate:
         """
         with self._held():
             sent = self._last_calls(self._now())
-            due = self._due(sent)
+            planned, due = self._next(sent)
             while (left := due - self._now()) > 0:
                 self._sleep(left)
             at = self._now()
-            counted = max(due, at - _LATE * self._window_seconds)
+            planned = max(planned, at - _MOST_BEHIND * self._window_seconds)
             with whole_file(self._path, durable=False) as file:
-                file.write(json.dumps([*sent, counted][-self._calls :]).encode())
+                file.write(json.dumps([*sent, (at, planned)][-self._calls :]).encode())
         return at
 
-    def _due(self, sent: list[float]) -> float:
+    def _next(self, sent: list[tuple[float, float]]) -> tuple[float, float]:
+        """When the next call goes out by the plan, and when it may."""
         if not sent:
-            return 0.0
-        whole = sent[-self._calls] + self._window_seconds if len(sent) >= self._calls else 0.0
-        return max(whole, sent[-1] + self._distance_seconds)
+            return 0.0, 0.0
+        last_at, last_planned = sent[-1]
+        late_seconds = self._window_seconds - self._least_seconds
+        planned = last_planned + self._distance_seconds
+        due = max(planned, last_at - late_seconds + self._distance_seconds)
+        if len(sent) >= self._calls:
+            first_at, first_planned = sent[-self._calls]
+            planned = max(planned, first_planned + self._window_seconds)
+            due = max(due, planned, first_at + self._least_seconds)
+        return planned, due
 
-    def _last_calls(self, now: float) -> list[float]:
-        """When the last calls went out. What lies in the future, since a clock was put back, counts as now; what cannot
-        be read counts as a full window that just went out."""
+    def _last_calls(self, now: float) -> list[tuple[float, float]]:
+        """When the last calls went out, and when they were planned. What lies in the future, since a clock was put
+        back, counts as now; what cannot be read counts as a full window that just went out."""
         try:
-            return [min(float(at), now) for at in json.loads(self._path.read_bytes())][-self._calls :]
+            found = json.loads(self._path.read_bytes())[-self._calls :]
+            return [(min(float(at), now), min(float(planned), now)) for at, planned in found]
         except FileNotFoundError:
             return []
         except (ValueError, TypeError):
-            return [now] * self._calls
+            return [(now, now)] * self._calls
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -13,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.datasets.alignment import warp
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.photo_set import PhotoSet
 from cloakbench.datasets.photos import DatasetError
+from cloakbench.datasets.synthetic.world import SyntheticWorld
 
 
 def landmarks_table(path: Path, rows: dict[str, Tensor]) -> Path:
@@ -242,3 +244,24 @@ def test_unusual_files_behave_as_documented(tmp_path: Path):
     assert images["ann/grey.png"].unique(dim=0).shape[0] == 1
     assert (images["ann/moving.gif"].int() - upright).abs().float().mean() < 30  # 256 colours of the first frame
     assert (images["ann/cmyk.jpg"].int() - upright).abs().float().mean() < 60  # noise survives JPEG badly
+
+
+def test_a_face_leads_back_to_its_full_photo_and_the_matrix_that_cut_it_out(tmp_path: Path) -> None:
+    data = PhotoSet(people(tmp_path, ada=4), detector=StubDetector(), references_per_identity=2)
+    faces = data.faces("probe")
+    for image_id, crop in zip(faces.image_id, faces.images, strict=True):
+        photo = data.photo(image_id)
+        assert photo is not None and photo.matrix is not None
+        assert torch.equal(photo.pixels, pixels(tmp_path / image_id))
+        assert torch.equal(warp(photo.pixels, photo.matrix), crop)
+
+
+def test_photos_that_came_aligned_have_no_matrix_and_worlds_without_photos_none(tmp_path: Path) -> None:
+    data = PhotoSet(people(tmp_path, ada=4), aligned=True, references_per_identity=2)
+    image_id = data.faces("probe").image_id[0]
+    photo = data.photo(image_id)
+    assert photo is not None and photo.matrix is None and torch.equal(photo.pixels, pixels(tmp_path / image_id))
+    with pytest.raises(KeyError):
+        data.photo("nobody/0.png")
+    world = SyntheticWorld(identities=2, cache=None)
+    assert world.photo("anything") is None
