@@ -10,7 +10,7 @@ import pandas as pd
 from cloakbench.bench.core.axes import BudgetSize, split_row_name, variant_settings
 from cloakbench.bench.core.ranges import is_number
 from cloakbench.bench.report.estimate import Estimate, text
-from cloakbench.bench.report.index import ALL, CellPlace, Measured, Run
+from cloakbench.bench.report.index import ALL, CellPlace, Measured, Place, Run
 from cloakbench.bench.report.norms import Norms
 
 USUAL_BUDGET = BudgetSize(8.0)
@@ -105,6 +105,10 @@ class Lookup:
         if any(rate.ok for rate in cells):
             return ""
         return next((rate.note for rate in cells if rate.note), "not measured")
+
+    def is_judged(self, place: Place) -> bool:
+        """Whether somebody was asked for a metric; nobody is for one of pictures."""
+        return any(self._judges.get((place.protocol, place.metric), {}))
 
     def rate(self, cell: CellPlace) -> Estimate:
         """One cell; missing when there is none."""

@@ -15,9 +15,12 @@ from cloakbench.bench.report.reported.pairings import AVERAGE, NOT_APPLICABLE, P
 
 NOT_BLACK = "the only network left for this name is the surrogate itself"
 NOT_WHITE = "black-box here, white-box in the paper"
+WHOLE = ""
+"""Stands for the surrogate of a printed row whose columns are the surrogates, as in white-box tables."""
 BLACK_BOX = "black_box"
 """Stands for a target: the mean over the judges of the run that are not the surrogate."""
 LEFT_OUT = "the ensemble without the target"
+OWN = "the network of each column"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
         lookup: the run.
         placed: the pairing on its networks.
         method: printed method.
-        surrogate: printed surrogate.
+        surrogate: printed surrogate; `WHOLE` in a table whose columns are the surrogates.
     """
     pairing = placed.pairing
     if method not in pairing.methods:
@@ -84,6 +87,8 @@ def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> 
     except NotComparableError as reason:
         return (), str(reason)
     if pairing.leave_one_out and (row := _leave_one_out(lookup, placed, paired, measured)):
+        return (row,), ""
+    if surrogate == WHOLE and (row := _own_columns(placed, paired, measured)):
         return (row,), ""
     if rows := _on_surrogates(placed, paired, measured.surrogates, surrogate):
         return rows, ""
@@ -115,8 +120,9 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     elif target not in placed.targets:
         return MeasuredCell(Estimate(), "no such network in this run")
     else:
-        found = lookup.rate(_at(asked, placed, row, target))
-        if found.ok and found.white_box != (pairing.box == "white"):
+        place, judged = _at(asked, placed, row, target), lookup.is_judged(asked.place)
+        found = lookup.rate(place if judged else place._replace(judge=""))
+        if found.ok and judged and found.white_box != (pairing.box == "white"):
             return MeasuredCell(Estimate(), NOT_BLACK if found.white_box else NOT_WHITE)
     return MeasuredCell(found, "" if found.ok else found.note or "not measured")
 
@@ -145,6 +151,12 @@ def _on_surrogates(placed: Placed, run: Run, names: tuple[str, ...], surrogate: 
     if placed.pairing.surrogates is not None and names != ("",):
         names = tuple(name for name in names if name == placed.surrogates.get(surrogate))
     return tuple(MeasuredRow(run, name) for name in names)
+
+
+def _own_columns(placed: Placed, run: Run, measured: MeasuredMethod) -> MeasuredRow | None:
+    """One row whose columns are the surrogates; None for a method that used none of them."""
+    of_column = {key: name for key, name in placed.surrogates.items() if name in measured.surrogates}
+    return MeasuredRow(run, OWN, of_column) if of_column else None
 
 
 def _leave_one_out(lookup: Lookup, placed: Placed, run: Run, measured: MeasuredMethod) -> MeasuredRow | None:

@@ -12,7 +12,7 @@ from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL
 from cloakbench.bench.report.reported.lookup import Lookup
-from cloakbench.bench.report.reported.paired import BLACK_BOX, MeasuredRow, Placed, measured_cell
+from cloakbench.bench.report.reported.paired import BLACK_BOX, WHOLE, MeasuredRow, Placed, measured_cell
 from cloakbench.bench.report.reported.pairings import AVERAGE, GAIN_ENDINGS, Pairing, Pairings
 from cloakbench.bench.report.table import WHITE_BOX, Cell, Column, Number, Row, trials_text
 
@@ -160,7 +160,7 @@ def printed_table(pairing: Pairing, lines: Sequence[Mapping[str, Any]]) -> Print
         if line["metric"].endswith(GAIN_ENDINGS):
             continue
         column = (line["target"], line["metric"])
-        surrogate = "" if pairing.box == "white" else line["surrogate"]  # in a white-box table it is the column
+        surrogate = WHOLE if pairing.box == "white" else line["surrogate"]  # in a white-box table it is the column
         columns[column] = None
         rows.setdefault((line["dataset"], surrogate, line["method"]), {})[column] = line
     blocks = list(dict.fromkeys(key[:2] for key in rows))
