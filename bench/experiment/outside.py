@@ -11,6 +11,7 @@ from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.experiment.experiment import Asked, Experiment
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.condition import AS_PUBLISHED
+from cloakbench.bench.processes.progress import track
 
 
 def check_outside(status: RunStatus) -> None:
@@ -35,8 +36,11 @@ def ask_outside(status: RunStatus) -> list[str]:
     """Ask for what is due and store it; a line for each thing that went wrong."""
     experiment, problems = status.experiment, []
     for asked, protocol in _asking(experiment):
-        if due := list(_due(status, asked)):
+        if not (due := list(_due(status, asked))):
+            continue
+        with track(f"asking: {asked.protocol.title.lower()}", len(due)) as tracker:
             for one, answer in protocol.ask(experiment.planning, due, Worker(experiment.spec)):
+                tracker.advance(one.judge.name)
                 if isinstance(answer, str):
                     problems.append(answer)
                     continue

@@ -48,7 +48,7 @@ def attribute_columns(
         columns[f"{name}_label"] = np.where(labelled[:, place], truth[:, place], np.nan)
         offered = lost & ~np.isnan(clean[:, place]) & labelled[:, place]
         columns |= _rate(name, wrong[:, place], known[:, place] & labelled[:, place], offered)
-    read, read_clean = ~np.isnan(said).any(axis=1), ~np.isnan(clean).any(axis=1)
+    read, read_clean = np.asarray(known.all(axis=1)), np.asarray(~np.isnan(clean).any(axis=1))
     has_labels = np.asarray(labelled.all(axis=1))
     every, changed = np.asarray(wrong.all(axis=1)), np.asarray(moved.all(axis=1))
     columns |= _rate(EVERY, every, read & has_labels, lost & read_clean & has_labels)

@@ -5,7 +5,7 @@ Pictures are made when a question is due, and not before, so that memory does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -130,7 +130,9 @@ class Questions:
         self._asked, self._mates = wanted.asked_about(faces), wanted.mates_of(faces)
         if distractors is not None and wanted.distractors is not None:
             distractors = distractors.select(range(min(len(distractors), wanted.distractors)))
-        self._gallery_faces = {wanted.mates: faces if wanted.mates == "probes" else references, "others": distractors}
+        people = {faces.identity[row] for row in self._asked}
+        mates = _of_people(faces if wanted.mates == "probes" else references, people)
+        self._gallery_faces = {wanted.mates: mates, "others": distractors}
         self._mate_names = _names_by_person(wanted.mates, self._gallery_faces[wanted.mates])
         self._k = min(k + (wanted.mates == "probes"), most)
         self._clean = lru_cache(maxsize=_PICTURES_KEPT)(lambda row: self.clean_picture(faces, row))
@@ -161,7 +163,7 @@ class Questions:
         return sum(len(faces) for faces in self._gallery_faces.values() if faces is not None)
 
     def gallery(self) -> GalleryPlan:
-        """What searches are made in: mates of all photos, and others."""
+        """What searches are made in: the photos of everybody who is asked about, and of others."""
         if self._plan is None:
             self._plan = GalleryPlan(
                 {
@@ -200,6 +202,13 @@ class Questions:
 
 def _comparing(a: Picture, b: Picture) -> Callable[[Asker], ServiceAnswer]:
     return lambda asker: asker.compare(a, b)
+
+
+def _of_people(faces: FaceSet | None, people: Collection[str]) -> FaceSet | None:
+    """The photos of some people."""
+    if faces is None:
+        return None
+    return faces.select([row for row, person in enumerate(faces.identity) if person in people])
 
 
 def _names_by_person(role: str, faces: FaceSet | None) -> Mapping[str, frozenset[str]]:
