@@ -19,7 +19,7 @@ from cloakbench.methods.base import TITLE
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
     "attribute_model": "+attribute_model@attribute_models.one={}",
-    "attribute_task": "+attribute_task@attribute_task={}",
+    "attribute_task": "attribute_task={}",
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",
     "dataset": "dataset={}",
     "experiment": "experiment={}",
@@ -116,7 +116,7 @@ def test_every_group_of_conf_is_tested() -> None:
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
     config = compose_config([f"experiment={name}"])
-    assert config.targets or "poisoning" in config.protocols
+    assert config.targets or config.attribute_targets or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 

@@ -13,7 +13,13 @@ from cloakbench.bench.report.section import Reporter, Section
 from cloakbench.bench.report.sweeps.parts import Sweep
 from cloakbench.bench.report.sweeps.section import variants_section
 from cloakbench.bench.report.table import Table
-from cloakbench.bench.report.tables_facts import failures_table, gaps_table, models_table, passes_table
+from cloakbench.bench.report.tables_facts import (
+    attribute_networks_table,
+    failures_table,
+    gaps_table,
+    models_table,
+    passes_table,
+)
 from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
 
 _FOR_COMPUTING = ("reported_differences",)
@@ -36,6 +42,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
     costs = "Seconds and memory on this machine: [cost.md](tables/cost.md), [csv](tables/cost.csv)."
     return [
         Section("Recognisers", _known(models_table(results))),
+        Section("Attribute networks", _known(attribute_networks_table(results))),
         Section(
             "Methods",
             (*_known(methods_table(measured)), *survey_tables(measured, reporters)),

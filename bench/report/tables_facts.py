@@ -18,11 +18,12 @@ from cloakbench.bench.report.table import BUDGET, Number, Row, Table, columns
 
 
 def models_table(results: Results) -> Table | None:
-    """What each network is and how well it recognises clean photos."""
-    if results.models.empty:
+    """What each recogniser is and how well it recognises clean photos; None without any."""
+    lines = [line for line in records(results.models) if not _is_attribute_network(line)]
+    if not lines:
         return None
     rows = []
-    for line in records(results.models):
+    for line in lines:
         top1 = line["clean_top1"]
         rows.append(
             Row(
@@ -54,6 +55,33 @@ def models_table(results: Results) -> Table | None:
         ),
         rows=tuple(rows),
     )
+
+
+def attribute_networks_table(results: Results) -> Table | None:
+    """What each attribute network is; None without any."""
+    facts = columns(
+        roles="Roles", family="Family", backbone="Backbone", stands_for="Stands for", training_set="Trained on"
+    )
+    rows = [
+        Row(line["name"], tuple(text(line[fact.key]) for fact in facts))
+        for line in records(results.models)
+        if _is_attribute_network(line)
+    ]
+    if not rows:
+        return None
+    return Table(
+        name="attribute_networks",
+        title="Attribute networks",
+        caption="What they are, from their cards; how often they are wrong about clean photos, the tables of attribute "
+        "privacy say.",
+        stub="Network",
+        columns=facts,
+        rows=tuple(rows),
+    )
+
+
+def _is_attribute_network(line: Mapping[str, Any]) -> bool:
+    return text(line["roles"]).startswith("attribute ")
 
 
 def passes_table(measured: Measured) -> Table | None:

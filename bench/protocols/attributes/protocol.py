@@ -118,7 +118,8 @@ class Attributes(TransformedPhotos):
 
     @property
     def rank_by(self) -> tuple[str, ...]:
-        return (MOSR,)
+        """MOSR over the networks that were not attacked; nothing for photos of its own, whose rows differ in these."""
+        return (MOSR,) if self.is_about_probes else ()
 
     def is_asked(self, config: DictConfig) -> bool:
         return bool(config.attribute_targets)
