@@ -61,9 +61,8 @@ def asked_table(index: Measured) -> Table | None:
         return None
     operations = [name.removesuffix("_date") for name in records.columns if name.endswith("_date")]
     rows = []
-    methods = list(dict.fromkeys(run.method for run in index.runs))
     for judge, of_judge in records.groupby("judge", sort=False):
-        for method in methods:
+        for method in dict.fromkeys(of_judge["method"]):
             of_method = of_judge.loc[of_judge["method"] == method]
             for operation in operations:
                 if (row := _asked_row(of_method, operation)) is not None:

@@ -37,3 +37,23 @@ def test_attributes_are_read_and_held_against_labels(emulator: FaceppEmulator, w
     assert ran_once.problems == []
     mosr, h_pn = rates(ran_once, "mosr"), rates(ran_once, "h_pn")
     assert 0 <= mosr["identity"] < 0.3 and set(h_pn) == {"identity", "random_sign", "pgd"}
+
+
+def test_only_named_methods_and_controls_are_asked_about(emulator: FaceppEmulator, words: Words) -> None:
+    outcome = ran(words("protocols.remote.methods=[]", "protocols.remote.photos_each=1"))
+    assert outcome.problems == [] and emulator.calls["compare"] == 6 * 2
+    assert set(rates(outcome, "remote_psr_top1")) == {"identity", "random_sign"}
+
+
+def test_photos_of_another_protocol_are_asked_about(emulator: FaceppEmulator, words: Words) -> None:
+    outcome = ran(
+        words(
+            "protocol@protocols.visual=visual",
+            "+method@protocols.visual.methods.mosaic=mosaic",
+            "protocols.visual.photos=probe",
+            "protocols.remote.photos=visual",
+            "protocols.remote.operations=[search]",
+        )
+    )
+    assert outcome.problems == []
+    assert "mosaic" in rates(outcome, "remote_psr_top1") and "pgd" not in rates(outcome, "remote_psr_top1")
