@@ -34,6 +34,7 @@ ALLOWED = {
         "datasets.attribute_task",
         "models.service_keys",
         "models.services",
+        "models.vocabulary",
         "datasets.base",
     },
     "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},

@@ -34,7 +34,7 @@ GROUP_OF_ONE = {
     "protocol": "+protocol@protocols.one={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
-    "service": "+service@found.one={}",
+    "service": "+service@services.one={}",
     "transform": "+transform@transforms.one={}",
 }
 

@@ -110,7 +110,7 @@ NAME = Kind("a name that is not blank", lambda value: isinstance(value, str) and
 
 _GROUPS = (
     *("methods", "controls", "surrogates", "targets", "attribute_surrogates", "attribute_targets", "transforms"),
-    *("protocols", "metrics", "logger"),
+    *("protocols", "metrics", "services", "logger"),
 )
 
 KINDS: Mapping[str, Kind] = {
@@ -143,6 +143,14 @@ KINDS: Mapping[str, Kind] = {
     "variants": MAPPING,
     "variants.*": SETTINGS,
     "variants.*.*": VALUES,
+    "remote": MAPPING,
+    "remote.live": BOOL,
+    "remote.accept": NAMES,
+    "remote.max_calls": at_least(1) | NULL,
+    "remote.max_cost": Kind("a finite number above 0", lambda value: is_number(value) and value > 0) | NULL,
+    "remote.replay": BOOL,
+    "remote.expire": TEXT | NULL,
+    "remote.connections": at_least(1),
     "statistics": MAPPING,
     "statistics.resamples": Kind(
         "a whole number from 1 to 1000000", lambda value: is_whole(value) and 1 <= value <= 1_000_000

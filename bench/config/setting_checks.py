@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -12,14 +13,15 @@ from cloakbench.bench.config.annotations import check_inside
 from cloakbench.bench.config.compose import missing_settings
 from cloakbench.bench.config.schema import KINDS, at_least, check_kinds
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.models.services import RemoteService
 
 _MAY_BE_EMPTY = (
     *("methods", "surrogates", "targets", "transforms", "controls", "protocols", "metrics", "logger", "ensembles"),
-    *("attribute_surrogates", "attribute_targets", "variants"),
+    *("attribute_surrogates", "attribute_targets", "variants", "services"),
 )
 """Lists that ``~NAME`` may take out of an experiment as a whole."""
 _REPLACED_BY = {"methods": "method", "surrogates": "surrogate", "targets": "target"}
-_BLOCKS = ("plan", "statistics", "report", "runtime")
+_BLOCKS = ("plan", "remote", "statistics", "report", "runtime")
 _NEEDED = (
     "name",
     "description",
@@ -58,6 +60,7 @@ _PARTS = (
     "transforms.*",
     "protocols.*",
     "metrics.*",
+    "services.*",
     "logger.*",
 )
 
@@ -84,6 +87,33 @@ def check_settings(config: DictConfig) -> None:
     check_values(config)
 
 
+_NETWORKS = ("surrogate", "target", "surrogates.*", "targets.*", "attribute_surrogates.*", "attribute_targets.*")
+
+
+def _refuse_services(plain: Mapping[str, Any]) -> None:
+    """Refuse a service where a network is asked for.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for where, part in _parts(plain, _NETWORKS):
+        if builds_service(part):
+            key = where.rpartition(".")[2]
+            raise ConfigError(
+                f"{where} is a service, which has no gradients and is asked over a network: it can only judge, as "
+                f"service@services.{key}=NAME with protocol@protocols.remote=remote"
+            )
+
+
+def builds_service(part: Any) -> bool:
+    """Whether a block builds a service; what cannot be found or imported is told when it is built."""
+    try:
+        built = get_method(part["_target_"])
+    except Exception:  # importing somebody's module may raise anything
+        return False
+    return isinstance(built, type) and issubclass(built, RemoteService)
+
+
 def check_values(config: DictConfig) -> None:
     """The same for any config: the settings that are there, and those of its parts.
 
@@ -92,6 +122,7 @@ def check_values(config: DictConfig) -> None:
     """
     plain = _resolved(config)
     check_kinds(plain)
+    _refuse_services(plain)
     for where, part in _parts(plain):
         check_inside(part, where)
 
@@ -114,9 +145,9 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     return plain | {many: {} for many in replaced}
 
 
-def _parts(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(plain: Mapping[str, Any], keys: Sequence[str] = _PARTS) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Dotted name and config of every part."""
-    for key in _PARTS:
+    for key in keys:
         holder = key.removesuffix(".*")
         node: Any = plain
         for step in holder.split("."):

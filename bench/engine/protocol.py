@@ -166,7 +166,7 @@ class Protocol(ABC):
         return ()
 
     def try_on(self, planning: Planning) -> None:  # noqa: B027  (a hook)
-        """Look at what only the faces show, once they are there.
+        """Look at what only the faces show.
 
         Raises:
             ConfigError: something does not fit them; one line.
@@ -214,8 +214,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def records(self, responses: Any) -> pd.DataFrame:
-        """One row per photo, with ``image_id``, ``identity``, ``status`` and ``note``; numbers are null where a photo
-        failed."""
+        """One row per photo: ``image_id``, ``identity``, ``status``, ``note``; numbers are null where it failed."""
 
     @abstractmethod
     def measurements(self, records: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
@@ -238,12 +237,15 @@ class Protocol(ABC):
         """Tables beside records and measurements that a judge's clean answers give, by name."""
         return {}
 
+    def found(self, answers: Answers) -> Iterable[pd.DataFrame]:
+        """Records of every cell. Default: each made by itself."""
+        return (self.records(self.read(answers, cell)) for cell in range(len(answers.cells)))
+
     def score(self, answers: Answers) -> dict[str, pd.DataFrame]:
         """Records and measurements of every cell, numbered in the column ``cell``, and further frames."""
         records, measurements = [], []
-        for number in range(len(answers.cells)):
-            found = self.records(self.read(answers, number))
-            found = found.loc[found["status"] != NOT_PLANNED].reset_index(drop=True)
+        for number, frame in enumerate(self.found(answers)):
+            found = frame.loc[frame["status"] != NOT_PLANNED].reset_index(drop=True)
             rates = self.measurements(found, answers.resamples, answers.seed)
             records.append(found.assign(cell=number))
             measurements.append(rates.assign(cell=number))
@@ -254,8 +256,7 @@ class Protocol(ABC):
         }
 
     def photos(self, config: DictConfig, place: str) -> int | None:
-        """Photos that each cell of its own publication protects, at most; 0 where it has none, None where only the
-        photos themselves can tell."""
+        """Photos that each cell of its own publication protects, at most; None where only they can tell."""
         return 0
 
     def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:

@@ -14,6 +14,7 @@ from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.core.redaction import without_secret_settings, without_secrets
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.engine.jobs import CellJob
+from cloakbench.bench.engine.outside import AsksOutside
 from cloakbench.bench.experiment.added_scores import AddedScoreJob
 from cloakbench.bench.experiment.costs import cost_rows
 from cloakbench.bench.experiment.decided import decided
@@ -162,7 +163,11 @@ def _silent_judges(experiment: Experiment, status: RunStatus, rates: pd.DataFram
     """One line per judge that did not answer for photos that their method had finished."""
     probes = experiment.publications.get(PROBES)
     asking = [
-        one for one in experiment.asked if one.publication is probes and any(judge.name for judge, _ in one.judges)
+        one
+        for one in experiment.asked
+        if one.publication is probes
+        and any(judge.name for judge, _ in one.judges)
+        and not isinstance(one.protocol, AsksOutside)  # who say themselves why they did not answer
     ]
     if probes is None or not asking:
         return

@@ -18,6 +18,7 @@ from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.added_metric import AddedMetric
 from cloakbench.bench.engine.answers import ScoreInputs
 from cloakbench.bench.engine.jobs import Question
+from cloakbench.bench.engine.outside import AsksOutside
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import WorkerSpec
@@ -33,8 +34,11 @@ HARMLESS = frozenset({"unused", "duplicate"})
 """Statuses of files that play no role without anything being wrong with them."""
 _ATTRIBUTES = ("attribute_task", "attribute_surrogates", "attribute_targets", "attribute_counts")
 """What fingerprints of attribute networks say, and the keys of units."""
-_NOT_RESULTS = frozenset({"runtime", "logger", "paths", "hydra", "report", "description", "given"})
-"""Config blocks that cannot change a number and so are no part of a run's name."""
+_NOT_RESULTS = frozenset(
+    {"runtime", "logger", "paths", "hydra", "report", "description", "given", "services", "remote"}
+)
+"""Config blocks that cannot change a number and so are no part of a run's name; of services and how they are asked,
+judges say what can."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,11 @@ class Experiment:
         return next(one for one in self.asked if (one.key, one.publication.name) == place)
 
     def questions(self, publication: Publication, *, whole_cells: bool) -> tuple[Question, ...]:
-        """What is asked about each chunk, or each cell, of a publication; protocols that ask the same ask once."""
+        """What workers ask about each chunk, or each cell, of a publication; protocols that ask the same ask once."""
         seen: set[tuple[str, Judge, str, int | None]] = set()
         found = []
         for asked in self.asked:
-            if asked.publication.name != publication.name:
+            if asked.publication.name != publication.name or isinstance(asked.protocol, AsksOutside):
                 continue
             for judge, conditions in asked.judges:
                 if (asked.protocol.whole_cells or judge.whole_cells) != whole_cells:

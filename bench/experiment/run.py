@@ -29,6 +29,7 @@ from cloakbench.bench.experiment.environment import describe
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.experiment.log_file import LogFileFormatter
 from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.outside import ask_outside, check_outside
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up
 from cloakbench.bench.experiment.scoring import ScoreJob, score_jobs
@@ -165,6 +166,7 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
         EntryGoneError: something that was stored is gone or was damaged: look again at what is due.
     """
     status = look_up(experiment)
+    check_outside(status)
     jobs = due_jobs(status)
     if jobs:
         log.info("%s: %d of %d pieces of work to do", experiment.config.name, len(jobs), count_jobs(experiment))
@@ -175,7 +177,8 @@ def _work(experiment: Experiment, workers: int, loggers: Sequence[RunLogger]) ->
                 _log_unit(loggers, job.planned.unit, report)
 
     worked = work("protecting and asking", jobs, experiment.spec, workers, on_report)
-    return look_again(status, jobs, worked.unfinished), worked.problems
+    status = look_again(status, jobs, worked.unfinished)
+    return status, [*worked.problems, *ask_outside(status)]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.jobs import CellJob, CleanJob, Job, ProtectJob, Question
+from cloakbench.bench.engine.outside import AsksOutside
 from cloakbench.bench.engine.protocol import Photos
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos, unit_state
 from cloakbench.bench.experiment.experiment import Experiment
@@ -173,6 +174,8 @@ def forget_failures(experiment: Experiment) -> None:
 def _clean_jobs(experiment: Experiment) -> Iterator[CleanJob]:
     seen: set[tuple[str, str]] = set()
     for asked in experiment.asked:
+        if isinstance(asked.protocol, AsksOutside):
+            continue
         for judge, _ in asked.judges:
             for chunks in experiment.clean_photos(asked, judge).values():
                 for chunk in chunks:

@@ -19,7 +19,9 @@ from cloakbench.models.services import (
     COMPARE,
     ENDS_SERVICE,
     ENROL,
+    FORGET,
     NOT_OFFERED,
+    REFUSED,
     SEARCH,
     Match,
     RemoteService,
@@ -126,9 +128,10 @@ class Asker:
         return self._journal.answer(question, self._expire) is not None
 
     def close(self) -> None:
-        """Delete the galleries of the run, and drop the connections."""
-        if not self._replay:
-            self._galleries.forget()
+        """Delete the galleries of the run, and drop the connections; with a wrong key nothing can be deleted."""
+        if not (self._replay or (self.ended is not None and self.ended.status == REFUSED)):
+            with self._spending.on(FORGET):
+                self._galleries.forget()
         self._service.close()
 
     def question(

@@ -21,7 +21,7 @@ from cloakbench.bench.core.files.file_lock import exclusive
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.status import OK
 from cloakbench.models.pictures import Picture
-from cloakbench.models.services import RemoteService, ServiceAnswer
+from cloakbench.models.services import FORGET, SERVICE_FAILED, RemoteService, ServiceAnswer, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,12 @@ class Galleries:
 
     def forget(self) -> None:
         """Delete the galleries of this run; what the service does not delete now stays noted, with a warning."""
-        for name in list(self.names()):
-            if name.startswith(f"{PREFIX}{self._run}_"):
-                self._forget(name)
+        for name in self.of_this_run():
+            self._forget(name)
+
+    def of_this_run(self) -> list[str]:
+        """Names of the galleries that are noted of this run; each takes a call to delete."""
+        return [name for name in self.names() if name.startswith(f"{PREFIX}{self._run}_")]
 
     def clean(self) -> tuple[str, ...]:
         """Delete every gallery of this project in the service, of whatever run; the names of those that are gone.
@@ -127,7 +130,10 @@ class Galleries:
         yield from sorted(path.stem for path in self._folder.glob(f"{PREFIX}*.json"))
 
     def _forget(self, name: str) -> bool:
-        answer = self._service.forget(name)
+        try:
+            answer = self._service.forget(name)
+        except ServiceError as problem:  # a limit
+            answer = ServiceAnswer(FORGET, SERVICE_FAILED, str(problem))
         if answer.status != OK:
             log.warning("gallery %s of %s is not deleted: %s", name, self._service.card.name, answer.note)
             return False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from cloakbench.models.services import ServiceError
+from cloakbench.models.services import FORGET, ServiceError
 
 
 class LimitReachedError(ServiceError):
@@ -22,12 +22,18 @@ class Spending:
         price_per_call: of each request that is made for an operation; what has no price costs nothing.
         max_calls: requests, retries among them; None for no limit.
         max_cost: in the currency of the prices; None for no limit.
+        held_back: how many calls are kept for the deleting of galleries, asked before each call.
     """
 
     def __init__(
-        self, service: str, price_per_call: Mapping[str, float], max_calls: int | None, max_cost: float | None
+        self,
+        service: str,
+        price_per_call: Mapping[str, float],
+        max_calls: int | None,
+        max_cost: float | None,
+        held_back: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._service, self._prices = service, price_per_call
+        self._service, self._prices, self.held_back = service, price_per_call, held_back
         self._max_calls, self._max_cost = max_calls, max_cost
         self._lock, self._thread = threading.Lock(), threading.local()
         self.calls: Counter[str] = Counter()
@@ -55,7 +61,8 @@ class Spending:
         """
         operation = getattr(self._thread, "operation", "")
         with self._lock:
-            if self._max_calls is not None and self.calls.total() >= self._max_calls:
+            kept = 0 if operation == FORGET or self._max_calls is None else self.held_back()
+            if self._max_calls is not None and self.calls.total() >= self._max_calls - kept:
                 raise LimitReachedError(
                     f"service {self._service}: remote.max_calls={self._max_calls} is reached; what was answered is "
                     "kept, a higher limit goes on from there"

@@ -75,7 +75,7 @@ def side_by_side_tables(lookup: Lookup, pairings: Pairings, lines: Lines) -> lis
         pairing = pairings.tables[name]
         shown = printed_table(pairing, lines[name])
         printed[pairing.label, next(iter(shown.rows))[0]] = shown
-        placed = placed or place(pairing, lookup.models)
+        placed = placed or place(lookup, pairing)
     if placed is None or not placed.targets:
         return []
     first = next(iter(printed.values()))

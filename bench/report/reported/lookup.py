@@ -61,6 +61,10 @@ class Lookup:
             for key, names in used.items()
         }
 
+    def judges(self, protocol: str) -> frozenset[str]:
+        """Everybody whom a protocol asked."""
+        return frozenset(judge for (label, _), asked in self._judges.items() if label == protocol for judge in asked)
+
     def methods(self, protocol: str) -> tuple[MeasuredMethod, ...]:
         """Every method that the protocol measured, budgets ascending; empty when it did not run."""
         found = [method for (label, _), method in self._methods.items() if label == protocol]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
-
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import CellPlace, Place, Run
 from cloakbench.bench.report.reported.cards import assign
@@ -57,8 +55,14 @@ class MeasuredCell:
     why_not: str = ""
 
 
-def place(pairing: Pairing, models: pd.DataFrame) -> Placed:
-    """Choose the run's networks for a pairing. Black-box columns take a surrogate only where nothing else fits."""
+def place(lookup: Lookup, pairing: Pairing) -> Placed:
+    """Choose the run's networks for a pairing. Black-box columns take a surrogate only where nothing else fits.
+
+    Args:
+        lookup: the run.
+        pairing: of a printed table.
+    """
+    models, judges = lookup.models, lookup.judges(pairing.protocol)
     if pairing.surrogates is None:
         surrogates: dict[str, str] = {}
         avoid = {name for name, roles in zip(models["name"], models["roles"], strict=True) if "surrogate" in roles}
@@ -66,7 +70,7 @@ def place(pairing: Pairing, models: pd.DataFrame) -> Placed:
         surrogates = assign(models, pairing.surrogates, role="surrogate")
         avoid = set(surrogates.values())
     targets = assign(models, pairing.targets, avoid if pairing.box == "black" else ())
-    return Placed(pairing, surrogates, targets)
+    return Placed(pairing, surrogates, targets | {key: one for key, one in pairing.services.items() if one in judges})
 
 
 def rows_beside(lookup: Lookup, placed: Placed, method: str, surrogate: str) -> tuple[tuple[MeasuredRow, ...], str]:

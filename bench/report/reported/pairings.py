@@ -31,6 +31,7 @@ _TABLE = {
     "targeted": bool,
     "surrogates": str,
     "targets": str,
+    "services": dict,
     "condition": str,
     "metrics": dict,
     "unpaired_metrics": dict,
@@ -58,7 +59,8 @@ class Pairing:
         condition: what happened to the photos.
         surrogates: printed surrogate to model cards; None when every surrogate of the run may stand beside it.
         leave_one_out: each column stands beside the ensemble of the run that its target is not in.
-        targets: printed target to model cards.
+        targets: printed target to model cards; to none where services are printed.
+        services: printed service to the one that is asked.
         metrics: printed metric to measured metric.
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
@@ -78,6 +80,7 @@ class Pairing:
     condition: str = "none"
     surrogates: Networks | None = None
     targets: Networks = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     methods: Mapping[str, Run] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
@@ -191,7 +194,8 @@ def _pairing(
     for asked in (surrogates, targets):
         if asked not in (None, ANY, LEAVE_ONE_OUT, *networks):
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
-    found, own = networks[targets] if targets else {}, None if free else networks[surrogates]
+    services = given.get("services", {})
+    found, own = networks[targets] if targets else dict.fromkeys(services, ()), None if free else networks[surrogates]
     _check_networks(where, rows, methods, found, own)
     if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
         raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
@@ -210,6 +214,7 @@ def _pairing(
         surrogates=own,
         leave_one_out=surrogates == LEAVE_ONE_OUT,
         targets=found,
+        services=services,
         metrics=metrics,
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},

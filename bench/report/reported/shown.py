@@ -38,7 +38,7 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
     if name not in pairings.tables:
         raise ValueError(f"no reported table is called {name!r}; use one of {', '.join(pairings.tables)}")
     shape = Shape(
-        lookup, pairings, place(pairings.tables[name], lookup.models), printed_table(pairings.tables[name], lines[name])
+        lookup, pairings, place(lookup, pairings.tables[name]), printed_table(pairings.tables[name], lines[name])
     )
     rows: list[Row] = []
     gaps: dict[str, dict[str, None]] = {}
@@ -73,7 +73,7 @@ def coverage_table(lookup: Lookup, pairings: Pairings, lines: Lines) -> Table:
     rows = []
     for name, pairing in pairings.tables.items():
         printed = printed_table(pairing, lines[name])
-        placed = place(pairing, lookup.models)
+        placed = place(lookup, pairing)
         answers = [rows_beside(lookup, placed, method, surrogate) for _, surrogate, method in printed.rows]
         why_not = Counter(reason for found, reason in answers if not found)
         counts = (len(answers), sum(1 for found, _ in answers if found))

@@ -74,7 +74,7 @@ def test_ir50_stands_beside_the_inception_resnet_and_never_an_ir50_network():
 def test_a_column_for_which_only_the_surrogate_is_left_is_a_gap_with_that_reason():
     cards = (SURROGATE, TARGETS[0])
     rows = identification("fi_uap", {"source": 0.99, "mobile": 0.5})
-    placed = place(PAIRINGS.tables["facecloak_1"], planted(rows, cards).models)
+    placed = place(planted(rows, cards), PAIRINGS.tables["facecloak_1"])
     lookup = planted(rows, cards)
     (row,), why_not = rows_beside(lookup, placed, "fi_uap", "cosface")
     assert why_not == ""
@@ -88,7 +88,7 @@ def test_a_black_box_rate_does_not_stand_in_a_white_box_table(content):
     content["tables"]["facecloak_1"]["box"] = "white"
     del content["tables"]["facecloak_2"]["box"]
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    placed = place(read_pairings(content, LINES).tables["facecloak_1"], lookup.models)
+    placed = place(lookup, read_pairings(content, LINES).tables["facecloak_1"])
     (row,), _ = rows_beside(lookup, placed, "fi_uap", "cosface")
     assert measured_cell(lookup, placed, row, "mobilenet", "psr_top1").why_not == NOT_WHITE
     assert measured_cell(lookup, placed, row, "cosface", "psr_top1").estimate.value == 0.99
@@ -105,15 +105,15 @@ def test_a_black_box_rate_does_not_stand_in_a_white_box_table(content):
 )
 def test_a_printed_row_without_a_measurement_says_why(rows, why_not):
     lookup = planted(rows)
-    placed = place(PAIRINGS.tables["facecloak_1"], lookup.models)
+    placed = place(lookup, PAIRINGS.tables["facecloak_1"])
     assert rows_beside(lookup, placed, "fi_uap", "cosface") == ((), why_not)
-    placed = place(PAIRINGS.tables["facecloak_3"], lookup.models)
+    placed = place(lookup, PAIRINGS.tables["facecloak_3"])
     assert rows_beside(lookup, placed, "amt_gan", "not_stated") == ((), "no implementation here")
 
 
 def test_a_printed_surrogate_that_is_not_in_the_run_is_said():
     lookup = planted(identification("fi_uap", EVERYWHERE))
-    placed = place(PAIRINGS.tables["facecloak_1"], lookup.models)
+    placed = place(lookup, PAIRINGS.tables["facecloak_1"])
     assert rows_beside(lookup, placed, "fi_uap", "softmax") == ((), "no such surrogate in this run")
 
 
@@ -123,7 +123,7 @@ def test_untargeted_methods_do_not_stand_beside_printed_impersonation():
         for m in ("pgd", "fgsm")
     ]
     lookup = planted(rows, targeted=("pgd",))
-    placed = place(PAIRINGS.tables["facecloak_3"], lookup.models)
+    placed = place(lookup, PAIRINGS.tables["facecloak_3"])
     assert rows_beside(lookup, placed, "fgsm", "not_stated") == ((), "not aimed at another person in this run")
     (row,), _ = rows_beside(lookup, placed, "pgd", "not_stated")
     assert measured_cell(lookup, placed, row, "facenet", "psr").estimate.value == 0.4
@@ -137,7 +137,7 @@ def test_a_pairing_that_names_a_variant_is_for_its_rows_and_others_are_for_the_m
 
     def rate(tables, *some):
         lookup = planted([row for one in some for row in one])
-        placed = place(tables["facecloak_1"], lookup.models)
+        placed = place(lookup, tables["facecloak_1"])
         found, why_not = rows_beside(lookup, placed, "fi_uap", "cosface")
         return why_not or measured_cell(lookup, placed, found[0], "mobilenet", "psr_top1").estimate.value
 

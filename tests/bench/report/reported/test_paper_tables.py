@@ -77,7 +77,7 @@ def test_no_measured_number_of_the_reference_run_is_of_another_box(reference):
     frame = load_results(REFERENCE).measurements
     found = Counter()
     for name, pairing in PAIRINGS.tables.items():
-        placed = place(pairing, reference.models)
+        placed = place(reference, pairing)
         printed = printed_table(pairing, LINES[name])
         for _, surrogate, method in printed.rows:
             for row in rows_beside(reference, placed, method, surrogate)[0]:

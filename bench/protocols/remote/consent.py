@@ -1,0 +1,50 @@
+"""What is looked at and said before a picture leaves: whether the service takes it, and whether a person allowed it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.protocols.remote.questions import Questions
+from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
+from cloakbench.bench.services.consent import Intention, require_consent
+from cloakbench.models.services import ENROL, SEARCH, ServiceCard
+
+log = logging.getLogger(__name__)
+
+
+def check_pictures(card: ServiceCard, questions: Questions, operations: Sequence[str]) -> None:
+    """Refuse pictures that a service does not take, from the first of them.
+
+    Raises:
+        ConfigError: it is refused; one line.
+    """
+    picture = questions.first_picture()
+    for operation in operations:
+        if operation in card.operations and (why := card.pictures.refusal(picture, operation)):
+            raise ConfigError(
+                f"service {card.name} does not take pictures such as the first one for {operation}: {why}; set "
+                "protocols.remote.side_px or picture"
+            )
+
+
+def say_and_ask(
+    card: ServiceCard, questions: Questions, planning: Planning, photos: int, settings: RemoteSettings
+) -> None:
+    """Say what goes where, how often, at what price and under which terms, and stop where nobody accepted it.
+
+    Raises:
+        ConfigError: ``remote.live`` or ``remote.accept`` is missing.
+    """
+    every = questions.photos
+    calls = {operation: -(-count * photos // every) for operation, count in questions.counts(range(every)).items()}
+    calls = {operation: count for operation, count in calls.items() if operation in card.operations}
+    if SEARCH in calls:
+        calls[ENROL] = questions.gallery_size
+    about = f"at most {photos} photos of {planning.dataset.name}, clean and protected,"
+    intention = Intention(card, about, calls)
+    for line in intention.lines():
+        log.warning("%s", line)
+    require_consent(intention, settings.live, settings.accept)

@@ -1,0 +1,94 @@
+"""`Session`: a service that is open for the questions of a run, and closed behind them in any case."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cloakbench.bench.core.files.file_lock import exclusive
+from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
+from cloakbench.bench.services.asking import Asker
+from cloakbench.bench.services.building import build_service
+from cloakbench.bench.services.call_rate import CallRate
+from cloakbench.bench.services.galleries import Galleries
+from cloakbench.bench.services.keys import keys_of, variable
+from cloakbench.bench.services.places import Places
+from cloakbench.bench.services.spending import Spending
+from cloakbench.models.service_keys import ServiceKeys
+from cloakbench.models.services import Connection, RemoteService, ServiceCard
+
+
+@dataclass(frozen=True)
+class Session:
+    """A service that may be asked.
+
+    Attributes:
+        service: it.
+        asker: asks it.
+        spending: what that takes.
+    """
+
+    service: RemoteService
+    asker: Asker
+    spending: Spending
+
+
+def card_of(config: Mapping[str, Any], key: str) -> ServiceCard:
+    """The card of a service, which is built without keys and asked nothing.
+
+    Raises:
+        ConfigError: it cannot be built; one line.
+    """
+    service = build_service(config, key, Connection(ServiceKeys("")))
+    service.close()
+    return service.card
+
+
+def keys_for(card: ServiceCard, settings: RemoteSettings, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
+    """The keys of a service. A replay needs none, and neither does a service here, unless the environment has them.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    here_without = card.on_this_machine and not environment.get(variable(card.name, "KEY"))
+    return ServiceKeys("") if settings.replay or here_without else keys_of(card.name, environment)
+
+
+@contextmanager
+def session(
+    config: Mapping[str, Any], key: str, settings: RemoteSettings, places: Places, run: str
+) -> Iterator[Session]:
+    """Open a service; of several runs on a store one asks it at a time.
+
+    Args:
+        config: of the service.
+        key: under which the experiment knows it.
+        settings: of the run.
+        places: of the store.
+        run: names the run for its galleries, on this machine and in this store.
+
+    Raises:
+        ConfigError: it cannot be built, or there are no keys.
+    """
+    card = card_of(config, key)
+    keys = keys_for(card, settings)
+    spending = Spending(card.name, card.price_per_call, settings.max_calls, settings.max_cost)
+    rate = CallRate(places.rate(card.name, keys), card.calls_per_second)
+
+    def permit(action: str) -> None:
+        spending.permit(action)
+        rate.wait()
+
+    service = build_service(config, key, Connection(keys, permit))
+    galleries = Galleries(service, places.galleries(card.name), f"{platform.node()} {places.root.resolve()} {run}")
+    spending.held_back = lambda: len(galleries.of_this_run())
+    asker = Asker(service, places.journal, spending, galleries, replay=settings.replay, expire=settings.expire)
+    with exclusive(places.lock(card.name), f"asking {card.name}"):
+        try:
+            yield Session(service, asker, spending)
+        finally:
+            asker.close()

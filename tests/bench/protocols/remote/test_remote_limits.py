@@ -1,0 +1,142 @@
+"""The remote protocol under limits, faults, wrong keys and kills: it stops in time, and ends in the same tables."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from emulators.facepp import FaceppEmulator
+from emulators.remote_runs import CONFIG_DIR, Words, ran, rates, tables
+
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.models.mlaas import http_service
+
+CALLS = 2 * 18 * 3
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_service, "PAUSE_SECONDS", 0.01)
+
+
+def test_three_faults_in_ten_requests_leave_the_same_tables(emulator: FaceppEmulator, words: Words) -> None:
+    expected = tables(ran(words(results="unbroken")))
+    draw = random.Random(4)
+    faults = ("throttle", "error500", "hang")
+    emulator.hang_seconds = 0.02
+    emulator.faults = [draw.choice(faults) if draw.random() < 0.3 else "" for _ in range(2000)]
+    outcome = ran(words(results="broken"))
+    assert outcome.problems == [] and tables(outcome) == expected
+    assert ", 0 of them again" not in outcome.results.setup["service_facepp"]
+
+
+def test_a_replay_needs_no_service(emulator: FaceppEmulator, words: Words, tmp_path: Path) -> None:
+    expected = tables(ran(words()))
+    for kept in ("remote", "records", "measurements"):
+        subprocess.run(["rm", "-r", str(tmp_path / "results" / "store" / kept)], check=True)
+    calls = emulator.total
+    replayed = ran(words("remote.replay=true", "services.facepp.line.base_url=http://127.0.0.1:9"))
+    assert replayed.problems == [] and emulator.total == calls and tables(replayed) == expected
+
+
+def test_a_replay_of_what_nobody_asked_says_so(emulator: FaceppEmulator, words: Words) -> None:
+    outcome = ran(words("remote.replay=true"))
+    assert emulator.total == 0 and len(outcome.problems) == 1 and "remote.replay: service facepp" in outcome.problems[0]
+    assert all(map(math.isnan, rates(outcome, "remote_psr_top1").values()))
+
+
+def test_exactly_so_many_calls_are_made_as_are_allowed_and_a_higher_limit_goes_on(
+    emulator: FaceppEmulator, words: Words
+) -> None:
+    stopped = ran(words("remote.max_calls=40"))
+    assert emulator.total == 40 and emulator.sets == {}
+    assert any("remote.max_calls=40 is reached" in line for line in stopped.problems)
+    resumed = ran(words())
+    assert resumed.problems == []
+    assert emulator.calls["compare"] + emulator.calls["search"] == CALLS
+
+
+def test_a_wrong_key_stops_after_one_call_with_one_line(
+    emulator: FaceppEmulator, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_FACEPP_SECRET", "something-else")
+    outcome = ran(words("protocols.remote.operations=[compare]"))
+    assert emulator.total == 1
+    assert outcome.problems == ["service facepp: refused: AUTHENTICATION_ERROR"]
+
+
+def test_used_up_quota_stops_a_service_and_the_others_go_on(emulator: FaceppEmulator, words: Words) -> None:
+    emulator.faults = [*[""] * 20, *["quota"] * 2000]
+    outcome = ran(words("protocols.remote.services=null", "protocols.remote.operations=[compare]"))
+    assert emulator.total <= 20 + 4
+    assert len(outcome.problems) == 1 and "service facepp: quota" in outcome.problems[0]
+    found = outcome.results.measurements
+    local = found.loc[(found["judge"] == "local") & (found["metric"] == "face_lost")]
+    assert (local["status"] == "ok").all() and len(local) == 3
+
+
+def test_nothing_leaves_before_it_was_said_what_and_accepted(words: Words, caplog: pytest.LogCaptureFixture) -> None:
+    away = "services.facepp.line.base_url=https://api-us.faceplusplus.com"
+    with pytest.raises(ConfigError, match=r"remote\.live=true"):
+        ran(words(away))
+    with pytest.raises(ConfigError, match=r"remote.accept=\[facepp\]"):
+        ran(words(away, "remote.live=true"))
+    said = caplog.text
+    assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 22 enrol" in said and "terms:" in said
+
+
+def test_a_live_run_without_keys_says_where_they_come_from(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOAKBENCH_FACEPP_KEY")
+    with pytest.raises(ConfigError, match="set CLOAKBENCH_FACEPP_KEY"):
+        ran(words("services.facepp.line.base_url=https://api-us.faceplusplus.com", "remote.live=true"))
+
+
+def test_pictures_that_a_service_does_not_take_are_refused_before_any_work(
+    emulator: FaceppEmulator, words: Words
+) -> None:
+    with pytest.raises(ConfigError, match="its face has 112 pixels, the smallest is 150"):
+        ran(words("protocols.remote.side_px=112"))
+    assert emulator.total == 0
+
+
+def run_killed(command: list[str], emulator: FaceppEmulator, calls: int) -> None:
+    """Run in a process of its own, killed as soon as the emulator has heard so many calls."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while emulator.total < calls and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def killed_and_resumed(emulator: FaceppEmulator, words: Words, moments: list[int]) -> None:
+    connections = 4
+    expected = tables(ran(words(results="unbroken")))
+    emulator.calls.clear()
+    emulator.latency_seconds = 0.02
+    command = [sys.executable, "-m", "cloakbench.bench.cli.main", *words(results="broken")]
+    command += ["--config-dir", str(CONFIG_DIR)]
+    for calls in moments:
+        run_killed(command, emulator, calls)
+    outcome = ran(words(results="broken"))
+    assert outcome.problems == [] and tables(outcome) == expected
+    repeated = emulator.calls["compare"] + emulator.calls["search"] - CALLS
+    assert 0 <= repeated <= connections * len(moments)
+    assert f"{repeated} possibly billed twice" in outcome.results.setup["service_facepp"]
+    assert emulator.sets == {}
+
+
+def test_killed_twice_a_run_asks_nothing_twice_but_what_was_underway(emulator: FaceppEmulator, words: Words) -> None:
+    killed_and_resumed(emulator, words, [30, 90])
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_a_run_asks_nothing_twice_but_what_was_underway(
+    emulator: FaceppEmulator, words: Words
+) -> None:
+    killed_and_resumed(emulator, words, sorted(random.Random(3).sample(range(1, 120), 10)))
