@@ -41,6 +41,7 @@ _PARTS = (
     "world",
     "impostors",
     "evaluation",
+    "way_back",
     "members.*",
     "method",
     "surrogate",
