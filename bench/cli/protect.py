@@ -15,15 +15,16 @@ log = logging.getLogger(__name__)
 def main(words: Sequence[str]) -> int:
     """``cloakbench protect input=PHOTOS output=FOLDER method=NAME``; status 1 when a photo has no protected copy."""
     config_dirs, overrides = split_config_dirs(words)
-    config = compose_config(overrides, config_name="protect", config_dirs=config_dirs)
 
     import torch
 
+    from cloakbench.bench.protect.defaults.at_hand import with_defaults
     from cloakbench.bench.protect.run import run_protect
     from cloakbench.bench.protect.settings import read_settings
 
     torch.set_num_threads(1)  # sums in another order round differently: copies must not depend on the machine
     begun = time.monotonic()
+    config = compose_config(with_defaults(overrides), config_name="protect", config_dirs=config_dirs)
     outcome = run_protect(read_settings(config))
     made = outcome.protected - outcome.reused
     log.info(

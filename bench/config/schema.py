@@ -190,6 +190,7 @@ KINDS: Mapping[str, Kind] = {
     "auxiliary": TEXT | NULL,
     "landmarks_file": TEXT | NULL,
     "soften_surrogates": BOOL,
+    "way_back": BLOCK | NULL,
     "overwrite": BOOL,
     "force": BOOL,
     "format": one_of(("same", "png", "jpeg")),

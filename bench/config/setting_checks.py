@@ -45,6 +45,7 @@ _PARTS = (
     "world",
     "impostors",
     "evaluation",
+    "way_back",
     "members.*",
     "method",
     "surrogate",

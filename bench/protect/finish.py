@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.status import OK
+from cloakbench.bench.protect.defaults.expected import expected
 from cloakbench.bench.protect.discover import PhotoFolder
-from cloakbench.bench.protect.recognition import Threshold, find_thresholds, summary, verdict
+from cloakbench.bench.protect.recognition import Threshold, find_thresholds, losses, summary, verdict
 from cloakbench.bench.protect.report import Row, left_rows, to_csv, to_markdown
 from cloakbench.bench.protect.settings import Settings, settings_in_words
 from cloakbench.bench.protect.sheet import Shown, draw_sheet
@@ -28,7 +29,8 @@ class ProtectOutcome:
         reused: how many of these an earlier run had made.
         problems: a line for each photo without one.
         warnings: what to know before anything is published.
-        verdicts: a line for each recogniser: how many faces it still knows.
+        verdicts: a line for each recogniser: how many faces it still knows; another: how alike they are to it; and what
+            the method is expected to do.
     """
 
     report: Path
@@ -53,7 +55,7 @@ def finish(
     table = [_with_verdict(row, thresholds) for row in table]
     alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
     attacked = [key for key in settings.models if not alike[key].isdisjoint(settings.surrogates)]
-    lines = summary(table, thresholds, attacked)
+    lines = [*summary(table, thresholds, attacked), *losses(table, attacked), *_expectation(settings)]
     warnings = _warnings(settings, table, references)
     labels = {key: f"{key} (surrogate)" if key in attacked else key for key in settings.models}
     labelled = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
@@ -72,6 +74,14 @@ def finish(
     protected = len({row["file"] for row in table if row["status"] == OK})
     report = settings.output / "report.md"
     return ProtectOutcome(report, protected, reused, problems, tuple(warnings), tuple(lines))
+
+
+def _expectation(settings: Settings) -> list[str]:
+    """What the method is expected to do, where it attacks recognisers of real faces."""
+    if not settings.surrogates or not settings.protects_real_faces or settings.hides:
+        return []
+    budget = settings.protector.budget
+    return [expected(settings.method, budget.size_255 if budget else None, settings.runs)]
 
 
 def _with_verdict(row: Row, thresholds: Mapping[str, Threshold]) -> Row:

@@ -100,6 +100,25 @@ def summary(
     return lines
 
 
+def losses(rows: Sequence[Mapping[str, Any]], surrogates: Collection[str]) -> list[str]:
+    """A line per recogniser: how alike faces are to their originals as the method made them, and after the way through
+    the photo and its file; means over faces that were found again in every view."""
+    lines = []
+    judged = [row["cosines"] for row in rows if "cosines" in row]
+    for key in judged[0] if judged else ():
+        whole = [found for cosines in judged if None not in (found := cosines[key]).values()]
+        if not whole:
+            continue
+        crop, photo, *rest = (sum(found[view] for found in whole) / len(whole) for view in ("crop", *VIEWS))
+        others = ", ".join(f"{mean:.2f} {words}" for mean, words in zip(rest, list(VIEWS.values())[1:], strict=True))
+        name = f"{key} (surrogate)" if key in surrogates else key
+        lines.append(
+            f"{name}: mean cosine to the original {crop:.2f} in the crop as made, {photo:.2f} in the saved photo "
+            f"({others}), over {len(whole)} faces"
+        )
+    return lines
+
+
 def _one_view(cosines: Mapping[str, Mapping[str, float | None]], thresholds: Mapping[str, Threshold], view: str) -> str:
     known = {key: still_recognised(cosines, thresholds, key, view) for key in cosines}
     judging = [key for key in cosines if thresholds[key].value is not None]

@@ -26,6 +26,7 @@ from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import check_views, make_protector
+from cloakbench.bench.protect.defaults.way_back import through_the_file
 from cloakbench.bench.protect.faces import FaceFinder
 from cloakbench.bench.protect.keys.checks import check_keys
 from cloakbench.bench.store.store import Store
@@ -64,9 +65,11 @@ class Settings:
         fingerprints: key to content digest, for all models.
         keys: folder for what gives photos back; None where nothing does.
         store: where thresholds are kept.
+        runs: where finished experiments lie, which say what to expect.
         finder: opens the person's photos and finds their faces.
+        way_back: the views of the method lead through the saved file.
         soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`, and if it
-            hides faces from eyes as they are, too.
+            hides faces from eyes as they are, too; not where its views lead through the file themselves.
         format, metadata, max_references, overwrite, force: see conf/protect.yaml.
         seed: names all random numbers; where keys are written and none was given, the owner's secret.
         seed_given: whether the user chose it.
@@ -90,7 +93,9 @@ class Settings:
     fingerprints: Mapping[str, str]
     keys: Path | None
     store: Store
+    runs: Path
     finder: FaceFinder
+    way_back: bool
     soften: bool
     format: Format
     metadata: Policy
@@ -152,7 +157,8 @@ def read_settings(config: DictConfig) -> Settings:
         raise ConfigError("output is null: set output=FOLDER, where the copies go")
     check_values(config)
     device = checked_device(config.device, "device")
-    method_config = without_title(resolved(config.method))
+    plain = without_title(resolved(config.method))
+    method_config = through_the_file(plain, config.way_back)
     protector = make_protector(method_config, config.method_key, "method")
     surrogates = _models(config.surrogate, config.surrogates) if Need.SURROGATES in protector.needs else {}
     judges = _models(config.target, config.targets)
@@ -177,8 +183,10 @@ def read_settings(config: DictConfig) -> Settings:
         fingerprints={key: fingerprint(configs[key], model) for key, model in built.items()},
         keys=_path(config["keys"]) if config["keys"] else None,
         store=Store(_path(config.paths.store)),
+        runs=_path(config.paths.results) / "runs",
         finder=_finder(config),
-        soften=config.soften_surrogates,
+        way_back=method_config != plain,
+        soften=config.soften_surrogates and method_config == plain,
         format=config.format,
         metadata=config.metadata,
         max_references=config.max_references,
@@ -277,6 +285,8 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     budget = settings.protector.budget
     size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
     surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
+    if settings.way_back:
+        surrogates += ", through random views of the way through the photo"
     if settings.surrogates and settings.soften:
         surrogates += f", {'sharp and ' if settings.hides else ''}softened to outlast the way through the photo"
     seed = "given" if settings.seed_given else "secret, kept with the keys"  # a copy's report may be published

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ _ROW = (-1, 1, 1, 1)
 class RandomViews(ABC):
     """A kind of random views; one draw of `numbers` uniform numbers is one view of one photo."""
 
-    numbers: ClassVar[int]
+    numbers: int
     for_each_network: bool
     """Whether every network of an ensemble is shown a view of its own, or all of them the same one."""
 
@@ -57,7 +56,7 @@ class AffineViews(RandomViews):
         SettingError: a parameter is out of range.
     """
 
-    numbers: ClassVar[int] = 5
+    numbers = 5
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class ResizeAndPad(RandomViews):
         SettingError: a parameter is out of range.
     """
 
-    numbers: ClassVar[int] = 4
+    numbers = 4
     for_each_network = False
 
     def __init__(self, probability: float = 0.5, rate: float = 1.1) -> None:
