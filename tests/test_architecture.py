@@ -30,7 +30,7 @@ ALLOWED = {
         "models.same_weights",
         "datasets.base",
     },
-    "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
+    "methods": {"methods", "models.base", "datasets.attribute_task", "datasets.base", "datasets.photos", GROUND},
     "models": {"models", "datasets.attribute_task", "datasets.base", GROUND},
     "datasets": {"datasets", GROUND},
 }
