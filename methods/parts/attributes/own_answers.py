@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -73,30 +72,32 @@ class OwnAnswers:
         return torch.stack(terms).mean(dim=0)
 
     def gradient(
-        self, photos: Tensor, transform: Callable[[Tensor], Tensor] | None = None, *, per_attribute_l1: bool = False
+        self,
+        surrogate: int,
+        photos: Tensor,
+        transform: Callable[[Tensor], Tensor] | None = None,
+        *,
+        per_attribute_l1: bool = False,
     ) -> Tensor:
-        """Gradient of minus J in the photos, so that going against it changes answers; one graph alive at a time.
+        """Gradient of minus one surrogate's J in the photos, so that going against it changes answers.
 
         Args:
+            surrogate: its number; an ensemble is `cloakbench.methods.parts.transfer.ensemble.Gradients`'s affair.
             photos: ``[N, 3, H, W]``; not changed, and safe to change in place afterwards.
-            transform: differentiable, applied to the photos before every surrogate.
+            transform: differentiable, applied to the photos before the surrogate.
             per_attribute_l1: each attribute's gradient has the same mean size before they are added, per photo; else
                 one that is answered confidently has next to none, and another decides every sign.
         """
-        leaf = photos.detach().requires_grad_()
-        gradients = []
-        for model, labels in zip(self.surrogates, self.classes, strict=True):
-            scores = model.logits(leaf if transform is None else transform(leaf))
-            terms = attribute_losses(model, scores, labels).sum(dim=1)
-            if per_attribute_l1:
-                parts = [
-                    unit_mean(torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0])
-                    for place, term in enumerate(terms)
-                ]
-                gradients.append(torch.stack(parts).mean(dim=0))
-            else:
-                gradients.append(torch.autograd.grad(terms.mean(), leaf)[0])
-        return reduce(torch.add, gradients).div_(-len(gradients))
+        model, leaf = self.surrogates[surrogate], photos.detach().requires_grad_()
+        scores = model.logits(leaf if transform is None else transform(leaf))
+        terms = attribute_losses(model, scores, self.classes[surrogate]).sum(dim=1)
+        if not per_attribute_l1:
+            return torch.autograd.grad(-terms.mean(), leaf)[0]
+        parts = [
+            unit_mean(torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0])
+            for place, term in enumerate(terms)
+        ]
+        return -torch.stack(parts).mean(dim=0)
 
 
 def attribute_losses(model: CountedNetwork, scores: Mapping[str, Tensor], labels: Labels) -> Tensor:
