@@ -46,7 +46,7 @@ FLOORS = (
     {"plan"},
     {"engine"},
     {"protocols", "experiment"},
-    {"doctor", "perf", "protect", "recognisers"},
+    {"doctor", "perf", "protect", "recognisers", "survey"},
     {"cli", "python"},
     {"api"},
 )

@@ -12,6 +12,8 @@ cloakbench calibrate model=NAME dataset=NAME       verification thresholds, besi
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench recover input=PROTECTED output=FOLDER keys=FOLDER    the photos back, of methods that give them back
 cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
+cloakbench survey export RUN output=FOLDER [sets=30]        sheets on which people rate the photos of a run
+cloakbench survey import RUN answers=FOLDER                 the table of what they said
 cloakbench doctor [time=false]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
@@ -63,6 +65,7 @@ CONFIGS = {
     "protect": "protect",
     "recover": "recover",
     "export": "export",
+    "survey": "survey",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -81,13 +84,14 @@ _COMMANDS = (
     "protect",
     "recover",
     "export",
+    "survey",
     "perf",
     "views",
 )
 """Words with a module of their own in ``bench.cli``."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "help")
+_WITH_NAMES = ("report", "list", "check", "survey", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

@@ -170,6 +170,7 @@ def test_a_shell_completes_verbs_and_settings(
         ("fetch", "dataset=NAME"),
         ("protect", "soften_surrogates"),
         ("export", "overwrite"),
+        ("survey", "answers"),
         ("zoo", "recipe@members"),
         ("generator", "identity"),
         ("views", "embed_batch"),
