@@ -54,7 +54,15 @@ FLOORS = (
 FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli/main.py": {"models.training.command", "models.generation.view_command"},
-    "bench/cli/check.py": {"methods.conformance", "models.conformance", "models.generator_conformance"},
+    "bench/cli/check.py": {
+        "methods.conformance",
+        "models.attribute_surrogate",
+        "models.conformance",
+        "models.generator_conformance",
+    },
+    "bench/recognisers/attribute_accuracy.py": {"datasets.attribute_task", "models.attribute_surrogate"},
+    "bench/recognisers/attribute_session.py": {"datasets.attribute_task"},
+    "bench/recognisers/attribute_verify.py": {"datasets.attribute_task", "models.attribute_surrogate"},
     "bench/cli/doctor.py": {"models.download"},
     "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download", "models.weight_file"},
     "bench/cli/list.py": {"conf"},

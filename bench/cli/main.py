@@ -6,8 +6,10 @@ cloakbench report RUN [RUN ...]                    write a report again, or comb
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
+cloakbench check attribute_model=NAME              the same for a network that tells attributes
 cloakbench check generator=NAME                    the same for what makes other pictures of people
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
+cloakbench verify attribute_model=NAME dataset=NAME         accuracy and confusion of a network that tells attributes
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench recover input=PROTECTED output=FOLDER keys=FOLDER    the photos back, of methods that give them back
@@ -145,6 +147,8 @@ def _config_of(line: CommandLine) -> str:
     Raises:
         UsageError: it composes none.
     """
+    if line.verb in ("check", "verify") and any(word.startswith("attribute_model=") for word in line.words):
+        return "attribute_network"
     if line.verb in ("check", "fetch"):
         return "recogniser" if any(word.startswith("model=") for word in line.words) else "config"
     if line.verb not in CONFIGS and line.verb:

@@ -25,7 +25,7 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
         (["experiment=benhc"], "there is no experiment called 'benhc'; did you mean 'bench'?"),
         (["dataset=folder"], "dataset.root"),
         (["dataset=folder", "dataset.root=nowhere"], "nowhere"),
-        (["-m", "method=pgd,fgsmm"], "there is no method called 'fgsmm'; did you mean 'fgsm'?"),
+        (["-m", "method=pgd,fgsmm"], "there is no method called 'fgsmm'; did you mean 'fgsm_m'?"),
         (["frobnicate"], "there is no command 'frobnicate'"),
         (["lst"], "there is no command 'lst'; did you mean 'list'?"),
         (["--nope"], "there is no flag '--nope'"),
