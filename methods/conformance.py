@@ -194,6 +194,8 @@ def _check_effect(protector: Protector) -> str:
 
 def _check_confidence(protector: Protector) -> str:
     """A method that hides attributes leaves less confidence in what was answered about the clean photo."""
+    if Need.ATTRIBUTE_SURROGATES not in protector.needs:
+        raise NotApplicableError("does not attack a surrogate")
     batch, (model, *_) = tiny_photos(), tiny_context().attribute_surrogates
     outcome = _protect(protector)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Conformance of recognisers: what each has to keep, whatever its weights, checked on a few images in as few passes.
+"""Conformance of recognisers and attribute networks: what each has to keep, whatever its weights, on a few images.
 
 ``cloakbench check model=...`` and the tests run the same suite. What a recogniser has to do on faces, its accuracy and
 its input convention, is checked in :mod:`cloakbench.bench.recognisers.face_checks`, because that needs faces.
@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.bench.core.checks import CheckResult, require, run_check
 from cloakbench.bench.core.random_streams import uniform_per_item
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.module_checks import check_mode, check_unchanged
 
@@ -57,8 +58,66 @@ def check_recogniser(model: Recogniser, images: Tensor) -> list[CheckResult]:
     return [run_check(name, lambda check=check: check(model, images)) for name, check in checks.items()]
 
 
+class AnswersAsEmbedding(nn.Module):
+    """An attribute network whose answers, side by side and scaled to unit length, stand for an embedding, so that the
+    checks of recognisers hold it to the same."""
+
+    def __init__(self, model: AttributeModel) -> None:
+        super().__init__()
+        self.model = model
+        self.training = False
+
+    def train(self, mode: bool = True) -> AnswersAsEmbedding:
+        """Leaves the mode to the network."""
+        self.model.train(mode)
+        return self
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Unit vectors ``[N, sum C]``."""
+        return F.normalize(torch.cat(list(self.model.logits(images).values()), dim=1))
+
+
+def check_attribute_model(model: AttributeModel, images: Tensor) -> list[CheckResult]:
+    """Run every check on a network that tells attributes.
+
+    Args:
+        model: as it would be used, on the device of ``images``.
+        images: as in `check_recogniser`.
+    """
+    checks: dict[str, Callable[[Embedder, Tensor], str]] = {
+        "determinism": _check_determinism,
+        "no global random state": _check_random_state,
+        "batch invariance": _check_batches,
+        "gradient to the input": _check_gradient,
+        "frozen": _check_frozen,
+        "eval mode whatever train() says": _check_mode,
+    }
+    as_embedder = AnswersAsEmbedding(model)
+    return [
+        run_check("answers", lambda: _check_answers(model, images)),
+        *(run_check(name, lambda check=check: check(as_embedder, images)) for name, check in checks.items()),
+    ]
+
+
 @torch.no_grad()
-def _embed(model: Recogniser, images: Tensor) -> Tensor:
+def _check_answers(model: AttributeModel, images: Tensor) -> str:
+    answers = model.logits(images)
+    names = [output.name for output in model.outputs]
+    require(list(answers) == names, f"answers {', '.join(answers)} where {', '.join(names)} are declared")
+    for output in model.outputs:
+        answer, width = answers[output.name], max(len(output.classes), 1)
+        expected = (len(images), width)
+        require(tuple(answer.shape) == expected, f"{output.name}: {tuple(answer.shape)}, declared {expected}")
+        require(answer.dtype == torch.float32, f"{output.name}: {answer.dtype}, not float32")
+        require(bool(answer.isfinite().all()), f"{output.name}: a value is not finite")
+    return f"{len(names)} attributes, finite float32"
+
+
+Embedder = Recogniser | AnswersAsEmbedding
+
+
+@torch.no_grad()
+def _embed(model: Embedder, images: Tensor) -> Tensor:
     return model.embed(images)
 
 
@@ -77,12 +136,12 @@ def _check_norm(model: Recogniser, images: Tensor) -> str:
     return f"within {error:.1g} of 1 (allowed {UNIT_TOLERANCE:g})"
 
 
-def _check_determinism(model: Recogniser, images: Tensor) -> str:
+def _check_determinism(model: Embedder, images: Tensor) -> str:
     require(torch.equal(_embed(model, images), _embed(model, images)), "two calls with the same images differ")
     return "two calls give the same bytes"
 
 
-def _check_random_state(model: Recogniser, images: Tensor) -> str:
+def _check_random_state(model: Embedder, images: Tensor) -> str:
     answers = []
     for seed in (0, 1):
         with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
@@ -94,14 +153,14 @@ def _check_random_state(model: Recogniser, images: Tensor) -> str:
     return "neither read nor moved"
 
 
-def _check_batches(model: Recogniser, images: Tensor) -> str:
+def _check_batches(model: Embedder, images: Tensor) -> str:
     alone = torch.cat([_embed(model, image[None]) for image in images])
     gap = float((alone - _embed(model, images)).abs().max())
     require(gap <= BATCH_TOLERANCE, f"alone and in a batch differ by {gap:.2g}, allowed {BATCH_TOLERANCE:g}")
     return f"alone and in a batch within {gap:.1g} (allowed {BATCH_TOLERANCE:g})"
 
 
-def _check_gradient(model: Recogniser, images: Tensor) -> str:
+def _check_gradient(model: Embedder, images: Tensor) -> str:
     """Of the cosine with the next image's embedding; against a central difference along the gradient itself."""
     goal = _embed(model, images).roll(1, dims=0)
     # Away from black and white, where a network may clamp and a step to either side would see only half a slope.
@@ -119,12 +178,12 @@ def _check_gradient(model: Recogniser, images: Tensor) -> str:
     return f"finite, {seen} (allowed {SLOPE_TOLERANCE:.0%})"
 
 
-def _check_frozen(model: Recogniser, images: Tensor) -> str:
+def _check_frozen(model: Embedder, images: Tensor) -> str:
     image = images.clone().requires_grad_()
     told = check_unchanged(model, lambda: model.embed(image).sum().backward(), "a forward and backward pass")
     require(all(parameter.grad is None for parameter in model.parameters()), "parameters collect gradients")
     return told
 
 
-def _check_mode(model: Recogniser, images: Tensor) -> str:
+def _check_mode(model: Embedder, images: Tensor) -> str:
     return check_mode(model, lambda: _embed(model, images))

@@ -107,7 +107,7 @@ def attribute_table() -> str:
         "`world10`: mean, least, %",
         "Parameters file, kB",
     ]
-    lines, unseen = [f"| {' | '.join(head)} |", "|---|---|---|---|---|--:|"], ""
+    lines, judged, chosen = [f"| {' | '.join(head)} |", "|---|---|---|---|---|--:|"], "", ""
     for path in sorted((ROOT / "models" / "weights").glob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
         if "classes" not in card:
@@ -117,8 +117,15 @@ def attribute_table() -> str:
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         cells = [f"`{path.stem}`", config.stands_for, config.attribute_models, *told, f"{size:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
-        unseen = card["unseen"]
-    return "\n".join([*lines, "", f"Balanced accuracy on {unseen} whom no network was shown."])
+        judged, chosen = card["judged_on"], card["unseen"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Balanced accuracy on {judged} whom no network was shown, and by whom nothing was "
+            f"chosen: the attributes of the two tasks were chosen on another {chosen}.",
+        ]
+    )
 
 
 def of_task(accuracy: dict[str, float]) -> str:

@@ -37,7 +37,7 @@ ALLOWED = {
         "models.vocabulary",
         "datasets.base",
     },
-    "methods": {"methods", "models.base", "datasets.base", "datasets.photos", GROUND},
+    "methods": {"methods", "models.base", "datasets.attribute_task", "datasets.base", "datasets.photos", GROUND},
     "models": {"models", "datasets.attribute_task", "datasets.base", GROUND},
     "datasets": {"datasets", GROUND},
 }
@@ -49,7 +49,7 @@ FLOORS = (
     {"plan"},
     {"engine"},
     {"protocols", "experiment"},
-    {"doctor", "perf", "protect", "recognisers"},
+    {"doctor", "perf", "protect", "recognisers", "survey"},
     {"cli", "python"},
     {"api"},
 )
@@ -57,7 +57,15 @@ FLOORS = (
 FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
     "bench/cli/main.py": {"models.training.command", "models.generation.view_command"},
-    "bench/cli/check.py": {"methods.conformance", "models.conformance", "models.generator_conformance"},
+    "bench/cli/check.py": {
+        "methods.conformance",
+        "models.attribute_surrogate",
+        "models.conformance",
+        "models.generator_conformance",
+    },
+    "bench/recognisers/attribute_accuracy.py": {"datasets.attribute_task", "models.attribute_surrogate"},
+    "bench/recognisers/attribute_session.py": {"datasets.attribute_task"},
+    "bench/recognisers/attribute_verify.py": {"datasets.attribute_task", "models.attribute_surrogate"},
     "bench/cli/doctor.py": {"models.download"},
     "bench/cli/fetch.py": {"datasets.archives", "datasets.listing", "models.download", "models.weight_file"},
     "bench/cli/list.py": {"conf"},

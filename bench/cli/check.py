@@ -15,17 +15,19 @@ from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
 
-_GROUPS = ("method", "model", "generator")
+_GROUPS = ("method", "model", "attribute_model", "generator")
 _ALL = {"all": _GROUPS, **{f"{group}s": (group,) for group in _GROUPS}}
 _USAGE = (
-    "cloakbench check method=NAME, model=NAME or generator=NAME, or cloakbench check all (methods, models, generators)"
+    "cloakbench check method=NAME, model=NAME, attribute_model=NAME or generator=NAME, or cloakbench check all "
+    "(methods, models, attribute_models, generators)"
 )
 
 
 def main(words: Sequence[str]) -> int:
     """``cloakbench check method=NAME`` on a tiny network in seconds; ``cloakbench check model=NAME [dataset=...]`` on
-    four images and on faces; ``cloakbench check generator=NAME`` on four images; ``cloakbench check all``,
-    ``methods``, ``models`` or ``generators``: every method, every embedded model, every generator whose files are here.
+    four images and on faces; ``cloakbench check attribute_model=NAME`` and ``cloakbench check generator=NAME`` on four
+    images; ``cloakbench check all``, ``methods``, ``models``, ``attribute_models`` or ``generators``: every method,
+    every embedded model, every generator whose files are here.
     """
     config_dirs, rest = split_config_dirs(words)
     if len(rest) == 1 and rest[0] in _ALL:
@@ -36,6 +38,8 @@ def main(words: Sequence[str]) -> int:
     if kinds == {"method"}:
         config = compose_config(rest, config_dirs=config_dirs)
         name, results = config.method_key, _check_method(config)
+    elif kinds == {"attribute_model"}:
+        name, results = _check_attribute_model(words)
     elif kinds == {"generator"}:
         name, results = _check_generator(rest, config_dirs)
     else:
@@ -81,6 +85,18 @@ def _check_generator(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[
     check_values(config)
     name = next(word.partition("=")[2] for word in words if word.startswith("generator="))
     return name, check_generator(build_generator(resolved(config.generator)), smooth_images("cpu"))
+
+
+def _check_attribute_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
+    """Name and results of an attribute network, and of the task it fits where one is named."""
+    from cloakbench.bench.recognisers.attribute_session import compose_one_attribute_model
+    from cloakbench.models.attribute_surrogate import AttributeSurrogate
+    from cloakbench.models.conformance import check_attribute_model, smooth_images
+
+    one = compose_one_attribute_model(words, "check")
+    if one.has_task:
+        AttributeSurrogate(one.model, one.task())  # one that does not fit is one line, not a failed check
+    return one.name, check_attribute_model(one.model, smooth_images(one.config.device))
 
 
 def _check_model(words: Sequence[str]) -> tuple[str, list[CheckResult]]:
@@ -131,7 +147,7 @@ def _check_all(groups: Sequence[str], config_dirs: Sequence[str]) -> int:
     console = Screen()
     results = []
     for group in groups:
-        suite = {"method": _method_suite, "model": _model_suite, "generator": _generator_suite}[group]
+        suite = _SUITES[group]
         for name in group_options(group, config_dirs):
             result = _timed(console, group, name, lambda name=name, suite=suite: suite(name, config_dirs))
             results += [result] if result is not None else []
@@ -175,6 +191,16 @@ def _model_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
     return _summed(check_recogniser(build_recogniser(resolved(config), name), smooth_images("cpu")))
 
 
+def _attribute_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
+    """The contract of an embedded attribute network; None for all others, whose weights are not here."""
+    from cloakbench.bench.recognisers.attribute_session import is_embedded_attributes
+
+    config = compose_config([f"+attribute_model@one={name}"], config_dirs=config_dirs).one
+    if not is_embedded_attributes(config):
+        return None
+    return _summed(_check_attribute_model([f"attribute_model={name}"])[1])
+
+
 def _generator_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
     from cloakbench.bench.doctor.preflight import missing_of_generator
 
@@ -182,6 +208,14 @@ def _generator_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
     if missing := missing_of_generator(compose_config(words, config_dirs=config_dirs).generator):
         return _SuiteResult(passed=True, detail="; ".join(map(str, missing)), skipped=True)
     return _summed(_check_generator(words, config_dirs)[1])
+
+
+_SUITES: dict[str, Callable[[str, Sequence[str]], _SuiteResult | None]] = {
+    "method": _method_suite,
+    "model": _model_suite,
+    "attribute_model": _attribute_suite,
+    "generator": _generator_suite,
+}
 
 
 def _summed(results: Sequence[CheckResult]) -> _SuiteResult:

@@ -6,12 +6,16 @@ cloakbench report RUN [RUN ...]                    write a report again, or comb
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
+cloakbench check attribute_model=NAME              the same for a network that tells attributes
 cloakbench check generator=NAME                    the same for what makes other pictures of people
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
+cloakbench verify attribute_model=NAME dataset=NAME         accuracy and confusion of a network that tells attributes
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
 cloakbench recover input=PROTECTED output=FOLDER keys=FOLDER    the photos back, of methods that give them back
 cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
+cloakbench survey export RUN output=FOLDER [sets=30]        sheets on which people rate the photos of a run
+cloakbench survey import RUN answers=FOLDER                 the table of what they said
 cloakbench doctor [time=false]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weights, or say where they are to be had
 cloakbench zoo [KEY=VALUE ...]                     train the embedded recognisers again
@@ -68,6 +72,7 @@ CONFIGS = {
     "protect": "protect",
     "recover": "recover",
     "export": "export",
+    "survey": "survey",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -88,6 +93,7 @@ _COMMANDS = (
     "protect",
     "recover",
     "export",
+    "survey",
     "perf",
     "views",
     "serve",
@@ -99,7 +105,7 @@ _PLACES = {"serve": "services.serve", "service": "services.one_service"}
 """Where that is not called as the word."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "service", "help")
+_WITH_NAMES = ("report", "list", "check", "service", "survey", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10
@@ -156,6 +162,8 @@ def _config_of(line: CommandLine) -> str:
     Raises:
         UsageError: it composes none.
     """
+    if line.verb in ("check", "verify") and any(word.startswith("attribute_model=") for word in line.words):
+        return "attribute_network"
     if line.verb in ("check", "fetch"):
         return "recogniser" if any(word.startswith("model=") for word in line.words) else "config"
     if line.verb not in CONFIGS and line.verb:

@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     if not names:
         raise ConfigError(f"name a run: cloakbench report RUN; {_known(runs)}")
     screen = Screen()
-    folders = [_run_folder(name, runs, screen) for name in names]
+    folders = [find_run(name, runs, screen) for name in names]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError(f"{' and '.join(names)} name one run twice: {_known(runs)}")
     screen.path(_report_one(folders[0], runs, screen) if len(folders) == 1 else _report_several(folders, runs, screen))
@@ -131,7 +131,7 @@ def _elsewhere(problem: StoreError, target: Path, runs: Path, write: Callable[[P
     return f"Report written: {place / 'report.md'} ({target} cannot be written to)"
 
 
-def _run_folder(name: str, runs: Path, screen: Screen) -> Path:
+def find_run(name: str, runs: Path, screen: Screen) -> Path:
     """A run given as a folder, by the name of its folder, by its own name, or by the start of that.
 
     Of several the one that finished last is taken, and said so.

@@ -27,6 +27,8 @@ from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.processes.pool import available_cores
 from cloakbench.bench.processes.progress import track
+from cloakbench.bench.recognisers.attribute_session import KEY
+from cloakbench.bench.recognisers.attribute_verify import verify_attributes
 from cloakbench.bench.recognisers.labelled_pairs import LabelledPairs, drawn_pairs, listed_pairs
 from cloakbench.bench.recognisers.pair_rates import pair_rates
 from cloakbench.bench.recognisers.session import OneModel, compose_one_model, faces_of
@@ -54,10 +56,13 @@ _LEFT_OUT = {
 
 def main(words: Sequence[str]) -> int:
     """``cloakbench verify model=NAME dataset=NAME [pairs=FILE] [where={COLUMN: VALUE}]``: a table, and JSON and CSV
-    files under ``results/verify``. Exit status 1 when a photo of a listed pair could not be used.
+    files under ``results/verify``. Exit status 1 when a photo of a listed pair could not be used. With
+    ``attribute_model=NAME`` instead of a recogniser see `verify_attributes`.
 
     Pairs that the list contradicts itself on, pairs of a photo with itself and repeated ones are left out, counted and
     named."""
+    if any(word.startswith(KEY) for word in words):
+        return verify_attributes(words)
     one = compose_one_model(words, "verify", "verify")
     pairs = _pairs(one)
     rates, scores = _rates(one, pairs)

@@ -28,6 +28,9 @@ _AT_MOST = {
     "training_people": 4,
     "cover_steps": 40,
     "warmup_epochs": 1,
+    "critic_steps": 1,
+    "searches": 3,
+    "search_steps": 20,
 }
 """Names of settings that say how long a search or training is, how much of it takes the same path, and how many
 networks there must be, of which the tiny world has one."""

@@ -49,10 +49,13 @@ def tiny_photos() -> PhotoBatch:
 
 
 def tiny_context() -> ProtectContext:
-    """A small recogniser with batch statistics to spoil, attribute networks, and two photos each of other people."""
+    """A small recogniser with batch statistics to spoil, attribute networks, and two photos each of other people, with
+    labels as the embedded world has them."""
     others = tuple(f"other{person}-{photo}" for person in range(OTHERS) for photo in range(2))
     identities = tuple(name.partition("-")[0] for name in others)
-    auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities)
+    people = torch.arange(len(others)) // 2
+    labels = {"gender": people % 2, "age": people % 5, "complexion": people % 3 + 1}
+    auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities, None, labels)
     networks = {
         NetworkKind.RECOGNISER: (_tiny_recogniser(),),
         NetworkKind.ATTRIBUTE_SURROGATE: (TinyAttributes(),),

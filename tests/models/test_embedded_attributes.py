@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.networks import build_attribute_model
 from cloakbench.datasets.attribute_task import AttributeTask
+from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.synthetic.world import training_faces
 from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.attribute_zoo.member import AttributeMemberJob, task_accuracy
@@ -65,7 +66,7 @@ def test_every_attribute_of_a_task_is_told_on_people_that_were_never_seen(name: 
         assert tuple(accuracy) == task(asked).names
         below = {attribute for attribute, share in accuracy.items() if share < 0.90}
         assert below <= BELOW.get(name, set()) and min(accuracy.values()) >= 0.88, accuracy
-    assert CARDS[name]["unseen"] == "3200 rendered faces of 800 identities"
+    assert CARDS[name]["unseen"] == CARDS[name]["judged_on"] == "3200 rendered faces of 800 identities"
 
 
 def test_nobody_is_shown_to_two_groups_or_judges_who_trained_on_them() -> None:
@@ -73,6 +74,7 @@ def test_nobody_is_shown_to_two_groups_or_judges_who_trained_on_them() -> None:
     shown = {name: people(job.settings["faces"]) for name, job in jobs.items()}
     for name, known in shown.items():
         assert known.isdisjoint(people(jobs[name].evaluation))
+        assert jobs[name].settings["judged_on"]["seed"] != jobs[name].evaluation["seed"], "the same world"
         assert all(known.isdisjoint(shown[other]) for other in HELD_OUT if name not in HELD_OUT)
     groups = {frozenset(shown[name]) for name in SIX}
     assert len(groups) == 2 and all(one == other or one.isdisjoint(other) for one in groups for other in groups)
@@ -98,14 +100,18 @@ def test_members_answer_both_tasks_with_gradients_to_the_pixels(name: str) -> No
 def test_cards_name_the_recipe_that_is_in_the_code() -> None:
     for job in jobs_of(compose_config([f"only=[{','.join(NAMES)}]"], config_name="zoo")):
         assert CARDS[job.name]["recipe"] == job.recipe() and CARDS[job.name]["recipe_digest"] == job.digest()
+        assert isinstance(job, AttributeMemberJob) and CARDS[job.name]["judging_digest"] == job.judging()
 
 
 @pytest.mark.slow
 def test_measured_again_the_cards_tell_the_truth(tmp_path: Path) -> None:
-    node = CARDS[NAMES[0]]["recipe"]["evaluation"]
-    faces = training_faces(**{key: value for key, value in node.items() if key != "_target_"}, cache=tmp_path)
+    def faces_of(node: dict[str, Any]) -> FaceSet:
+        return training_faces(**{key: value for key, value in node.items() if key != "_target_"}, cache=tmp_path)
+
+    chosen, fresh = faces_of(CARDS[NAMES[0]]["recipe"]["evaluation"]), faces_of(CARDS[NAMES[0]]["judges"])
     for name in NAMES:
         known = {"world": CARDS[name]["clean"], **CARDS[name]["tasks"]}
         for asked, accuracy in known.items():
+            faces = chosen if asked == "world" else fresh
             measured = task_accuracy(build(name), task(asked), faces, torch.device("cpu"))
             assert measured == pytest.approx(accuracy, abs=0.003), name

@@ -46,16 +46,23 @@ class MaskGenerator(nn.Module):
         blocks: residual blocks.
         norms: see `Norms`.
         down, up: kernels of the convolutions on the way down, even or odd, and up, odd.
+        planes: further channels of the input, beside those of the image.
     """
 
     def __init__(
-        self, width: int, blocks: int = 3, norms: Norms = "instance_layer", down: int = 4, up: int = 5
+        self,
+        width: int,
+        blocks: int = 3,
+        norms: Norms = "instance_layer",
+        down: int = 4,
+        up: int = 5,
+        planes: int = 0,
     ) -> None:
         super().__init__()
         into, outof = _NORMS[norms]
         half = (down - 1) // 2
         self.encoder = nn.Sequential(
-            *(nn.Conv2d(3, width, 7, 1, 3), into(width), nn.ReLU()),
+            *(nn.Conv2d(3 + planes, width, 7, 1, 3), into(width), nn.ReLU()),
             *(nn.Conv2d(width, 2 * width, down, 2, half), into(2 * width), nn.ReLU()),
             *(nn.Conv2d(2 * width, 4 * width, down, 2, half), into(4 * width), nn.ReLU()),
         )

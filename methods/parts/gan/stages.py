@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.gan.adversarial import GameBatch, GameRules, MaskGame
+from cloakbench.methods.parts.gan.game import whole_batches
 from cloakbench.methods.parts.hulls import affine_weights, center_weights, combine, convex_weights
 
 Subspace = Literal["own", "center", "affine", "convex"]
@@ -63,14 +63,9 @@ class ImageMasks(Stage):
 
         size = min(self.batch, len(faces))
         total = self.epochs * (len(faces) // size)
-        game.play(self._batches(len(faces), size, context), batch_of, total, context, "method.learning_rate")
+        batches = whole_batches(len(faces), size, self.epochs, context.seed, "advfaces")
+        game.play(batches, batch_of, total, context, "method.learning_rate")
         return game.weights()
-
-    def _batches(self, faces: int, size: int, context: ProtectContext) -> Iterator[Tensor]:
-        """Rows of every step: whole batches of a fresh permutation in every epoch."""
-        for epoch in range(self.epochs):
-            order = torch.randperm(faces, generator=generator(context.seed, "advfaces", "epoch", epoch))
-            yield from (rows for rows in order.split(size) if len(rows) == size)
 
 
 @dataclass(frozen=True)

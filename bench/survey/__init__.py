@@ -1,0 +1,1 @@
+"""People look at protected photos: sheets to fill in, and the table of what they said."""

@@ -1,0 +1,115 @@
+"""A generator and a discriminator in training: their optimisers, their steps, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.parts.training_state import read_state, state_of
+
+Rows = TypeVar("Rows")
+
+GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
+"""How the names of their tensors begin."""
+
+
+class Game:
+    """Two networks that learn against each other, each with an Adam of its own.
+
+    Args:
+        generator, discriminator: the networks, on the device of the run.
+        learning_rate, betas: of both.
+    """
+
+    taught: ClassVar[str] = "masks"
+    """What the generator makes, as a message calls it."""
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, learning_rate: float, betas: tuple[float, float]
+    ) -> None:
+        self.generator = generator.train()
+        self.discriminator = discriminator.train()
+        self.optimisers = [
+            torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
+            for network in (self.generator, self.discriminator)
+        ]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Tensors of both networks, whose names begin with `GENERATOR` or `DISCRIMINATOR`."""
+        return {f"{side}{name}": value for side, net, _ in self._sides() for name, value in net.state_dict().items()}
+
+    def go_on(
+        self,
+        steps: Iterable[Rows],
+        step: Callable[[Rows, int], Tensor],
+        total: int,
+        context: ProtectContext,
+        rate_setting: str,
+    ) -> None:
+        """Play from where the context resumes to the end, and keep every step.
+
+        Args:
+            steps: what each step is made of, always the same.
+            step: plays one, given what it is made of and its number from 0, and returns its losses.
+            total: how many steps there are.
+            context: resumes, keeps and is told.
+            rate_setting: what a user calls the learning rate.
+
+        Raises:
+            ValueError: a loss is no longer finite.
+        """
+        reached = context.resume()
+        done = 0 if reached is None else self._restore(reached)
+        for number, rows in enumerate(steps):
+            if number < done:
+                continue
+            if not bool(step(rows, number).isfinite().all()):
+                raise ValueError(
+                    f"training of {self.taught} diverged at step {number + 1} of {total}: lower {rate_setting}"
+                )
+            context.keep(self._state(number + 1))
+            context.progress(number + 1, total)
+
+    def descend(self, side: int, loss: Tensor) -> None:
+        """One step of the generator (0) or the discriminator (1) down a loss."""
+        self.optimisers[side].zero_grad()
+        loss.backward()
+        self.optimisers[side].step()
+
+    def _state(self, steps: int) -> dict[str, Tensor]:
+        return {
+            f"{side}{name}": value
+            for side, network, optimiser in self._sides()
+            for name, value in state_of(steps, network, optimiser).items()
+        }
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> int:
+        return min(read_state(below(side, tensors), network, optimiser) for side, network, optimiser in self._sides())
+
+    def _sides(self) -> tuple[tuple[str, nn.Module, torch.optim.Adam], ...]:
+        return (
+            (GENERATOR, self.generator, self.optimisers[0]),
+            (DISCRIMINATOR, self.discriminator, self.optimisers[1]),
+        )
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def whole_batches(count: int, size: int, epochs: int, *name: object) -> Iterator[Tensor]:
+    """Places ``[size]`` of every step: whole batches of a fresh permutation of ``count`` in every epoch.
+
+    Args:
+        count, size, epochs: of photos, of a batch, of passes over all.
+        name: of the stream that permutes.
+    """
+    for epoch in range(epochs):
+        order = torch.randperm(count, generator=generator(*name, "epoch", epoch))
+        yield from (places for places in order.split(size) if len(places) == size)
