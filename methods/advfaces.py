@@ -11,7 +11,8 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import at_least, positive, whole
 from cloakbench.methods.base import Protector, Scope, Stage
 from cloakbench.methods.context import Need, ProtectContext
-from cloakbench.methods.parts.gan.adversarial import GENERATOR, GameRules, below, makers
+from cloakbench.methods.parts.gan.adversarial import GameRules, makers
+from cloakbench.methods.parts.gan.game import GENERATOR, below
 from cloakbench.methods.parts.gan.networks import with_weights
 from cloakbench.methods.parts.gan.stages import ImageMasks
 from cloakbench.methods.parts.norms import NormMatch

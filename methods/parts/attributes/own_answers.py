@@ -6,7 +6,7 @@ protects a photo knows what a network answers, and nothing more is needed to cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -86,17 +86,38 @@ class OwnAnswers:
         leaf = photos.detach().requires_grad_()
         gradients = []
         for model, labels in zip(self.surrogates, self.classes, strict=True):
-            scores = model.logits(leaf if transform is None else transform(leaf))
-            terms = attribute_losses(model, scores, labels).sum(dim=1)
+            terms = self._terms(leaf, transform, model, labels)
             if per_attribute_l1:
-                parts = [
-                    unit_mean(torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0])
-                    for place, term in enumerate(terms)
-                ]
-                gradients.append(torch.stack(parts).mean(dim=0))
+                gradients.append(torch.stack([unit_mean(part) for part in _each(terms, leaf)]).mean(dim=0))
             else:
                 gradients.append(torch.autograd.grad(terms.mean(), leaf)[0])
         return reduce(torch.add, gradients).div_(-len(gradients))
+
+    def attribute_gradients(self, photos: Tensor) -> Tensor:
+        """Gradient of each attribute's loss in the photos, ``[K, N, 3, H, W]``: going along it changes the answer.
+
+        The mean over surrogates.
+        """
+        leaf = photos.detach().requires_grad_()
+        gradients = [
+            torch.stack(list(_each(self._terms(leaf, None, model, labels), leaf)))
+            for model, labels in zip(self.surrogates, self.classes, strict=True)
+        ]
+        return reduce(torch.add, gradients) / len(gradients)
+
+    @staticmethod
+    def _terms(
+        leaf: Tensor, transform: Callable[[Tensor], Tensor] | None, model: CountedNetwork, labels: Labels
+    ) -> Tensor:
+        """The loss of each attribute, summed over photos, ``[K]``."""
+        scores = model.logits(leaf if transform is None else transform(leaf))
+        return attribute_losses(model, scores, labels).sum(dim=1)
+
+
+def _each(terms: Tensor, leaf: Tensor) -> Iterator[Tensor]:
+    """The gradient of each of several terms, one after the other."""
+    for place, term in enumerate(terms):
+        yield torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0]
 
 
 def attribute_losses(model: CountedNetwork, scores: Mapping[str, Tensor], labels: Labels) -> Tensor:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, below
 from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn, with_weights
-from cloakbench.methods.parts.training_state import read_state, state_of
 
-Rows = TypeVar("Rows")
-
-_BETAS = (0.5, 0.9)
 _SOFT, _FLIPPED = 0.1, 0.05
 """Soft labels are up to this far from hard ones, and this share of a batch, its last, has them the wrong way round."""
-GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
 _STREAM = "advfaces"
 
 
@@ -57,7 +51,7 @@ class GameBatch:
     identity: Callable[[Tensor], Tensor]
 
 
-class MaskGame:
+class MaskGame(Game[GameBatch]):
     """A generator of masks in [-1, 1], in units of the range of [0, 1], and a discriminator of protected photos.
 
     ``x' = clip(x + mask)``; both networks see photos in [-1, 1]. The generator minimises the cross entropy of x' taken
@@ -70,14 +64,12 @@ class MaskGame:
         generator, discriminator: the networks, on the device of the run.
     """
 
+    betas = (0.5, 0.9)
+    stream = _STREAM
+
     def __init__(self, rules: GameRules, learning_rate: float, generator: nn.Module, discriminator: nn.Module) -> None:
+        super().__init__(learning_rate, generator, discriminator)
         self.rules = rules
-        self.generator = generator.train()
-        self.discriminator = discriminator.train()
-        self.optimisers = [
-            torch.optim.Adam(network.parameters(), lr=learning_rate, betas=_BETAS)
-            for network in (self.generator, self.discriminator)
-        ]
 
     @classmethod
     def drawn(cls, rules: GameRules, learning_rate: float, context: ProtectContext) -> MaskGame:
@@ -92,41 +84,6 @@ class MaskGame:
         made = [with_weights(make, below(name, own)).requires_grad_(True) for name, make in makers(rules).items()]
         return cls(rules, learning_rate, *made)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Both networks by name, as `of` takes them."""
-        return {f"{side}{name}": value for side, net, _ in self._sides() for name, value in net.state_dict().items()}
-
-    def play(
-        self,
-        steps: Iterable[Rows],
-        batch_of: Callable[[Rows], GameBatch],
-        total: int,
-        context: ProtectContext,
-        rate_setting: str,
-    ) -> None:
-        """Play from where the context resumes to the end, and keep every step.
-
-        Args:
-            steps: what the batch of each step is made of, always the same.
-            batch_of: makes it.
-            total: how many steps there are.
-            context: resumes, keeps and is told.
-            rate_setting: what a user calls the learning rate.
-
-        Raises:
-            ValueError: a loss is no longer finite.
-        """
-        reached = context.resume()
-        done = 0 if reached is None else self._restore(reached)
-        for step, rows in enumerate(steps):
-            if step < done:
-                continue
-            losses = self.step(batch_of(rows), generator(context.seed, _STREAM, "labels", step))
-            if not bool(losses.isfinite().all()):
-                raise ValueError(f"training of masks diverged at step {step + 1} of {total}: lower {rate_setting}")
-            context.keep(self._state(step + 1))
-            context.progress(step + 1, total)
-
     def step(self, batch: GameBatch, draws: torch.Generator) -> Tensor:
         """One step of each network; returns the losses of both, ``[2]``."""
         photos = batch.photos
@@ -139,19 +96,14 @@ class MaskGame:
         norms = torch.linalg.vector_norm(masks.flatten(1), dim=1)
         fooled = F.binary_cross_entropy_with_logits(looks, torch.ones_like(looks))
         first = fooled + batch.identity(protected) + norms.clamp(min=self.rules.hinge).mean()
-        self._descend(0, first)
+        self.descend(0, first)
 
         self.discriminator.requires_grad_(True)
         answers = [self.discriminator(2 * seen - 1) for seen in (photos, protected.detach())]
         targets = [self._labels(answer, real, draws) for answer, real in zip(answers, (True, False), strict=True)]
         second = torch.stack(list(map(F.binary_cross_entropy_with_logits, answers, targets))).sum()
-        self._descend(1, second)
+        self.descend(1, second)
         return torch.stack([first.detach(), second.detach()])
-
-    def _descend(self, side: int, loss: Tensor) -> None:
-        self.optimisers[side].zero_grad()
-        loss.backward()
-        self.optimisers[side].step()
 
     def _labels(self, answers: Tensor, real: bool, draws: torch.Generator) -> Tensor:
         """Targets of the discriminator, of the shape of its answers."""
@@ -162,22 +114,6 @@ class MaskGame:
                 wrong[-flipped:] = 1 - wrong[-flipped:]
         return (1 - wrong if real else wrong).to(answers.device)
 
-    def _state(self, steps: int) -> dict[str, Tensor]:
-        return {
-            f"{side}{name}": value
-            for side, network, optimiser in self._sides()
-            for name, value in state_of(steps, network, optimiser).items()
-        }
-
-    def _restore(self, tensors: Mapping[str, Tensor]) -> int:
-        return min(read_state(below(side, tensors), network, optimiser) for side, network, optimiser in self._sides())
-
-    def _sides(self) -> tuple[tuple[str, nn.Module, torch.optim.Adam], ...]:
-        return (
-            (GENERATOR, self.generator, self.optimisers[0]),
-            (DISCRIMINATOR, self.discriminator, self.optimisers[1]),
-        )
-
 
 def makers(rules: GameRules) -> dict[str, Callable[[], nn.Module]]:
     """What makes the two networks of a game, by the beginning of their tensors' names."""
@@ -185,11 +121,6 @@ def makers(rules: GameRules) -> dict[str, Callable[[], nn.Module]]:
         GENERATOR: partial(MaskGenerator, rules.width),
         DISCRIMINATOR: partial(PatchDiscriminator, rules.discriminator_width),
     }
-
-
-def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix``, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _spread(masks: Tensor, shares: tuple[int, ...] | None) -> Tensor:

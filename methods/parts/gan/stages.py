@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.gan.adversarial import GameBatch, GameRules, MaskGame
+from cloakbench.methods.parts.gan.game import whole_batches
 from cloakbench.methods.parts.hulls import affine_weights, center_weights, combine, convex_weights
 
 Subspace = Literal["own", "center", "affine", "convex"]
 """What a person's mask moves each photo away from: its own clean feature, or the nearest point of the mean, the affine
 hull or the convex hull of the clean features of the person's photos."""
 
+_STREAM = "advfaces"
 _GAP = 1e-7
 """Duality gap of the convex hull; float32 features are no more exact."""
 
@@ -63,14 +64,14 @@ class ImageMasks(Stage):
 
         size = min(self.batch, len(faces))
         total = self.epochs * (len(faces) // size)
-        game.play(self._batches(len(faces), size, context), batch_of, total, context, "method.learning_rate")
+        game.play(
+            whole_batches(len(faces), size, self.epochs, context.seed, _STREAM),
+            batch_of,
+            total,
+            context,
+            "method.learning_rate",
+        )
         return game.weights()
-
-    def _batches(self, faces: int, size: int, context: ProtectContext) -> Iterator[Tensor]:
-        """Rows of every step: whole batches of a fresh permutation in every epoch."""
-        for epoch in range(self.epochs):
-            order = torch.randperm(faces, generator=generator(context.seed, "advfaces", "epoch", epoch))
-            yield from (rows for rows in order.split(size) if len(rows) == size)
 
 
 @dataclass(frozen=True)
