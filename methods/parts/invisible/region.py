@@ -1,12 +1,12 @@
 """The local region of Invisible-Face: a box that holds what attribute networks look at, found by simulated annealing.
 
 Source: Yang et al., "Invisible-Face", TIFS 2025, equations 1 to 3 and algorithm 1. A box has its centre at a fixed
-point of the face; its upper left corner is one of the face's points, its lower right corner the reflection of it. A box
-is the better the less the answers change when everything outside it is blanked, and the smaller it is: ``SE = theta_m /
-K sum_k KL(M_k(x) | M_k(x^M)) + theta_s area``. What the algorithm leaves open is read so:
+point of the face; its upper left corner is one of the face's points, its lower right corner is that one's reflection.
+A box is the better the less the answers change when everything outside it is blanked, and the smaller it is: ``SE =
+theta_m / K sum_k KL(M_k(x) | M_k(x^M)) + theta_s area``. What the algorithm leaves open is read so:
 
 - corners are points above and left of the centre, so that no box is inverted; the walk ends where they end;
-- both terms are shares: of what a blank photo changes, and of the photo's pixels; DE is the Kullback-Leibler divergence;
+- both terms are shares: of what a blank photo changes, and of the photo's pixels; DE is the KL divergence;
 - at every temperature that is reached, worse boxes are accepted so often that the last box is nearly the last in the
   list; therefore the best box seen is kept, and the last one is an option.
 
