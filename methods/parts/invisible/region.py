@@ -45,7 +45,9 @@ class RegionRules:
 
     Attributes:
         highest, lowest, cooling: temperatures of the walk, ``highest * cooling^step`` while that is above ``lowest``.
-        network_weight: theta_m, in units of what a blank photo changes.
+        network_weight: theta_m, in units of what a blank photo changes. The paper has no value. With both thetas 1 boxes
+            held 15 to 27 % of rendered photos, with 10 they held 42 to 52 % (24 photos, two networks); the PSNR of
+            masks in boxes and on whole photos in its Table V, 37.01 and 33.26 dB, is that of 42 %.
         area_weight: theta_s, in units of the photo's area.
         most_candidates: corners that are tried; with the clean and the blank photo 90 passes of each network.
         margin_px: how far corners are above and left of the centre, at least.
@@ -61,7 +63,7 @@ class RegionRules:
     highest: float = 10.0
     lowest: float = 0.1
     cooling: float = 0.95
-    network_weight: float = 1.0
+    network_weight: float = 10.0
     area_weight: float = 1.0
     most_candidates: int = 88
     margin_px: float = 4.0

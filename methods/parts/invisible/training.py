@@ -86,10 +86,11 @@ class PreparedFaces(Stage):
         found: list[dict[str, Tensor]] = []
         if (reached := context.resume()) is not None:
             found.append({name: tensor.cpu() for name, tensor in reached.items()})
-        for rows in torch.arange(len(found[0]["boxes"]) if found else 0, len(faces)).split(_AT_ONCE):
+        for start in range(len(found[0]["boxes"]) if found else 0, len(faces), _AT_ONCE):
+            rows = range(start, min(start + _AT_ONCE, len(faces)))
             found = [_joined([*found, self._prepared(faces.select(rows), context)])]
             context.keep(found[0])
-            context.progress(int(rows[-1]) + 1, len(faces))
+            context.progress(rows.stop, len(faces))
         return found[0]
 
     def _prepared(self, faces: FaceSet, context: ProtectContext) -> dict[str, Tensor]:
