@@ -28,6 +28,7 @@ GROUP_OF_ONE = {
     "method": "method={}",
     "metric": "+metric@metrics.one={}",
     "model": "model@surrogate={}",
+    "purifier": "+purifier@transforms.one.trainer.recipe={}",
     "protocol": "+protocol@protocols.one={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",

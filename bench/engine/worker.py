@@ -14,9 +14,11 @@ from torch import Tensor
 
 from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.core.machine import FULL_PRECISION
 from cloakbench.bench.engine.device.ahead import ReadAhead
 from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
 from cloakbench.bench.engine.device.precision import at_precision
+from cloakbench.bench.engine.purified import Purified, purified_inputs
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos, UnitState
@@ -26,6 +28,7 @@ from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
+from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -94,6 +97,15 @@ class WorkerSpec:
     precision: str
     compiled: bool
 
+    def learnt_from(self, transform: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides what a transform learns, for keys, beside its resolved config; empty for one that does not.
+
+        Raises:
+            ConfigError: as `purified_inputs`.
+        """
+        found = purified_inputs(transform, self.fingerprints, self.faces.get("auxiliary"), self.seed)
+        return {**found, "precision": self.precision} if found and self.precision != FULL_PRECISION else found
+
 
 class Worker:
     """Does jobs. What several of them need is built or read once per process.
@@ -157,10 +169,15 @@ class Worker:
         return self._protectors[place]
 
     def made(self, settings: Mapping[str, Any]) -> Any:
-        """What a resolved block with ``_target_`` describes, such as a transform."""
+        """What a resolved block with ``_target_`` describes, such as a transform; one that learns has learnt."""
         key = repr(settings)
         if key not in self._made:
-            self._made[key] = instantiate(dict(settings))
+            made = instantiate(dict(settings))
+            if isinstance(made, Purified):
+                networks = {NetworkKind.RECOGNISER: tuple(self.network(key) for key in made.surrogates)}
+                context = ProtectContext(networks, self.faces("auxiliary"), self.spec.seed, self.device)
+                made.learn(self.store, context, self.spec.learnt_from(settings))
+            self._made[key] = made
         return self._made[key]
 
     def state(self, unit: str) -> UnitState:

@@ -78,6 +78,7 @@ class RecognitionProtocol(Protocol):
         if not condition.is_plain:
             inputs |= {"transform": node_settings(condition.settings), "names": list(photos.image_id)}
             inputs["code"] = node_code(condition.settings, base=("cloakbench.bench.engine.transforms",))
+            inputs |= spec.learnt_from(condition.settings)
         return inputs
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:

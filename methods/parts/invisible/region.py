@@ -45,9 +45,9 @@ class RegionRules:
 
     Attributes:
         highest, lowest, cooling: temperatures of the walk, ``highest * cooling^step`` while that is above ``lowest``.
-        network_weight: theta_m, in units of what a blank photo changes. The paper has no value. With both thetas 1 boxes
-            held 15 to 27 % of rendered photos, with 10 they held 42 to 52 % (24 photos, two networks); the PSNR of
-            masks in boxes and on whole photos in its Table V, 37.01 and 33.26 dB, is that of 42 %.
+        network_weight: theta_m, in units of what a blank photo changes. The paper has no value. At 1, as for the area,
+            boxes held 15 to 27 % of rendered photos, at 10 they held 42 to 52 % (24 photos, two networks); the PSNR of
+            masks in boxes and on whole photos in the paper's Table V, 37.01 and 33.26 dB, is that of 42 %.
         area_weight: theta_s, in units of the photo's area.
         most_candidates: corners that are tried; with the clean and the blank photo 90 passes of each network.
         margin_px: how far corners are above and left of the centre, at least.

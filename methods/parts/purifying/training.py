@@ -40,9 +40,16 @@ class PurifierTraining(Stage):
     name: ClassVar[str] = "purifier"
     part: ClassVar[Part]
     """Whose photos it learns from; nobody else's."""
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.ATTRIBUTE_SURROGATES, Need.AUXILIARY})
-
     recipe: PurifierRecipe
+
+    @property
+    def needs(self) -> frozenset[Need]:  # type: ignore[override]  (of a class elsewhere, of its settings here)
+        """Auxiliary faces, and the networks that make pairs."""
+        return frozenset({Need.AUXILIARY}) | self.networks()
+
+    @abstractmethod
+    def networks(self) -> frozenset[Need]:
+        """The networks that make pairs."""
 
     @abstractmethod
     def pairs(self, faces: FaceSet, context: ProtectContext) -> Tensor | None:
@@ -94,13 +101,15 @@ class NoisePurifier(PurifierTraining):
 
     part = "purifier"
 
+    def networks(self) -> frozenset[Need]:
+        return frozenset({Need.ATTRIBUTE_SURROGATES} if self.recipe.disturbances.attack_255 else ())
+
     def pairs(self, faces: FaceSet, context: ProtectContext) -> Tensor | None:
         rules = self.recipe.disturbances
         if not rules.attack_255:
             return None
         attack = PGD(rules.attack_255, steps=rules.attack_steps, objective="attributes")
-        parts = [_protected(attack, faces, rows, context) for rows in torch.arange(len(faces)).split(_AT_ONCE)]
-        return torch.cat(parts)
+        return protected_faces(attack, faces, context)
 
     def disturbed(self, photos: Tensor, changed: Tensor | None, draws: torch.Generator) -> Tensor:
         rules = self.recipe.disturbances
@@ -121,9 +130,13 @@ def _kinds(photos: Tensor, changed: Tensor | None, rules: Disturbances, draws: t
     return kinds
 
 
-def _protected(method: Protector, faces: FaceSet, rows: Tensor, context: ProtectContext) -> Tensor:
-    """Photos of faces as a method changes them, uint8 on the CPU, with the context's networks and counters."""
-    part = faces.select(rows)
+def protected_faces(method: Protector, faces: FaceSet, context: ProtectContext) -> Tensor:
+    """Faces as a method changes them, uint8 ``[N, 3, H, W]`` on the CPU, with the context's networks and counters."""
+    rows = torch.arange(len(faces)).split(_AT_ONCE)
+    return torch.cat([_protected(method, faces.select(part), context) for part in rows])
+
+
+def _protected(method: Protector, part: FaceSet, context: ProtectContext) -> Tensor:
     batch = PhotoBatch(
         images=_pixels(part.images, torch.arange(len(part)), context),
         image_id=part.image_id,

@@ -32,7 +32,7 @@ def test_weights_are_those_of_equation_20() -> None:
 @pytest.mark.parametrize("name", ["adversarial", "gan", "variation"])
 def test_a_weight_below_zero_is_named(name: str) -> None:
     with pytest.raises(SettingError, match=name):
-        LossWeights(**{name: -0.1})
+        LossWeights(**{name: -0.1})  # type: ignore[arg-type]
 
 
 def test_the_adversarial_loss_is_what_is_left_for_the_clean_answer() -> None:
