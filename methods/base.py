@@ -47,6 +47,7 @@ class Protected:
         facts: what the method reports of its own search, plain values by name, e.g. ``converged`` and ``rounds``.
         private: tensors by name that only the owners of the photos may have, on the CPU.
         shown: pictures by name for figures, uint8 ``[M, 3, H, W]``, one for each person, on the CPU.
+        fitted: what was learnt, for further photos of the same people.
     """
 
     images: Tensor
@@ -58,6 +59,7 @@ class Protected:
     facts: Mapping[str, Any] = field(default_factory=dict)
     private: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     shown: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    fitted: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,11 @@ class Protector(ABC):
     """The norm ball every output lies in, or None."""
     max_change_255: float | None = None
     """Where there is no budget: the most the settings let any value change, in grey levels; None for no such bound."""
+    recoverable: bool = False
+    """Whether who has the tensors of ``context.private`` gets photos back with `recover`."""
+    recovery_error_255: float | None = None
+    """The most that a value of a recovered photo is off because its photo was published in 8 bits, in grey levels; None
+    for no such bound."""
 
     @property
     def person_specific(self) -> bool:
@@ -211,9 +218,33 @@ class Protector(ABC):
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         """Protected photos, float ``[N, 3, H, W]``; the caller clips, rounds and measures."""
 
+    def recover(self, photos: Tensor, keys: Mapping[str, Tensor], people: Tensor) -> Tensor:
+        """Photos as they were before protection, from what was published and stored alone: no state but settings.
+
+        Args:
+            photos: protected photos as they were stored, 8 bits / 255, float ``[N, 3, H, W]``.
+            keys: what `protect` gave as ``private``, on the device of the photos.
+            people: long ``[N]``, for each photo the row of ``keys`` that belongs to it: of its owner, or of the photo
+                itself where the scope is an image.
+
+        Returns:
+            Float ``[N, 3, H, W]`` in [0, 1].
+
+        Raises:
+            NotImplementedError: the method gives no photo back, or not at these settings; one line.
+            ValueError: a key does not fit the photos; one line.
+        """
+        raise NotImplementedError(f"{self.name} gives no photo back: nothing lifts its protection")
+
     @final
-    def protect(self, batch: PhotoBatch, context: ProtectContext) -> Protected:
+    def protect(self, batch: PhotoBatch, context: ProtectContext, fitted: Any = None) -> Protected:
         """Protect a chunk and measure what that took.
+
+        Args:
+            batch: the photos.
+            context: what there is beside them.
+            fitted: what an earlier call learnt of the same people from the same references, instead of learning it
+                again; what is private was told then.
 
         Raises:
             ValueError: the photos have the wrong shape, dtype, range or device.
@@ -222,7 +253,10 @@ class Protector(ABC):
         context = replace(context)
         self._check_input(batch, context)
         with context.measured() as cost:
-            raw = self.perturb(batch, self.fit(batch, context), context).detach()
+            if fitted is None:
+                fitted = self.fit(batch, context)
+                context.end_of_fit()
+            raw = self.perturb(batch, fitted, context).detach()
         if raw.shape != batch.images.shape:
             raise ValueError(f"{self.name} returned {tuple(raw.shape)} for {tuple(batch.images.shape)}")
 
@@ -243,6 +277,7 @@ class Protector(ABC):
             facts=context.facts,
             private={name: tensor.detach().cpu() for name, tensor in context.private.items()},
             shown={name: _picture(pixels) for name, pixels in context.shown.items()},
+            fitted=fitted,
         )
 
     def _check_input(self, batch: PhotoBatch, context: ProtectContext) -> None:
@@ -257,6 +292,7 @@ class Protector(ABC):
         if not (low >= 0 and high <= 1):  # NaN is refused, too
             raise ValueError(f"{self.name}: photos must lie in [0, 1]")
         self._refuse_missing(need for need in self.needs if not (context.offers(need) or batch.offers(need)))
+        self._refuse_few_surrogates(context)
         if lacking := [stage.name for stage in self.stages() if stage.name not in context.trained]:
             raise MissingNeedError(
                 f"{self.name} is trained first ({', '.join(lacking)}): give the tensors of run_training() as "
@@ -266,6 +302,13 @@ class Protector(ABC):
     def _refuse_missing(self, missing: Iterable[Need]) -> None:
         if names := sorted(missing):
             raise MissingNeedError(f"{self.name} needs {', '.join(names)}, which this experiment does not provide")
+
+    def _refuse_few_surrogates(self, context: ProtectContext) -> None:
+        if Need.SURROGATES in self.needs and (given := len(context.surrogates)) < self.least_surrogates:
+            raise ValueError(
+                f"{self.name} needs an ensemble of at least {self.least_surrogates} surrogates, there is {given}: name "
+                f"more, as in plan.limits.{self.name}.surrogates={{both: [FIRST, SECOND]}}"
+            )
 
     def _warnings(self, unchanged: int, photos: int) -> tuple[str, ...]:
         zero_allowed = self.budget is not None and self.budget.size_255 == 0

@@ -16,17 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from cloakbench.bench.core.checks import CheckResult, NotApplicableError, require, run_check
-from cloakbench.bench.core.random_streams import uniform_per_item
 from cloakbench.bench.core.status import OK
 from cloakbench.methods.base import Protected, Protector, without_title
 from cloakbench.methods.context import MissingNeedError, Need
+from cloakbench.methods.parts.hiding_checks import GOAL as HIDE
+from cloakbench.methods.parts.hiding_checks import check_hiding, check_keys
+from cloakbench.methods.parts.recovery_checks import check_recovery
 from cloakbench.methods.parts.shortened import in_short
 from cloakbench.methods.parts.stage_checks import check_other_balls, check_resumption, other_balls
 from cloakbench.methods.parts.tiny_world import (
     PERSONS,
+    as_random_signs,
     context_without,
     photos_without,
     select_photos,
+    similarity,
     tiny_context,
     tiny_faces,
     tiny_photos,
@@ -55,8 +59,10 @@ def check_protector(protector: Protector, zero_budget: Protector | None = None) 
         "frozen models (O-7)": lambda: _check_frozen(protector),
         "zero budget is identity (O-3)": lambda: _check_zero_budget(zero_budget),
         "loss improves (O-4)": lambda: _check_effect(protector),
+        "hides from people alone": lambda: check_hiding(protector),
         "mask does not depend on the probe (O-5)": lambda: _check_mask(protector),
         "mask never sees probes": lambda: _check_other_probes(protector),
+        "photos come back with their key": lambda: check_recovery(protector),
         "training is resumed": lambda: check_resumption(protector),
         "needs are declared": lambda: _check_needs(protector),
     }
@@ -175,20 +181,11 @@ def _check_effect(protector: Protector) -> str:
         return _check_confidence(protector)
     if protector.goal != "evade recognition" or Need.SURROGATES not in protector.needs:
         raise NotApplicableError("does not attack a surrogate")
-    batch, (model, *_) = tiny_photos(), tiny_context().surrogates
-    outcome = _protect(protector)
-    references = batch.require_references()
+    batch, outcome = tiny_photos(), _protect(protector)
     towards = Need.AIM in protector.needs  # a method that chooses its own target is held to leaving its person
-    with torch.no_grad():
-        protected = model.embed(outcome.images.float() / 255)
-        random = model.embed(_random_signs(batch, outcome))
-        if towards:
-            goal = model.embed(batch.require_aim_photos())[batch.owner]
-        else:
-            shots = references.shape[:2]
-            known = model.embed(references.flatten(0, 1)).unflatten(0, shots).mean(dim=1)[batch.owner]
-            goal = (model.embed(batch.images) + known) / 2
-    ours, control = (float((embedding * goal).sum(dim=1).mean()) for embedding in (protected, random))
+    # As long a change for each photo: not every method has an Linf budget, or fills it.
+    photos = outcome.images.float() / 255, as_random_signs(batch, outcome.l2_255)
+    ours, control = (similarity(batch, one, towards) for one in photos)
     goal_name = "the target" if towards else "the person"
     seen = f"similarity to {goal_name} {ours:.3f}, with random signs of that length {control:.3f}"
     require(ours > control if towards else ours < control, seen)
@@ -203,23 +200,18 @@ def _check_confidence(protector: Protector) -> str:
         clean = {name: scores.argmax(dim=1, keepdim=True) for name, scores in model.logits(batch.images).items()}
         ours, control = (
             float(torch.stack([s.softmax(1).gather(1, clean[name]) for name, s in model.logits(photos).items()]).mean())
-            for photos in (outcome.images.float() / 255, _random_signs(batch, outcome))
+            for photos in (outcome.images.float() / 255, as_random_signs(batch, outcome.l2_255))
         )
     seen = f"confidence in the clean answers {ours:.3f}, with random signs of that length {control:.3f}"
     require(ours < control, seen)
     return seen
 
 
-def _random_signs(batch: PhotoBatch, outcome: Protected) -> Tensor:
-    """Photos changed by random signs, each as much as it was: not every method has an Linf budget, or fills it."""
-    size = (outcome.l2_255 / 255 / batch.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
-    sign = uniform_per_item(batch.image_id, batch.images.shape[1:], -1, 1, "conformance").sign()
-    return (batch.images + size * sign).clamp(0, 1)
-
-
 def _check_mask(protector: Protector) -> str:
     if protector.scope not in ("identity", "universal"):
         raise NotApplicableError(f"scope {protector.scope}")
+    if protector.goal == HIDE:
+        return check_keys(protector, tiny_photos())
     masks = _differences(protector, tiny_photos())
     people = len(PERSONS) if protector.scope == "identity" else 1  # a universal mask is everybody's
     return _same_mask(masks[:people].repeat(len(masks) // people, 1, 1, 1), masks)
@@ -232,6 +224,8 @@ def _check_other_probes(protector: Protector) -> str:
         raise NotApplicableError("the noise is made for the very photos that are published")
     batch = tiny_photos()
     others = replace(batch, images=tiny_faces([f"{name}-unseen" for name in batch.image_id]))
+    if protector.goal == HIDE:
+        return check_keys(protector, others)
     return _same_mask(_differences(protector, batch), _differences(protector, others))
 
 

@@ -60,6 +60,8 @@ class Cost:
     forward_images: int
     backward_images: int
     peak_memory_mib: float
+    fit_seconds: float = 0.0
+    """Of them, what was learnt of people before any photo was touched."""
 
     @classmethod
     def total(cls, costs: Sequence[Cost]) -> Cost:
@@ -69,6 +71,7 @@ class Cost:
             sum(cost.forward_images for cost in costs),
             sum(cost.backward_images for cost in costs),
             max((cost.peak_memory_mib for cost in costs), default=0.0),
+            float(sum(cost.fit_seconds for cost in costs)),
         )
 
 
@@ -79,6 +82,7 @@ class Spent:
     forward_images: int = 0
     backward_images: int = 0
     earlier_seconds: float = 0.0
+    fit_seconds: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
     def seconds(self) -> float:
@@ -278,6 +282,12 @@ class ProtectContext:
         spent = self.spent
         self.checkpoint.save(Kept(tensors, spent.forward_images, spent.backward_images, spent.seconds()))
 
+    def end_of_fit(self) -> None:
+        """Note the seconds until now, within `measured`, as those of learning."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.spent.fit_seconds = self.spent.seconds()
+
     @contextmanager
     def measured(self) -> Iterator[Callable[[], Cost]]:
         """Measure a block; what is yielded gives its cost afterwards.
@@ -296,4 +306,4 @@ class ProtectContext:
             peak = torch.cuda.max_memory_allocated(self.device) / 2**20
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        result.append(Cost(spent.seconds(), spent.forward_images, spent.backward_images, peak))
+        result.append(Cost(spent.seconds(), spent.forward_images, spent.backward_images, peak, spent.fit_seconds))

@@ -13,14 +13,19 @@ from cloakbench.bench.core.ranges import SettingError, at_least, grey_levels, gr
 from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.facecloak.anchors import LEAST_PEOPLE, AnchorPair, Far, Near, find_pair
-from cloakbench.methods.parts.facecloak.attention import AttentionStart, start_attention, update_attention_
+from cloakbench.methods.parts.facecloak.attention import (
+    AttentionStart,
+    as_picture,
+    start_attention,
+    update_attention_,
+)
 from cloakbench.methods.parts.facecloak.budget_map import BudgetMap, step_mask_
 from cloakbench.methods.parts.facecloak.high_pass import Sign, high_pass, strong_detail
 from cloakbench.methods.parts.facecloak.rules import Rules
 from cloakbench.methods.parts.facecloak.stickers import find_stickers
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.norms import NormMatch
-from cloakbench.methods.parts.objectives import input_gradient
+from cloakbench.methods.parts.transfer.ensemble import Gradients, Transfer
 from cloakbench.methods.photo_batch import PhotoBatch
 
 Focus = Literal["stickers", "attention", "high_pass"]
@@ -91,6 +96,7 @@ class FaceCloak(Protector):
         high_pass_sign: see `cloakbench.methods.parts.facecloak.high_pass.Sign`.
         rules: of the projection; None for those of the equations.
         match_norm: see `cloakbench.methods.parts.norms.NormMatch`.
+        transfer: how slopes are taken; None for the mean over surrogates, of the pictures themselves.
 
     Raises:
         SettingError: a parameter is out of range.
@@ -134,6 +140,7 @@ class FaceCloak(Protector):
         high_pass_sign: Sign = "absolute",
         rules: Rules | None = None,
         match_norm: Mapping[str, float | None] | None = None,
+        transfer: Transfer | None = None,
     ) -> None:
         self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
         self.focus = _chosen("focus", focus)
@@ -153,7 +160,7 @@ class FaceCloak(Protector):
         self.high_pass_threshold = number("high_pass_threshold", high_pass_threshold)
         self.high_pass_sign: Sign = one_of("high_pass_sign", high_pass_sign, get_args(Sign))
         self.rules = rules or Rules()
-        self.match_norm, self.match = match_norm, NormMatch(match_norm)
+        self.match_norm, self.match, self.transfer = match_norm, NormMatch(match_norm), transfer or Transfer()
         self.targeted = far == "aim"
         self.needs = self._needs()
         self.view_count = view_count if Need.GENERATOR in self.needs else 0
@@ -248,11 +255,18 @@ class FaceCloak(Protector):
         noise = streams.uniform(*portraits.seeds.shape[1:], low=-budget.epsilon, high=budget.epsilon)
         attention = start_attention(self.attention_start, noise, streams) if "attention" in self.focus else None
         at_once = 1 if self.update == "sequential" else portraits.pictures.shape[1]
+        seen_together = [
+            (
+                pictures,
+                self.transfer.begin(streams.branch("picture", first).repeated(pictures.shape[1]), context.surrogates),
+            )
+            for first, pictures in enumerate(portraits.pictures.split(at_once, dim=1))
+        ]
         room = torch.empty_like(noise)  # new memory for each product would take as long as the product
         for _ in range(self.steps):
-            for pictures in portraits.pictures.split(at_once, dim=1):
+            for pictures, gradients in seen_together:
                 mask = noise if attention is None else torch.mul(attention, noise, out=room)
-                slope = _slope(rules.seen(pictures, mask, budget), pair, context)
+                slope = _slope(rules.seen(pictures, mask, budget), pair, gradients)
                 if attention is not None:
                     slope_in_attention = torch.mul(slope, noise, out=room)
                     slope.mul_(attention)
@@ -261,34 +275,18 @@ class FaceCloak(Protector):
                 noise = rules.kept(step_mask_(noise, slope, step), budget)
         mask = noise if attention is None else attention * noise
         if attention is not None:
-            context.shown["attention"] = _as_picture(attention)
-        _tell_size(mask, budget, context)
+            context.shown["attention"] = as_picture(attention)
+        context.facts.update(budget.fullness(mask))
         return rules.scale * rules.deployed(mask, budget)
 
 
-def _slope(photos: Tensor, pair: AnchorPair, context: ProtectContext) -> Tensor:
+def _slope(photos: Tensor, pair: AnchorPair, gradients: Gradients) -> Tensor:
     """Slope of the loss in photos ``[M, k, 3, H, W]``, the mean over the k, ``[M, 3, H, W]`` in memory like a mask."""
     shape = photos.shape[:2]
-    slope = input_gradient(
-        photos.flatten(0, 1),
-        context.surrogates,
-        lambda surrogate, embeddings: pair.loss(surrogate, embeddings.unflatten(0, shape)),
+    slope = gradients(
+        photos.flatten(0, 1), lambda surrogate, embeddings: pair.loss(surrogate, embeddings.unflatten(0, shape))
     ).unflatten(0, shape)
     return (slope.squeeze(1) if shape[1] == 1 else slope.mean(dim=1)).contiguous()
-
-
-def _as_picture(attention: Tensor) -> Tensor:
-    """Attention from its smallest weight, black, to its largest, white, for each mask."""
-    low, high = attention.flatten(1).aminmax(dim=1)
-    return (attention - low.view(_ROW)) / (high - low).clamp(min=1e-6).view(_ROW)
-
-
-def _tell_size(mask: Tensor, budget: BudgetMap, context: ProtectContext) -> None:
-    if budget.epsilon:
-        size = mask.abs() / budget.epsilon
-        context.facts.update(
-            share_at_epsilon=float((size >= 1 - 1e-6).float().mean()), median_over_epsilon=float(size.median())
-        )
 
 
 def _chosen(name: str, words: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cloakbench.methods.parts.facecloak.anchors import Far, Near
 from cloakbench.methods.parts.facecloak.attention import AttentionStart
 from cloakbench.methods.parts.facecloak.high_pass import Sign
 from cloakbench.methods.parts.facecloak.rules import Rules
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -27,7 +28,7 @@ class FaceCloakImage(FaceCloak):
         epsilon_255, focus, focus_255, step_255, steps, near, far, least_people: as in `FaceCloak`; the tables' base
             budget is that of the methods beside it, 16.
         attention_start, attention_rate, attention_offset, high_pass_threshold, high_pass_sign: as in `FaceCloak`.
-        rules, match_norm: as in `FaceCloak`.
+        rules, match_norm, transfer: as in `FaceCloak`.
     """
 
     name: ClassVar[str] = "facecloak_image"
@@ -51,6 +52,7 @@ class FaceCloakImage(FaceCloak):
         high_pass_sign: Sign = "absolute",
         rules: Rules | None = None,
         match_norm: Mapping[str, float | None] | None = None,
+        transfer: Transfer | None = None,
     ) -> None:
         super().__init__(
             epsilon_255,
@@ -70,6 +72,7 @@ class FaceCloakImage(FaceCloak):
             high_pass_sign=high_pass_sign,
             rules=rules,
             match_norm=match_norm,
+            transfer=transfer,
         )
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:

@@ -35,8 +35,8 @@ class Fawkes(Protector):
     is not protected: it comes back unchanged with the status ``method_failed`` (the released tool returns black).
 
     Deviations from both: DSSIM is that of the photo as published, in 8 bits, with the gradient passed straight through
-    the rounding, so that the bound holds for what is measured; its windows reach over the border (`ssim_borders`), or
-    else the cloak gathers in a frame around the photo; clean features are embedded once, where the tool embeds
+    the rounding, so that the bound holds for what is measured; its windows may reach over the border (`ssim_borders`),
+    or else the cloak gathers in a frame around the photo; clean features are embedded once, where the tool embeds
     them at every step (2 forward passes per step instead of 1).
 
     Args:
@@ -70,8 +70,8 @@ class Fawkes(Protector):
         optimiser = self.optimiser(cloak)
         measure = DSSIM(images, self.ssim_borders)
         balance = self.balance(images)
-        kept = torch.full_like(images, torch.nan)
-        best = torch.full((len(images),), -torch.inf, device=images.device)
+        kept = photos = torch.full_like(images, torch.nan)
+        best = gain = dssim = torch.full((len(images),), -torch.inf, device=images.device)
         for step in range(self.steps):
             photos = self.limit((start + cloak).tanh() / _SQUASH + 0.5, images)
             published = photos + ((photos * 255).round() / 255 - photos).detach()
@@ -89,6 +89,8 @@ class Fawkes(Protector):
                 optimiser.step()
                 self.after_step(step, cloak)
                 balance.adapt(dssim)
+        saved = self.save_last(best, gain.detach(), dssim.detach())
+        kept = torch.where(saved.view(-1, 1, 1, 1), photos.detach(), kept)
         if failed := int(kept.flatten(1).isnan().any(dim=1).sum()):
             log.warning("fawkes: %d photos have no cloak within DSSIM %g", failed, self.dssim_bound)
         return kept
@@ -104,6 +106,11 @@ class Fawkes(Protector):
     def limit(self, photos: Tensor, images: Tensor) -> Tensor:
         """Hook: a bound on pixels beside the one on DSSIM."""
         return photos
+
+    def save_last(self, best: Tensor, gain: Tensor, dssim: Tensor) -> Tensor:
+        """Hook: of which photos ``[N]`` the last iterate is published, whose gain and DSSIM are given, instead of that
+        of the best gain; by default of none."""
+        return torch.zeros_like(best, dtype=torch.bool)
 
     def balance(self, images: Tensor) -> Balance:
         """Hook: the factor of the gain against the penalty, and how it changes."""

@@ -21,7 +21,8 @@ class FawkesAttributes(FawkesTool):
     Deviations: those of `FawkesTool`; surrogates average their losses, where the tool adds up its extractors'.
 
     Args:
-        dssim_bound, penalty, steps, learning_rate, max_change_255, ssim_borders: see `FawkesTool`.
+        dssim_bound, penalty, steps, learning_rate, max_change_255, ssim_borders, save_last_on_failed: see
+            `FawkesTool`.
     """
 
     name: ClassVar[str] = "fawkes_m"

@@ -14,6 +14,9 @@ from cloakbench.methods.parts.dssim import Borders
 from cloakbench.methods.parts.linf import project_noise_
 from cloakbench.methods.photo_batch import PhotoBatch
 
+_LITTLE_GAIN, _MOST_DSSIM = 0.3, 0.015
+"""What the tool takes for a failure, and for a cloak to be published all the same."""
+
 
 class FawkesTool(Fawkes):
     """The released tool from version 1.0 on: away from the photo's own features, towards nobody.
@@ -25,11 +28,20 @@ class FawkesTool(Fawkes):
     Official settings (HEAD), as bound / Adadelta steps / rate: low 0.004 / 40 / 25 with one extractor, mid
     0.012 / 75 / 20 and high 0.017 / 150 / 15 with two; penalty 1e6 on the command line, 1e7 from Python.
     Deviations: extractors are the experiment's surrogates; after the extra step the optimiser keeps its state, which
-    the tool loses; crops are not pasted back, and so not rescaled in contrast as the tool's are.
+    the tool loses; DSSIM keeps its bound with the windows of the tool and with one around every pixel; crops are not
+    pasted back, and so not rescaled in contrast as the tool's are.
+
+    None of these moves features further. Six photos of real people and one recogniser, mode mid, moved by 3.22 here
+    (squared distance, mean; 3.15 to 3.32 over four seeds), and by 3.21 (3.05 to 3.39 over five) in a loop that keeps
+    the tool's rules to the letter, its lost state and plain windows among them. The start decides: a search that
+    saw-tooths about the bound keeps the best moment of each photo, and one photo moved by 1.0 with one seed and by 3.4
+    or more with the others. With the penalty of 1e7 that the tool has from Python, that loop moved them by 1.97.
 
     Args:
         dssim_bound, penalty, steps, learning_rate, ssim_borders: see `Fawkes`; the optimiser is Adadelta.
         max_change_255: largest change of a value in grey levels.
+        save_last_on_failed: as the tool does by default, publish the last iterate where the best moved features by less
+            than 0.3 and the last one further, if its DSSIM is below 0.015, whatever the bound.
     """
 
     name: ClassVar[str] = "fawkes_tool"
@@ -46,9 +58,11 @@ class FawkesTool(Fawkes):
         steps: int,
         learning_rate: float,
         max_change_255: float = 15,
-        ssim_borders: Borders = "mirrored",
+        ssim_borders: Borders = "both",
+        save_last_on_failed: bool = False,
     ) -> None:
         super().__init__(dssim_bound, penalty, steps, learning_rate, ssim_borders)
+        self.save_last_on_failed = save_last_on_failed
         self.max_change_255 = grey_step("max_change_255", max_change_255)
         self._change_bound = max_change_255 / 255
 
@@ -69,6 +83,11 @@ class FawkesTool(Fawkes):
 
     def limit(self, photos: Tensor, images: Tensor) -> Tensor:
         return images + project_noise_(photos - images, self._change_bound)
+
+    def save_last(self, best: Tensor, gain: Tensor, dssim: Tensor) -> Tensor:
+        if not self.save_last_on_failed:
+            return super().save_last(best, gain, dssim)
+        return (best < _LITTLE_GAIN) & (dssim < _MOST_DSSIM) & (gain > best)
 
     def balance(self, images: Tensor) -> Balance:
         return SawTooth(images, self.dssim_bound)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from cloakbench.methods.parts.gradient import GradientAttack
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 
 
 class FGSM(GradientAttack):
@@ -26,6 +27,12 @@ class FGSM(GradientAttack):
         "embedding distance to other photos of the person, or cross-entropy of all attributes, instead of one class's"
     )
 
-    def __init__(self, epsilon_255: float = 8, objective: Objective = "reference", random_start: bool = False) -> None:
+    def __init__(
+        self,
+        epsilon_255: float = 8,
+        objective: Objective = "reference",
+        random_start: bool = False,
+        transfer: Transfer | None = None,
+    ) -> None:
         # A zero budget still takes its step; the projection undoes it.
-        super().__init__(epsilon_255, 1, epsilon_255 or None, objective, random_start)
+        super().__init__(epsilon_255, 1, epsilon_255 or None, objective, random_start, transfer)

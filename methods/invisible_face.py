@@ -18,7 +18,8 @@ from cloakbench.methods.parts.invisible.directional import DirectionRules, find_
 from cloakbench.methods.parts.invisible.game import MaskRules
 from cloakbench.methods.parts.invisible.losses import LossWeights
 from cloakbench.methods.parts.invisible.region import RegionRules, inside
-from cloakbench.methods.parts.invisible.training import LocalMasks, PerceptualDistance, PreparedFaces, own_boxes
+from cloakbench.methods.parts.invisible.training import LocalMasks, PreparedFaces, own_boxes
+from cloakbench.methods.parts.perceptual_distance import PerceptualDistance
 from cloakbench.methods.parts.purifying.recipe import PurifierRecipe
 from cloakbench.methods.parts.purifying.training import NoisePurifier
 from cloakbench.methods.photo_batch import PhotoBatch

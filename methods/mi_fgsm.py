@@ -9,6 +9,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import at_least
 from cloakbench.methods.parts.gradient import Attack, GradientAttack, add_momentum
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 
 
 class MIFGSM(GradientAttack):
@@ -36,8 +37,9 @@ class MIFGSM(GradientAttack):
         objective: Objective = "own",
         random_start: bool = True,
         momentum_decay: float = 1.0,
+        transfer: Transfer | None = None,
     ) -> None:
-        super().__init__(epsilon_255, steps, step_255, objective, random_start)
+        super().__init__(epsilon_255, steps, step_255, objective, random_start, transfer)
         self.momentum_decay = at_least("momentum_decay", momentum_decay)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:

@@ -14,8 +14,8 @@ from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.dfanet import DFANet
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import project_noise_
-from cloakbench.methods.parts.objectives import input_gradient
 from cloakbench.methods.parts.opom_objectives import MaskObjective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -42,6 +42,7 @@ class OPOM(Protector):
         steps: gradient steps T.
         dfanet: the DFANet-M variant, or None. With it the step is the mean over photos of the sign of each photo's
             gathered gradient, and clean features are embedded anew, through dropout, at every step.
+        transfer: how gradients are taken; None for the mean over surrogates, of the masked photos themselves.
     """
 
     name: ClassVar[str] = "opom"
@@ -62,12 +63,14 @@ class OPOM(Protector):
         step_255: float = 1,
         steps: int = 16,
         dfanet: DFANet | None = None,
+        transfer: Transfer | None = None,
     ) -> None:
         self.objective = objective
         self.epsilon_255 = grey_levels("epsilon_255", epsilon_255)
         self.step_255 = grey_step("step_255", step_255)
         self.steps = whole("steps", steps)
         self.dfanet = dfanet
+        self.transfer = transfer or Transfer()
         self.budget = Budget("linf", epsilon_255)
 
     def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
@@ -96,12 +99,13 @@ class OPOM(Protector):
         by_person = photos.unflatten(0, shape)
         clean = self._embed_clean(plain, shape, context)
         gathered: Tensor | None = None
+        gradients = self.transfer.begin(streams, context.surrogates)
         mask = torch.zeros_like(center)
         for step in range(self.steps):
             if self.dfanet is not None and step:
                 clean = self._embed_clean(plain, shape, context)
             loss = partial(self._loss, clean=clean, step=step)
-            gradient = input_gradient(photos, context.surrogates, loss).unflatten(0, shape)
+            gradient = gradients(photos, loss).unflatten(0, shape)
             if self.dfanet is None:
                 direction = gradient.mean(dim=1).sign_()
             else:

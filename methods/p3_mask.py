@@ -119,11 +119,6 @@ class P3Mask(Protector):
 
     def fit(self, batch: PhotoBatch, context: ProtectContext) -> Tensor:
         """The masks, float ``[M, 3, H, W]``: one per person, in the order of ``batch.identities``."""
-        if (given := len(context.surrogates)) < self.least_surrogates:
-            raise ValueError(
-                f"{self.name} needs an ensemble of at least {self.least_surrogates} surrogates, there is {given}: name "
-                f"more, as in plan.limits.{self.name}.surrogates={{both: [FIRST, SECOND]}}"
-            )
         return self.match.scaled(self._learn(self.lesson(batch, context), context))
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:

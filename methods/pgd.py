@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from cloakbench.methods.parts.gradient import GradientAttack
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 
 
 class PGD(GradientAttack):
@@ -31,5 +32,6 @@ class PGD(GradientAttack):
         step_255: float | None = None,
         objective: Objective = "own",
         random_start: bool = True,
+        transfer: Transfer | None = None,
     ) -> None:
-        super().__init__(epsilon_255, steps, step_255, objective, random_start)
+        super().__init__(epsilon_255, steps, step_255, objective, random_start, transfer)

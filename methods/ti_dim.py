@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from cloakbench.bench.core.ranges import at_least, odd, share
 from cloakbench.methods.mi_fgsm import MIFGSM
-from cloakbench.methods.parts.gradient import Attack
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
+from cloakbench.methods.parts.transfer.gradient_filter import GradientFilter
+from cloakbench.methods.parts.transfer.views import ResizeAndPad
 
 
 class TIDIM(MIFGSM):
@@ -55,63 +52,10 @@ class TIDIM(MIFGSM):
             objective=objective,
             random_start=random_start,
             momentum_decay=momentum_decay,
+            transfer=Transfer(
+                ResizeAndPad(
+                    share("transform_probability", transform_probability), at_least("resize_rate", resize_rate, 1)
+                ),
+                GradientFilter("gaussian", odd("kernel_size", kernel_size)),
+            ),
         )
-        self.transform_probability = share("transform_probability", transform_probability)
-        self.resize_rate = at_least("resize_rate", resize_rate, 1)
-        self.kernel = gaussian_kernel(odd("kernel_size", kernel_size))
-
-    def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
-        draws = attack.streams.uniform(4)
-        gradient = attack.slope(
-            photos, lambda x: resize_and_pad(x, draws, self.transform_probability, self.resize_rate)
-        )
-        return smooth(gradient, self.kernel.to(gradient))
-
-
-def gaussian_kernel(size: int) -> Tensor:
-    """Weights ``[size]`` of a normal density sampled on [-3, 3], summing to one; sigma is (size - 1) / 6 pixels."""
-    weights = torch.linspace(-3, 3, size, dtype=torch.float64).square().mul(-0.5).exp()
-    return (weights / weights.sum()).float()
-
-
-def smooth(images: Tensor, kernel: Tensor) -> Tensor:
-    """``images`` ``[N, C, H, W]`` blurred with the outer product of ``kernel`` with itself, zeros outside."""
-    height, width = images.shape[-2:]
-    return banded(kernel, height) @ images @ banded(kernel, width)  # 6 times as fast on a CPU as convolving channels
-
-
-def banded(kernel: Tensor, side: int) -> Tensor:
-    """The matrix ``[side, side]`` that convolves ``side`` pixels in a row with a symmetric kernel, zeros outside."""
-    steps = torch.arange(side, device=kernel.device)
-    place = steps - steps[:, None] + len(kernel) // 2
-    return torch.where((place >= 0) & (place < len(kernel)), kernel[place.clamp(0, len(kernel) - 1)], 0.0)
-
-
-def resize_and_pad(photos: Tensor, draws: Tensor, probability: float, rate: float) -> Tensor:
-    """Some photos shrunk onto a random place of a black canvas; the canvas is then resized to the photo's size.
-
-    With side S the canvas is ``C = floor(rate * S)`` wide. A photo takes r of its pixels, r uniform in S..C-1, at an
-    offset uniform in 0..C-r. Black is 0 in [0, 1], hence before the network's own normalisation.
-
-    Args:
-        photos: ``[N, 3, S, S]``.
-        draws: uniform ``[N, 4]`` in [0, 1): whether, size, vertical and horizontal offset.
-        probability: of a photo being transformed at all.
-        rate: canvas side over photo side.
-    """
-    side = photos.shape[-1]
-    canvas = math.floor(rate * side)
-    if probability == 0 or canvas == side:
-        return photos
-    chosen, size, top, left = draws.unbind(dim=1)
-    size = side + (size * (canvas - side)).floor()
-    top, left = ((offset * (canvas - size + 1)).floor() for offset in (top, left))
-    # Where an output pixel at o in [-1, 1] looks in the photo, also in [-1, 1]: canvas place (o + 1) / 2 * C, less the
-    # offset, over the size.
-    scale, zero = canvas / size, torch.zeros_like(size)
-    place = torch.stack(
-        [scale, zero, (canvas - 2 * left) / size - 1, zero, scale, (canvas - 2 * top) / size - 1], dim=1
-    ).view(-1, 2, 3)
-    grid = F.affine_grid(place, list(photos.shape), align_corners=False)
-    moved = F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return torch.where((chosen < probability).view(-1, 1, 1, 1), moved, photos)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cloakbench.bench.core.random_streams import generator
@@ -18,6 +17,7 @@ from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.mmd import ComparedSets, Naturalness
 from cloakbench.methods.parts.objectives import unit_mean
+from cloakbench.methods.parts.transfer.views import sample
 from cloakbench.methods.photo_batch import PhotoBatch
 
 StepNorm = Literal["l2", "linf"]
@@ -32,6 +32,11 @@ each person at (impersonation), so that m is 1 and nothing is chosen."""
 
 _ROW = (-1, 1, 1, 1)
 """Shape that lets a value per photo meet its pixels."""
+
+
+_AT_ONCE = 64
+"""Candidates that are looked at together, of as many targets as there is room for: a few photos alone would make
+passes of a few, and those of many targets at once would fill the memory."""
 
 
 class Targets(Protocol):
@@ -51,7 +56,11 @@ class Targets(Protocol):
         ...
 
     def margins(self, photos: Tensor) -> Iterator[Tensor]:
-        """For each surrogate, how much nearer photos are to each target than to themselves, ``[N, m]``."""
+        """For each surrogate, how much nearer candidates are to each target than to the clean photo, ``[g N, m]``.
+
+        Args:
+            photos: ``[g N, 3, H, W]``, one candidate of each of the N photos, then the next of each.
+        """
         ...
 
 
@@ -81,11 +90,12 @@ class Embeddings:
         return torch.stack(terms).mean(dim=0)
 
     def margins(self, photos: Tensor) -> Iterator[Tensor]:
-        """``|f' - f| - |f' - f_t|`` per photo and stranger, ``[N, m]``; Euclidean distances."""
+        """``|f' - f| - |f' - f_t|``, Euclidean distances, per candidate and stranger, ``[g N, m]``."""
+        times = len(photos) // len(self.own[0])
         for model, own, pool in zip(self.surrogates, self.own, self.pool, strict=True):
             embeddings = model.embed(photos)
-            to_pool = (embeddings.unsqueeze(1) - pool).norm(dim=2)
-            yield (embeddings - own).norm(dim=1, keepdim=True) - to_pool
+            to_pool = (embeddings.unsqueeze(1) - (pool if len(pool) == 1 else pool.repeat(times, 1, 1))).norm(dim=2)
+            yield (embeddings - own.repeat(times, 1)).norm(dim=1, keepdim=True) - to_pool
 
 
 class TIPIM(Protector):
@@ -186,6 +196,7 @@ class TIPIM(Protector):
         ball = LinfBall.around(images, epsilon)
         streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
         targets = self.targets(batch, fitted, context)
+        groups = _groups(targets.count, max(1, _AT_ONCE // len(images)))
         natural = Naturalness(self.naturalness_sets, images) if self.naturalness_weight else None
         photos, momentum = images, torch.zeros_like(images)
         for _ in range(self.steps):
@@ -196,18 +207,16 @@ class TIPIM(Protector):
             pull = None if natural is None else self.naturalness_weight * natural.gradient(photos)
             best = torch.full((len(images),), -torch.inf, device=images.device)
             kept, kept_momentum = torch.full_like(photos, torch.nan), momentum  # where every gain is NaN, a failure
-            for target in range(targets.count):
-                loss = targets.loss(answers, target).sum()
-                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=target + 1 < targets.count)
-                candidate_momentum = momentum * self.momentum_decay + unit_mean(
-                    gradient if pull is None else gradient + pull
-                )
-                candidate = photos - self.step_255 / 255 * step_direction(candidate_momentum, self.step_norm)
-                gain = self.gains(ball.project_(candidate), targets)
-                better = (gain > best).view(_ROW)
-                best = torch.maximum(gain, best)
-                kept = torch.where(better, candidate, kept)
-                kept_momentum = torch.where(better, candidate_momentum, kept_momentum)
+            for group in groups:
+                last = group is groups[-1]
+                momenta = self._momenta(group, leaf, answers, targets, pull, momentum, last)
+                directions = step_direction(momenta.flatten(0, 1), self.step_norm).view_as(momenta)
+                candidates = ball.project_(torch.sub(photos, directions, alpha=self.step_255 / 255))
+                gains = self.gains(candidates.flatten(0, 1), targets).view(len(group), -1)
+                gain, place = gains.nan_to_num(-torch.inf).max(dim=0)
+                better, best = (gain > best).view(_ROW), torch.maximum(gain, best)
+                kept = torch.where(better, _taken(candidates, place), kept)
+                kept_momentum = torch.where(better, _taken(momenta, place), kept_momentum)
             photos, momentum = kept, kept_momentum
         return photos
 
@@ -218,9 +227,36 @@ class TIPIM(Protector):
         pool = [points[batch.owner].unsqueeze(1) if planned else points.unsqueeze(0) for points in fitted]
         return Embeddings(context.surrogates, [model.embed(batch.images) for model in context.surrogates], pool)
 
+    def _momenta(
+        self,
+        group: Sequence[int],
+        leaf: Tensor,
+        answers: Sequence[Any],
+        targets: Targets,
+        pull: Tensor | None,
+        momentum: Tensor,
+        last: bool,
+    ) -> Tensor:
+        """The momentum after a step towards each target of a group, ``[g, N, 3, H, W]``."""
+        momenta = torch.empty(len(group), *leaf.shape, dtype=leaf.dtype, device=leaf.device)
+        for place, target in enumerate(group):
+            loss = targets.loss(answers, target).sum()
+            (slope,) = torch.autograd.grad(loss, leaf, retain_graph=not last or target != group[-1])
+            unit = unit_mean(slope if pull is None else slope + pull)
+            torch.add(unit, momentum, alpha=self.momentum_decay, out=momenta[place])
+        return momenta
+
     @torch.no_grad()
     def gains(self, photos: Tensor, targets: Targets) -> Tensor:
-        """How good photos are as candidates, ``[N]``, the mean over surrogates."""
+        """How good candidates are, the mean over surrogates.
+
+        Args:
+            photos: ``[g N, 3, H, W]``, all N photos' candidates for a target, then those for the next of g.
+            targets: of the N photos.
+
+        Returns:
+            ``[g N]``.
+        """
         terms = []
         for nearer in targets.margins(photos):
             margins = nearer.exp()
@@ -250,7 +286,13 @@ def random_warp(streams: ItemStreams, low: float, high: float) -> Tensor:
     return torch.cat([affine[:, :, :2] @ rotation, affine[:, :, 2:]], dim=2)
 
 
-def sample(photos: Tensor, warp: Tensor) -> Tensor:
-    """``photos`` seen through affine maps, black outside."""
-    grid = F.affine_grid(warp, list(photos.shape), align_corners=False)
-    return F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _groups(count: int, size: int) -> list[range]:
+    """Numbers of targets, so many at a time."""
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _taken(candidates: Tensor, place: Tensor) -> Tensor:
+    """Of candidates ``[g, N, 3, H, W]`` for each photo the one at its place ``[N]``."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return candidates[place, torch.arange(len(place), device=place.device)]

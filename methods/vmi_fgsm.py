@@ -11,6 +11,7 @@ from cloakbench.bench.core.ranges import at_least, whole
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.parts.gradient import Attack, add_momentum
 from cloakbench.methods.parts.objectives import Objective
+from cloakbench.methods.parts.transfer.ensemble import Transfer
 
 
 class VMIFGSM(MIFGSM):
@@ -44,6 +45,7 @@ class VMIFGSM(MIFGSM):
         momentum_decay: float = 1.0,
         neighbours: int = 20,
         beta: float = 1.5,
+        transfer: Transfer | None = None,
     ) -> None:
         super().__init__(
             epsilon_255,
@@ -52,6 +54,7 @@ class VMIFGSM(MIFGSM):
             objective=objective,
             random_start=random_start,
             momentum_decay=momentum_decay,
+            transfer=transfer,
         )
         self.neighbours = whole("neighbours", neighbours)
         self.beta = at_least("beta", beta)

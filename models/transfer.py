@@ -279,13 +279,13 @@ def _judged(error: HTTPError, url: str, part: PartialFile) -> Exception:
         return _BrokenError(reason)
     if error.code not in _RETRIED:
         return DownloadError(f"{shown}: {reason}")
-    wait_seconds = _retry_after_seconds(error.headers.get("Retry-After", ""))
+    wait_seconds = retry_after_seconds(error.headers.get("Retry-After", ""))
     if wait_seconds is not None and wait_seconds > LONGEST_WAIT_SECONDS:
         return DownloadError(f"{shown}: {reason}, and asks to wait {wait_seconds:.0f} s")
     return _BrokenError(reason, wait_seconds)
 
 
-def _retry_after_seconds(value: str) -> float | None:
+def retry_after_seconds(value: str) -> float | None:
     """Seconds, from a number or a date; None when the header is absent or unreadable."""
     if value.isdigit():
         return float(value)

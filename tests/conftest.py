@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from loopback_only import loopback_only
 
 SUPPORT = Path(__file__).parent / "support"
 CONFIG_DIR = SUPPORT / "conf"
@@ -26,6 +27,12 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the test plug-ins importable in processes that tests start; here pytest's ``pythonpath`` does it."""
     known = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(part for part in (str(SUPPORT), known) if part))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_other_machine() -> Iterator[None]:
+    with loopback_only():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

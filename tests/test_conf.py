@@ -28,10 +28,12 @@ GROUP_OF_ONE = {
     "method": "method={}",
     "metric": "+metric@metrics.one={}",
     "model": "model@surrogate={}",
-    "purifier": "+purifier@transforms.one.trainer.recipe={}",
+    "onlooker": "+onlooker@protocols.visual.attackers.one={}",
     "protocol": "+protocol@protocols.one={}",
+    "purifier": "+purifier@transforms.one.trainer.recipe={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
+    "service": "+service@found.one={}",
     "transform": "+transform@transforms.one={}",
 }
 
@@ -62,9 +64,15 @@ def test_every_method_has_a_title_of_its_own() -> None:
     assert all(titles) and len(set(titles)) == len(titles)
 
 
+WITH_SURROGATES = {"veils": "veil_figure3", "veils_published": "veil_figure3"}
+"""Target sets that bring surrogates, too, and an experiment that brings none of its own."""
+
+
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])
 def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name: str) -> None:
     ground = [] if group in ("experiment", "target_set") else ["experiment=smoke"]
+    if name in WITH_SURROGATES:
+        ground = [f"experiment={WITH_SURROGATES[name]}"]
     config = compose_config([*ground, GROUP_OF_ONE[group].format(name)])
     assert_keys_reach_constructors(config)
 

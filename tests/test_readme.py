@@ -28,7 +28,7 @@ SMALLER = (
     (r"cloakbench experiment=real_faces", "runtime.dry_run=true"),
     (r"cloakbench method=", f"{FEW_PEOPLE} runtime.dry_run=true"),
     (r"cloakbench export ", FEW_PEOPLE),
-    (r"cloakbench -m experiment=smoke", f"{FEW_PEOPLE} statistics.resamples=50"),
+    (r"cloakbench -m experiment=smoke", f"{FEW_PEOPLE} statistics.resamples=50 report.figures=false"),
     (r"cloakbench experiment=smoke(?! --help)", f"{FEW_PEOPLE} statistics.resamples=50"),
     (r"make bench", f"ARGS='{FEW_PEOPLE} runtime.dry_run=true'"),
     (

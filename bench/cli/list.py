@@ -222,6 +222,21 @@ def _generator_columns(name: str, group: str, config_dirs: Sequence[str]) -> dic
     return {**told, "state": "ready"}
 
 
+def _service_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
+    """What a service offers; the connection has no keys and opens nothing."""
+    from cloakbench.bench.services.building import build_service
+    from cloakbench.models.service_keys import ServiceKeys
+    from cloakbench.models.services import OPERATIONS, Connection
+
+    config = compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    if missing := missing_settings(config):
+        return {"service": "", "offers": "", "host": "", _NOTE: f"set {', '.join(missing)}"}
+    service = build_service(resolved(config), name, Connection(ServiceKeys("")))
+    service.close()
+    offered = [operation for operation in OPERATIONS if operation in service.card.operations]
+    return {"service": service.card.title, "offers": ", ".join(offered), "host": service.card.host}
+
+
 def _plain_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[str, str]:
     """The first line of the config, which says what it is."""
     for source in (project(), *sources(config_dirs)):
@@ -237,4 +252,5 @@ _DESCRIBED: dict[str, Describe] = {
     "method": _method_columns,
     "attribute_model": _attribute_model_columns,
     "generator": _generator_columns,
+    "service": _service_columns,
 }

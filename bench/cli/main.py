@@ -10,6 +10,7 @@ cloakbench check generator=NAME                    the same for what makes other
 cloakbench verify model=NAME dataset=NAME          accuracy over labelled pairs of photos
 cloakbench calibrate model=NAME dataset=NAME       verification thresholds, beside those that papers copied
 cloakbench protect input=PHOTOS output=FOLDER method=NAME   protect a person's own photos, from file to file
+cloakbench recover input=PROTECTED output=FOLDER keys=FOLDER    the photos back, of methods that give them back
 cloakbench export [experiment=NAME] output=FOLDER           write the original photos, for systems that cannot run here
 cloakbench doctor [time=false]                      what can run here, and what is missing
 cloakbench fetch dataset=NAME | model=NAME | metric=NAME    get photos or weights, or say where they are to be had
@@ -60,6 +61,7 @@ CONFIGS = {
     "verify": "verify",
     "calibrate": "calibrate",
     "protect": "protect",
+    "recover": "recover",
     "export": "export",
     "zoo": "zoo",
     "generator": "generator_training",
@@ -68,7 +70,20 @@ CONFIGS = {
 }
 """The config of each command that has one of its own."""
 
-_COMMANDS = ("report", "list", "check", "verify", "calibrate", "doctor", "fetch", "protect", "export", "perf", "views")
+_COMMANDS = (
+    "report",
+    "list",
+    "check",
+    "verify",
+    "calibrate",
+    "doctor",
+    "fetch",
+    "protect",
+    "recover",
+    "export",
+    "perf",
+    "views",
+)
 """Words with a module of their own in ``bench.cli``."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")

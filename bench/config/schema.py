@@ -113,7 +113,7 @@ _GROUPS = ("methods", "controls", "surrogates", "targets", "transforms", "protoc
 KINDS: Mapping[str, Kind] = {
     "name": NAME,
     "description": TEXT,
-    "seed": at_least(0),
+    "seed": at_least(0) | NULL,  # null: for commands that draw one
     "dataset": BLOCK,
     "method": BLOCK | NULL,
     "surrogate": BLOCK | NULL,
@@ -144,6 +144,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "report": MAPPING,
     "report.examples": at_least(0),
+    "report.figures": BOOL,
     "report.printed": NAMES,
     "paths": MAPPING,
     "paths.*": TEXT,
@@ -171,6 +172,8 @@ KINDS: Mapping[str, Kind] = {
     "input": TEXT,
     "output": TEXT | NULL,  # null: the package's own folder, for commands that train
     "references": TEXT | NULL,
+    "originals": TEXT | NULL,
+    "keys": TEXT | NULL,
     "auxiliary": TEXT | NULL,
     "landmarks_file": TEXT | NULL,
     "soften_surrogates": BOOL,

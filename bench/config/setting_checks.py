@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cloakbench.bench.config.annotations import check_inside
 from cloakbench.bench.config.compose import missing_settings
-from cloakbench.bench.config.schema import KINDS, check_kinds
+from cloakbench.bench.config.schema import KINDS, at_least, check_kinds
 from cloakbench.bench.core.errors import ConfigError
 
 _MAY_BE_EMPTY = (
@@ -74,6 +74,8 @@ def check_settings(config: DictConfig) -> None:
         holder = config.get(block) if block else config
         if isinstance(holder, DictConfig) and name not in holder:
             raise ConfigError(f"the experiment has no {key}, which it needs: leave ~{key} out")
+    if config.seed is None:
+        raise ConfigError(at_least(0).refusal("seed", None))
     check_values(config)
 
 

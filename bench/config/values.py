@@ -34,7 +34,9 @@ _SWEEP = re.compile(r"(choice|range|glob|interval|shuffle|sort)\(.*\)", re.DOTAL
 _REFERENCE = re.compile(r"\$\{[^{}]+\}")
 _PATHS = frozenset({"root", "folder", "path", "cache", "file", "landmarks_file"})
 _PATH_ENDINGS = ("_root", "_folder", "_path", "_file", "_dir")
-_PATHS_OF_A_COMMAND = frozenset({"input", "output", "references", "auxiliary", "pairs", "checkpoints"})
+_PATHS_OF_A_COMMAND = frozenset(
+    {"input", "output", "references", "auxiliary", "originals", "keys", "pairs", "checkpoints"}
+)
 """Settings on the first level; deeper down ``references`` is a count."""
 _TEXTS = frozenset(
     {

@@ -15,16 +15,30 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+_SEED_BITS = 64
+_HEAD_BYTES, _WORDS = 24, 624
+"""Of the state of torch's generator, a Mersenne twister: what comes before its words, and their number."""
+
 
 def stream_seed(*name: object) -> int:
     """A 63-bit seed from a name; parts are compared as text, so ``1`` and ``"1"`` name the same stream."""
-    text = "\x1f".join(str(part) for part in name)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(_text(name)).digest()[:8], "big") >> 1
 
 
 def generator(*name: object) -> torch.Generator:
-    """A CPU generator seeded from ``name``. Draw on the CPU, then move, so that devices agree."""
-    return torch.Generator().manual_seed(stream_seed(*name))
+    """A CPU generator seeded from ``name``. Draw on the CPU, then move, so that devices agree.
+
+    Torch makes its state of the last 32 bits of a seed, which can be tried out. Where a part of the name is a secret, a
+    whole number of more than 64 bits, the whole state comes from the name.
+    """
+    stream = torch.Generator().manual_seed(stream_seed(*name))
+    if any(isinstance(part, int) and part.bit_length() > _SEED_BITS for part in name):
+        state = stream.get_state()
+        digits = hashlib.shake_256(_text(name)).digest(4 * _WORDS)
+        words = torch.frombuffer(bytearray(digits), dtype=torch.int32).long() & 0xFFFFFFFF
+        state[_HEAD_BYTES : _HEAD_BYTES + 8 * _WORDS].view(torch.int64).copy_(words)
+        stream.set_state(state)
+    return stream
 
 
 def uniform_per_item(items: Sequence[str], shape: Sequence[int], low: float, high: float, *name: object) -> Tensor:
@@ -48,3 +62,7 @@ def layers_draw_from(*name: object) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(stream_seed(*name))
         yield
+
+
+def _text(name: tuple[object, ...]) -> bytes:
+    return "\x1f".join(str(part) for part in name).encode()

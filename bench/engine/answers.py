@@ -126,7 +126,8 @@ class Answers:
 
     def _answer(self, condition: Condition, photos: Photos) -> Answer:
         key = self.protocol.answer_key(self.judge, condition, photos, self.worker.spec)
-        stored = self.worker.store.read_tensors(self.protocol.kind, key)
+        kind = self.protocol.kind_of(self.judge)
+        stored = self.worker.store.read_tensors(kind, key)
         if stored is not None:
             return Answer(stored[0], stored[1] or {})
         if isinstance(photos, CellPhotos):
@@ -136,9 +137,7 @@ class Answers:
             failure = failure or {"status": TARGET_FAILED, "reason": "not finished"}
             raise UnansweredError(failure["status"], failure["reason"])
         if key not in self.job.missing:
-            raise EntryGoneError(
-                f"{self.protocol.kind} {key} by {self.judge.name} are gone from {self.worker.store.root}"
-            )
+            raise EntryGoneError(f"{kind} {key} by {self.judge.name} are gone from {self.worker.store.root}")
         # The judge raised: its photos failed, and the next run asks it again.
         return Answer(self.protocol.no_answer(self.judge, len(photos.rows), self.worker.spec))
 
@@ -146,15 +145,15 @@ class Answers:
         """Everything that a score may read."""
         for chunks in self.job.clean.values():
             yield from ((AS_PUBLISHED, chunk) for chunk in chunks)
-        yield from wanted_photos(self.protocol, self.cells, self.job.conditions)
+        yield from wanted_photos(self.protocol, self.judge, self.cells, self.job.conditions)
 
 
 def wanted_photos(
-    protocol: Protocol, cells: Sequence[CellPhotos], conditions: Sequence[Condition]
+    protocol: Protocol, judge: Judge, cells: Sequence[CellPhotos], conditions: Sequence[Condition]
 ) -> Iterator[tuple[Condition, Photos]]:
     """Published photos that there must be answers about."""
     for cell in cells:
-        if protocol.whole_cells:
+        if protocol.whole_cells or judge.whole_cells:
             if cell.failure[0] == OK:
                 yield from ((condition, cell) for condition in conditions)
         else:

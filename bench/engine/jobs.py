@@ -230,7 +230,8 @@ class CellJob(Job):
         with worker.store.claim(key) as mine:
             if not mine:
                 return Busy.after_a_pause()
-            if worker.store.is_whole(protocol.kind, key, ".safetensors") or worker.store.read_json("failures", key):
+            kind = protocol.kind_of(self.question.judge)
+            if worker.store.is_whole(kind, key, ".safetensors") or worker.store.read_json("failures", key):
                 return Report()  # another cell has the same photos
             return self._ask(worker, key, photos)
 
@@ -265,7 +266,8 @@ def answer(worker: Worker, question: Question, photos: Photos) -> None:
     """Have what a judge says about photos in the store: asked now, unless it is there and undamaged."""
     protocol, judge, condition = worker.protocol(question.protocol), question.judge, question.condition
     inputs = protocol.answer_inputs(judge, condition, photos, worker.spec)
-    key = content_key(protocol.kind, inputs)
-    if worker.store.read_tensors(protocol.kind, key) is None:
+    kind = protocol.kind_of(judge)
+    key = content_key(kind, inputs)
+    if worker.store.read_tensors(kind, key) is None:
         found = protocol.respond(judge, condition, photos, worker)
-        worker.store.write_tensors(protocol.kind, key, found.tensors, inputs, dict(found.note) or None)
+        worker.store.write_tensors(kind, key, found.tensors, inputs, dict(found.note) or None)

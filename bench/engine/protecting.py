@@ -5,7 +5,9 @@ Only the read-back 8-bit photos are ever measured (invariant 1 of ``docs/archite
 
 from __future__ import annotations
 
+import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from cloakbench.bench.core.hashing import Inputs, tensor_digest
 from cloakbench.bench.core.machine import machine_trouble
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.engine.device.precision import float_rule
+from cloakbench.bench.engine.recovery import key_rows
 from cloakbench.bench.engine.training import train_stages
 from cloakbench.bench.engine.views import Views, stored_views, views_of_unit
 from cloakbench.bench.engine.worker import UnitPhotos, Worker, pinned, to_float
@@ -29,6 +32,7 @@ from cloakbench.bench.store.store import PRIVATE, SHOWN
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import MissingNeedError, Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.methods.recovery import recovered_photos
 
 
 def protected_state(worker: Worker, planned: PlannedUnit) -> UnitState | Busy:
@@ -88,12 +92,26 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     names = [faces.image_id[row] for row in unit.chunk.probes]
     if protected.private:  # first: photos without what lifts their protection would count as done
         worker.store.write_tensors(PRIVATE, unit.key, protected.private, {})
-    about = _about(protected, inputs, peak) | spent
+    about = _about(protected, inputs, peak) | spent | _recovery_seconds(worker, unit, protected)
     if protected.shown and unit.chunk.number == 0:  # figures show the first people
         worker.store.write_tensors(SHOWN, unit.key, protected.shown, {})
         about["shown"] = list(protected.shown)
     worker.store.write_photos("protected", unit.key, protected.images, names, about)
     return None
+
+
+def _recovery_seconds(worker: Worker, unit: Unit, protected: Protected) -> dict[str, float]:
+    """How long owners take to get these photos back; nothing where they do not, which is told when they are asked."""
+    protector = worker.protector(unit.cell)
+    if not (protector.recoverable and protected.private):
+        return {}
+    faces = worker.faces(worker.spec.publications[unit.publication].photos)
+    people = key_rows(protector, unit.chunk, [faces.identity[row] for row in unit.chunk.probes])
+    begun = time.perf_counter()
+    with suppress(NotImplementedError, ValueError):
+        recovered_photos(protector, protected.images.to(worker.device), protected.private, people).cpu()
+        return {"recovery_seconds": time.perf_counter() - begun}
+    return {}
 
 
 def _views(worker: Worker, unit: Unit, inputs: Inputs) -> Views | None:

@@ -54,6 +54,9 @@ class Judge:
         networks: keys of the experiment's networks with its very weights: a method that saw one is white-box.
         options: what a protocol must know of it beside that, plain values.
         lane: questions of one lane are asked one at a time, by whatever process, as a remote service may want it.
+        kind: of its stored answers, where that is not the protocol's.
+        sees_clean: whether it is asked about clean photos, too.
+        whole_cells: whether it sees all photos of a cell at once, where its protocol's judges do not.
     """
 
     name: str = ""
@@ -62,6 +65,9 @@ class Judge:
     networks: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     lane: str = ""
+    kind: str = ""
+    sees_clean: bool = True
+    whole_cells: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,11 @@ class Protocol(ABC):
 
     def answer_key(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> str:
         """Where an answer is stored."""
-        return content_key(self.kind, self.answer_inputs(judge, condition, photos, spec))
+        return content_key(self.kind_of(judge), self.answer_inputs(judge, condition, photos, spec))
+
+    def kind_of(self, judge: Judge) -> str:
+        """Kind of a judge's stored answers."""
+        return judge.kind or self.kind
 
     @abstractmethod
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit, UnitState
-from cloakbench.bench.store.store import PRIVATE, SHOWN, Store
+from cloakbench.bench.store.store import SHOWN, Store
 from cloakbench.datasets.base import FaceSet
 
 
 def unit_state(store: Store, key: str) -> UnitState:
-    """What is stored of a unit; nothing where its photos are there and what was made beside them is not."""
+    """What is stored of a unit; nothing where its photos are there and the pictures that were made beside them are not.
+
+    Keys that are gone were taken away by their owner: the photos stay, and can no longer be recovered.
+    """
     about = store.read_about("protected", key)
-    beside = {"private": PRIVATE, "shown": SHOWN}
-    if about is not None and all(store.has_tensors(kind, key) for name, kind in beside.items() if about.get(name)):
+    if about is not None and (not about.get("shown") or store.has_tensors(SHOWN, key)):
         return UnitState(about=about)
     return UnitState(failure=store.read_json("failures", key) or {})
 
@@ -33,6 +35,7 @@ def chunk_photos(planned: PlannedUnit, state: UnitState, faces: FaceSet) -> Chun
         pixels=state.about["pixels"] if state.about else "",
         status=tuple(state.about["status"]) if state.about else (failed,) * len(rows),
         note="" if state.about else state.failure.get("reason", "not finished"),
+        made_by=unit,
     )
 
 

@@ -15,15 +15,15 @@ from torch import Tensor
 from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.machine import FULL_PRECISION
+from cloakbench.bench.engine.cleaning.purified import Purified, purified_inputs
 from cloakbench.bench.engine.device.ahead import ReadAhead
 from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
 from cloakbench.bench.engine.device.precision import at_precision
-from cloakbench.bench.engine.purified import Purified, purified_inputs
 from cloakbench.bench.engine.unit_state import unit_state
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import ChunkPhotos, UnitState
 from cloakbench.bench.processes.malloc import keep_freed_memory
-from cloakbench.bench.store.errors import EntryGoneError
+from cloakbench.bench.store.errors import EntryGoneError, KeysGoneError
 from cloakbench.bench.store.faces import read_faces
 from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.base import FaceSet
@@ -195,13 +195,16 @@ class Worker:
         An answer or a record must not hold it.
 
         Raises:
-            EntryGoneError: it is gone from the store.
+            KeysGoneError: it is gone from the store, as its owner may wish; it is not made again.
         """
         if not chunk.unit or not self.state(chunk.unit).about.get("private"):
             return {}
         stored = self.store.read_tensors(PRIVATE, chunk.unit)
         if stored is None:
-            raise EntryGoneError(f"{PRIVATE} of {chunk.unit} are gone from {self.store.root}")
+            raise KeysGoneError(
+                f"the key of these photos is not in {self.store.root / PRIVATE}: put it back, or remove the photos "
+                f"({self.store.path('protected', chunk.unit, '.zip')}) to protect them anew"
+            )
         return stored[0]
 
     def photos(self, chunk: ChunkPhotos) -> Tensor:

@@ -126,7 +126,7 @@ def _with_reasons(rates: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
     """Rows from which photos are missing say why, where the method said it; ``reasons`` by number of the cell."""
     why = reasons[rates["cell"].to_numpy()]
     failed = (rates["n_failed"].fillna(0) > 0) & rates["status"].isin([OK, METHOD_FAILED])
-    said = np.array([bool(reason) for reason in why]) & failed.to_numpy()
+    said = np.array([bool(reason) for reason in why], dtype=bool) & failed.to_numpy()
     notes = [
         "; ".join(part for part in (note, reason) if isinstance(part, str) and part) if told else note
         for note, reason, told in zip(rates["note"], why, said, strict=True)

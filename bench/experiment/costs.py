@@ -40,6 +40,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "scope": cell.protector.scope,
             "images": photos,
             **per_photo,
+            **_by_step(cell.protector.scope, abouts, sum(len(one.unit.chunk.identities) for one in units), whole),
             "training_seconds": training.get("seconds", 0.0),
             "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
             "view_seconds": float(sum(one["seconds"] for one in views)),
@@ -54,6 +55,20 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "size_255": float(ball.size_255) if ball else np.nan,
             **{norm: _mean_change(abouts, norm) for norm in ("linf_255", "l2_255")},
         }
+
+
+def _by_step(scope: str, abouts: list[Mapping[str, Any]], people: int, whole: bool) -> dict[str, float]:
+    """Seconds of learning a person, of a photo thereafter, and of getting one back; NaN where there is no such step."""
+    photos = sum(len(about["status"]) for about in abouts)
+    spent = sum(about["cost"]["seconds"] for about in abouts)
+    fit = sum(about["cost"].get("fit_seconds", 0.0) for about in abouts)
+    back = [about["recovery_seconds"] for about in abouts if "recovery_seconds" in about]
+    learns, known = scope == "identity" and fit > 0, whole and bool(photos and people)
+    return {
+        "fit_seconds_per_person": fit / people if known and learns else math.nan,
+        "apply_seconds_per_image": (spent - fit) / photos if known and learns else math.nan,
+        "recovery_seconds_per_image": sum(back) / photos if known and len(back) == len(abouts) else math.nan,
+    }
 
 
 def _mean_change(abouts: list[Mapping[str, Any]], norm: str) -> float:

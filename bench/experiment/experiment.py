@@ -122,18 +122,22 @@ class Experiment:
         seen: set[tuple[str, Judge, str, int | None]] = set()
         found = []
         for asked in self.asked:
-            if asked.publication.name != publication.name or asked.protocol.whole_cells != whole_cells:
+            if asked.publication.name != publication.name:
                 continue
             for judge, conditions in asked.judges:
+                if (asked.protocol.whole_cells or judge.whole_cells) != whole_cells:
+                    continue
                 for condition in conditions:
-                    place = (asked.protocol.kind, judge, condition.label, condition.draw)
+                    place = (asked.protocol.kind_of(judge), judge, condition.label, condition.draw)
                     if place not in seen:
                         seen.add(place)
                         found.append(Question(asked.key, judge, condition))
         return tuple(found)
 
-    def clean_photos(self, asked: Asked) -> Mapping[str, tuple[ChunkPhotos, ...]]:
-        """Role to the clean photos that a protocol's judges are asked about: the publication's own chunk by chunk."""
+    def clean_photos(self, asked: Asked, judge: Judge) -> Mapping[str, tuple[ChunkPhotos, ...]]:
+        """Role to the clean photos that a judge is asked about: the publication's own chunk by chunk."""
+        if not judge.sees_clean:
+            return {}
         return {role: self._clean_chunks(role, asked.publication) for role in asked.protocol.clean_roles(self.planning)}
 
     def clean_pixels(self) -> Mapping[str, tuple[str, ...]]:

@@ -112,7 +112,8 @@ def _asked(parts: Parts, planning: Planning) -> Iterator[Asked]:
     for key, protocol in parts.protocols.items():
         if protocol.every_publication:
             for publication in publications.values():
-                yield Asked(key, protocol, publication, _judges(protocol, planning, publication))
+                if judges := _judges(protocol, planning, publication):
+                    yield Asked(key, protocol, publication, judges)
 
 
 def _judges(

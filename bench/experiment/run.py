@@ -128,23 +128,24 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     results, more = collect(experiment, status, jobs, added)
     problems += more
 
-    reused = is_current(results, folder) and not config.runtime.force_report
+    figures, force = config.report.figures, config.runtime.force_report
+    reused = is_current(results, folder, figures=figures) and not force
     if not reused:
-        reused = not _publish(results, folder, force=config.runtime.force_report)
+        reused = not _publish(results, folder, figures=figures, force=force)
     for logger in loggers:
         logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
 
 
-def _publish(results: Results, folder: Path, *, force: bool) -> bool:
+def _publish(results: Results, folder: Path, *, figures: bool, force: bool) -> bool:
     """Write the report, unless another process that ran the same experiment has just done so."""
     with ExitStack() as stack:
         with explained(folder, "paths.runs"):
             stack.enter_context(exclusive(folder / ".report.lock", "writing the same report"))
-        if is_current(results, folder) and not force:
+        if is_current(results, folder, figures=figures) and not force:
             return False
         save_results(results, folder)
-        publish(results, folder)
+        publish(results, folder, figures=figures)
     return True
 
 

@@ -174,7 +174,7 @@ def _clean_jobs(experiment: Experiment) -> Iterator[CleanJob]:
     seen: set[tuple[str, str]] = set()
     for asked in experiment.asked:
         for judge, _ in asked.judges:
-            for chunks in experiment.clean_photos(asked).values():
+            for chunks in experiment.clean_photos(asked, judge).values():
                 for chunk in chunks:
                     question = Question(asked.key, judge, AS_PUBLISHED)
                     place = _key(experiment, question, chunk)
@@ -186,7 +186,7 @@ def _clean_jobs(experiment: Experiment) -> Iterator[CleanJob]:
 def _key(experiment: Experiment, question: Question, photos: Photos) -> tuple[str, str]:
     """Kind and key of an answer."""
     protocol = experiment.protocol(question.protocol)
-    return protocol.kind, question.key(protocol, photos, experiment.spec)
+    return protocol.kind_of(question.judge), question.key(protocol, photos, experiment.spec)
 
 
 def _has(experiment: Experiment, question: Question, photos: Photos) -> bool:

@@ -68,7 +68,7 @@ class ScoreJob(ScoreInputs, Job):
         except EntryGoneError:
             for condition, photos in answers.wanted():
                 key = answers.protocol.answer_key(self.judge, condition, photos, worker.spec)
-                worker.store.is_whole(answers.protocol.kind, key, ".safetensors")
+                worker.store.is_whole(answers.protocol.kind_of(self.judge), key, ".safetensors")
             raise
         for kind in self.kinds:
             worker.store.write_frame(kind, self.key, scored[kind])
@@ -81,8 +81,8 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
     for asked in experiment.asked:
         cells = status.cells(asked.publication.name)
         digests = [[[chunk.pixels for chunk in cell.chunks], [chunk.status for chunk in cell.chunks]] for cell in cells]
-        clean = experiment.clean_photos(asked)
         for judge, conditions in asked.questions():
+            clean = experiment.clean_photos(asked, judge)
             missing = sorted(_missing(experiment, asked, judge, conditions, cells, clean))
             settings = asked.protocol.score_settings(experiment.spec.protocols[asked.key], judge)
             inputs: dict[str, Any] = {
@@ -126,10 +126,12 @@ def _missing(
     clean: Mapping[str, Sequence[ChunkPhotos]],
 ) -> set[str]:
     """Keys of answers that a judge should have given and has not, because it raised."""
-    protocol, kind = asked.protocol, asked.protocol.kind
-    wanted = list(wanted_photos(protocol, cells, conditions))
+    protocol, kind = asked.protocol, asked.protocol.kind_of(judge)
+    wanted = list(wanted_photos(protocol, judge, cells, conditions))
     wanted += [(AS_PUBLISHED, chunk) for chunks in clean.values() for chunk in chunks]
     keys = {protocol.answer_key(judge, one, photos, experiment.spec) for one, photos in wanted}
     store = experiment.store
     absent = {key for key in keys if not store.has_tensors(kind, key)}
-    return {key for key in absent if not (protocol.whole_cells and store.read_json("failures", key))}
+    return {
+        key for key in absent if not ((protocol.whole_cells or judge.whole_cells) and store.read_json("failures", key))
+    }

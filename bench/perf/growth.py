@@ -32,6 +32,7 @@ from cloakbench.bench.experiment.run import run
 from cloakbench.bench.experiment.run_status import due_jobs, look_up
 from cloakbench.bench.perf.person_loops import cloak_growth
 from cloakbench.bench.perf.timing import Ratio, grow
+from cloakbench.bench.perf.veil_loops import veil_growth
 from cloakbench.bench.plan.publication import PROBES, PlannedUnit, UnitState
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.recognition.responses import Responses
@@ -72,6 +73,7 @@ def growth(people: int, times: int, repeats: int, device: torch.device) -> Itera
     yield _gallery(1000, 10 * times, repeats, device)
     yield _records(10_000, times, device)
     yield from cloak_growth(people, times, repeats, device)
+    yield from veil_growth(repeats, device)
 
 
 def _people(people: int, times: int, folder: Path, device: torch.device) -> Ratio:
@@ -180,7 +182,7 @@ def _settled(experiment: Experiment, entries: int) -> Experiment:
         for question in questions:
             protocol = experiment.protocol(question.protocol)
             place = question.key(protocol, photos, experiment.spec)
-            _put(experiment.store, protocol.kind, place, ".safetensors", answer)
+            _put(experiment.store, protocol.kind_of(question.judge), place, ".safetensors", answer)
         units.append(planned)
     return _with_units(experiment, units)
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import get_method
 
+from cloakbench.bench.perf.ensemble_loops import ensemble_over_bare
 from cloakbench.bench.perf.person_loops import cloak_over_bare
 from cloakbench.bench.perf.subjects import (
     REFERENCES,
@@ -26,10 +27,13 @@ from cloakbench.bench.perf.subjects import (
     trained_recogniser,
 )
 from cloakbench.bench.perf.timing import Ratio, compare
+from cloakbench.bench.perf.veil_loops import veil_over_bare
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import Recogniser
 
 _RULES = "cloakbench.methods.parts.gan.adversarial.GameRules"
+_PARTNER = "cosface_se_resnet"
+"""The other network of an ensemble."""
 _SLIM = 8
 """Width of the networks of a game; the papers have 64 and 32."""
 BACKBONES = (
@@ -71,8 +75,12 @@ def bare_loops(people: int, photos: int, repeats: int, device: torch.device) -> 
     yield _pgd(larger, max(1, photos // 4), few, device)
     yield _opom(model, people, repeats, device)
     yield _opom(larger, max(1, people // 10), few, device)
+    yield ensemble_over_bare((model, larger), max(1, photos // 8), few, device)
+    yield ensemble_over_bare((model, embedded_recogniser(_PARTNER).to(device)), photos, few, device, through_views=True)
     yield cloak_over_bare(model, people, few, device)
     yield cloak_over_bare(larger, max(1, people // 10), few, device)
+    yield veil_over_bare(model, people, few, device)
+    yield veil_over_bare(larger, max(1, people // 10), few, device)
     yield _game(model, photos, few, device)
     yield _hulls(people, repeats, device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -26,13 +27,15 @@ VIEWS = 8
 _LANDMARKS = torch.tensor([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]])
 
 
-def bare_passes(model: Recogniser, images: Tensor, anchors: Tensor, steps: int) -> None:
-    """Passes to the pixels and back."""
+def bare_passes(
+    model: Recogniser, images: Tensor, anchors: Tensor, steps: int, see: Callable[[Tensor], Tensor] | None = None
+) -> None:
+    """Passes to the pixels and back, of what ``see`` makes of the images."""
     # Away from the neighbour's anchor: at its own a photo has a zero gradient, and layers run faster on zeros.
     anchors = anchors.roll(1, dims=0)
     for _ in range(steps):
         leaf = images.detach().requires_grad_()
-        loss = (model.embed(leaf) - anchors).square().sum()
+        loss = (model.embed(leaf if see is None else see(leaf)) - anchors).square().sum()
         torch.autograd.grad(loss, leaf)
 
 

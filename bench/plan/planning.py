@@ -120,6 +120,7 @@ class Planning:
         chunks_of: Callable[[Cell], Sequence[Chunk]],
         *,
         image_metrics: tuple[str, ...] | None = None,
+        shown: tuple[int, ...] = (),
     ) -> Publication:
         """A publication with the units of its cells.
 
@@ -128,7 +129,7 @@ class Planning:
             photos, references: names of faces.
             cells: what protects them.
             chunks_of: the people, split as a cell needs it.
-            image_metrics: see `Publication`.
+            image_metrics, shown: see `Publication`.
         """
         faces = self.named_faces(photos, name)
         digests = UnitDigests(
@@ -148,7 +149,7 @@ class Planning:
             for cell in cells
         )
         whole = tuple(chunks_of(cells[0])) if cells else ()
-        return Publication(name, photos, references, faces, tuple(cells), whole, units, image_metrics)
+        return Publication(name, photos, references, faces, tuple(cells), whole, units, image_metrics, shown)
 
     def original(self, name: str, rows: tuple[int, ...]) -> str:
         """Digest of some of the faces of a name; each is taken once."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.status import METHOD_FAILED, OK
@@ -38,6 +40,9 @@ class Publication:
         chunks: the people of the photos, split as the plan has it where nothing limits a method.
         units: of every cell, in the order of `cells`.
         image_metrics: names of the image metrics to be taken of them; None for all of the experiment.
+        shown: rows of the faces that figures show, where there are no probes; empty for none.
+        pictures: what figures show beside the published photos ``[N, 3, H, W]`` of a chunk: by name, one for each
+            photo or None; such as what somebody else makes of them.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Publication:
     chunks: tuple[Chunk, ...]
     units: tuple[tuple[PlannedUnit, ...], ...]
     image_metrics: tuple[str, ...] | None = None
+    shown: tuple[int, ...] = ()
+    pictures: Callable[[ChunkPhotos, Tensor], Mapping[str, Sequence[Tensor | None]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class ChunkPhotos:
         pixels: digest of the protected photos; empty where the unit failed as a whole.
         status: one for each photo.
         note: why the unit failed.
+        made_by: the unit itself; None for clean photos. What it decides, its key says.
     """
 
     unit: str
@@ -73,6 +81,7 @@ class ChunkPhotos:
     pixels: str
     status: tuple[str, ...]
     note: str = ""
+    made_by: Unit | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

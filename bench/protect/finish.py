@@ -14,6 +14,7 @@ from cloakbench.bench.protect.report import Row, left_rows, to_csv, to_markdown
 from cloakbench.bench.protect.settings import Settings, settings_in_words
 from cloakbench.bench.protect.sheet import Shown, draw_sheet
 from cloakbench.bench.protect.state import FinishedCopies
+from cloakbench.methods.context import Need
 from cloakbench.models.same_weights import same_weights
 
 
@@ -45,15 +46,15 @@ def finish(
     table: list[Row],
     reused: int,
     *,
-    own_references: bool,
+    references: int,
 ) -> ProtectOutcome:
-    """Judge the table of all photos and write the reports over it."""
+    """Judge the table of all photos, of which the method saw so many ``references``, and write the reports over it."""
     thresholds = find_thresholds(settings) if any("cosines" in row for row in table) else {}
     table = [_with_verdict(row, thresholds) for row in table]
     alike = same_weights(settings.models)  # a judge that is a surrogate under another name says as little
     attacked = [key for key in settings.models if not alike[key].isdisjoint(settings.surrogates)]
     lines = summary(table, thresholds, attacked)
-    warnings = _warnings(settings, table, own_references=own_references)
+    warnings = _warnings(settings, table, references)
     labels = {key: f"{key} (surrogate)" if key in attacked else key for key in settings.models}
     labelled = [row | {"cosines": {labels[k]: v for k, v in row.get("cosines", {}).items()}} for row in table]
     listed = [*labelled, *left_rows(photo_folder)]
@@ -98,7 +99,7 @@ def _sheet(copies: FinishedCopies, photo_folder: PhotoFolder, table: Sequence[Ro
     ]
 
 
-def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool) -> list[str]:
+def _warnings(settings: Settings, table: Sequence[Row], references: int) -> list[str]:
     warnings = []
     embedded = [key for key in settings.surrogates if key in settings.embedded]
     if embedded:
@@ -106,12 +107,22 @@ def _warnings(settings: Settings, table: Sequence[Row], *, own_references: bool)
             f"{', '.join(embedded)} learnt from rendered faces: changes made against it hide no real face. "
             "Choose a recogniser of real faces with model@surrogate=NAME."
         )
-    if own_references and settings.references is None:
+    if references and settings.references is None:
         warnings.append(
             "The change was learnt from these photos themselves; its effect on other photos of the person is not shown."
         )
+    if references == 1 and Need.REFERENCES in settings.protector.needs:
+        warnings.append(
+            "The change was learnt from one photo alone, and may fail on others: name a folder of more with "
+            "references=FOLDER."
+        )
     if settings.generator is not None and (caution := settings.generator.card.caution):
         warnings.append(f"{caution[0].upper()}{caution[1:]}.")
+    if settings.keys is not None and settings.seed_given:
+        warnings.append(
+            "The seed was given: whoever guesses it knows the random part of these keys. Leave seed out, and a secret "
+            "one is drawn and kept with them."
+        )
     lossy = {row["file"] for row in table if row.get("exact") == "no"}
     if lossy:
         warnings.append(

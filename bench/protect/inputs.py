@@ -32,6 +32,7 @@ from cloakbench.datasets.photos import PhotoError
 from cloakbench.methods.base import Protected
 from cloakbench.methods.context import Need, NetworkKind, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
+from cloakbench.models.base import Recogniser
 
 CHUNK = 200
 """Photos in one call of a method that learns per person; bounds memory."""
@@ -132,15 +133,24 @@ def trained(settings: Settings, given: MethodInputs) -> MethodInputs:
     return replace(given, trained=settings.protector.run_training(_context(settings, given)).tensors)
 
 
-def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str], faces: Sequence[Face]) -> Protected:
-    """One call of the method on the crops of some faces; what it does to a grey one is grey.
+def protect_faces(
+    settings: Settings,
+    given: MethodInputs,
+    names: Sequence[str],
+    faces: Sequence[Face],
+    fitted: Any = None,
+    *,
+    as_it_is: bool = False,
+) -> Protected:
+    """One call of the method on the crops of some faces; what it does to a grey one is grey, unless it is to be taken
+    ``as_it_is``. ``fitted`` is what an earlier call learnt of the person.
 
     Surrogates see grey where the method changes photos one by one and this one is grey, and where it learns from
     references and all of them are. In other cases the grey part of the change is taken.
     """
     one_by_one = settings.protector.scope == "image"
     shown = torch.stack([face.crop for face in faces]) if one_by_one else given.references
-    grey = shown is not None and bool((shown == shown[:, :1]).all())
+    grey = not as_it_is and shown is not None and bool((shown == shown[:, :1]).all())
 
     def floats(images: Tensor) -> Tensor:
         return images.to(device=settings.device, dtype=torch.float32) / 255
@@ -159,7 +169,9 @@ def protect_faces(settings: Settings, given: MethodInputs, names: Sequence[str],
         landmarks=torch.stack([face.landmarks for face in faces]).to(settings.device),
         aim_photos=None if given.aim is None else floats(given.aim),
     )
-    protected = settings.protector.protect(batch, _context(settings, given, grey=grey))
+    protected = settings.protector.protect(batch, _context(settings, given, grey=grey), fitted)
+    if as_it_is:
+        return protected
     images = [
         _as_grey(face.crop, image) if face.is_grey else image
         for face, image in zip(faces, protected.images, strict=True)
@@ -174,7 +186,10 @@ def _as_grey(crop: Tensor, protected: Tensor) -> Tensor:
 
 
 def _context(settings: Settings, given: MethodInputs, *, grey: bool = False) -> ProtectContext:
-    surrogates = tuple(BlurredRecogniser(model) if settings.soften else model for model in settings.surrogates.values())
+    surrogates: tuple[Recogniser, ...] = tuple(settings.surrogates.values())
+    if settings.soften:
+        soft = tuple(BlurredRecogniser(model) for model in surrogates)
+        surrogates = (*surrogates, *soft) if settings.hides else soft
     if grey:
         surrogates = tuple(GreyRecogniser(model) for model in surrogates)
     return ProtectContext(

@@ -48,19 +48,20 @@ def obstacle(root: Path, inner: Path) -> str:
     return ""
 
 
-def write_whole(place: Path, content: bytes, temporary: Path) -> None:
+def write_whole(place: Path, content: bytes, temporary: Path, mode: int = 0o666) -> None:
     """A whole file or none, safe on disk; a link at ``place`` is replaced and not followed.
 
     Args:
         place: where it goes.
         content: its bytes.
         temporary: where it is written first; a name that nobody else has, on the same file system.
+        mode: who may read it, less what the process keeps from others anyway.
 
     Raises:
         OSError: there is no room, or no permission.
     """
     try:
-        stage(content, temporary)
+        stage(content, temporary, mode)
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(place)
     except BaseException:
@@ -69,10 +70,10 @@ def write_whole(place: Path, content: bytes, temporary: Path) -> None:
         raise
 
 
-def stage(content: bytes, temporary: Path) -> None:
+def stage(content: bytes, temporary: Path, mode: int = 0o666) -> None:
     """A new file, safe on disk. Raises `OSError`, and leaves nothing then."""
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()

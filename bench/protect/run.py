@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +23,16 @@ from cloakbench.bench.protect.discover import REPORTS, Photo, PhotoFolder, check
 from cloakbench.bench.protect.evaluate import measure
 from cloakbench.bench.protect.faces import Found, read
 from cloakbench.bench.protect.finish import ProtectOutcome, finish
+from cloakbench.bench.protect.hiding import Learnt, Made, hide, psnr_of_faces, unhide
 from cloakbench.bench.protect.inputs import CHUNK, MethodInputs, gather, protect_faces, trained, with_views
+from cloakbench.bench.protect.keys.folder import KeyFolder
+from cloakbench.bench.protect.keys.note import KeyNote, glances, without_targets
+from cloakbench.bench.protect.owned_files import digest_of
 from cloakbench.bench.protect.report import PhotoChange, Row, face_row, failure_row
 from cloakbench.bench.protect.settings import Settings
 from cloakbench.bench.protect.sheet import pictures_of
 from cloakbench.bench.protect.state import FinishedCopies, open_copies
+from cloakbench.datasets.alignment import CROP_SIZE
 from cloakbench.datasets.encoding import encode, keeps_alpha
 from cloakbench.datasets.metadata import ON_WHITE, read_metadata
 from cloakbench.datasets.paste import paste
@@ -59,17 +66,28 @@ def run_protect(settings: Settings) -> ProtectOutcome:
     if not settings.overwrite:
         FinishedCopies(settings.output).refuse_strange_reports(REPORTS)
     with open_copies(settings.output) as copies:
+        settings = _with_secret(settings)
         given = gather(settings, photos)
         rows, due = _sort(settings, copies, given, photos)
-        given = trained(settings, with_views(settings, given)) if due else given
+        given, learnt = trained(settings, with_views(settings, given)) if due else given, Learnt()
         reused = len(rows) - sum(found[0]["status"] != OK for found in rows.values())
         with track("protecting", len(due)) as tracker:
             for batch in _batches(settings, due):
-                for task, found in _work(settings, copies, given, batch):
+                for task, found in _work(settings, copies, given, learnt, batch):
                     rows[task.photo.name] = found
                     tracker.advance(task.photo.name)
         table = [row for photo in photos for row in rows[photo.name]]
-        return finish(settings, copies, photo_folder, table, reused, own_references=given.references is not None)
+        references = 0 if given.references is None else len(given.references)
+        return finish(settings, copies, photo_folder, table, reused, references=references)
+
+
+def _with_secret(settings: Settings) -> Settings:
+    """The settings with their owner's secret for a seed, where keys are made and the user gave none."""
+    if settings.keys is None or settings.seed_given:
+        return settings
+    secret, fresh = KeyFolder(settings.keys).secret()
+    log.info("keys come from a secret number, %s in %s", "drawn now and kept" if fresh else "kept", settings.keys)
+    return replace(settings, seed=secret)
 
 
 def _say_what_is_left(photo_folder: PhotoFolder) -> None:
@@ -102,13 +120,17 @@ def _sort(
             rows[photo.name] = [failure_row(photo, problem.status, str(problem))]
             continue
         known = copies.finished(photo, key, judged)
-        if known is not None:
+        if known is not None and (settings.keys is None or _has_key(settings, settings.keys, photo)):
             rows[photo.name] = known
         elif refusal := copies.refusal(photo, key, overwrite=settings.overwrite):
             rows[photo.name] = [failure_row(photo, "exists", refusal)]
         else:
             due.append(_Task(photo, key, judged))
     return rows, due
+
+
+def _has_key(settings: Settings, keys: Path, photo: Photo) -> bool:
+    return KeyFolder(keys).has(photo.output, digest_of(settings.output / photo.target))
 
 
 def _key(settings: Settings, shared: dict[str, Any], photo: Photo) -> str:
@@ -124,13 +146,13 @@ def _key(settings: Settings, shared: dict[str, Any], photo: Photo) -> str:
 
 
 def _batches(settings: Settings, due: Sequence[_Task]) -> Iterator[Sequence[_Task]]:
-    size = 1 if settings.protector.scope == "image" else CHUNK
+    size = 1 if settings.hides or settings.protector.scope == "image" else CHUNK
     for first in range(0, len(due), size):
         yield due[first : first + size]
 
 
 def _work(
-    settings: Settings, copies: FinishedCopies, given: MethodInputs, batch: Sequence[_Task]
+    settings: Settings, copies: FinishedCopies, given: MethodInputs, learnt: Learnt, batch: Sequence[_Task]
 ) -> Iterator[tuple[_Task, list[Row]]]:
     """The rows of each photo of a batch, as soon as its copy is in place."""
     found: dict[str, Found] = {}
@@ -142,12 +164,14 @@ def _work(
     tasks = [task for task in batch if task.photo.name in found]
     if not tasks:
         return
-    faces = [(name, number, face) for name, one in found.items() for number, face in enumerate(one.faces)]
-    names = [name if number == 0 else f"{name}#{number + 1}" for name, number, _ in faces]
     try:
-        protected = protect_faces(settings, given, names, [face for *_, face in faces])
-    except MissingNeedError:
+        makers = _makers(settings, given, learnt, tasks, found)
+    except (MissingNeedError, ConfigError):
         raise
+    except PhotoError as problem:
+        for task in tasks:
+            yield task, [failure_row(task.photo, problem.status, str(problem))]
+        return
     except Exception as problem:  # a method may raise anything; its photos become rows with a status
         if trouble := machine_trouble(problem):
             raise MachineError(trouble) from problem
@@ -156,28 +180,63 @@ def _work(
         for task in tasks:
             yield task, [failure_row(task.photo, METHOD_FAILED, reason)]
         return
-    if protected.private:
-        raise ConfigError(
-            f"{settings.method} gives owners a {', '.join(sorted(protected.private))} that lifts its protection, which "
-            "is not kept beside copies: choose another method"
-        )
     for task in tasks:
-        places = [place for place, (name, *_) in enumerate(faces) if name == task.photo.name]
         try:
-            if any(protected.status[place] != OK for place in places):
-                raise PhotoError(METHOD_FAILED, f"{settings.method} gave no picture for a face of it")
-            yield task, _publish(settings, copies, task, found[task.photo.name], protected.images[places])
+            yield task, _publish(settings, copies, task, found[task.photo.name], makers[task.photo.name])
         except PhotoError as problem:
             yield task, [failure_row(task.photo, problem.status, str(problem))]
 
 
-def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Found, protected: Tensor) -> list[Row]:
-    """Save the copy of one photo, judge it, put it in its place; raises `PhotoError`."""
+_Maker = Callable[[Tensor], Made]
+"""From a photo, uint8 ``[3, H, W]``, to its copy; raises `PhotoError` where there is none."""
+
+
+def _makers(
+    settings: Settings, given: MethodInputs, learnt: Learnt, tasks: Sequence[_Task], found: Mapping[str, Found]
+) -> dict[str, _Maker]:
+    """What the method did to each photo of a batch, by name; whole photos are made one at a time."""
+    if settings.hides:
+        [task] = tasks
+        name, one = task.photo.name, found[task.photo.name]
+        made = hide(settings, given, learnt, name, settings.finder.decode(read(task.photo.path)), one.faces)
+        _refuse_lost_keys(settings, made.keys)
+        return {name: lambda original: made}
+    shown = {task.photo.name: found[task.photo.name].faces for task in tasks}
+    faces = [(name, number, face) for name, some in shown.items() for number, face in enumerate(some)]
+    names = [name if number == 0 else f"{name}#{number + 1}" for name, number, _ in faces]
+    protected = protect_faces(settings, given, names, [face for *_, face in faces])
+    _refuse_lost_keys(settings, protected.private)
+    makers: dict[str, _Maker] = {}
+    for task in tasks:
+        places = [place for place, (name, *_) in enumerate(faces) if name == task.photo.name]
+        finished = all(protected.status[place] == OK for place in places)
+        crops = protected.images[places] if finished else None
+        makers[task.photo.name] = partial(_pasted, settings, found[task.photo.name], crops)
+    return makers
+
+
+def _refuse_lost_keys(settings: Settings, keys: Mapping[str, Tensor]) -> None:
+    if keys and settings.keys is None:
+        raise ConfigError(
+            f"{settings.method} gives owners a {', '.join(sorted(keys))} that lifts its protection, which is not kept "
+            "beside copies: choose another method"
+        )
+
+
+def _pasted(settings: Settings, found: Found, crops: Tensor | None, original: Tensor) -> Made:
+    if crops is None:
+        raise PhotoError(METHOD_FAILED, f"{settings.method} gave no picture for a face of it")
+    before = torch.stack([face.crop for face in found.faces])
+    matrices = torch.stack([face.matrix for face in found.faces])
+    return Made(paste(original, crops.short() - before.short(), matrices), crops)
+
+
+def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Found, make: _Maker) -> list[Row]:
+    """Save the copy of one photo and what gives it back, judge it, put it in its place; raises `PhotoError`."""
     content = read(task.photo.path)
     original = settings.finder.decode(content)
-    crops = torch.stack([face.crop for face in found.faces])
-    matrices = torch.stack([face.matrix for face in found.faces])
-    pasted = paste(original, protected.short() - crops.short(), matrices)
+    made = make(original)
+    pasted = made.photo
     budget = settings.protector.budget
     if torch.equal(pasted, original) and (budget is None or budget.size_255 > 0):
         raise PhotoError("unchanged", f"{settings.method} changed nothing: try another method or a larger budget")
@@ -189,17 +248,49 @@ def _publish(settings: Settings, copies: FinishedCopies, task: _Task, found: Fou
     staged = copies.stage(encoded.content)
     saved = settings.finder.decode(encoded.content)
     given = settings.finder.given(task.photo.path)
-    copied = measure(original, saved, found.faces, protected, settings.finder, given, settings.models, settings.device)
+    copied = measure(original, saved, found.faces, made.crops, settings.finder, given, settings.models, settings.device)
     alpha = keeps_alpha(content, settings.format)
     notes = [*(note for note in metadata.converted if not (alpha and note == ON_WHITE)), *encoded.notes]
     dropped = (*metadata.dropped, *encoded.dropped)
     if found.others:
         notes.append(f"{found.others} other faces in it are not protected")
+    if settings.keys is not None:
+        notes.append(_keep_keys(settings, KeyFolder(settings.keys), task, found, made, original, encoded.content))
     whole = PhotoChange(int((saved != original).any(0).sum()), torch.equal(saved, pasted))
     rows = []
     for number, (face, one) in enumerate(zip(found.faces, copied, strict=True), start=1):
         own = notes + ([] if one.found_again else ["its face is not found in the copy"])
         rows.append(face_row(task.photo, number, face, one, whole, dropped, own))
-    pictures = pictures_of(original, saved, found.faces)
+    # No original stands beside a copy whose faces nobody is to see.
+    pictures = pictures_of(saved if settings.hides else original, saved, found.faces)
     copies.commit(staged, task.photo, task.key, task.judged, rows, pictures)
     return rows
+
+
+def _keep_keys(
+    settings: Settings, folder: KeyFolder, task: _Task, found: Found, made: Made, original: Tensor, content: bytes
+) -> str:
+    """Write what gives a copy back, and say how near to the original that brings it."""
+    saved, matrices = settings.finder.decode(content), torch.stack([face.matrix for face in found.faces]).double()
+    back = unhide(settings.protector, saved, matrices, CROP_SIZE, made.keys, settings.device)
+    psnr = psnr_of_faces(original, back, matrices, CROP_SIZE)
+    folder.put(
+        task.photo.output,
+        KeyNote(
+            photo=task.photo.name,
+            method=settings.method,
+            settings=without_targets(settings.method_config),
+            height=original.shape[1],
+            width=original.shape[2],
+            side=CROP_SIZE,
+            matrices=matrices.tolist(),
+            scope=settings.protector.scope,
+            key=folder.put_keys(made.keys),
+            file_sha256=hashlib.sha256(content).hexdigest(),
+            **glances(saved, back, matrices[0], CROP_SIZE),
+            psnr_db=psnr,
+        ),
+    )
+    exact = torch.equal(saved, made.photo)
+    lossy = "" if exact else ", since files of its type lose something (format=png does not)"
+    return f"its key gives the faces back {'without loss' if psnr is None else f'at {psnr:.1f} dB'}{lossy}"

@@ -27,6 +27,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import check_views, make_protector
 from cloakbench.bench.protect.faces import FaceFinder
+from cloakbench.bench.protect.keys.checks import check_keys
 from cloakbench.bench.store.store import Store
 from cloakbench.datasets.detection import read_landmarks
 from cloakbench.datasets.encoding import Format
@@ -61,10 +62,14 @@ class Settings:
         generator_digest: its fingerprint; empty for none.
         embedded: keys of the models that were trained on rendered faces.
         fingerprints: key to content digest, for all models.
+        keys: folder for what gives photos back; None where nothing does.
         store: where thresholds are kept.
         finder: opens the person's photos and finds their faces.
-        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`.
-        format, metadata, max_references, overwrite, force, seed: see conf/protect.yaml.
+        soften: the method sees its surrogates through `cloakbench.bench.protect.blurred.BlurredRecogniser`, and if it
+            hides faces from eyes as they are, too.
+        format, metadata, max_references, overwrite, force: see conf/protect.yaml.
+        seed: names all random numbers; where keys are written and none was given, the owner's secret.
+        seed_given: whether the user chose it.
         device: where to compute.
     """
 
@@ -83,6 +88,7 @@ class Settings:
     generator_digest: str
     embedded: tuple[str, ...]
     fingerprints: Mapping[str, str]
+    keys: Path | None
     store: Store
     finder: FaceFinder
     soften: bool
@@ -92,12 +98,18 @@ class Settings:
     overwrite: bool
     force: bool
     seed: int
+    seed_given: bool
     device: torch.device
 
     @property
     def protects_real_faces(self) -> bool:
         """Whether the change can hide a real face: one of the surrogates knows real faces, or it needs none."""
         return not self.surrogates or not set(self.surrogates) <= set(self.embedded)
+
+    @property
+    def hides(self) -> bool:
+        """Whether faces are hidden from eyes, so that no detail of them may stay, and photos may come back."""
+        return self.protector.recoverable or self.protector.goal == "hide from humans"
 
     @property
     def models(self) -> dict[str, Recogniser]:
@@ -163,6 +175,7 @@ def read_settings(config: DictConfig) -> Settings:
         generator_digest=generator_digest,
         embedded=tuple(key for key, model in configs.items() if is_embedded(model)),
         fingerprints={key: fingerprint(configs[key], model) for key, model in built.items()},
+        keys=_path(config["keys"]) if config["keys"] else None,
         store=Store(_path(config.paths.store)),
         finder=_finder(config),
         soften=config.soften_surrogates,
@@ -171,7 +184,8 @@ def read_settings(config: DictConfig) -> Settings:
         max_references=config.max_references,
         overwrite=config.overwrite,
         force=config.force,
-        seed=config.seed,
+        seed=config.seed or 0,
+        seed_given=config.seed is not None,
         device=device,
     )
     _check(settings)
@@ -202,6 +216,7 @@ def _check(settings: Settings) -> None:
     if Need.SURROGATES in protector.needs and not settings.surrogates:
         raise ConfigError(f"{name} needs a recogniser to work against: name one with model@surrogate=NAME")
     _check_use(settings)
+    check_keys(protector, name, settings.keys, {"output": settings.output, "input": settings.source})
     if protector.scope == "dataset":
         raise ConfigError(f"{name} protects a training set as a whole, not the photos of one person: choose another")
     if settings.finder.which == "all" and (protector.scope != "image" or protector.needs & _PEOPLE):
@@ -263,9 +278,10 @@ def settings_in_words(settings: Settings) -> Sequence[str]:
     size = f", {budget.norm} budget {budget.size_255:g}/255 on the aligned face" if budget else ""
     surrogates = f" against {', '.join(settings.surrogates)}" if settings.surrogates else ""
     if settings.surrogates and settings.soften:
-        surrogates += ", softened to outlast the way through the photo"
+        surrogates += f", {'sharp and ' if settings.hides else ''}softened to outlast the way through the photo"
+    seed = "given" if settings.seed_given else "secret, kept with the keys"  # a copy's report may be published
     return (
-        f"Method: {settings.method}{size}{surrogates}, seed {settings.seed}.",
+        f"Method: {settings.method}{size}{surrogates}, seed {settings.seed if settings.keys is None else seed}.",
         f"Faces: {'the main face' if settings.finder.which == 'main' else 'every face'} of each photo.",
         f"Files: {_FILES[settings.format]}, metadata policy {settings.metadata}.",
     )

@@ -137,7 +137,7 @@ def protect(
         people: whom each image shows; default: one person.
         auxiliary: faces of other people, for methods that train or aim.
         targets: recognisers who look at the result beside the surrogates.
-        seed: names every random stream.
+        seed: names every random stream; for a method with keys a secret one, such as ``secrets.randbits(128)``.
         device: where to compute.
         force: also work against recognisers of rendered faces only, which hides no real face.
         config_dir: one or several folders of your own configs.

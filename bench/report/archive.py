@@ -31,6 +31,7 @@ from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
+_PLAIN = " without figures"
 _SEAL_NAME = "about a run"
 _NEWER = ("protocols", "conditions", "metrics", *DECIDED)
 """Frames that runs of older versions do not have."""
@@ -107,16 +108,18 @@ def load_results(folder: Path) -> Results:
     frames["costs"] = frames["costs"].assign(**({} if "publication" in frames["costs"] else {"publication": ""}))
     if "protocols" in frames:
         frames["protocols"]["config"] = frames["protocols"]["config"].str.replace(*_RENAMED_SETTING)
-    photos: dict[str, dict[str, torch.Tensor]] = {}
-    shown: dict[str, dict[str, dict[str, torch.Tensor]]] = {}
+    photos: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+    shown: dict[tuple[str, str], dict[str, dict[str, torch.Tensor]]] = {}
     with zipfile.ZipFile(content("examples.zip")) as archive:
         for member in archive.namelist():
-            image_id, label, *name = json.loads(member)
+            face, label, *name = json.loads(member)
+            place = ("", face) if isinstance(face, str) else tuple(face)
             pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
-            into = shown.setdefault(image_id, {}).setdefault(label, {}) if name else photos.setdefault(image_id, {})
+            into = shown.setdefault(place, {}).setdefault(label, {}) if name else photos.setdefault(place, {})
             into[name[0] if name else label] = torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
     examples = tuple(
-        Example(image_id, made.pop("original"), made, shown.get(image_id, {})) for image_id, made in photos.items()
+        Example(image_id, made.pop("original"), made, shown.get((publication, image_id), {}), publication)
+        for (publication, image_id), made in photos.items()
     )
     kept = [name.removeprefix(_RECORDS).removesuffix(".parquet") for name in digests if name.startswith(_RECORDS)]
     here = [name for name in kept if (data / f"{_RECORDS}{name}.parquet").exists()]
@@ -132,8 +135,11 @@ def _with_axes(records: pd.DataFrame) -> pd.DataFrame:
     return known.assign(**{name: blank for name, blank in _BLANK_AXES.items() if name not in known})
 
 
-def publish(results: Results, folder: Path) -> None:
+def publish(results: Results, folder: Path, *, figures: bool = True) -> None:
     """Write the report of results into ``folder`` and mark it as current: never while any of it is old or missing.
+
+    Args:
+        figures: whether it has any.
 
     Raises:
         StoreError: the folder cannot be written; one line saying why.
@@ -142,10 +148,11 @@ def publish(results: Results, folder: Path) -> None:
 
     with explained(folder, "paths.runs"):
         take_back_mark(folder)
-        files = write_report(results, folder)
+        files = write_report(results, folder, figures=figures)
         data = [path for path in (folder / "data").glob("[!.]*") if path.is_file()]
         shown = sorted({files.report, *files.tables, *files.figures, *files.timing, *data})
-        lines = [_digest(results), *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
+        head = _digest(results) + _PLAIN * (not figures)
+        lines = [head, *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
         _write(folder / "data" / _MARK, ("\n".join(lines) + "\n").encode())
 
 
@@ -160,9 +167,11 @@ def is_finished(folder: Path) -> bool:
     return bool(files) and all(digest and _file_digest(folder / name) == digest for digest, _, name in files)
 
 
-def is_current(results: Results, folder: Path) -> bool:
-    """Whether the report in ``folder`` is finished and shows these results as the present code would."""
-    return _mark(folder)[:1] == [_digest(results)] and is_finished(folder)
+def is_current(results: Results, folder: Path, *, figures: bool = True) -> bool:
+    """Whether the report in ``folder`` is finished and shows these results as the present code would, with what is
+    wanted of figures or more."""
+    head = _digest(results)
+    return _mark(folder)[:1] in ([[head]] if figures else [[head], [head + _PLAIN]]) and is_finished(folder)
 
 
 def _write(path: Path, content: bytes) -> str:
@@ -201,8 +210,13 @@ def _examples_zip(results: Results) -> bytes:
             for name, image in _pictures(example):
                 png = io.BytesIO()
                 Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(png, "PNG")
-                archive.writestr(zipfile.ZipInfo(json.dumps([example.image_id, *name]), _EPOCH), png.getvalue())
+                archive.writestr(zipfile.ZipInfo(json.dumps([_face(example), *name]), _EPOCH), png.getvalue())
     return buffer.getvalue()
+
+
+def _face(example: Example) -> str | list[str]:
+    """A photo of the probes, or of another publication, in which the same photo may stand."""
+    return [example.publication, example.image_id] if example.publication else example.image_id
 
 
 def _pictures(example: Example) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
@@ -240,5 +254,5 @@ def _digest(results: Results) -> str:
         digest.update(getattr(results, name).to_csv(index=False).encode())
     for example in results.examples:
         for name, image in sorted(_pictures(example), key=lambda one: one[0]):
-            digest.update("\n".join(name).encode() + image.numpy().tobytes())
+            digest.update("\n".join((*name, example.publication)).encode() + image.numpy().tobytes())
     return digest.hexdigest()

@@ -167,6 +167,10 @@ def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
+RECOVERED = "recovered"
+"""Name of the picture of an example that its owner got back."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One face of the image grid: the original and what methods made of it, uint8 ``[3, H, W]``."""
@@ -176,7 +180,9 @@ class Example:
     protected: Mapping[str, Tensor]
     """Label (method and budget) to protected photo."""
     shown: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Label to pictures by name of how the mask was made, where the method gives them."""
+    """Label to pictures by name of how the mask was made, where the method gives them, and of what comes back."""
+    publication: str = ""
+    """Which the photo is of; empty for the probes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,9 +196,11 @@ class Results:
         measurements: tidy frame with `MEASUREMENT_COLUMNS`.
         models: one row a model: its card (`cloakbench.models.base.ModelCard`), and roles (surrogate, target).
         costs: one row per method, variant, epsilon_255, surrogate and publication (empty for the probes): scope,
-            images, seconds_per_image, forward_per_image, backward_per_image, training_seconds, training_passes (of what
-            is trained once for all photos), view_seconds, view_passes (of views of the cell's people, made once for all
-            cells), peak_memory_mib (what protecting added to the process, or of the device;
+            images, seconds_per_image, forward_per_image, backward_per_image, fit_seconds_per_person and
+            apply_seconds_per_image (of the seconds, those before any photo is touched, and the others; where the scope
+            is a person), recovery_seconds_per_image (where photos come back), training_seconds, training_passes (of
+            what is trained once for all photos), view_seconds, view_passes (of views of the cell's people, made once
+            for all cells), peak_memory_mib (what protecting added to the process, or of the device;
             NaN where it was not measured), status, note (why a method raised), converged (whether a search met its stop
             error: yes, no or nothing), norm and size_255 (of the ball that photos lie in: linf or l2 and grey levels;
             nothing where there is none), linf_255 and l2_255 (what was used of either norm in 8 bits, mean over
@@ -204,7 +212,7 @@ class Results:
             what its name promises).
         thresholds: one row per judge and false accept rate (far): threshold, low, high, n_pairs, n_identities, status,
             note, legacy, legacy_far, legacy_far_low, legacy_far_high, used (calibrated or legacy).
-        examples: faces for the image grid.
+        examples: faces for figures, those of the probes first.
         setup: what to print under a table: identities, probes per identity, distractors, seed, resamples.
         protocols: who asked, in the order of the experiment, with `PROTOCOL_COLUMNS`.
         conditions: under what, in the order of the experiment, with `CONDITION_COLUMNS`.
@@ -262,6 +270,11 @@ class Results:
     def _labels(self, column: str) -> str:
         """The labels in a column of the measurements that are not empty, in order of appearance."""
         return ", ".join(label for label in dict.fromkeys(self.measurements[column].astype(str)) if label)
+
+    @property
+    def first_examples(self) -> tuple[Example, ...]:
+        """Faces of the probes, or else of the first publication that shows some."""
+        return tuple(one for one in self.examples if one.publication == self.examples[0].publication)
 
     def declared(self, protocol: str) -> tuple[Metric, ...]:
         """The metrics of a protocol in the order of tables; none of a run that was kept without them."""

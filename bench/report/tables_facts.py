@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -83,6 +85,9 @@ def cost_table(measured: Measured) -> Table | None:
             "forward_per_image": ("Forward passes", 1),
             "backward_per_image": ("Backward passes", 1),
             "seconds_per_image": ("Seconds", 4),
+            "fit_seconds_per_person": ("Once per person (s)", 3),
+            "apply_seconds_per_image": ("Then applied (s)", 5),
+            "recovery_seconds_per_image": ("Recovered (s)", 5),
             "training_seconds": ("Training (s)", 1),
             "view_seconds": ("Views (s)", 1),
             "peak_memory_mib": ("Peak memory (MiB)", 0),
@@ -90,8 +95,11 @@ def cost_table(measured: Measured) -> Table | None:
     )
 
 
-_ONCE = ("training_seconds", "training_passes", "view_seconds", "view_passes")
-"""Columns that are left out where no method is trained, or none asks for views."""
+_ONCE = (
+    *("fit_seconds_per_person", "apply_seconds_per_image", "recovery_seconds_per_image"),
+    *("training_seconds", "training_passes", "view_seconds", "view_passes"),
+)
+"""Columns that are left out where no method learns of people, gives photos back, is trained, or asks for views."""
 
 
 def _cost_table(
@@ -102,6 +110,7 @@ def _cost_table(
         return None
     norms = Norms(measured)
     numbers = {key: value for key, value in numbers.items() if key not in _ONCE or _is_there(costs, key)}
+    compared = "recovery_seconds_per_image" in numbers
     rows = []
     for line in records(costs):
         surrogate = text(line["surrogate"])
@@ -115,6 +124,7 @@ def _cost_table(
                     ", ".join(part for part in (str(line["scope"]), text(line.get("publication"))) if part),
                     count_text(line["images"]),
                     *(Number() if failed else Number(float(line[key]), digits=d) for key, (_, d) in numbers.items()),
+                    *([_cheaper_from(measured, line)] if compared else []),
                 ),
             )
         )
@@ -127,9 +137,25 @@ def _cost_table(
             BUDGET,
             *columns(surrogate="Surrogate", scope="Scope", images="Photos"),
             *columns(**{key: label for key, (label, _) in numbers.items()}),
+            *(columns(cheaper_from_photos="Cheaper from (photos of a person)") if compared else ()),
         ),
         rows=tuple(rows),
     )
+
+
+def _cheaper_from(measured: Measured, line: Mapping[str, Any]) -> str:
+    """From how many photos of a person on a key that is made once takes less time than each method that works photo by
+    photo, on the same surrogate; nothing for rows without such a key."""
+    once = float(line["fit_seconds_per_person"])
+    if not (once > 0 and float(line["recovery_seconds_per_image"]) > 0):
+        return ""
+    told = []
+    for other in records(measured.results.costs):
+        same = (other["surrogate"], other["publication"]) == (line["surrogate"], line["publication"])
+        if same and other["scope"] == "image" and other["status"] == OK:
+            saved = float(other["seconds_per_image"]) - float(line["apply_seconds_per_image"])
+            told.append(f"{measured.name(Run.of(other))}: {math.ceil(once / saved) if saved > 0 else 'never'}")
+    return "; ".join(told)
 
 
 def _is_there(costs: pd.DataFrame, key: str) -> bool:

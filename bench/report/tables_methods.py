@@ -7,6 +7,7 @@ one holds that instead of an opinion: a rate, a time, or what the class needs to
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from cloakbench.bench.report.estimate import text
@@ -17,14 +18,17 @@ from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.report.table import Column, Row, Table, columns
 
 SURVEY_ROWS = {
-    "EM [11]": "em",
-    "REM [12]": "rem",
-    "OPOM [3]": "opom",
-    "APF [14]": "apf",
-    "Fawkes [15]": "fawkes",
-    "TIP-IM [5]": "tip_im",
+    "EM [11]": ("em",),
+    "REM [12]": ("rem",),
+    "OPOM [3]": ("opom",),
+    "APF [14]": ("apf",),
+    "Fawkes [15]": ("fawkes", "fawkes_tool"),
+    "TIP-IM [5]": ("tip_im",),
 }
-"""Rows of the survey's Table II to the ``name`` of our classes."""
+"""Rows of the survey's Table II to the ``name`` of each of our classes."""
+OPEN_SET = "Open-set"
+LEAKAGE = "Effective for out-of-distribution data leakage"
+"""Questions that protocols answer, as Table II heads them."""
 _NOT_HERE = "no implementation here"
 _NOT_RUN = "not in this run"
 _NOT_MEASURED = "not measured"
@@ -74,17 +78,14 @@ def settings_table(measured: Measured) -> Table | None:
 def survey_tables(measured: Measured, reporters: Iterable[Reporter]) -> list[Table]:
     """The survey's Tables I and II, each printed row over ours; none where no method of Table II ran."""
     ours = _by_class(measured)
-    if not ours.keys() & set(SURVEY_ROWS.values()):
+    if not ours.keys() & set(chain(*SURVEY_ROWS.values())):
         return []
-    found = {
-        key: {
-            column: words
-            for reporter in reporters
-            for column, words in reporter.evidence(measured.seen_by(reporter.name), key).items()
-        }
-        for keys in ours.values()
-        for key in keys
-    }
+    found: dict[str, dict[str, str]] = {key: {} for keys in ours.values() for key in keys}
+    for reporter in reporters:
+        index = measured.seen_by(reporter.name)
+        for key, own in found.items():
+            for column, words in reporter.evidence(index, key).items():
+                own[column] = f"{own[column]}; {words}" if column in own else words
     return [_survey_table(number, measured, found, ours) for number in (1, 2)]
 
 
@@ -96,7 +97,7 @@ def _survey_table(
     for line in lines:
         printed = line[questions[0]]
         rows.append(Row("survey", tuple(line[column] for column in questions[1:]), printed))
-        variants = ours.get(SURVEY_ROWS.get(printed, ""), [])
+        variants = [key for name in SURVEY_ROWS.get(printed, ()) for key in ours.get(name, [])]
         if not variants:
             words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
             rows.append(Row("here", (words, *[""] * (len(questions) - 2)), printed))
@@ -113,9 +114,10 @@ def _survey_table(
         rows=tuple(rows),
         footnotes=(
             "Open-set: black-box PSR Top-1 in an identification among people whom no recogniser was trained on. "
-            "Out-of-distribution leakage: PSR after training from scratch where a share of the photos leaked "
-            "unprotected, and without leakage. Both at the largest budget; a high rate is protection. API: no remote "
-            "service was asked in this run. Person-specific: one perturbation covers all photos of a person.",
+            "Out-of-distribution leakage: the same where an unprotected photo searches protected ones that are "
+            "enrolled; and PSR after training from scratch where a share of the photos leaked unprotected, and without "
+            "leakage. All at the largest budget; a high rate is protection. API: no remote service was asked in this "
+            "run. Person-specific: one perturbation covers all photos of a person.",
         )
         * (number == 2),
         section_key="method",

@@ -43,12 +43,12 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path) -> ReportFiles:
-    """Write everything under ``folder``, replacing an older report file by file."""
+def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
+    """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
     measured, asked = Measured(results), reporters(results)
     leading = leads(measured, asked)
     ranking = ranking_table(measured, leading)
-    sections, table_files, figure_files = write_sections(contents(measured, asked), folder)
+    sections, table_files, figure_files = write_sections(contents(measured, asked), folder, figures=figures)
     table_files += write_table(ranking, folder / "tables") if ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
@@ -67,8 +67,10 @@ def write_report(results: Results, folder: Path) -> ReportFiles:
     return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
 
 
-def write_sections(sections: Sequence[Section], folder: Path) -> tuple[list[str], list[Path], list[Path]]:
-    """Write tables and figures of sections under ``folder``.
+def write_sections(
+    sections: Sequence[Section], folder: Path, *, figures: bool = True
+) -> tuple[list[str], list[Path], list[Path]]:
+    """Write tables and figures of sections under ``folder``; figures are left out on request.
 
     Returns:
         The lines of the report that hold or name them, their tables' files, and their figures' files.
@@ -79,12 +81,12 @@ def write_sections(sections: Sequence[Section], folder: Path) -> tuple[list[str]
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    figures, skipped = _write_figures(sections, folder / "figures")
+    drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], _none_drawn(sections))
     lines = []
     for section in sections:
         if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
             lines += _section(section, skipped)
-    return lines, tables, figures
+    return lines, tables, drawn
 
 
 _NOTHING_FOUND = "None of the self-checks found anything."
@@ -187,6 +189,11 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path
         for suffix in (".png", ".pdf"):
             paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
     return paths, skipped
+
+
+def _none_drawn(sections: Sequence[Section]) -> dict[str, str]:
+    why = "report.figures is false; cloakbench report with the name of the run draws it"
+    return {figure.name: why for section in sections for figure in section.figures}
 
 
 def write_figure(figure: Figure, path: Path) -> Path:

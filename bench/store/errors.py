@@ -16,6 +16,10 @@ class EntryGoneError(StoreError):
     """An entry that was there is absent, or was damaged and has been removed: it has to be made again."""
 
 
+class KeysGoneError(Exception):
+    """What lifts the protection of stored photos is no longer in the store: they cannot be recovered."""
+
+
 @contextmanager
 def explained(folder: Path, setting: str) -> Iterator[None]:
     """Whatever fails on disk inside ends in one line: that ``folder``, which ``setting`` names, cannot be written.

@@ -45,8 +45,9 @@ log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
 PRIVATE = "keys"
-SHOWN = "pictures"
 """Kind of entries that nobody but the owner of the store may read: mode 0600, in folders of mode 0700."""
+SHOWN = "pictures"
+"""Kind of entries with pictures for figures."""
 
 
 class Store:

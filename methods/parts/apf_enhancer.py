@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloakbench.bench.core.random_streams import generator
+from cloakbench.methods.parts.transfer.views import sample
 
 LIGHT_255 = 5.0
 SHRINK_PX = 2
@@ -46,9 +47,7 @@ def diversify(photos: Tensor, draws: Tensor) -> Tensor:
     across = torch.stack([scale * cosine, -scale * sine, (side - 2 * left) / size - 1], dim=1)
     along = torch.stack([scale * sine, scale * cosine, (side - 2 * top) / size - 1], dim=1)
     place = torch.stack([across, along], dim=1)
-    grid = F.affine_grid(place, list(photos.shape), align_corners=False)
-    moved = F.grid_sample(photos, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved + light.view(-1, 1, 1, 1)
+    return sample(photos, place) + light.view(-1, 1, 1, 1)
 
 
 class NoiseEnhancer(nn.Module):

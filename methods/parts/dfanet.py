@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from cloakbench.bench.core.ranges import at_least, one_of, share_below_one
 from cloakbench.methods.context import CountedNetwork
 from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.objectives import unit_mean
 
 NormAxes = Literal["sample", "column"]
 
@@ -29,16 +29,30 @@ class DFANet:
     networks are those places and in others, such as depthwise ones, the nearest thing; every photo has its own seeded
     stream; ``norm_axes="sample"`` divides by the mean over a photo, as MI-FGSM does.
 
+    Mobile networks are not what the papers tried, and there dropout costs more than it gives. ``docs/transfer.md`` has
+    the figures: after depthwise convolutions, of which each channel is the only one of its kind, it costs most.
+
     Args:
         dropout_rate: share of activations dropped; the others are scaled up to keep the mean.
         momentum_decay: of the gradients gathered per photo.
         norm_axes: what the divisor of a gradient averages over.
+        after_depthwise: drop after depthwise convolutions, too; without them a mobile network has its first left.
+
+    Raises:
+        SettingError: a parameter is out of range.
     """
 
-    def __init__(self, dropout_rate: float = 0.1, momentum_decay: float = 1.0, norm_axes: NormAxes = "sample") -> None:
+    def __init__(
+        self,
+        dropout_rate: float = 0.1,
+        momentum_decay: float = 1.0,
+        norm_axes: NormAxes = "sample",
+        after_depthwise: bool = True,
+    ) -> None:
         self.dropout_rate = share_below_one("dropout_rate", dropout_rate)
         self.momentum_decay = at_least("momentum_decay", momentum_decay)
         self.norm_axes = one_of("norm_axes", norm_axes, ("sample", "column"))
+        self.after_depthwise = after_depthwise
 
     @contextmanager
     def active(self, surrogates: Sequence[CountedNetwork], streams: ItemStreams) -> Iterator[None]:
@@ -47,7 +61,7 @@ class DFANet:
             module
             for surrogate in surrogates
             for module in surrogate.model.modules()
-            if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
+            if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and self._drops_after(module)
         ]
         if not places:
             raise ValueError("DFANet needs a surrogate with convolutions larger than 1x1")
@@ -58,6 +72,9 @@ class DFANet:
             for hook in hooks:
                 hook.remove()
 
+    def _drops_after(self, convolution: nn.Conv2d) -> bool:
+        return self.after_depthwise or convolution.groups == 1 or convolution.groups < convolution.in_channels
+
     def _drop(self, module: nn.Module, inputs: Any, output: Tensor, streams: ItemStreams) -> Tensor:
         kept = streams.uniform(*output.shape[1:]) >= self.dropout_rate
         return output * kept / (1 - self.dropout_rate)
@@ -65,6 +82,5 @@ class DFANet:
     def accumulate(self, gathered: Tensor | None, gradient: Tensor) -> Tensor:
         """Gradients ``[P, R, 3, H, W]`` gathered so far, with the latest added."""
         axes = (2, 3, 4) if self.norm_axes == "sample" else (1, 2, 3)
-        size = gradient.abs().mean(dim=axes, keepdim=True)
-        normalised = gradient / torch.where(size > 0, size, 1.0)
+        normalised = unit_mean(gradient, axes)
         return normalised if gathered is None else normalised.add_(gathered, alpha=self.momentum_decay)

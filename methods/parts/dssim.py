@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Borders = Literal["mirrored", "left_out"]
+Borders = Literal["mirrored", "left_out", "both"]
 """``left_out``: only windows inside the photo, as the usual packages have it. A pixel at the border then counts a
 hundredth of an inner one, and what optimises against the measure leaves a frame of coloured dots. ``mirrored``: one
-window around every pixel, over the photo and its mirror image."""
+window around every pixel, over the photo and its mirror image; borders that changed little then make room for more
+inside, and the measure of the packages may be larger. ``both``: the larger of the two, for each photo."""
 
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
@@ -35,7 +36,7 @@ class DSSIM:
     def __init__(self, clean: Tensor, borders: Borders = "mirrored") -> None:
         if min(clean.shape[-2:]) < _WINDOW:
             raise ValueError(f"DSSIM needs at least {_WINDOW} pixels a side, got {list(clean.shape[-2:])}")
-        self._clean = clean
+        self._clean, self._borders = clean, borders
         self._rows, self._columns = (_window_matrix(length, borders).to(clean) for length in clean.shape[-2:])
         self._mean = self._blur(clean)
         self._variance = self._blur(clean * clean) - self._mean.square()
@@ -45,7 +46,12 @@ class DSSIM:
         variance, covariance = squares - mean.square(), products - mean * self._mean
         luminance = (2 * mean * self._mean + _C1) / (mean.square() + self._mean.square() + _C1)
         structure = (2 * covariance + _C2) / (variance + self._variance + _C2)
-        return (1 - (luminance * structure).mean(dim=(1, 2, 3))) / 2
+        similarity = luminance * structure
+        whole = similarity.mean(dim=(1, 2, 3))
+        if self._borders == "both":
+            half = _WINDOW // 2  # what is left are the windows inside the photo
+            whole = torch.minimum(whole, similarity[..., half:-half, half:-half].mean(dim=(1, 2, 3)))
+        return (1 - whole) / 2
 
     def _blur(self, maps: Tensor) -> Tensor:
         # Two products with banded matrices: on a CPU 2.4 times as fast as the depthwise convolutions of the packages.
@@ -53,11 +59,11 @@ class DSSIM:
 
 
 def _window_matrix(length: int, borders: Borders) -> Tensor:
-    """Column i holds the weights of one window: around place i if mirrored, otherwise of the 11 places from i on."""
+    """Column i holds the weights of one window: of the 11 places from i on if left out, otherwise around place i."""
     half = _WINDOW // 2
     offsets = torch.arange(-half, half + 1)
     bell = (-offsets.double().square() / (2 * _SIGMA**2)).exp()
-    centres = torch.arange(length) if borders == "mirrored" else torch.arange(half, length - half)
+    centres = torch.arange(half, length - half) if borders == "left_out" else torch.arange(length)
     places = (centres + offsets.unsqueeze(1)).abs()
     places = torch.where(places < length, places, 2 * (length - 1) - places)
     columns = torch.arange(len(centres)).expand_as(places)

@@ -7,7 +7,6 @@ do. Every step is ``x <- clip(x - step * sign(direction))`` onto the Linf ball a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_args
 
@@ -19,14 +18,8 @@ from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
-from cloakbench.methods.parts.objectives import (
-    NEEDS,
-    Anchors,
-    Objective,
-    find_anchors,
-    input_gradient,
-    unit_mean,
-)
+from cloakbench.methods.parts.objectives import NEEDS, Anchors, Objective, find_anchors, unit_mean
+from cloakbench.methods.parts.transfer.ensemble import Gradients, Transfer
 from cloakbench.methods.photo_batch import PhotoBatch
 
 
@@ -37,15 +30,19 @@ class Attack:
     context: ProtectContext
     anchors: Anchors | OwnAnswers
     streams: ItemStreams
+    gradients: Gradients
     steps_left: int
     memory: dict[str, Tensor] = field(default_factory=dict)
     per_attribute_l1: bool = False
 
-    def slope(self, photos: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Gradient of the objective's loss at photos ``[N, 3, H, W]``, seen through a differentiable transform."""
-        if isinstance(self.anchors, OwnAnswers):
-            return self.anchors.gradient(photos, transform, per_attribute_l1=self.per_attribute_l1)
-        return input_gradient(photos, self.context.surrogates, self.anchors.loss, transform)
+    def slope(self, photos: Tensor) -> Tensor:
+        """Gradient of the objective's loss at photos ``[N, 3, H, W]``, taken as `transfer` says."""
+        own = self.anchors
+        if isinstance(own, OwnAnswers):
+            return self.gradients.combined(
+                lambda place, view: own.gradient(place, photos, view, per_attribute_l1=self.per_attribute_l1)
+            )
+        return self.gradients(photos, own.loss)
 
 
 class GradientAttack(Protector):
@@ -57,6 +54,7 @@ class GradientAttack(Protector):
         step_255: grey levels per step; None for ``max(1, 1.5 epsilon / T)``.
         objective: what to move away from or towards; see `cloakbench.methods.parts.objectives.Objective`.
         random_start: begin at uniform noise within the budget, clipped to valid pixels, instead of at the photo.
+        transfer: how gradients are taken; None for the mean over surrogates, of the photos themselves.
 
     Raises:
         ValueError: a parameter is out of range, or ``own`` without a random start: at the photo itself the distance
@@ -66,7 +64,13 @@ class GradientAttack(Protector):
     scope: ClassVar[Scope] = "image"
 
     def __init__(
-        self, epsilon_255: float, steps: int, step_255: float | None, objective: Objective, random_start: bool
+        self,
+        epsilon_255: float,
+        steps: int,
+        step_255: float | None,
+        objective: Objective,
+        random_start: bool,
+        transfer: Transfer | None = None,
     ) -> None:
         one_of("objective", objective, get_args(Objective))
         grey_levels("epsilon_255", epsilon_255)
@@ -82,6 +86,7 @@ class GradientAttack(Protector):
         self.step_255 = max(1.0, 1.5 * epsilon_255 / steps) if step_255 is None else step_255
         self.objective: Objective = objective
         self.random_start = random_start
+        self.transfer = transfer or Transfer()
         self.needs = NEEDS[objective]
         self.targeted = objective == "aim"
         if Need.ATTRIBUTE_SURROGATES in self.needs:
@@ -98,7 +103,10 @@ class GradientAttack(Protector):
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             ball.project_(photos.add_(noise))
         anchors = self._anchors(batch, context)
-        attack = Attack(context, anchors, streams, self.steps, per_attribute_l1=self.objective == "attributes_l1")
+        networks = anchors.surrogates if isinstance(anchors, OwnAnswers) else context.surrogates
+        gradients = self.transfer.begin(streams, networks)
+        by_attribute = self.objective == "attributes_l1"
+        attack = Attack(context, anchors, streams, gradients, self.steps, per_attribute_l1=by_attribute)
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
             ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
@@ -110,7 +118,7 @@ class GradientAttack(Protector):
         return find_anchors(self.objective, batch, context)
 
     def gradient(self, photos: Tensor, attack: Attack) -> Tensor:
-        """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default the plain one."""
+        """Hook: gradient of the loss at ``photos``, ``[N, 3, H, W]``; by default as `transfer` says."""
         return attack.slope(photos)
 
     def direction(self, photos: Tensor, attack: Attack) -> Tensor:
@@ -119,11 +127,9 @@ class GradientAttack(Protector):
 
 
 def add_momentum(gradient: Tensor, attack: Attack, decay: float) -> Tensor:
-    """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing.
-
-    The papers divide by the L1 norm. The mean is the same up to a constant, which no sign notices, and keeps the
-    numbers near one.
-    """
+    """``g <- decay * g + gradient / mean|gradient|``, per photo, and a zero gradient adds nothing."""
+    if not decay:
+        return gradient  # whose sign is the same
     normalised = unit_mean(gradient)
     if "momentum" in attack.memory:
         normalised = normalised.add_(attack.memory["momentum"], alpha=decay)

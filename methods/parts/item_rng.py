@@ -20,8 +20,19 @@ class ItemStreams:
     """
 
     def __init__(self, items: Iterable[str], *name: object, device: torch.device) -> None:
-        self._generators = [generator(*name, item) for item in items]
-        self._device = device
+        self._items, self._name, self._device = tuple(items), name, device
+        self._generators = [generator(*name, item) for item in self._items]
+
+    def branch(self, *purpose: object) -> ItemStreams:
+        """Streams of the same rows for something else, at their beginning."""
+        return ItemStreams(self._items, *self._name, *purpose, device=self._device)
+
+    def repeated(self, times: int) -> ItemStreams:
+        """Streams for so many rows instead of each, side by side, at their beginning."""
+        if times == 1:
+            return self
+        items = [f"{item}\x1f{place}" for item in self._items for place in range(times)]
+        return ItemStreams(items, *self._name, device=self._device)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Float32 ``[rows, *shape]`` in ``[low, high)``; the next numbers of every row's stream."""

@@ -15,22 +15,25 @@ from functools import reduce
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
+from cloakbench.methods.context import CountedNetwork, MissingNeedError, Need, ProtectContext
 from cloakbench.methods.photo_batch import PhotoBatch
 
-EmbeddingObjective = Literal["own", "reference", "aim"]
+EmbeddingObjective = Literal["own", "reference", "own_and_reference", "aim"]
 """``own``: away from the photo's own clean embedding. ``reference``: away from the mean embedding of other photos of
-the person, which has the gradient of the mean distance to each of them. ``aim``: towards somebody else's photo."""
+the person, which has the gradient of the mean distance to each of them. ``own_and_reference``: away from the sum of the
+two, at unit length. ``aim``: towards somebody else's photo."""
 
-Objective = Literal["own", "reference", "aim", "attributes", "attributes_l1"]
+Objective = Literal["own", "reference", "own_and_reference", "aim", "attributes", "attributes_l1"]
 """Those of embeddings, and ``attributes``: away from what attribute surrogates answer about the clean photo, by the
 mean cross-entropy of all attributes. ``attributes_l1``: each attribute's gradient divided by its L1 norm first."""
 
 NEEDS: dict[str, frozenset[Need]] = {
     "own": frozenset({Need.SURROGATES}),
     "reference": frozenset({Need.SURROGATES, Need.REFERENCES}),
+    "own_and_reference": frozenset({Need.SURROGATES, Need.REFERENCES}),
     "aim": frozenset({Need.SURROGATES, Need.AIM}),
     "attributes": frozenset({Need.ATTRIBUTE_SURROGATES}),
     "attributes_l1": frozenset({Need.ATTRIBUTE_SURROGATES}),
@@ -54,14 +57,17 @@ class Anchors:
 @torch.no_grad()
 def find_anchors(objective: EmbeddingObjective, batch: PhotoBatch, context: ProtectContext) -> Anchors:
     """Embed the clean photos an objective looks at, once, without a graph."""
-    if objective == "own":
+    if objective == "aim":
+        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    elif objective == "own":
         points = [model.embed(batch.images) for model in context.surrogates]
-    elif objective == "reference":
+    else:
         references = batch.require_references()
         photos, shape = references.flatten(0, 1), references.shape[:2]
         points = [model.embed(photos).unflatten(0, shape).mean(dim=1)[batch.owner] for model in context.surrogates]
-    else:
-        points = [model.embed(batch.require_aim_photos())[batch.owner] for model in context.surrogates]
+    if objective == "own_and_reference":
+        own = [model.embed(batch.images) for model in context.surrogates]
+        points = [F.normalize(one + other, dim=1) for one, other in zip(own, points, strict=True)]
     return Anchors(tuple(points), towards=objective == "aim")
 
 
@@ -80,6 +86,9 @@ def input_gradient(
         surrogates: whose losses are averaged.
         loss: scalar of the embeddings ``[N, D]``.
         transform: differentiable, applied to the photos before every surrogate.
+
+    Raises:
+        MissingNeedError: a surrogate gives no gradient.
     """
     leaf = photos.detach().requires_grad_()
     gradients = (_gradient(leaf, index, model, loss, transform) for index, model in enumerate(surrogates))
@@ -95,10 +104,17 @@ def _gradient(
     transform: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     embeddings = model.embed(leaf if transform is None else transform(leaf))
+    if not embeddings.requires_grad:
+        name = getattr(getattr(model.model, "card", None), "name", f"surrogate {index + 1}")
+        raise MissingNeedError(f"{name} gives no gradient: choose a surrogate whose embed is differentiable")
     return torch.autograd.grad(loss(index, embeddings), leaf)[0]
 
 
-def unit_mean(gradient: Tensor) -> Tensor:
-    """``[N, 3, H, W]`` divided by its mean size, per photo, which is the L1 norm up to a constant; zero stays zero."""
-    size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+def unit_mean(gradient: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+    """A gradient over its mean size along ``axes``, by default for each photo of ``[N, 3, H, W]``; zero stays zero.
+
+    Where papers divide by the L1 norm, this is the same up to a constant, which no sign notices, and keeps the numbers
+    near one.
+    """
+    size = gradient.abs().mean(dim=axes, keepdim=True)
     return gradient / torch.where(size > 0, size, 1.0)

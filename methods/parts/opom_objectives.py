@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from cloakbench.bench.core.ranges import at_least, number, whole
 from cloakbench.methods.parts.hulls import affine_weights, center_weights, combine, convex_weights
@@ -66,6 +67,13 @@ class ClassCenter(AwayFromNearest):
 
     def nearest(self, masked: Tensor, clean: Tensor, step: int) -> Tensor:
         return combine(center_weights(clean, masked), clean)
+
+
+class OwnAndCenter(AwayFromNearest):
+    """Away from the sum of a photo's own clean embedding and the mean of all of them, at unit length; ours."""
+
+    def nearest(self, masked: Tensor, clean: Tensor, step: int) -> Tensor:
+        return normalize(clean + clean.mean(dim=1, keepdim=True), dim=-1)
 
 
 class AffineHull(AwayFromNearest):

@@ -24,10 +24,15 @@ _AT_MOST = {
     "steps_per_epoch": 25,
     "image_epochs": 8,
     "person_epochs": 2,
+    "training_steps": 60,
+    "training_people": 4,
+    "cover_steps": 40,
     "warmup_epochs": 1,
 }
 """Names of settings that say how long a search or training is, how much of it takes the same path, and how many
 networks there must be, of which the tiny world has one."""
+_STEPS_FROM_NOISE = 40
+"""Fewer steps of a fixed size do not get from noise to where a recogniser knows anybody."""
 _STEPS_OF_A_CLOAK = 20
 """A cloak within a bound on structure: the weight that balances the two has doubled often enough by then."""
 _STEPS_OF_A_TRAINING = 2
@@ -42,6 +47,8 @@ def in_short(config: Mapping[str, Any]) -> dict[str, Any]:
     most = dict(_AT_MOST)
     if any(name in config for name in ("max_rounds", "outer_steps")):
         most["steps"] = _STEPS_OF_A_TRAINING
+    if "start" in config:
+        most["steps"] = _STEPS_FROM_NOISE
     if "dssim_bound" in config:
         most["steps"] = _STEPS_OF_A_CLOAK
     return _lowered(config, most)

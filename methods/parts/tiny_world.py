@@ -91,6 +91,26 @@ def select_photos(batch: PhotoBatch, rows: list[int], people: list[int]) -> Phot
     )
 
 
+def as_random_signs(batch: PhotoBatch, l2_255: Tensor) -> Tensor:
+    """The photos with random signs on them instead, as long a change for each photo before it is clipped."""
+    size = (l2_255 / 255 / batch.images[0].numel() ** 0.5).view(-1, 1, 1, 1)
+    sign = uniform_per_item(batch.image_id, batch.images.shape[1:], -1, 1, "conformance").sign()
+    return (batch.images + size * sign).clamp(0, 1)
+
+
+@torch.no_grad()
+def similarity(batch: PhotoBatch, photos: Tensor, towards_aim: bool = False) -> float:
+    """Of photos to their owners, so to their originals and the references' centre, or to those aimed at; the mean."""
+    (model,) = tiny_context().surrogates
+    if towards_aim:
+        goal = model.embed(batch.require_aim_photos())[batch.owner]
+    else:
+        references = batch.require_references()
+        features = model.embed(references.flatten(0, 1)).unflatten(0, references.shape[:2])
+        goal = (model.embed(batch.images) + features.mean(dim=1)[batch.owner]) / 2
+    return float((model.embed(photos) * goal).sum(dim=1).mean())
+
+
 def photos_without(need: Need, batch: PhotoBatch) -> PhotoBatch:
     """The photos without what meets a need, if photos meet it."""
     if need is Need.REFERENCES:

@@ -15,7 +15,7 @@ from cloakbench.methods.base import Protected
 from cloakbench.methods.context import NetworkKind
 from cloakbench.methods.fawkes import Fawkes, FawkesPaper
 from cloakbench.methods.fawkes_v1 import FawkesTool, SawTooth
-from cloakbench.methods.parts.dssim import DSSIM
+from cloakbench.methods.parts.dssim import DSSIM, Borders
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 
 MID: dict[str, Any] = {"dssim_bound": 0.012, "steps": 40, "learning_rate": 20}
@@ -25,8 +25,8 @@ def protect(method: Fawkes) -> Protected:
     return method.protect(tiny_photos(), tiny_context())
 
 
-def published_dssim(protected: Protected) -> Tensor:
-    return DSSIM(tiny_photos().images)(protected.images.float() / 255)
+def published_dssim(protected: Protected, borders: Borders = "mirrored") -> Tensor:
+    return DSSIM(tiny_photos().images, borders)(protected.images.float() / 255)
 
 
 class FirstPhoto(FawkesTool):
@@ -65,6 +65,41 @@ def test_what_is_published_keeps_the_bound(method: Fawkes) -> None:  # B8
     assert protected.status == ("ok",) * 6
     dssim = published_dssim(protected)
     assert (dssim <= 1.1 * method.dssim_bound + 1e-6).all() and (dssim > 0.3 * method.dssim_bound).all()
+
+
+def test_the_tool_keeps_its_bound_by_both_measures_and_leaves_no_frame() -> None:
+    protected = protect(FawkesTool(**MID))
+    for borders in ("mirrored", "left_out"):
+        assert (published_dssim(protected, borders) <= 1.1 * 0.012 + 1e-6).all()
+    mirrored = protect(FawkesTool(**MID, ssim_borders="mirrored"))
+    assert (published_dssim(mirrored, "left_out") > 1.1 * 0.012).any(), "nothing to be kept"
+    change = (protected.images.float() - tiny_photos().images * 255).abs().mean(dim=1)
+    frame = torch.ones(change.shape[1:], dtype=torch.bool)
+    frame[1:-1, 1:-1] = False
+    assert change[:, frame].mean() < 1.5 * change[:, ~frame].mean()
+
+
+def test_the_last_iterate_is_published_as_the_tool_does_where_nothing_is_within_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Three photos are said to be a little beyond the bound whatever is done, and three too far for the tool as well.
+    original = DSSIM.__call__
+    beyond = torch.tensor([0.002, 0.002, 0.002, 1, 1, 1])
+    monkeypatch.setattr(DSSIM, "__call__", lambda self, photos: original(self, photos) + beyond)
+    settings = {"dssim_bound": 0.001, "steps": 6, "learning_rate": 2}
+    assert protect(FawkesTool(**settings)).status == ("method_failed",) * 6
+    saved = protect(FawkesTool(**settings, save_last_on_failed=True))
+    assert saved.status == ("ok",) * 3 + ("method_failed",) * 3
+    assert (saved.linf_255[:3] > 0).all()
+
+
+def test_photos_that_moved_far_enough_are_not_touched_by_saving_the_last() -> None:
+    kept, last = FawkesTool(**MID, save_last_on_failed=True), torch.tensor([0.0, 0.2, 0.2, 0.4, 0.2])
+    chosen = kept.save_last(
+        last, torch.tensor([0.5, 0.5, 0.1, 0.5, 0.5]), torch.tensor([0.01, 0.014, 0.01, 0.01, 0.016])
+    )
+    assert chosen.tolist() == [True, True, False, False, False]
+    assert not FawkesTool(**MID).save_last(last, last + 1, torch.zeros(5)).any()
 
 
 @pytest.mark.parametrize("method", [FawkesTool, FawkesPaper])

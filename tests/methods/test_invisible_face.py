@@ -221,6 +221,9 @@ def test_the_row_says_what_stands_for_lpips() -> None:
 class MeanSquare:
     """A perceptual distance that needs no network."""
 
+    name = "mean square"
+    is_lpips = False
+
     def fingerprint(self) -> str:
         return "mean square"
 

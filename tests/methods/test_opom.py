@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloakbench.bench.core.random_streams import generator
-from cloakbench.methods.context import NetworkKind
+from cloakbench.methods.context import CountedNetwork, NetworkKind, Spent
 from cloakbench.methods.opom import OPOM
 from cloakbench.methods.parts.dfanet import DFANet
 from cloakbench.methods.parts.item_rng import ItemStreams
@@ -157,6 +157,16 @@ def test_dfanet_drops_scales_and_leaves() -> None:
     dropped = variant._drop(torch.nn.Identity(), None, rows, ItemStreams(batch.image_id, "x", device=context.device))
     assert set(dropped.unique().tolist()) == {0.0, 2.0}
     assert abs(float(dropped.mean()) - 1) < 0.02
+
+
+def test_dfanet_leaves_depthwise_convolutions_alone_on_request() -> None:
+    layers = [nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 4, 1)]
+    network = CountedNetwork(nn.Sequential(*layers), Spent())
+    streams = ItemStreams(["a"], "drop", device=torch.device("cpu"))
+    for after_depthwise, expected in ((True, [1, 1, 1, 0]), (False, [1, 0, 1, 0])):
+        with DFANet(after_depthwise=after_depthwise).active([network], streams):
+            assert [len(layer._forward_hooks) for layer in layers] == expected
+    assert not any(layer._forward_hooks for layer in layers)
 
 
 def test_dfanet_divisors() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cloakbench.methods import tip_im
 from cloakbench.methods.base import Protector
 from cloakbench.methods.context import MissingNeedError, Need
 from cloakbench.methods.mi_fgsm import MIFGSM
@@ -16,7 +17,8 @@ from cloakbench.methods.parts.gradient import Attack
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.objectives import input_gradient
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
-from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, sample, step_direction
+from cloakbench.methods.parts.transfer.views import sample
+from cloakbench.methods.tip_im import TIPIM, Embeddings, random_warp, step_direction
 
 
 def unrounded(method: Protector) -> Tensor:
@@ -98,6 +100,23 @@ def test_the_candidate_of_the_largest_gain_is_kept(gain: Any, reduce: Any) -> No
         kept.append(photo)
     torch.testing.assert_close(unrounded(method), torch.stack(kept), rtol=0, atol=2e-5)
     assert len(choices) > 1, "one stranger wins everywhere: nothing was chosen"
+
+
+@pytest.mark.parametrize("at_once", [1, 18, 1000])
+def test_how_many_candidates_are_embedded_together_changes_nothing(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stranger, three and all seven of them at a time, of which the default takes them all."""
+    method = TIPIM(steps=3, strangers=7, momentum_decay=0.5)
+    expected = unrounded(method)
+    monkeypatch.setattr(tip_im, "_AT_ONCE", at_once)
+    passes: list[int] = []
+    original = TIPIM.gains
+    monkeypatch.setattr(
+        TIPIM, "gains", lambda self, photos, *rest: passes.append(len(photos)) or original(self, photos, *rest)
+    )
+    torch.testing.assert_close(unrounded(method), expected, rtol=0, atol=1e-5)
+    assert passes[: len(passes) // 3] == {1: [6] * 7, 18: [18, 18, 6], 1000: [42]}[at_once]
 
 
 def test_warps_are_a_rotation_and_then_an_affine_map() -> None:

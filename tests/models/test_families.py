@@ -59,7 +59,7 @@ def on_meta(config: dict[str, Any]) -> nn.Module:
 
 def test_every_card_of_conf_is_looked_at_here() -> None:
     embedded = {name for name in group_options("model", []) if name in group_options("recipe", [])}
-    pack = {"mobilefacenet_casia", "mobilefacenet_casia_onnx", "mobilefacenet_y1"}
+    pack = {"mobilefacenet_b", "mobilefacenet_casia", "mobilefacenet_casia_onnx", "mobilefacenet_y1"}
     assert set(group_options("model", [])) == embedded | pack | set(PUBLISHED) | set(GENERIC)
 
 

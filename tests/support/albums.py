@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.protect.run import ProtectOutcome, run_protect
-from cloakbench.bench.protect.settings import read_settings
+from cloakbench.bench.protect.settings import Settings, read_settings
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 from cloakbench.datasets.detection import Detection
 from cloakbench.datasets.photos import decode
@@ -69,9 +69,12 @@ class NoFace:
         return [Detection(torch.zeros(0, 4), torch.zeros(0, 5, 2), torch.zeros(0)) for _ in images]
 
 
+def settings_of(album: Path, *more: str, output: str = "out") -> Settings:
+    return read_settings(compose_config(words(album, output, *more), config_name="protect", config_dirs=[CONFIG_DIR]))
+
+
 def protect(album: Path, output: str = "out", *more: str, detector: Any = None) -> ProtectOutcome:
-    config = compose_config(words(album, output, *more), config_name="protect", config_dirs=[CONFIG_DIR])
-    settings = read_settings(config)
+    settings = settings_of(album, *more, output=output)
     return run_protect(replace(settings, finder=replace(settings.finder, detector=detector or NoFace())))
 
 

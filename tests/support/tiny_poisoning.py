@@ -61,7 +61,7 @@ def answer_keys(experiment: Experiment, cells: Sequence[CellPhotos]) -> list[str
 
 
 def report_bytes(folder: Path) -> dict[str, bytes]:
-    paths = [path for part in ("tables", "figures") for path in sorted((folder / part).iterdir())]
+    paths = sorted((folder / "tables").iterdir())
     return {path.name: path.read_bytes() for path in paths if path.stem != "cost"}
 
 

@@ -1,6 +1,6 @@
 """Closed-set identification: does the gallery still name the person in a protected photo?
 
-Two rules, both on cosines of unit embeddings, both with k = 1, 5, 10 by default.
+Two rules and a third on request, all on cosines of unit embeddings, all with k = 1, 5, 10 by default.
 
 P1, pairwise (OPOM, Zhong and Deng 2022; AdvCloak; FaceCloak's code): every ordered pair (i, j) of different probes of
 one person is a trial. Protected photo i searches a gallery of clean photo j and all distractors; the attacker hits
@@ -10,6 +10,10 @@ P2, gallery (FaceCloak's text): protected photo i searches a gallery of all clea
 attacker hits at k if any mate is among the best k, that is, if fewer than k distractors score strictly above the best
 mate. One protected photo is one trial, and ``psr_p2 <= psr_p1`` when everybody has the same number of photos. Mates are
 the person's other probes, or, as that text says, all other photos of the person, the references among them.
+
+Enrolled (person-specific veils, 4.2.2; what LowKey protects, and what Fawkes' nearest-neighbour tracker searches):
+clean photo i searches a gallery of the person's other photos as they were protected, and all distractors; otherwise as
+P2. The protected version of photo i itself is no mate: nobody is searched by a photo that is in the gallery.
 
 PSR is the share of trials without a hit. ``given_clean`` restricts the trials to those that the unprotected photo
 would have lost, which takes out the errors that the target makes anyway. Ties go to the attacker. With fewer than k
@@ -48,9 +52,12 @@ if TYPE_CHECKING:
 _PROBE_CHUNK = 512
 _GALLERY_CHUNK = 8192
 
+ENROLLED = "enrolled"
+_TITLES = {"p1": "P1", "p2": "P2", ENROLLED: "enrolled"}
 _DENOMINATORS = {
     "p1": "ordered pairs (protected photo, clean photo of the same person)",
     "p2": "protected photos of people with another clean photo in the gallery",
+    ENROLLED: "clean photos of people with another protected photo in the gallery",
 }
 _REFERENCES_TOO = ", references among them"
 
@@ -62,6 +69,7 @@ class Identification(RecognitionProtocol):
         ks: depths of the candidate list at which the attacker may find the person.
         mates: whose clean photos P2 has in its gallery: the person's other ``probes``, or ``all`` photos of the person,
             references included, which can only lower PSR. P1 takes pairs of probes in either case.
+        enrolled: whether the rule of protected photos in the gallery is measured, too.
 
     Raises:
         SettingError: a depth below 1 or that is no whole number, one twice, or none; other mates.
@@ -72,20 +80,23 @@ class Identification(RecognitionProtocol):
     needs: frozenset[Role] = frozenset({"distractor"})
     report_module = "cloakbench.bench.protocols.identification.report"
 
-    def __init__(self, ks: Iterable[int] = (1, 5, 10), mates: Literal["probes", "all"] = "probes") -> None:
+    def __init__(
+        self, ks: Iterable[int] = (1, 5, 10), mates: Literal["probes", "all"] = "probes", *, enrolled: bool = False
+    ) -> None:
         given = list(ks)
         if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
             raise SettingError("ks", given, "a list of whole numbers of at least 1, each once")
         self.ks = tuple(sorted(given))
         self.mates = one_of("mates", mates, ("probes", "all"))
+        self.enrolled = enrolled
         self.needs: frozenset[Role] = frozenset({"distractor", "reference"} if mates == "all" else {"distractor"})
 
     def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
         """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""
-        for rule in _DENOMINATORS:
-            for given_clean in (False, True):
-                for k in self.ks:
-                    yield f"psr_{rule}_top{k}" + "_given_clean" * given_clean, rule, k, given_clean
+        rules = [(rule, known) for rule in ("p1", "p2") for known in (False, True)]
+        for rule, given_clean in [*rules, *([(ENROLLED, False)] if self.enrolled else [])]:
+            for k in self.ks:
+                yield f"psr_{rule}_top{k}" + "_given_clean" * given_clean, rule, k, given_clean
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -93,7 +104,7 @@ class Identification(RecognitionProtocol):
         return tuple(
             Metric(
                 name=name,
-                title=f"PSR {rule.upper()} Top-{k}" + ", known clean" * given,
+                title=f"PSR {_TITLES[rule]} Top-{k}" + ", known clean" * given,
                 denominator=_DENOMINATORS[rule]
                 + _REFERENCES_TOO * (rule == "p2" and self.mates == "all")
                 + f" that the clean photo hits at Top-{k}" * given,
@@ -125,7 +136,8 @@ class Identification(RecognitionProtocol):
         Columns: image_id, identity, status, note, gallery_size; own_similarity (protected with its own clean photo),
         best_mate_similarity, best_distractor_similarity; p1_pairs and, for each k, p1_misses_top{k},
         p1_pairs_clean_top{k} (pairs that the clean photo hits), p1_misses_given_clean_top{k}; p2_rank and
-        p2_clean_rank, the number of distractors strictly above the best mate.
+        p2_clean_rank, the number of distractors strictly above the best mate; where that rule is measured,
+        enrolled_rank, the same of the clean photo and the best protected mate.
 
         A person with one usable probe has ``p1_pairs`` 0 and null P2 ranks. A gallery with an embedding that is not
         finite has no ranks at all: every row is ``target_failed``.
@@ -166,13 +178,19 @@ class Identification(RecognitionProtocol):
         records = records.assign(status=status, note=note, gallery_size=len(gallery))
         for name, (values, valid) in columns.items():
             records[name] = known(values.double().numpy(), valid)
+        if self.enrolled:
+            # A photo that the method or the target failed on is in nobody's gallery.
+            in_gallery = Mates.of(responses.identity, usable)
+            enrolled, _, _ = _search(responses.clean, responses.protected, in_gallery, gallery)
+            ranks["enrolled_rank"] = [(enrolled, in_gallery)]
         for name, counts in self._p1(rank, clean_rank, mates.valid).items():
             records[name] = nullable(counts, usable)
         # Padding never is the best mate: its rank is set above every real one.
         for name, found in ranks.items():
             padded = [ranked.masked_fill(~one.valid, len(gallery) + 1) for ranked, one in found]
             best = torch.cat(padded, dim=1).amin(dim=1)
-            records[name] = nullable(best.double().numpy(), has_mate)
+            some = torch.stack([one.valid.any(dim=1) for _, one in found]).any(dim=0)
+            records[name] = nullable(best.double().numpy(), usable & some)
         return records
 
     def _p1(self, rank: Tensor, clean_rank: Tensor, valid: Tensor) -> dict[str, np.ndarray]:
@@ -188,9 +206,9 @@ class Identification(RecognitionProtocol):
         numbers = {
             name: records[name].to_numpy(dtype=np.float64, na_value=np.nan)
             for name in records.columns
-            if name.startswith(("p1_", "p2_"))
+            if name.startswith(("p1_", "p2_", ENROLLED))
         }
-        rank, clean_rank = numbers["p2_rank"], numbers["p2_clean_rank"]
+        clean_rank = numbers["p2_clean_rank"]
         gallery_size = max(records["gallery_size"].tolist(), default=0)
         trials: dict[str, Trials] = {}
         for metric, rule, k, given_clean in self._metrics():
@@ -199,6 +217,7 @@ class Identification(RecognitionProtocol):
             elif rule == "p1":
                 events, total = numbers[f"p1_misses_top{k}"], numbers["p1_pairs"]
             else:  # comparisons with NaN are false, so a probe without a rank is no trial
+                rank = numbers[f"{rule}_rank"]
                 total = (clean_rank < k) if given_clean else (rank >= 0)
                 events = total & (rank >= k)
             gap = f"the gallery has {gallery_size} distractors, Top-{k} needs {k}" if gallery_size < k else ""

@@ -36,6 +36,11 @@ class Ranks:
         return self.metric(self.ks[0])
 
     @property
+    def enrolled(self) -> str:
+        """The same under the rule of enrolled photos."""
+        return f"psr_enrolled_top{self.ks[0]}"
+
+    @property
     def label(self) -> str:
         """The same, as printed: ``Top-1 (P2)``."""
         return f"Top-{self.ks[0]} ({self.rule.upper()})"
@@ -52,10 +57,9 @@ class Ranks:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """Every metric of these depths, of both rules and denominators."""
-        return frozenset(
-            f"psr_{rule}_top{k}{known}" for rule in ("p1", "p2") for k in self.ks for known in ("", "_given_clean")
-        )
+        """Every metric of these depths, of all rules and denominators."""
+        rules = [(rule, known) for rule in ("p1", "p2") for known in ("", "_given_clean")]
+        return frozenset(f"psr_{rule}_top{k}{known}" for rule, known in (*rules, ("enrolled", "")) for k in self.ks)
 
     def metric(self, k: int) -> str:
         """Name of the metric of a depth."""

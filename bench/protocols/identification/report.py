@@ -11,10 +11,12 @@ from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
 from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
 from cloakbench.bench.report.decisions.tables import paired_tables
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, is_control
-from cloakbench.bench.report.labels import UNTRANSFORMED
+from cloakbench.bench.report.labels import CLEAN, UNTRANSFORMED
 from cloakbench.bench.report.section import FigureSpec, Headline, Quantity, Section
 from cloakbench.bench.report.table import Number
+from cloakbench.bench.report.tables_methods import LEAKAGE, OPEN_SET
 
 if TYPE_CHECKING:
     from cloakbench.bench.report.drawing.plotting import Drawing
@@ -24,14 +26,13 @@ _EVERY_PROBE = (
     "PSR counts every probe, also those that the target misses without any protection: read each rate against the "
     "clean row, or use the tables over probes recognised clean."
 )
-OPEN_SET = "Open-set"
-"""The survey's question, as its Table II heads it."""
 
 
 def identification_sections(measured: Measured, ks: Sequence[int], mates: str = "probes") -> Iterable[Section]:
     """Rates by target, what transfers where, and what is left after a transform."""
     # Here, as matplotlib takes a second, which a finished run that is only shown does not need.
     from cloakbench.bench.protocols.identification import figures
+    from cloakbench.bench.protocols.identification.front import front_tables, psr_over_passes
     from cloakbench.bench.protocols.identification.heat_map import transfer_heat_map
     from cloakbench.bench.protocols.identification.trade_off import equal_ssim_tables, trade_off
 
@@ -47,6 +48,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
             *identification_tables(measured, ranks, mates, given_clean=False),
             *compared,
             *equal_ssim_tables(measured, ranks),
+            *front_tables(measured, ranks),
         ),
         (
             figure(
@@ -66,6 +68,7 @@ def identification_sections(measured: Measured, ks: Sequence[int], mates: str = 
                 trade_off,
                 "Protection over picture quality as the budget rises, with 95 % intervals: FaceCloak's Figure 5.",
             ),
+            figure("psr_passes", psr_over_passes, "Protection from other networks over what it takes to compute."),
         ),
         linked=(*identification_tables(measured, ranks, mates, given_clean=True), *compared_by_surrogate),
         shows=measured.places(NAME, ranks.metrics, UNTRANSFORMED),
@@ -127,11 +130,18 @@ def identification_headline(measured: Measured, ks: Sequence[int]) -> Headline |
 
 
 def identification_evidence(measured: Measured, ks: Sequence[int], method: str) -> Mapping[str, str]:
-    """PSR among people whom no recogniser was trained on, at the method's largest budget."""
+    """PSR among people whom no recogniser was trained on, at the method's largest budget: with protected photos
+    searching, and, where that was measured, with unprotected photos that search protected ones."""
     runs = [run for run in measured.runs if run.method == method and not is_control(run)]
     if not runs:
         return {}
-    rate = measured.black_box(Ranks.of(measured, ks).first, max(runs, key=lambda run: run.budget))
-    if not rate.ok:
-        return {}
-    return {OPEN_SET: f"PSR {Number.of(rate).words()} % (n {rate.n})"}
+    largest, ranks = max(runs, key=lambda run: run.budget), Ranks.of(measured, ks)
+    found = {}
+    if (rate := measured.black_box(ranks.first, largest)).ok:
+        found[OPEN_SET] = f"PSR {Number.of(rate).words()} % (n {rate.n})"
+    if ranks.enrolled in measured.metrics and (rate := measured.black_box(ranks.enrolled, largest)).ok:
+        clean = next((run for run in measured.runs if run.method == CLEAN), None)
+        before = measured.black_box(ranks.enrolled, clean) if clean else Estimate()
+        beside = f", {Number.of(before).words()} % where clean ones are" * before.ok
+        found[LEAKAGE] = f"PSR {Number.of(rate).words()} % where protected photos are enrolled (n {rate.n}){beside}"
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import Family, families_of
-from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, arms, dodge, look_of, near, styled
+from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, curve, look_of, near, styled
 from cloakbench.bench.report.drawing.words import wrapped
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import Measured, Run, is_control
@@ -40,7 +39,7 @@ def robustness_by_target(measured: Measured, ranks: Ranks) -> Drawing:
         for family, panel in zip(families, panels, strict=True):
             for place, target in enumerate(targets):
                 rates = [_rate(measured, ranks.first, run, target, key) for key, _ in family.members]
-                ends += _line(panel, rates, place, len(targets))
+                ends += curve(panel, rates, place, len(targets))
             if run == runs[0]:
                 panel.set_title(family.title)
         panels[0].set_ylim(*near(ends, 0.04))
@@ -58,19 +57,6 @@ def _rate(measured: Measured, metric: str, run: Run, target: str, condition: str
     """Mean over the surrogates that are not the target."""
     surrogates = [one for one in measured.surrogates_of(run) if not measured.is_white_box(one, target)]
     return mean_estimate([measured.cell(metric, run, one, target, condition) for one in surrogates])
-
-
-def _line(panel: Axes, rates: Sequence[Estimate], place: int, lines: int) -> list[float]:
-    """A line over the strengths; gives the ends of its intervals."""
-    colour, marker = look_of(place)
-    known = [(x, rate) for x, rate in enumerate(rates) if rate.ok]
-    if not known:
-        return []
-    y = np.array([100 * rate.value for _, rate in known])
-    spans = np.concatenate([arms(rate, 100) for _, rate in known], axis=1)
-    style = {"color": colour, "marker": marker, "markersize": 3, "elinewidth": 0.5, "linewidth": 0.8}
-    panel.errorbar([x + dodge(place, lines, 0.8) for x, _ in known], y, yerr=spans, **style)
-    return [*(y - spans[0]), *(y + spans[1])]
 
 
 def _label_axes(panels: Sequence[Axes], families: Sequence[Family]) -> None:

@@ -16,7 +16,10 @@ from cloakbench.bench.statistics.flat_curves import flat_families
 RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
+    "enrolled": "Gallery of the person's other photos as they were protected and the distractors; every clean photo is "
+    "a trial. A method that the plan keeps to fewer photos of a person has fewer in the gallery than the clean row has",
 }
+_TITLES = {"p1": "P1", "p2": "P2", "enrolled": "protected photos enrolled"}
 ALL_MATES = "; references of the person are among these photos"
 _GIVEN_CLEAN = "Only probes whose clean photo the target recognised at the same rank are in n."
 
@@ -24,14 +27,15 @@ _GIVEN_CLEAN = "Only probes whose clean photo the target recognised at the same 
 def identification_tables(measured: Measured, ranks: Ranks, mates: str = "probes", *, given_clean: bool) -> list[Table]:
     """Protection success by target at every depth, in the shape of FaceCloak Tables I and II.
 
-    One table per rule and budget; those measured at least once, headline rule first.
+    One table per rule and budget; those measured at least once, headline rule first. The rule of enrolled photos has no
+    table of probes recognised clean.
     """
     suffix, words = ("_given_clean", ", probes recognised clean") if given_clean else ("", "")
     spreads = [
         Spread(
             protocol="identification",
             name=f"identification_{rule}{suffix}",
-            title=f"Protection success rate (PSR, {rule.upper()}{words})",
+            title=f"Protection success rate (PSR, {_TITLES[rule]}{words})",
             caption=f"Per cent, higher protects more. {RULES[rule]}"
             + ALL_MATES * (rule == "p2" and mates == "all")
             + "."
@@ -39,7 +43,7 @@ def identification_tables(measured: Measured, ranks: Ranks, mates: str = "probes
             metrics=tuple(f"psr_{rule}_top{k}{suffix}" for k in ranks.ks),
             labels=tuple(f"Top-{k}" for k in ranks.ks),
         )
-        for rule in ("p2", "p1")
+        for rule in ("p2", "p1", "enrolled")
     ]
     return by_budget(measured, spreads)
 

@@ -24,11 +24,10 @@ from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import FigureSpec, Headline, HeadlineRow, Quantity, Section
 from cloakbench.bench.report.table import BUDGET, Cell, Column, Number, Row, Table, cell_marks, columns, trials_text
+from cloakbench.bench.report.tables_methods import LEAKAGE
 
 POOR_ATTACKER = 0.4
 """Clean PSR above this is suspicious: the attacker is too weak, or its training too short."""
-LEAKAGE = "Effective for out-of-distribution data leakage"
-"""The survey's question, as its Table II heads it."""
 _CAVEATS = (
     "An attacker who trains longer, on more photos or otherwise may learn what these did not: read each rate against "
     "the clean row and against guessing.",
@@ -101,7 +100,7 @@ def poisoning_evidence(measured: Measured, method: str) -> Mapping[str, str]:
             rate = poisoned.cell(PSR, row, attacker, scenario)
             if share and rate is not None and rate.ok:
                 without = poisoned.cell(PSR, row, attacker, regime)
-                words = f"PSR {Number.of(rate).words()} % with {100 * share:g} % leaked (n {rate.n})"
+                words = f"PSR {Number.of(rate).words()} % with {100 * share:g} % leaked into training (n {rate.n})"
                 known = without is not None and without.ok
                 return {LEAKAGE: words + (f", {Number.of(without).words()} % with none" if known and without else "")}
     return {}

@@ -30,7 +30,7 @@ def image_grid(measured: Measured) -> Drawing:
     In each difference stand SSIM and PSNR of the protected photo above it. Many methods stand in up to three blocks,
     the more blocks the fewer faces; methods for which there is no room at all are named below.
     """
-    examples = measured.results.examples
+    examples = measured.results.first_examples
     labels = list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN))
     if not labels:
         return Skipped("the run stored no example photos")

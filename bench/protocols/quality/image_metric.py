@@ -39,6 +39,11 @@ class ImageMetric(ABC):
         of none."""
         return {}
 
+    @property
+    def network(self) -> str:
+        """Digest of a network that is part of the project and that it looks through; part of every key."""
+        return ""
+
     @abstractmethod
     def values(self, original: Tensor, protected: Tensor) -> Tensor:
         """One value for each pair, ``[N]``, from that pair alone; NaN where it is not defined."""

@@ -23,7 +23,7 @@ def made_of(measured: Measured) -> Drawing:
     Pictures are of the person, whose mask lies on every photo; they show what it was learnt from, so they need not lie
     on the very photo beside them.
     """
-    faces = [example for example in measured.results.examples if example.shown]
+    faces = [example for example in measured.results.first_examples if example.shown]
     whole = max(1, _LINES_MOST // max((len(example.shown) for example in faces), default=1))
     lines = [(example, label) for example in faces[:whole] for label in example.shown][:_LINES_MOST]
     if not lines:

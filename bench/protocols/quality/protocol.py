@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Section
 
-_VALUES = "values"
+VALUES = "values"
 _KEY = "image_metric"
 
 
@@ -87,7 +87,7 @@ class Quality(Protocol):
 
     def asks_about(self, judge: Judge, publication: Publication) -> bool:
         wanted = publication.image_metrics
-        return wanted is None or self._metric(judge).described.name in wanted
+        return wanted is None or self.metric_of(judge).described.name in wanted
 
     def score_settings(self, settings: Mapping[str, Any], judge: Judge) -> Mapping[str, Any]:
         return {**settings, "image_metrics": {}}  # the judge's inputs say which it is
@@ -102,16 +102,16 @@ class Quality(Protocol):
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         original, protected = worker.originals(photos).images, worker.photos(photos)
-        return Answer({_VALUES: self._metric(judge).of(original, protected, photos.status)})
+        return Answer({VALUES: self.metric_of(judge).of(original, protected, photos.status)})
 
     def no_answer(self, judge: Judge, photos: int, spec: WorkerSpec) -> dict[str, Tensor]:
-        return {_VALUES: torch.full((photos,), torch.nan, dtype=torch.float64)}
+        return {VALUES: torch.full((photos,), torch.nan, dtype=torch.float64)}
 
     def read(self, answers: Answers, cell: int) -> dict[str, Any]:
         """The columns of `records`."""
         values, status = answers.protected(cell)
-        faces, name = answers.faces, self._metric(answers.judge).described.name
-        column = values[_VALUES].numpy() if values else np.full(len(faces), np.nan)
+        faces, name = answers.faces, self.metric_of(answers.judge).described.name
+        column = values[VALUES].numpy() if values else np.full(len(faces), np.nan)
         return {"image_id": list(faces.image_id), "identity": list(faces.identity), "status": status, name: column}
 
     def records(self, responses: Mapping[str, Any]) -> pd.DataFrame:
@@ -147,7 +147,8 @@ class Quality(Protocol):
 
         return quality_checks(index)
 
-    def _metric(self, judge: Judge) -> ImageMetric:
+    def metric_of(self, judge: Judge) -> ImageMetric:
+        """The metric that a judge stands for."""
         return self.image_metrics[judge.options[_KEY]]
 
 
@@ -159,7 +160,7 @@ def _built(config: Mapping[str, Any], where: str) -> ImageMetric:
 
 
 def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the values of a metric beside the photos: its settings, its code, and the files it reads."""
+    """What decides the values of a metric beside the photos: settings, code, network, and the files it reads."""
     own = {name: value for name, value in config.items() if name not in metric.files}
     files = {} if metric.missing else {name: file_digest(path) for name, path in metric.files.items()}
     return {
@@ -167,4 +168,5 @@ def _inputs(metric: ImageMetric, config: Mapping[str, Any]) -> dict[str, Any]:
         "code": node_code(own),
         "files": files,
         "missing": bool(metric.missing),
+        **({"network": metric.network} if metric.network else {}),
     }

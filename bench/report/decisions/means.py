@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.statistics.intervals import Interval, PersonSums
@@ -109,13 +110,15 @@ def _of_probes(measured: Measured, place: Place) -> Iterator[MeanOf]:
 
 
 def _of_others(measured: Measured, place: Place) -> Iterator[MeanOf]:
-    """A protocol about other photos than the probes: a row for each surrogate, all judges in each mean."""
-    rows: dict[tuple[Run, str], dict[str, bool]] = {}
+    """A protocol about other photos than the probes: a row for each surrogate, all judges in one mean or the other."""
+    rows: dict[tuple[Run, str], dict[str, Estimate]] = {}
     for cell, estimate in measured.cells.items():
         if cell.place == place and cell.judge:
-            rows.setdefault((cell.run, cell.surrogate), {})[cell.judge] = estimate.ok
+            rows.setdefault((cell.run, cell.surrogate), {})[cell.judge] = estimate
     judges = {judge for asked in rows.values() for judge in asked}
     for (run, surrogate), asked in rows.items():
-        if set(asked) == judges and all(asked.values()):
-            cells = tuple(TrialCell(run.method, run.budget, surrogate, judge) for judge in sorted(asked))
-            yield MeanOf(run, surrogate, False, cells, (1.0,) * len(cells))
+        for white_box in (False, True):
+            own = sorted(judge for judge, estimate in asked.items() if estimate.white_box == white_box)
+            if own and set(asked) == judges and all(asked[judge].ok for judge in own):
+                cells = tuple(TrialCell(run.method, run.budget, surrogate, judge) for judge in own)
+                yield MeanOf(run, surrogate, white_box, cells, (1.0,) * len(cells))

@@ -148,6 +148,34 @@ def arms(estimate: Estimate, scale: float) -> np.ndarray:
     return scale * np.nan_to_num(arms).clip(min=0)
 
 
+def curve(
+    panel: Axes, values: Sequence[Estimate], number: int, lines: int, *, scale: float = 100.0, style: str = "-"
+) -> list[float]:
+    """A line with intervals over the places 0, 1, ... of an axis, through the values that there are.
+
+    Args:
+        panel: where to draw.
+        values: one for each place.
+        number: of the line, which gives its look and how far it is moved aside.
+        lines: how many there are.
+        scale: what values are multiplied by.
+        style: of the line, as matplotlib has it.
+
+    Returns:
+        The ends of its intervals.
+    """
+    known = [(x, value) for x, value in enumerate(values) if value.ok]
+    if not known:
+        return []
+    colour, marker = look_of(number)
+    y = np.array([scale * value.value for _, value in known])
+    spans = np.concatenate([arms(value, scale) for _, value in known], axis=1)
+    look = {"color": colour, "marker": marker, "markersize": 3, "elinewidth": 0.5, "linewidth": 0.8}
+    x = [place + dodge(number, lines, 0.8) for place, _ in known]
+    panel.errorbar(x, y, yerr=spans, linestyle=style, **look)
+    return [*(y - spans[0]), *(y + spans[1])]
+
+
 def dodge(position: int, count: int, step: float) -> float:
     """Sideways shift of one of ``count`` series, so that intervals at the same place stay apart."""
     return 0.26 * step * (position / (count - 1) - 0.5) if count > 1 else 0.0

@@ -50,7 +50,8 @@ def _sentences(measured: Measured, lead: Lead) -> list[str]:
         where = f" at {budget.title}" * bool(budget and not lead.is_foreign)
         found.append(f"{_name(measured, lead, best)} {verb}{where}: {lead.quantity.label} {value}.")
         found += _compared(measured, lead, ranking, ranked)
-        found += [sentence for quantity in lead.headline.quantities for sentence in _quality(quantity, ranked)]
+        further = [quantity for quantity in lead.headline.quantities if quantity != lead.quantity]
+        found += [sentence for quantity in further for sentence in _quality(quantity, ranked)]
     else:
         found.append("No method has a value on enough photos to be ranked.")
     if controls:

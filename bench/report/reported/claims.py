@@ -33,6 +33,8 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "lowest": {"of": "term", "among": "terms"},
     "highest": {"of": "term", "among": "terms"},
     "between": {"of": "term", "low": "term", "high": "term"},
+    "at_least": {"of": "term", "level": "number"},
+    "at_most": {"of": "term", "level": "number"},
     "close": {"left": "term", "right": "term", "within": "number"},
     "undominated": {"of": "terms", "among": "lists"},
     "rises_with": {"of": "term", "axis": "text", "up_to": "optional number"},

@@ -1,4 +1,4 @@
-"""Gains: how far a paper's own method is from the best other one of its table, as printed and as measured."""
+"""Gains and changes: how far a method is from the best other one of its table, or from one, printed and measured."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ def gain_rows(
         key: data set, surrogate and method of the own row.
         section: of its rows.
     """
-    given = {
-        (line["target"], line["metric"].removesuffix(GAIN_ENDINGS[0])): line["value"]
-        for line in lines
-        if (line["dataset"], line["surrogate"], line["method"]) == key and line["metric"].endswith(GAIN_ENDINGS[0])
-    }
+    given = _printed(lines, key, GAIN_ENDINGS[0])
     rows = []
     if given:
         numbers = [Number(given.get(column, math.nan)) for column in shape.printed.columns]
@@ -44,6 +40,44 @@ def gain_rows(
     if block[key[2]] and others:
         rows.append(_measured(shape, block[key[2]][0], others, section))
     return rows
+
+
+def change_rows(
+    shape: Shape,
+    block: Mapping[str, Sequence[Row]],
+    lines: Iterable[Mapping[str, Any]],
+    key: tuple[str, str, str],
+    section: str,
+) -> list[Row]:
+    """How far a method is from that which a table prints changes from (`Pairing.base`): printed, and measured.
+
+    Args: as `gain_rows`; the block has the measured rows of both.
+    """
+    given = _printed(lines, key, GAIN_ENDINGS[1])
+    minus = f"minus {shape.pairings.printed_name(shape.pairing.base)}"
+    blank = [""] * len(shape.beside)
+    columns = shape.printed.columns
+    numbers = [Number(given.get(column, math.nan), digits=shape.digits[column[1]]) for column in columns]
+    rows = [Row(f"{minus}, printed", (*numbers, *blank, "change"), section)]
+    for own, base in zip(block[key[2]], block.get(shape.pairing.base, ()), strict=False):
+        pairs = list(zip(own.cells, base.cells, strict=True))[: len(columns)]
+        changes = [
+            Number(mine.value - theirs.value, digits=mine.digits) if _is_known(mine) and _is_known(theirs) else Number()
+            for mine, theirs in pairs
+        ]
+        rows.append(Row(f"{own.label}, {minus}", (*changes, *blank, "change"), section))
+    return rows
+
+
+def _printed(
+    lines: Iterable[Mapping[str, Any]], key: tuple[str, str, str], ending: str
+) -> dict[tuple[str, str], float]:
+    """Differences that are printed beside the values of a row, by column."""
+    return {
+        (line["target"], line["metric"].removesuffix(ending)): line["value"]
+        for line in lines
+        if (line["dataset"], line["surrogate"], line["method"]) == key and line["metric"].endswith(ending)
+    }
 
 
 def _measured(shape: Shape, own: Row, others: Mapping[str, Row], section: str) -> Row:

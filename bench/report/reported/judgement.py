@@ -115,6 +115,18 @@ def _close(parts: Parts, values: Values) -> Iterator[Comparison]:
     yield _near(values[parts["left"]], values[parts["right"]], parts["within"])
 
 
+def _at_least(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(values[parts["of"]], _exactly(parts["level"]), or_equal=True)
+
+
+def _at_most(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(_exactly(parts["level"]), values[parts["of"]], or_equal=True)
+
+
+def _exactly(level: float) -> Estimate:
+    return Estimate(level, level, level)
+
+
 def _undominated(parts: Parts, values: Values) -> Iterator[Comparison]:
     """Nobody is better in every number: against each other one, some number is higher."""
     for other in parts["among"]:
@@ -131,13 +143,15 @@ _COMPARE: Mapping[str, Callable[[Parts, Values], Iterator[Comparison]]] = {
     "between": _between,
     "order": _order,
     "order_or_tie": _order_or_tie,
+    "at_least": _at_least,
+    "at_most": _at_most,
     "close": _close,
     "undominated": _undominated,
 }
 
 
-def _above(left: Estimate, right: Estimate) -> Comparison:
-    held = left.value > right.value
+def _above(left: Estimate, right: Estimate, *, or_equal: bool = False) -> Comparison:
+    held = left.value > right.value or (or_equal and left.value == right.value)
     return Comparison(held, left.low > right.high if held else left.high < right.low)
 
 

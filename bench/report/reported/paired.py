@@ -139,8 +139,8 @@ def _mean_of_columns(lookup: Lookup, placed: Placed, row: MeasuredRow, asked: Ce
 
 
 def _on_surrogates(placed: Placed, run: Run, names: tuple[str, ...], surrogate: str) -> tuple[MeasuredRow, ...]:
-    """The row of the printed surrogate, that of each where any will do, or one over all where no network judges."""
-    if placed.pairing.box == "none" and len(names) > 1:
+    """The row of the printed surrogate; where any will do, that of each, or one over all where no network judges."""
+    if placed.pairing.box == "none" and placed.pairing.surrogates is None and len(names) > 1:
         return (MeasuredRow(run, "", over=names),)
     if placed.pairing.surrogates is not None and names != ("",):
         names = tuple(name for name in names if name == placed.surrogates.get(surrogate))

@@ -37,6 +37,7 @@ _TABLE = {
     "methods": dict,
     "reported_only": (dict, str),
     "own": str,
+    "base": str,
     "also": dict,
     "notes": list,
 }
@@ -62,6 +63,7 @@ class Pairing:
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
         own: printed method of the paper itself, whose distance from the best other one is shown; empty for none.
+        base: printed method that others are printed as changes from, beside their values; empty for none.
         also: label of further rows to their metrics, as ``metrics``, where a run measured them.
         notes: what to know of the printed table, a sentence each.
     """
@@ -81,6 +83,7 @@ class Pairing:
     why_not: Mapping[str, str] = field(default_factory=dict)
     leave_one_out: bool = False
     own: str = ""
+    base: str = ""
     also: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -175,8 +178,7 @@ def _pairing(
         ]
         _covers(where, "metric", printed_metrics, metrics, given.get("unpaired_metrics", {}))
     _covers(where, "method", printed_methods, methods, excused)
-    excused = excused | given.get("unpaired_metrics", {})
-    for key, reason in excused.items():
+    for key, reason in (excused := excused | given.get("unpaired_metrics", {})).items():
         if reason not in reasons:
             raise ReportedSchemaError(f"{where}: unknown reason {reason!r} for {key}; use {', '.join(reasons)}")
     box = given.get("box", "black")
@@ -189,13 +191,13 @@ def _pairing(
     for asked in (surrogates, targets):
         if asked not in (None, ANY, LEAVE_ONE_OUT, *networks):
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
-    found = networks[targets] if targets else {}
-    _check_networks(where, rows, methods, found, None if free else networks[surrogates])
-    for label, others in given.get("also", {}).items():
-        if set(others) != set(metrics):
-            raise ReportedSchemaError(f"{where}: also, {label}: name a metric for each of {', '.join(metrics)}")
-    if (own := given.get("own", "")) and own not in printed_methods:
-        raise ReportedSchemaError(f"{where}: own is {own!r}, which the table does not print")
+    found, own = networks[targets] if targets else {}, None if free else networks[surrogates]
+    _check_networks(where, rows, methods, found, own)
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
+    for key in {"own", "base"} & set(given):
+        if given[key] not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
     return Pairing(
         name=name,
         label=given["label"],
@@ -205,13 +207,14 @@ def _pairing(
         budget=BudgetSize.of(given.get("epsilon_255")),
         targeted=given.get("targeted", False),
         condition=given.get("condition", "none"),
-        surrogates=None if free else networks[surrogates],
+        surrogates=own,
         leave_one_out=surrogates == LEAVE_ONE_OUT,
         targets=found,
         metrics=metrics,
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},
-        own=own,
+        own=given.get("own", ""),
+        base=given.get("base", ""),
         also=given.get("also", {}),
         notes=tuple(given.get("notes", ())),
     )

@@ -123,7 +123,7 @@ class Shape:
         others = [
             (label, replace(self.placed, pairing=replace(self.pairing, metrics=metrics)))
             for label, metrics in self.pairing.also.items()
-            if not any(self.lookup.why_none(self.pairing.protocol, metric) for metric in metrics.values())
+            if not all(self.lookup.why_none(self.pairing.protocol, metric) for metric in metrics.values())
         ]
         return [
             self._measured(row, section, self.placed),

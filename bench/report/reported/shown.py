@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from cloakbench.bench.report.reported.gains import gain_rows
+from cloakbench.bench.report.reported.gains import change_rows, gain_rows
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.paired import place, rows_beside
 from cloakbench.bench.report.reported.pairings import AVERAGE, Pairing, Pairings
@@ -23,7 +23,8 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
 
     The mean of a measured row is over the printed columns, as the paper's is; black-box tables have a second one, over
     the judges of the run that are not the surrogate. Where the table is of a paper's own method, each block ends with
-    how far that is from the best other one, as printed and as measured.
+    how far that is from the best other one, as printed and as measured; where it prints changes from one method, each
+    other one is followed by them.
 
     Args:
         lookup: the run.
@@ -57,6 +58,8 @@ def paper_table(lookup: Lookup, pairings: Pairings, name: str, lines: Lines) -> 
         rows += block[key[2]]
         if key[2] == shape.pairing.own:
             rows += gain_rows(shape, block, lines[name], key, sections[key])
+        if shape.pairing.base and key[2] != shape.pairing.base:
+            rows += change_rows(shape, block, lines[name], key, sections[key])
     return Table(
         name=f"reported_{name}",
         title=shape.pairing.title,
@@ -115,7 +118,7 @@ def _gaps(shape: Shape, gaps: Mapping[str, Iterable[str]]) -> Iterable[str]:
             yield f"No measured number in some rows of {', '.join(found)}: {reason}."
     for label, metrics in shape.pairing.also.items() if gaps else ():
         reasons = [shape.lookup.why_none(shape.pairing.protocol, metric) for metric in metrics.values()]
-        yield from [f"No rows by {label}: {reason}." for reason in reasons if reason][:1]
+        yield from [f"No rows by {label}: {reasons[0]}."] * all(reasons)
 
 
 def _footnotes(shape: Shape) -> Iterable[str]:

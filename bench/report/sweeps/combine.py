@@ -125,10 +125,11 @@ def _examples(runs: Sequence[Results]) -> tuple:
     """Photos of the same face next to each other."""
     merged = {}
     for example in (example for run in runs for example in run.examples):
-        known = merged.get(example.image_id)
+        place = example.publication, example.image_id
+        known = merged.get(place)
         protected = {**(known.protected if known else {}), **example.protected}
         shown = {**(known.shown if known else {}), **example.shown}
-        merged[example.image_id] = replace(example, protected=protected, shown=shown)
+        merged[place] = replace(example, protected=protected, shown=shown)
     return tuple(merged.values())
 
 

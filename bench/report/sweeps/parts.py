@@ -20,7 +20,7 @@ from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import Example, PhotoRecords, Results
+from cloakbench.bench.report.results import PhotoRecords, Results
 from cloakbench.bench.report.sweeps.combine import CELL, MixedResultsError, combine, differences
 
 _AXES = re.compile(
@@ -201,11 +201,10 @@ def _with_variants(job: SweepJob, within: Sequence[str], names: Mapping[str, str
         methods=methods.assign(variant=column(methods, "key"), varied=column(methods, "key", "varied")),
         costs=varied(results.costs),
         examples=tuple(
-            Example(
-                one.image_id,
-                one.original,
-                {label(old): photo for old, photo in one.protected.items()},
-                {label(old): pictures for old, pictures in one.shown.items()},
+            replace(
+                one,
+                protected={label(old): photo for old, photo in one.protected.items()},
+                shown={label(old): pictures for old, pictures in one.shown.items()},
             )
             for one in results.examples
         ),

@@ -63,15 +63,22 @@ class LabelTuples:
         return torch.stack(terms).mean(dim=0)
 
     def margins(self, photos: Tensor) -> Iterator[Tensor]:
-        """``J_y - J_t`` per photo and tuple, ``[N, m]``, J the mean cross-entropy over attributes."""
+        """``J_y - J_t`` per candidate and tuple, ``[g N, m]``, J the mean cross-entropy over attributes."""
         for model, own, tuples in zip(self.own.surrogates, self.own.classes, self.tuples, strict=True):
             scores = model.logits(photos)
-            away = attribute_losses(model, scores, own).mean(dim=0)
+            away = attribute_losses(model, scores, _repeated(own, len(photos))).mean(dim=0)
             towards = [
-                attribute_losses(model, scores, {name: column[:, place] for name, column in tuples.items()}).mean(dim=0)
+                attribute_losses(
+                    model, scores, _repeated({name: column[:, place] for name, column in tuples.items()}, len(photos))
+                ).mean(dim=0)
                 for place in range(self.count)
             ]
             yield away.unsqueeze(1) - torch.stack(towards, dim=1)
+
+
+def _repeated(labels: Labels, rows: int) -> Labels:
+    """Labels of N photos for g candidates of each, ``[g N]``."""
+    return {name: column.repeat(rows // len(column)) for name, column in labels.items()}
 
 
 def _others(labels: Labels, widths: Mapping[str, int], drawn: Tensor) -> Labels:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -73,45 +72,44 @@ class OwnAnswers:
         return torch.stack(terms).mean(dim=0)
 
     def gradient(
-        self, photos: Tensor, transform: Callable[[Tensor], Tensor] | None = None, *, per_attribute_l1: bool = False
+        self,
+        surrogate: int,
+        photos: Tensor,
+        transform: Callable[[Tensor], Tensor] | None = None,
+        *,
+        per_attribute_l1: bool = False,
     ) -> Tensor:
-        """Gradient of minus J in the photos, so that going against it changes answers; one graph alive at a time.
+        """Gradient of minus one surrogate's J in the photos, so that going against it changes answers.
 
         Args:
+            surrogate: its number; an ensemble is `cloakbench.methods.parts.transfer.ensemble.Gradients`'s affair.
             photos: ``[N, 3, H, W]``; not changed, and safe to change in place afterwards.
-            transform: differentiable, applied to the photos before every surrogate.
+            transform: differentiable, applied to the photos before the surrogate.
             per_attribute_l1: each attribute's gradient has the same mean size before they are added, per photo; else
                 one that is answered confidently has next to none, and another decides every sign.
         """
         leaf = photos.detach().requires_grad_()
-        gradients = []
-        for model, labels in zip(self.surrogates, self.classes, strict=True):
-            terms = self._terms(leaf, transform, model, labels)
-            if per_attribute_l1:
-                gradients.append(torch.stack([unit_mean(part) for part in _each(terms, leaf)]).mean(dim=0))
-            else:
-                gradients.append(torch.autograd.grad(terms.mean(), leaf)[0])
-        return reduce(torch.add, gradients).div_(-len(gradients))
+        terms = self._terms(surrogate, leaf, transform)
+        if not per_attribute_l1:
+            return torch.autograd.grad(-terms.mean(), leaf)[0]
+        return -torch.stack([unit_mean(part) for part in _each(terms, leaf)]).mean(dim=0)
 
     def attribute_gradients(self, photos: Tensor) -> Tensor:
         """Gradient of each attribute's loss in the photos, ``[K, N, 3, H, W]``: going along it changes the answer.
 
         The mean over surrogates.
         """
-        leaf = photos.detach().requires_grad_()
-        gradients = [
-            torch.stack(list(_each(self._terms(leaf, None, model, labels), leaf)))
-            for model, labels in zip(self.surrogates, self.classes, strict=True)
-        ]
-        return reduce(torch.add, gradients) / len(gradients)
+        total = torch.zeros(())
+        for surrogate in range(len(self.surrogates)):
+            leaf = photos.detach().requires_grad_()
+            total = total + torch.stack(list(_each(self._terms(surrogate, leaf, None), leaf)))
+        return total / len(self.surrogates)
 
-    @staticmethod
-    def _terms(
-        leaf: Tensor, transform: Callable[[Tensor], Tensor] | None, model: CountedNetwork, labels: Labels
-    ) -> Tensor:
-        """The loss of each attribute, summed over photos, ``[K]``."""
+    def _terms(self, surrogate: int, leaf: Tensor, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+        """The loss of each attribute by one surrogate, summed over photos, ``[K]``."""
+        model = self.surrogates[surrogate]
         scores = model.logits(leaf if transform is None else transform(leaf))
-        return attribute_losses(model, scores, labels).sum(dim=1)
+        return attribute_losses(model, scores, self.classes[surrogate]).sum(dim=1)
 
 
 def _each(terms: Tensor, leaf: Tensor) -> Iterator[Tensor]:

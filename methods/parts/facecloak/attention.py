@@ -12,6 +12,8 @@ from cloakbench.methods.parts.item_rng import ItemStreams
 AttentionStart = Literal["ones", "uniform"]
 """``ones``: as released. ``uniform``: between 0 and 1, as the text says."""
 
+_ROW = (-1, 1, 1, 1)
+
 MOST = 4.0
 """A weight is kept between zero and this."""
 
@@ -19,6 +21,12 @@ MOST = 4.0
 def start_attention(start: AttentionStart, masks: Tensor, streams: ItemStreams) -> Tensor:
     """The first map of each mask ``[M, 3, H, W]``."""
     return streams.uniform(*masks.shape[1:]) if start == "uniform" else torch.ones_like(masks)
+
+
+def as_picture(attention: Tensor) -> Tensor:
+    """Maps from their smallest weight, black, to their largest, white, each by itself."""
+    low, high = attention.flatten(1).aminmax(dim=1)
+    return (attention - low.view(_ROW)) / (high - low).clamp(min=1e-6).view(_ROW)
 
 
 def update_attention_(attention: Tensor, gradient: Tensor, rate: float, offset: float) -> Tensor:

@@ -41,6 +41,14 @@ class BudgetMap:
         """Of all values, how many may be larger than epsilon."""
         return float((self.bound > self.epsilon).float().mean())
 
+    def fullness(self, masks: Tensor) -> dict[str, float]:
+        """How large the values of masks are beside epsilon, by name; nothing where that is zero."""
+        if not self.epsilon:
+            return {}
+        size = masks.abs() / self.epsilon
+        reached = (size >= 1 - 1e-6).float().mean()
+        return {"share_at_epsilon": float(reached), "median_over_epsilon": float(size.median())}
+
 
 def step_mask_(mask: Tensor, gradient: Tensor, step: float) -> Tensor:
     """Equation 9, in place: ``mask - step * sign(dL/dmask)``. The gradient is used up."""

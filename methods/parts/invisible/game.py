@@ -5,10 +5,8 @@ Source: Yang et al., "Invisible-Face", TIFS 2025, section V, equations 5 to 7 an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +17,11 @@ from cloakbench.methods.parts.gan.game import Game
 from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn
 from cloakbench.methods.parts.invisible import losses
 from cloakbench.methods.parts.invisible.features import SurrogateFeatures
+from cloakbench.methods.parts.perceptual_distance import LoadedDistance
 
 STREAM = "invisible_face"
 _BLOCKS, _LEVELS = 4, 4
 """Residual blocks of the generator, and convolutions of stride 2 of the discriminator."""
-
-
-class LoadedDistance(Protocol):
-    """A perceptual distance ready for use."""
-
-    def to(self, clean: Tensor) -> Callable[[Tensor], Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class MaskRules:
 
 
 @dataclass(frozen=True)
-class FaceBatch:
+class LocalBatch:
     """Photos of a step, boxes as A ``[N, 1, H, W]``, directions, clean answers, the purifier's strengths."""
 
     photos: Tensor
@@ -80,7 +73,7 @@ class FaceBatch:
     strengths: Tensor | None
 
 
-class LocalGame(Game[FaceBatch]):
+class LocalGame(Game[LocalBatch]):
     """LD-MAN: a step of the generator against the weighted losses, then one of the discriminator.
 
     Args:
@@ -113,7 +106,7 @@ class LocalGame(Game[FaceBatch]):
         self.size, self.purifier, self.perceptual = size, purifier, perceptual
         self._features: SurrogateFeatures | None = None
 
-    def step(self, batch: FaceBatch, draws: torch.Generator) -> Tensor:
+    def step(self, batch: LocalBatch, draws: torch.Generator) -> Tensor:
         mask = self.rules.mask(self.generator, batch.photos, batch.area, batch.directions, self.size)
         protected = (batch.photos + mask).clamp(0, 1)
         first = self._generator_loss(batch, mask, protected)
@@ -126,7 +119,7 @@ class LocalGame(Game[FaceBatch]):
         self.descend(1, second)
         return torch.stack([first.detach(), second.detach()])
 
-    def _generator_loss(self, batch: FaceBatch, mask: Tensor, protected: Tensor) -> Tensor:
+    def _generator_loss(self, batch: LocalBatch, mask: Tensor, protected: Tensor) -> Tensor:
         """Equation 20, and the game's term."""
         weights = self.lambdas
         total = self._answers(batch, protected)
@@ -147,7 +140,7 @@ class LocalGame(Game[FaceBatch]):
             total = total + weights.gan * losses.generator_game_loss(self.discriminator(2 * protected - 1))
         return total
 
-    def _answers(self, batch: FaceBatch, protected: Tensor) -> Tensor:
+    def _answers(self, batch: LocalBatch, protected: Tensor) -> Tensor:
         """The adversarial and the semantic loss, from the same passes of the surrogates."""
         weights, terms = self.lambdas, []
         by_features = weights.semantic and (weights.contextual or (weights.perceptual and self.perceptual is None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,9 +21,10 @@ from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
 from cloakbench.methods.parts.gan.game import below, whole_batches
 from cloakbench.methods.parts.invisible.directional import DirectionRules, find_directions, pack_signs, unpack_signs
-from cloakbench.methods.parts.invisible.game import STREAM, FaceBatch, LoadedDistance, LocalGame, MaskRules
+from cloakbench.methods.parts.invisible.game import STREAM, LocalBatch, LocalGame, MaskRules
 from cloakbench.methods.parts.invisible.losses import LossWeights
 from cloakbench.methods.parts.invisible.region import RegionRules, find_regions, inside
+from cloakbench.methods.parts.perceptual_distance import PerceptualDistance
 from cloakbench.methods.parts.purifying.training import NoisePurifier
 
 _AT_ONCE = 64
@@ -109,14 +110,6 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-class PerceptualDistance(Protocol):
-    """What may stand for LPIPS; `cloakbench.models.perceptual` has it."""
-
-    def fingerprint(self) -> str: ...
-
-    def load(self, device: torch.device) -> LoadedDistance: ...
-
-
 @dataclass(frozen=True)
 class LocalMasks(Stage):
     """The generator and the discriminator learn on auxiliary faces whose boxes and directions are known.
@@ -171,7 +164,7 @@ class LocalMasks(Stage):
 
     def _batch(
         self, faces: FaceSet, known: Mapping[str, Tensor], context: ProtectContext, turn: tuple[int, Tensor]
-    ) -> FaceBatch:
+    ) -> LocalBatch:
         step, rows = turn
         photos = faces.images[rows].to(context.device).float() / 255
         rows = rows.to(known["boxes"].device)
@@ -187,7 +180,7 @@ class LocalMasks(Stage):
             {name: classes[rows].long() for name, classes in below(_answers_of(place), known).items()}
             for place in range(len(context.attribute_surrogates))
         )
-        return FaceBatch(photos, area, directions, labels, strengths)
+        return LocalBatch(photos, area, directions, labels, strengths)
 
 
 def _answers_of(surrogate: int) -> str:

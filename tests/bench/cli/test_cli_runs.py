@@ -180,10 +180,12 @@ def test_the_report_of_a_run_can_be_written_again(
     [run] = (tmp_path / "results" / "runs").iterdir()
     before = {path: path.read_bytes() for path in (run / "tables").iterdir()}
     shutil.rmtree(run / "tables")
+    assert not (run / "figures").exists(), "the tiny experiment leaves them out"
     monkeypatch.setenv("CLOAKBENCH_RESULTS", str(tmp_path / "results"))
     done = cloakbench("report", "tiny", plugins=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.read_bytes() for path in (run / "tables").iterdir()} == before
+    assert (run / "figures" / "psr_dots.pdf").exists()
 
 
 def test_ctrl_c_is_one_line_and_the_next_run_continues(tmp_path: Path, tiny_overrides: list[str]) -> None:

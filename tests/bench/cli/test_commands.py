@@ -15,7 +15,8 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
-    "group", ["methods", "models", "attribute_models", "dataset", "generators", "experiments", "runtime", "loggers"]
+    "group",
+    ["methods", "models", "attribute_models", "dataset", "generators", "experiments", "runtime", "loggers", "services"],
 )
 def test_list_names_every_file_of_the_group(capsys: pytest.CaptureFixture[str], group: str) -> None:
     assert main(["list", group]) == 0

@@ -24,7 +24,7 @@ def test_every_kind_belongs_to_a_setting() -> None:
     configs = [
         compose_config(["experiment=survey_fig2"]),
         compose_config(["experiment=bench"]),
-        *(compose_config([], name) for name in ("protect", "perf", "zoo", "views")),
+        *(compose_config([], name) for name in ("protect", "recover", "perf", "zoo", "views")),
         *(compose_config(["model=arcface_ir"], name) for name in ("verify", "calibrate")),
     ]
     known = {key for key in KINDS if any(is_there(config, key.split(".")) for config in configs)}

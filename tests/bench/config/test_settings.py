@@ -32,9 +32,11 @@ GROUPS = {
     "logger": "logger={}",
     "model": "model@target={}",
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",
+    "onlooker": "+onlooker@protocols.visual.attackers.one={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
 }
 PLACES = {"transform": "transforms.one", "protocol": "protocols.one", "model": "target"}
+PLACES |= {"onlooker": "protocols.visual.attackers.one"}
 PLACES |= {"attacker": "protocols.poisoning.attackers.one", "regime": "protocols.poisoning.regimes.one"}
 ANY_NUMBER = ("seed", "lower", "upper", "mean", "std", "clean_top1")
 """Numbers that may be negative, or that only a loader judges."""
@@ -130,7 +132,7 @@ def fill(config: DictConfig, folder: Path) -> None:
     """Give settings that have no value one that would do."""
     (folder / "file").touch()
     for name in missing_settings(config):
-        if name.split(".")[0] in ("dataset", "method", "target"):
+        if name.split(".")[0] in ("dataset", "method", "target", "protocols"):
             OmegaConf.update(config, name, 0.5 if name.endswith(("mean", "std")) else str(folder))
 
 

@@ -38,3 +38,26 @@ def test_layers_draw_from_a_named_stream_and_leave_the_global_state_alone() -> N
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def _words(*name: object) -> list[int]:
+    return generator(*name).get_state()[24 : 24 + 8 * 624].view(torch.int64).tolist()
+
+
+def _follow_from_the_first(words: list[int]) -> bool:
+    """Whether a state is what a Mersenne twister makes of 32 bits (Matsumoto and Nishimura, 2002)."""
+    made = [words[0]]
+    for place in range(1, len(words)):
+        made.append((1812433253 * (made[-1] ^ (made[-1] >> 30)) + place) & 0xFFFFFFFF)
+    return made == words
+
+
+def test_a_secret_fills_the_whole_state_of_a_stream_and_a_seed_32_bits_of_it() -> None:
+    assert _follow_from_the_first(_words(2**64 - 1, "veil", "owner"))
+    secret = _words(2**64, "veil", "owner")
+    assert not _follow_from_the_first(secret) and min(secret) >= 0 and 2**31 < max(secret) < 2**32
+    assert len({tuple(_words(2**100 + one, "veil", "owner")) for one in range(3)} | {tuple(secret)}) == 4
+    drawn = [torch.rand(20000, generator=generator(2**100, "veil", "owner")) for _ in range(2)]
+    assert torch.equal(*drawn)
+    ends = drawn[0].sort().values - torch.linspace(0, 1, 20000)
+    assert float(ends.abs().max()) < 0.02

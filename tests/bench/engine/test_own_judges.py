@@ -20,6 +20,7 @@ from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.experiment.run_status import look_up
 from cloakbench.bench.report.writer import write_report
+from cloakbench.bench.store.errors import KeysGoneError
 from cloakbench.bench.store.store import Store
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -102,7 +103,9 @@ def test_what_only_owners_may_have_is_in_no_other_file(counted: Outcome, tmp_pat
     assert held == {("store", "keys")}
 
 
-def test_a_protocol_finds_the_keys_of_photos_and_a_lost_one_is_made_again(counted: Outcome, faces_cache: Path) -> None:
+def test_a_protocol_finds_the_keys_of_photos_and_those_taken_away_stay_away(
+    counted: Outcome, faces_cache: Path
+) -> None:
     words = ["experiment=tiny_counting", f"paths.results={results_of(counted)}", f"paths.cache={faces_cache}"]
     experiment = prepare(compose_config([*words, "runtime.workers=0"], config_dirs=[str(CONFIG_DIR)]))
     cells = experiment.publications["probes"].cells
@@ -114,11 +117,11 @@ def test_a_protocol_finds_the_keys_of_photos_and_a_lost_one_is_made_again(counte
             for name, key in zip(chunk.image_id, private.get("key", ()), strict=bool(private)):
                 assert torch.equal(key, torch.randint(0, 256, (64,), generator=generator(0, "key", name)).byte())
     lost = next((results_of(counted) / "store" / "keys").rglob("*.safetensors"))
-    known = experiment.store.read_tensors("keys", lost.stem)
     lost.unlink()
-    count(results_of(counted), faces_cache)
-    again = experiment.store.read_tensors("keys", lost.stem)
-    assert known is not None and again is not None and torch.equal(known[0]["key"], again[0]["key"])
+    assert count(results_of(counted), faces_cache).reused and not lost.exists()
+    [chunk] = [one for photos in look_up(experiment).cells("probes") for one in photos.chunks if one.unit == lost.stem]
+    with pytest.raises(KeysGoneError, match="put it back, or remove the photos"):
+        worker.private(chunk)
 
 
 def test_questions_of_a_lane_are_asked_one_at_a_time(tmp_path: Path, faces_cache: Path) -> None:

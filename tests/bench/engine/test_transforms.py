@@ -12,9 +12,12 @@ import torchvision.transforms.v2.functional as tv
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, median_filter
 from torch import Tensor
 
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.engine.cleaning.background import WithoutBackground
+from cloakbench.bench.engine.grain_transforms import Median, SaltAndPepper
 from cloakbench.bench.engine.transforms import (
     Brightness,
     Contrast,
@@ -32,9 +35,12 @@ EVERY: list[Transform] = [
     Jpeg(75),
     GaussianBlur(1.5),
     GaussianNoise(8),
+    SaltAndPepper(0.05),
+    Median(3),
     Brightness(1.3),
     Contrast(0.7),
     Resize(56),
+    WithoutBackground(),
 ]
 
 
@@ -105,6 +111,34 @@ def test_noise_has_its_size_and_is_named_by_seed_and_photo() -> None:
     assert (double - 2 * noise).abs().max() <= 1.5
 
 
+def test_noise_of_160_grey_levels_is_clipped_and_nothing_else() -> None:
+    grey = torch.full((2, 3, 112, 112), 128, dtype=torch.uint8)
+    strong = GaussianNoise(160)(grey, names(grey)).float()
+    pattern = GaussianNoise(16)(grey, names(grey)).float() - 128
+    assert (strong - (128 + 10 * pattern).clamp(0, 255)).abs().max() <= 6  # ten times half a grey level, and one
+    assert ((strong == 0) | (strong == 255)).float().mean().item() == pytest.approx(0.424, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 1])
+def test_salt_and_pepper_turns_its_share_of_pixels_half_of_them_white(share: float, photos: Tensor) -> None:
+    photos = photos.clamp(1, 254)
+    out = SaltAndPepper(share, seed=1)(photos, names(photos))
+    turned = (out != photos).any(dim=1)
+    assert turned.float().mean().item() == pytest.approx(share, abs=0.01)
+    grains = out.movedim(1, -1)[turned]
+    assert set(grains.unique().tolist()) == {0, 255} and bool((grains == grains[:, :1]).all())
+    assert (grains[:, 0] == 255).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    fewer = SaltAndPepper(share / 2, seed=1)(photos, names(photos))
+    assert torch.equal(torch.where(fewer != photos, out, photos), fewer), "a pattern of few is part of one of many"
+    assert not torch.equal(SaltAndPepper(share / 2, seed=2)(photos, names(photos)), fewer)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_median_agrees_with_scipy(size: int, photos: Tensor) -> None:
+    ours = Median(size)(photos[:2], ["a", "b"]).numpy()
+    assert np.array_equal(ours, median_filter(photos[:2].numpy(), (1, 1, size, size), mode="mirror"))
+
+
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.4])
 def test_brightness_and_contrast_agree_with_torchvision(factor: float, photos: Tensor) -> None:
     pixels = photos.double() / 255
@@ -134,20 +168,22 @@ def test_resize_agrees_with_pillow(size: int, photos: Tensor) -> None:
 def test_labels_name_kind_and_strength() -> None:
     labels = [t.label for t in EVERY]
     assert labels == [
-        "none", "jpeg_75", "gaussian_blur_1.5", "gaussian_noise_8", "brightness_1.3", "contrast_0.7", "resize_56",
+        "none", "jpeg_75", "gaussian_blur_1.5", "gaussian_noise_8", "salt_and_pepper_0.05", "median_3",
+        "brightness_1.3", "contrast_0.7", "resize_56", "without_background_1.2",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_configs_build_the_transform_they_are_named_after(path: Path) -> None:
-    transform = instantiate(OmegaConf.load(path))
+    config = compose_config(["experiment=smoke", f"+transform@transforms.one={path.stem}"])
+    transform = instantiate(OmegaConf.to_container(config.transforms.one, resolve=True))
     assert isinstance(transform, Transform)
     assert transform.label.startswith(path.stem)
 
 
 def test_there_is_a_config_for_every_transform() -> None:
     targets = {OmegaConf.load(path)["_target_"].rsplit(".", 1)[1] for path in CONFIGS}
-    assert targets == {type(t).__name__ for t in EVERY}
+    assert targets == {type(t).__name__ for t in EVERY} | {"Purified"}  # which has to learn first
 
 
 @pytest.mark.parametrize(
@@ -157,6 +193,8 @@ def test_there_is_a_config_for_every_transform() -> None:
         (lambda: GaussianBlur(0), "sigma_px is 0: it must be"),
         (lambda: GaussianNoise(-1), "sigma_255 is -1: it must be"),
         (lambda: Brightness(float("inf")), "factor is inf: it must be"),
+        (lambda: SaltAndPepper(0), "share is 0: it must be a number above 0, up to 1"),
+        (lambda: Median(4), "size_px is 4: it must be an odd whole number of at least 3"),
         (lambda: Resize(0), "size_px is 0: it must be"),
         (lambda: GaussianBlur(30)(torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ["a"]), "too large"),
         (lambda: Unchanged()(torch.zeros(1, 3, 8, 8), ["a"]), "must be uint8"),

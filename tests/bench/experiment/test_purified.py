@@ -9,12 +9,12 @@ import pytest
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.engine.purified import purified_inputs
+from cloakbench.bench.engine.cleaning.purified import purified_inputs
 from cloakbench.bench.experiment.run import run
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SLIM = "{width: 4, discriminator_width: 4, image_epochs: 1, batch: 4}"
-PURIFIED = {"_target_": "cloakbench.bench.engine.purified.Purified", "name": "dncnn", "surrogates": ["tiny1"]}
+PURIFIED = {"_target_": "cloakbench.bench.engine.cleaning.purified.Purified", "name": "dncnn", "surrogates": ["tiny1"]}
 
 
 def outcome(tmp_path: Path, cache: Path, *more: str) -> Any:
@@ -22,8 +22,14 @@ def outcome(tmp_path: Path, cache: Path, *more: str) -> Any:
     words = [
         *("~method@methods.pgd", "~method@methods.opom_convex_hull", "+method@methods.advfaces=advfaces"),
         f"methods.advfaces={SLIM}",
-        *("~protocols.verification", "~protocols.quality", "~transforms.jpeg", "epsilons_255=[8]"),
-        *("+transform@transforms.dncnn=purified", f"{recipe}.steps=2", f"{recipe}.batch=4", f"{recipe}.design.width=4"),
+        *("~protocols.verification", "~protocols.quality", "~transforms.jpeg"),
+        *(
+            "+transform@transforms.dncnn=purified",
+            "transforms.dncnn.name=dncnn",
+            f"{recipe}.steps=2",
+            f"{recipe}.batch=4",
+            f"{recipe}.design.width=4",
+        ),
         *(f"{recipe}.design.depth=3", f"{recipe}.disturbances.attack_255=0"),
         *("dataset.identities=2", "dataset.references_per_identity=1", "dataset.probes_per_identity=1"),
         *("dataset.distractors=2", "dataset.impostor_identities=0", "dataset.auxiliary_identities=6"),
@@ -44,9 +50,9 @@ def test_a_purifier_is_trained_once_and_its_condition_is_judged(
     caplog.set_level("INFO")
     first = outcome(tmp_path, faces_cache)
     assert first.problems == [] and trainings() == 1
-    records = first.results.records
-    assert set(records["condition"]) == {"none", "dncnn"}
-    assert set(records[records["condition"] == "dncnn"]["status"]) == {"ok"}
+    records = first.results.records["identification"]
+    assert set(records["transform"]) == {"none", "dncnn"}
+    assert set(records[records["transform"] == "dncnn"]["status"]) == {"ok"}
     again = outcome(tmp_path, faces_cache)
     assert again.problems == [] and trainings() == 0
     other = outcome(tmp_path, faces_cache, "seed=1")

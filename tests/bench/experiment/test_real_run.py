@@ -37,8 +37,8 @@ def copy_photos(kind: str, target: Path, people: int | None = None) -> Path:
     return target
 
 
-def run_preset(root: Path, results: Path, *more: str) -> Outcome:
-    overrides = ["experiment=real_faces", f"dataset.root={root}", f"paths.results={results}", "runtime.workers=0"]
+def run_preset(root: Path, results: Path, *more: str, preset: str = "real_faces") -> Outcome:
+    overrides = [f"experiment={preset}", f"dataset.root={root}", f"paths.results={results}", "runtime.workers=0"]
     return run(compose_config([*overrides, *more]))
 
 
@@ -93,6 +93,23 @@ def test_facecloak_from_one_photo_and_opom_from_three_hide_real_people(tmp_path:
     assert (2 * cost["facecloak"], 2 * cost["opom_convex_hull"]) == (80, 3 * 16), "passes of a person, with two photos"
     first = [line for line in (outcome.folder / "tables" / "ranking.md").read_text().splitlines() if "[" in line]
     assert any("Clean photo" in line for line in first)
+
+
+@pytest.mark.slow
+def test_of_three_recognisers_two_are_attacked_and_the_third_judges(tmp_path: Path) -> None:
+    root = copy_photos("aligned", tmp_path / "crops", people=3)
+    others = ("mi_fgsm", "ti_dim", "ti_dim_strong", "opom_convex_hull", "eot_opom")
+    more = ("dataset.aligned=true", "methods.eot_ensemble.steps=3", "methods.pgd.steps=3")
+    left_out = (f"~methods.{name}" for name in others)
+    outcome = run_preset(root, tmp_path / "results", *more, *left_out, preset="transfer_real")
+    assert not outcome.problems
+    rates = outcome.results.measurements.query("metric == 'psr_p2_top1' and method == 'eot_ensemble'")
+    black_box = rates[~rates["white_box"].astype(bool)]
+    assert {tuple(pair) for pair in black_box[["surrogate", "judge"]].to_numpy()} == {
+        (f"without_{name.rpartition('_')[2]}", name)
+        for name in ("mobilefacenet_y1", "mobilefacenet_b", "mobilefacenet_casia")
+    }
+    assert (rates["n"] == 6).all()
 
 
 def test_bad_files_are_named_one_by_one_and_nothing_else_is_lost(tmp_path: Path) -> None:

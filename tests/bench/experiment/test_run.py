@@ -32,13 +32,9 @@ def compose(overrides: list[str], *more: str) -> DictConfig:
 
 
 def report_bytes(folder: Path) -> dict[str, bytes]:
-    """Tables and figures of a run, those with times left out."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for part in ("tables", "figures")
-        for path in sorted((folder / part).iterdir())
-        if path.stem not in TIMES
-    }
+    """Tables of a run, those with times left out."""
+    paths = sorted((folder / "tables").iterdir())
+    return {path.name: path.read_bytes() for path in paths if path.stem not in TIMES}
 
 
 def rates(outcome: Outcome, metric: str = "psr_p2_top1") -> pd.DataFrame:

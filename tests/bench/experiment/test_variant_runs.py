@@ -25,7 +25,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> dic
     results = tmp_path_factory.mktemp("variants")
     base = [*SMALL, f"paths.results={results}", f"paths.cache={faces_cache}", "runtime.workers=0"]
     kinds = {
-        "variants": ["+variants.pgd={steps: [1, 2], objective: [reference]}", "runtime.workers=2"],
+        "variants": [
+            "+variants.pgd={steps: [1, 2], objective: [reference]}",
+            "runtime.workers=2",
+            "report.figures=true",
+        ],
         "order": ["+variants.pgd={objective: [reference], steps: [2, 1]}"],
         "by_hand": ["method.steps=2", "method.objective=reference"],
     }

@@ -11,9 +11,12 @@ import piq
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from perceptual_files import dists_files, dreamsim_files
 from torch import Tensor
 
+from cloakbench.bench.config.build import build
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.protocols.quality.image_metric import ImageMetric
 from cloakbench.bench.protocols.quality.learnt import Dists, DreamSim, Lpips
 from cloakbench.bench.protocols.quality.metrics import (
@@ -314,3 +317,30 @@ def test_bad_input_is_named() -> None:
             quality_records(quality_metrics(), original, wrong, image_id=image_id, identity=identity)
     with pytest.raises(ValueError, match="one per photo"):
         Ssim().of(original, protected, ["ok"])
+
+
+@pytest.fixture(scope="module")
+def embedded() -> tuple[ImageMetric, dict]:
+    config = compose_config(["experiment=smoke", "+image_metric@protocols.quality.image_metrics.one=embedded_lpips"])
+    node = OmegaConf.to_container(config.protocols.quality.image_metrics.one, resolve=True)
+    return build(node, "one"), node
+
+
+def test_the_embedded_distance_grows_with_the_change_and_sees_each_pair_alone(
+    embedded: tuple[ImageMetric, dict],
+) -> None:
+    metric, _ = embedded
+    left, right = pairs("face")
+    found = metric.values(left, right)
+    assert (metric.values(left, left) == 0).all()
+    assert (found.diff() > 0).all(), "one grey level to total"
+    alone = torch.cat([metric.values(a[None], b[None]) for a, b in zip(left, right, strict=True)])
+    torch.testing.assert_close(found, alone, atol=1e-6, rtol=0)
+
+
+def test_the_embedded_distance_is_no_lpips_and_has_its_network_in_its_key(embedded: tuple[ImageMetric, dict]) -> None:
+    metric, node = embedded
+    assert metric.described.name == "embedded_lpips" != Lpips.described.name
+    assert not metric.missing, "it needs no file"
+    assert _inputs(metric, node)["network"] == metric.network != ""
+    assert "network" not in _inputs(Ssim(), {"_target_": "cloakbench.bench.protocols.quality.metrics.Ssim"})

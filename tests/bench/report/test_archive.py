@@ -59,6 +59,19 @@ def folder(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "runs" / "small-1"))
 
 
+def test_a_report_without_figures_is_current_until_they_are_wanted(small: Results, tmp_path: Path) -> None:
+    save_results(small, tmp_path)
+    publish(small, tmp_path, figures=False)
+    assert not (tmp_path / "figures").exists()
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "figures/" not in text and "left out: report.figures is false; cloakbench report" in text
+    assert is_current(small, tmp_path, figures=False)
+    assert not is_current(small, tmp_path)
+    publish(small, tmp_path)
+    assert is_current(small, tmp_path) and is_current(small, tmp_path, figures=False)
+    assert list((tmp_path / "figures").iterdir())
+
+
 def test_a_report_is_current_only_while_every_file_is_as_it_was_written(small: Results, folder: Path) -> None:
     assert is_current(small, folder)
     assert not is_current(replace(small, name="another"), folder)
@@ -114,7 +127,7 @@ def test_the_mark_itself_may_be_anything(small: Results, folder: Path) -> None:
 def test_a_report_that_is_interrupted_is_not_current(
     small: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         assert not is_finished(folder)
         raise KeyboardInterrupt
 

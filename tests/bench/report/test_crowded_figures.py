@@ -88,7 +88,7 @@ def crowd(make_results: Callable[..., Results], budgets: tuple[float, ...]) -> R
         measurements=pd.concat([*frames, poisoned], ignore_index=True),
         methods=methods,
         models=models,
-        costs=base.costs.iloc[:0],
+        costs=_costs(base.costs, keys, renamed),
         examples=tuple(
             _example(number, ["random_sign", *keys, *(f"more_{n}" for n in range(8))]) for number in range(4)
         ),
@@ -100,6 +100,15 @@ def crowd(make_results: Callable[..., Results], budgets: tuple[float, ...]) -> R
 def _shifted(frame: pd.DataFrame, lower: float) -> pd.DataFrame:
     columns = ["value", "low", "high"]
     return frame.assign(**{name: (frame[name] - lower).clip(lower=0) for name in columns})
+
+
+def _costs(costs: pd.DataFrame, keys: list[str], renamed: dict[str, str]) -> pd.DataFrame:
+    """Every method takes half as many passes again as the one before it."""
+    costs = costs[costs["method"] == "pgd"].replace({"surrogate": renamed})
+    return pd.concat(
+        [costs.assign(method=key, forward_per_image=10 * 1.5**number) for number, key in enumerate(keys)],
+        ignore_index=True,
+    )
 
 
 def _poisoning(keys: list[str]) -> pd.DataFrame:
@@ -187,6 +196,7 @@ NAMES = [
     "transfer",
     "robustness",
     "trade_off",
+    "psr_passes",
     "faces",
     "poisoning",
     "variants_steps",

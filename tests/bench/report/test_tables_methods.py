@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
+from cloakbench.bench.protocols.identification.report import identification_evidence
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
-from cloakbench.bench.report.tables_methods import SURVEY_ROWS, methods_table, settings_table, survey_tables
+from cloakbench.bench.report.section import Reporter
+from cloakbench.bench.report.tables_methods import (
+    LEAKAGE,
+    OPEN_SET,
+    SURVEY_ROWS,
+    methods_table,
+    settings_table,
+    survey_tables,
+)
+
+CONF = Path(__file__).parents[3] / "conf"
 
 
 @pytest.fixture
@@ -22,6 +39,13 @@ def measured(results: Results) -> Measured:
 def test_every_row_of_table_two_that_we_map_is_printed_there() -> None:
     columns, lines = load_survey_table(2)
     assert set(SURVEY_ROWS) <= {line[columns[0]] for line in lines}
+    assert {OPEN_SET, LEAKAGE} <= set(columns)
+
+
+def test_every_class_that_stands_in_a_row_of_table_two_exists() -> None:
+    names = ("em_class", "rem", "opom_convex_hull", "apf", "fawkes_paper", "fawkes_v1_mid", "tip_im")
+    targets = [OmegaConf.load(CONF / "method" / f"{name}.yaml")["_target_"] for name in names]
+    assert {get_class(target).name for target in targets} == set(chain(*SURVEY_ROWS.values()))
 
 
 def test_a_run_without_a_method_of_the_survey_has_no_survey_table(measured: Measured) -> None:
@@ -49,6 +73,31 @@ def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
     assert len(ours) == len(variants) > 0
     assert all(answer["Person-specific"] == "YES" and answer["API"] == "not measured" for answer in ours)
     assert any(str(answer["Open-set"]).startswith("PSR ") for answer in ours)
+
+
+def test_what_several_protocols_say_of_one_question_stands_in_one_cell(measured: Measured) -> None:
+    def reporter(**said: str) -> Reporter:
+        answers = {"evidence": lambda _, method: said if method == "opom_convex_hull" else {}}
+        return cast("Reporter", SimpleNamespace(name="identification", **answers))
+
+    both = [reporter(**{LEAKAGE: "one", OPEN_SET: "three"}), reporter(**{LEAKAGE: "two"})]
+    table = survey_tables(measured, both)[1]
+    places = {column.label: place for place, column in enumerate(table.columns)}
+    [row] = [row for row in table.rows if row.label == "here: OPOM-ConvexHull"]
+    assert (row.cells[places[LEAKAGE]], row.cells[places[OPEN_SET]]) == ("one; two", "three")
+    others = [row.cells[places[LEAKAGE]] for row in table.rows if row.label.startswith("here: ")]
+    assert others.count("one; two") == 1 and "not measured" in others
+
+
+def test_unprotected_photos_that_search_enrolled_ones_are_leakage_beside_the_clean_row(measured: Measured) -> None:
+    frame = measured.results.measurements
+    assert LEAKAGE not in identification_evidence(measured, [1], "opom_convex_hull")
+    enrolled = frame[frame["metric"] == "psr_p2_top1"].assign(metric="psr_enrolled_top1", value=0.25, low=0.2, high=0.3)
+    enrolled.loc[enrolled["method"] == "identity", ["value", "low", "high"]] = [0.02, 0.01, 0.03]
+    told = Measured(replace(measured.results, measurements=pd.concat([frame, enrolled], ignore_index=True)))
+    words = identification_evidence(told, [1], "opom_convex_hull")[LEAKAGE]
+    assert words.startswith("PSR 25.0 [20.0, 30.0] % where protected photos are enrolled (n 500)")
+    assert words.endswith(", 2.0 [1.0, 3.0] % where clean ones are")
 
 
 def test_a_row_without_a_run_says_whether_there_is_an_implementation(measured: Measured) -> None:

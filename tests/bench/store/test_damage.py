@@ -47,7 +47,7 @@ class Finished:
         return run(self.config(*more))
 
     def report(self) -> dict[str, bytes]:
-        paths = [path for part in ("tables", "figures") for path in sorted((self.folder / part).iterdir())]
+        paths = sorted((self.folder / "tables").iterdir())
         return {path.name: path.read_bytes() for path in paths if path.stem != "cost"}
 
     def first(self, kind: str) -> Path:

@@ -85,7 +85,7 @@ def test_its_key_says_which_method_and_which_part() -> None:
 
 
 def test_a_method_that_needs_more_than_photos_is_one_line() -> None:
-    opom = {"_target_": "cloakbench.methods.opom.OPOM", "title": "OPOM"}
+    away = {"_target_": "cloakbench.methods.fgsm.FGSM", "title": "FGSM", "epsilon_255": 8, "objective": "reference"}
     with pytest.raises(SettingError, match=r"method is .*: it must be a method that protects single photos") as problem:
-        PurifierTrainer(recipe(), opom)
+        PurifierTrainer(recipe(), away)
     assert "\n" not in str(problem.value)

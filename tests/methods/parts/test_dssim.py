@@ -39,6 +39,19 @@ def test_mirrored_borders_are_windows_over_a_mirrored_photo() -> None:
     torch.testing.assert_close(DSSIM(CLEAN.double())(photos), DSSIM(larger[1], "left_out")(larger[0]))
 
 
+def test_both_is_the_larger_of_the_two() -> None:
+    """One photo changed at its border alone, one inside alone, one everywhere."""
+    change = 0.1 * torch.randn(CLEAN.shape, generator=generator("dssim", "noise"))
+    inside = torch.zeros_like(CLEAN)
+    inside[..., 8:-8, 8:-8] = 1
+    change[0] *= 1 - inside[0]
+    change[1] *= inside[1]
+    photos = (CLEAN + change).clamp(0, 1)
+    mirrored, left_out, both = (DSSIM(CLEAN, borders)(photos) for borders in ("mirrored", "left_out", "both"))
+    torch.testing.assert_close(both, torch.maximum(mirrored, left_out))
+    assert mirrored[0] > left_out[0] and left_out[1] > mirrored[1]
+
+
 def test_with_mirrored_borders_a_corner_counts_about_as_much_as_the_middle() -> None:
     grey = torch.full((2, 3, 40, 40), 0.5)
     dotted = grey.clone()

@@ -18,7 +18,7 @@ from cloakbench.methods.parts.gradient import GradientAttack
 from cloakbench.methods.parts.objectives import Anchors
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.pgd import PGD
-from cloakbench.methods.ti_dim import TIDIM, gaussian_kernel, resize_and_pad, smooth
+from cloakbench.methods.ti_dim import TIDIM
 from cloakbench.methods.vmi_fgsm import VMIFGSM
 
 FROM_PHOTO: dict[str, Any] = {"objective": "reference", "random_start": False}
@@ -63,9 +63,9 @@ def test_random_start_is_valid_before_the_first_pass(monkeypatch: pytest.MonkeyP
     batch = tiny_photos()
     batch = replace(batch, images=(batch.images > 0.5).float())
     seen: list[Tensor] = []
-    original = gradient_module.input_gradient
+    original = PGD.gradient
     monkeypatch.setattr(
-        gradient_module, "input_gradient", lambda photos, *rest: seen.append(photos.clone()) or original(photos, *rest)
+        PGD, "gradient", lambda self, photos, attack: seen.append(photos.clone()) or original(self, photos, attack)
     )
     PGD().protect(batch, tiny_context())
     assert seen[0].min() >= 0 and seen[0].max() <= 1
@@ -78,7 +78,7 @@ def test_mi_fgsm_without_memory_is_bim() -> None:
 
 
 def test_momentum_is_per_photo_and_skips_zero_gradients() -> None:
-    attack = gradient_module.Attack(None, None, None, 1)  # type: ignore[arg-type]
+    attack = gradient_module.Attack(None, None, None, None, 1)  # type: ignore[arg-type]
     gradient = torch.randn(3, 3, 4, 4, generator=generator("momentum")) * torch.tensor([1.0, 1e-6, 0]).view(3, 1, 1, 1)
     first = gradient_module.add_momentum(gradient, attack, 1.0)
     assert torch.allclose(first[:2].abs().mean(dim=(1, 2, 3)), torch.ones(2))
@@ -89,40 +89,6 @@ def test_momentum_is_per_photo_and_skips_zero_gradients() -> None:
 def test_ti_dim_without_its_parts_is_mi_fgsm() -> None:
     plain = TIDIM(transform_probability=0.0, kernel_size=1, **FROM_PHOTO)
     assert torch.equal(images(plain), images(MIFGSM(**FROM_PHOTO)))
-
-
-def test_kernel() -> None:
-    kernel = gaussian_kernel(7)
-    assert abs(float(kernel.sum()) - 1) < 1e-6 and torch.equal(kernel, kernel.flip(0))
-    density = torch.distributions.Normal(0, 1).log_prob(torch.linspace(-3, 3, 7)).exp()
-    assert torch.allclose(kernel, density / density.sum())
-    picture = torch.randn(2, 3, 9, 9, generator=generator("kernel"))
-    expected = torch.nn.functional.conv2d(picture, torch.outer(kernel, kernel).expand(3, 1, 7, 7), padding=3, groups=3)
-    assert torch.allclose(smooth(picture, kernel), expected, atol=1e-6)
-
-
-def test_resize_and_pad_puts_the_photo_where_the_draws_say() -> None:
-    # Side 100 on a canvas of 110. Size 100 (no shrinking on the canvas), bottom right; then 110 -> 100.
-    photo = torch.ones(3, 3, 100, 100)
-    draws = torch.tensor([[0.0, 0.0, 0.999, 0.999], [0.0, 0.999, 0.0, 0.0], [0.9, 0.5, 0.5, 0.5]])
-    moved = resize_and_pad(photo, draws, 0.5, 1.1)
-    assert moved.shape == photo.shape
-    assert torch.equal(moved[2], photo[2]), "not chosen"
-    # 10 black canvas pixels are 9.09 of the output, at the top and left.
-    assert not moved[0, :, :8].any() and (moved[0, :, 11:, 11:] > 0.999).all()
-    # Size 109 at the origin: one canvas pixel is black, at the bottom and right.
-    assert (moved[1, :, :98, :98] > 0.999).all() and (moved[1, :, -1, 50] < 0.6).all()
-
-
-def test_resize_and_pad_agrees_with_two_resizes() -> None:
-    stream = generator("resize")
-    smooth_photo = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6, generator=stream), size=112, mode="bicubic")
-    moved = resize_and_pad(smooth_photo, torch.tensor([[0.0, 0.5, 0.5, 0.25]]), 1.0, 1.1)
-    size, top, left = 112 + int(0.5 * 11), int(0.5 * 7), int(0.25 * 7)
-    resized = torch.nn.functional.interpolate(smooth_photo, size=size, mode="bilinear")
-    padded = torch.nn.functional.pad(resized, (left, 123 - size - left, top, 123 - size - top))
-    expected = torch.nn.functional.interpolate(padded, size=112, mode="bilinear")
-    assert (moved - expected)[..., 8:-8, 8:-8].abs().max() < 0.01
 
 
 def test_vmi_fgsm_without_neighbourhood_is_mi_fgsm() -> None:

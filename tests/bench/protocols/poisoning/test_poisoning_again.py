@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from omegaconf import DictConfig
 from tiny_poisoning import (
@@ -66,6 +67,7 @@ def test_a_run_that_stopped_after_some_jobs_goes_on_to_the_same_answers(
     assert answers(experiment) == answers(prepare(finished[1]))
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_the_trainings_and_resumed(
     finished: tuple[Outcome, DictConfig], tmp_path: Path, faces_cache: Path
 ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.lookup import Lookup
+from cloakbench.bench.report.reported.pairings import GAIN_ENDINGS, load_pairings
+from cloakbench.bench.report.reported.printed import load_lines
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 
 CARDS = ("name", "roles", "family", "backbone", "head", "stands_for", "robust")
@@ -19,6 +22,11 @@ TARGETS = (
     ("arc", "target", "mobilefacenet", "MobileFaceNet", "ArcFace", "MobileFaceNet", False),
     ("inception", "target", "inception_resnet", "InceptionResnetV1", "Softmax", "Inception-ResNet-v1", False),
     ("cos", "target", "mobilefacenet", "MobileFaceNet", "CosFace", "MobileFaceNet", False),
+)
+
+VEIL_SURROGATES = tuple(
+    (head.lower(), "surrogate, target", "ir", "IResNet", head, "IR-50", False)
+    for head in ("Softmax", "CosFace", "ArcFace")
 )
 
 
@@ -59,3 +67,22 @@ def planted(
         thresholds=pd.DataFrame(),
     )
     return Lookup(Measured(results))
+
+
+def veil_rows(name: str) -> list[dict[str, Any]]:
+    """The numbers that a table of the veils prints, as if they were measured on `VEIL_SURROGATES`."""
+    pairing = load_pairings().tables[name]
+    networks = dict(zip(("s_resnet", "l_resnet", "a_resnet"), VEIL_SURROGATES, strict=True))
+    return [
+        cell(
+            "visual",
+            pairing.metrics[line["metric"]],
+            pairing.methods[line["method"]].method,
+            line["value"],
+            0.0,
+            surrogate=networks[line["surrogate"]][0],
+            epsilon_255=math.nan,
+        )
+        for line in load_lines()[name]
+        if not line["metric"].endswith(GAIN_ENDINGS)
+    ]

@@ -8,7 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
+from cloakbench.bench.config.build import build
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.axes import BudgetSize, split_row_name
 from cloakbench.bench.protocols.identification.protocol import Identification
 from cloakbench.bench.protocols.poisoning.rates import METRICS as POISONING
@@ -184,15 +187,19 @@ def test_every_paired_method_is_one_that_can_be_run():
 
 
 def test_every_paired_metric_is_one_that_is_measured():
+    config = compose_config(["experiment=veil_table2"]).protocols.visual
+    visual = build(OmegaConf.to_container(config, resolve=True), "protocols.visual")
     measured = {
         "identification": Identification().metrics,
         "verification": Verification().metrics,
         "poisoning": POISONING,
+        "visual": visual.metrics,
         "quality": tuple(one.described for one in (Ssim, MsSsim, Psnr, Lpips, Dists, DreamSim, L2, Linf)),
     }
     names = {protocol: {metric.name for metric in metrics} for protocol, metrics in measured.items()}
     for table in PAIRINGS.tables.values():
-        for printed, metric in table.metrics.items():
+        further = table.also.values() if table.protocol == "visual" else ()  # others name metrics of attacked networks
+        for printed, metric in [pair for group in (table.metrics, *further) for pair in group.items()]:
             known = names[table.protocol] | names["quality"]
             assert metric in known, f"{table.name}: {printed} is paired with {metric}, which nobody measures"
 
@@ -224,7 +231,12 @@ def set_in(content, path, value):
         ("networks/facecloak_verification/ir152", [{"depth": "152"}], "a model card has no column 'depth'"),
         ("networks/facecloak_verification/ir152", [{"robust": True}], "matches no model card"),
         ("networks/facecloak_verification/ir152", 3, "networks.facecloak_verification"),
-        ("side_by_side", ["veil_1"], "side_by_side: 'veil_1' is no table with a measurement beside it"),
+        ("tables/veil_3/base", "avih", "base is 'avih', which the table does not print"),
+        (
+            "side_by_side",
+            ["invisible_face_1"],
+            "side_by_side: 'invisible_face_1' is no table with a measurement",
+        ),
         ("names/nobody", "Nobody", "no table prints 'nobody'"),
         ("more", {}, "'more' is missing or unknown at the top"),
     ],

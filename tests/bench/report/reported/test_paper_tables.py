@@ -23,7 +23,7 @@ from cloakbench.bench.report.reported.tables import printed_tables, reported_tab
 from cloakbench.bench.report.table import Number
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 
-from .planted import SURROGATE, TARGETS, cell, identification, planted
+from .planted import SURROGATE, TARGETS, VEIL_SURROGATES, cell, identification, planted, veil_rows
 
 ROOT = Path(__file__).parents[4]
 REFERENCE = ROOT / "results" / "reference" / "bench"
@@ -58,7 +58,7 @@ def test_every_printed_number_of_a_table_is_shown(name, reference):
         for cell in row.cells
         if isinstance(cell, Number) and not math.isnan(cell.value)
     ]
-    own = bool(PAIRINGS.tables[name].own)
+    own = bool(PAIRINGS.tables[name].own or PAIRINGS.tables[name].base)
     printed = [
         line["value"] for line in LINES[name] if line["printed"] and (own or not line["metric"].endswith(GAIN_ENDINGS))
     ]
@@ -227,3 +227,28 @@ def test_caveats_of_the_register_and_numbers_lost_from_the_text_stand_under_a_ta
 def test_without_a_matching_network_nothing_stands_side_by_side():
     lookup = planted([cell("quality", "ssim", "tip_im", 0.9)])
     assert side_by_side_tables(lookup, PAIRINGS, LINES) == []
+
+
+def test_veils_stand_beside_the_surrogate_of_their_loss_and_end_with_their_change():
+    table = paper_table(planted(veil_rows("veil_3"), VEIL_SURROGATES), PAIRINGS, "veil_3", LINES)
+    lines = texts(table)
+    printed = [line for line in lines if line[-1] == "measured below"]
+    assert len(printed) == 6
+    for line in printed:
+        assert lines[lines.index(line) + 1][1:3] == line[1:3], "measured numbers are the planted ones, by surrogate"
+    assert {row.section for row in table.rows} == {
+        f"Surrogate: {letter}-ResNet (here {loss})"
+        for letter, loss in (("S", "softmax"), ("L", "cosface"), ("A", "arcface"))
+    }
+    changes = [line[1:3] for line in lines if line[-1] == "change"]
+    assert len(changes) == 6
+    for asked, found in zip(changes[::2], changes[1::2], strict=True):
+        assert found == asked, "as printed: with block variance minus without"
+
+
+def test_a_metric_that_is_a_gap_does_not_take_further_rows_with_it():
+    """LPIPS needs a file; unseen photos have an SSIM all the same."""
+    rows = [row | {"metric": row["metric"].removesuffix("_seen")} for row in veil_rows("veil_1")]
+    rows = [row for row in veil_rows("veil_1") + rows if "lpips" not in row["metric"]]
+    found = texts(paper_table(planted(rows, VEIL_SURROGATES), PAIRINGS, "veil_1", LINES))
+    assert sum(line[0].endswith("unseen photos") for line in found) == 6

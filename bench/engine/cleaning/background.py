@@ -1,4 +1,4 @@
-"""Transforms by which somebody cleans photos without learning anything: a median, and no background."""
+"""`WithoutBackground`: aligned crops of which only an ellipse around the face is left."""
 
 from __future__ import annotations
 
@@ -6,39 +6,13 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.core.ranges import odd, one_of, positive
+from cloakbench.bench.core.ranges import one_of, positive
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE
 
 Fill = Literal["black", "mean"]
-
-
-class Median(Transform):
-    """Each value replaced by the median of the window around it, in its channel; mirrored at the border.
-
-    Args:
-        window_px: side of the window, odd.
-    """
-
-    family = "median"
-    title = "Median"
-    axis = "window (pixels)"
-
-    def __init__(self, window_px: int) -> None:
-        self.window_px = odd("window_px", window_px)
-
-    @property
-    def strength(self) -> float:
-        return self.window_px
-
-    def _apply(self, images: Tensor, image_id: Sequence[str]) -> Tensor:
-        reach = self.window_px // 2
-        padded = F.pad(images.float(), (reach,) * 4, mode="reflect")
-        windows = padded.unfold(2, self.window_px, 1).unfold(3, self.window_px, 1).flatten(4)
-        return windows.median(dim=4).values.to(torch.uint8)
 
 
 class WithoutBackground(Transform):

@@ -1,0 +1,1 @@
+"""Asking services: keys, rates, limits, a journal of answers, galleries that are deleted in any case."""
