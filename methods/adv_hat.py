@@ -15,6 +15,7 @@ from cloakbench.methods.base import Protector, Scope
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.objectives import NEEDS, Anchors, EmbeddingObjective, find_anchors
+from cloakbench.methods.parts.variation import total_variation
 from cloakbench.methods.photo_batch import PhotoBatch
 
 _STEPS_255, _DECAYS = (5.0, 1.0), (0.9, 0.995)
@@ -206,14 +207,6 @@ def wear(images: Tensor, stickers: Tensor, box: Tensor, draws: Tensor) -> Tensor
     grid = F.affine_grid(place, list(images.shape), align_corners=False)
     moved = F.grid_sample(torch.cat([stickers, box.expand(len(images), -1, -1, -1)], dim=1), grid, align_corners=False)
     return images * (1 - moved[:, 3:]) + moved[:, :3]
-
-
-def total_variation(stickers: Tensor, box: Tensor) -> Tensor:
-    """``sum sqrt(dx^2 + dy^2)`` inside the box, ``[N]``."""
-    inside = box[:, :, :-1, :-1] * box[:, :, 1:, :-1] * box[:, :, :-1, 1:]
-    here = stickers[:, :, :-1, :-1]
-    squares = (stickers[:, :, 1:, :-1] - here).square() + (stickers[:, :, :-1, 1:] - here).square()
-    return (inside * (squares + 1e-12).sqrt()).sum(dim=(1, 2, 3))
 
 
 def repeated(anchors: Anchors, copies: int) -> Anchors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,28 +15,12 @@ from cloakbench.methods.base import Budget, Protector, Scope
 from cloakbench.methods.context import CountedNetwork, Need, ProtectContext
 from cloakbench.methods.parts.item_rng import ItemStreams
 from cloakbench.methods.parts.linf import LinfBall
+from cloakbench.methods.parts.perceptual_distance import PerceptualDistance
 from cloakbench.methods.photo_batch import PhotoBatch
 
 OFFICIAL_FEATURES = 512
 """Coordinates of the official features, over which the code averages. The factor is kept for shorter embeddings, so
 that the balance with the perceptual term, 25.6 against a sum of squares, is the official one for every surrogate."""
-
-
-class LoadedDistance(Protocol):
-    """A perceptual distance ready for use."""
-
-    def to(self, clean: Tensor) -> Callable[[Tensor], Tensor]: ...
-
-
-class PerceptualDistance(Protocol):
-    """What LowKey asks of ``perceptual``; `cloakbench.models.perceptual` has two."""
-
-    name: ClassVar[str]
-    is_lpips: ClassVar[bool]
-
-    def fingerprint(self) -> str: ...
-
-    def load(self, device: torch.device) -> LoadedDistance: ...
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from cloakbench.methods.base import Goal
 from cloakbench.methods.context import Need, ProtectContext
-from cloakbench.methods.lowkey import LowKey, PerceptualDistance
+from cloakbench.methods.lowkey import LowKey
 from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
+from cloakbench.methods.parts.perceptual_distance import PerceptualDistance
 
 
 class LowKeyAttributes(LowKey):

@@ -189,3 +189,34 @@ def classify_in_batches(network: nn.Module, photos: Tensor, batch_size: int, dev
         logits = network(batch.to(device=device, dtype=torch.float32) / 255)
         answers.append(torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1).cpu())
     return torch.cat(answers) if answers else torch.empty(0, dtype=torch.long)
+
+
+class Purifier(nn.Module):
+    """A frozen network that takes protection out of photos, at a strength.
+
+    Args:
+        network: photos ``[N, 3, H, W]`` in [0, 1] to cleaned ones of that shape.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Purifier:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def purify(self, images: Tensor, strength: Tensor | None = None) -> Tensor:
+        """Cleaned photos, float ``[N, 3, H, W]`` in [0, 1]; differentiable in the images.
+
+        Args:
+            images: float ``[N, 3, H, W]`` in [0, 1].
+            strength: s of ``(1 - s) z + s U(z)``, ``[N]`` in [0, 1]; None is 1 for all.
+        """
+        cleaned = self.network(images).clamp(0, 1)
+        return cleaned if strength is None else torch.lerp(images, cleaned, strength.view(-1, 1, 1, 1))
+
+    def forward(self, images: Tensor, strength: Tensor | None = None) -> Tensor:
+        return self.purify(images, strength)

@@ -32,6 +32,7 @@ GROUP_OF_ONE = {
     "model": "model@surrogate={}",
     "onlooker": "+onlooker@protocols.visual.attackers.one={}",
     "protocol": "+protocol@protocols.one={}",
+    "purifier": "+purifier@transforms.one.trainer.recipe={}",
     "regime": "+regime@protocols.poisoning.regimes.one={}",
     "runtime": "runtime={}",
     "service": "+service@services.one={}",

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from cloakbench.bench.config.networks import build_attribute_model, build_generator, build_recogniser
 from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.core.machine import FULL_PRECISION
+from cloakbench.bench.engine.cleaning.purified import Purified, purified_inputs
 from cloakbench.bench.engine.device.ahead import ReadAhead
 from cloakbench.bench.engine.device.embedding import Card, EmbeddingPasses
 from cloakbench.bench.engine.device.precision import at_precision
@@ -28,7 +30,7 @@ from cloakbench.bench.store.store import PRIVATE, Store
 from cloakbench.datasets.attribute_task import AttributeTask
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import Protector
-from cloakbench.methods.context import NetworkKind
+from cloakbench.methods.context import NetworkKind, ProtectContext
 from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
@@ -101,6 +103,15 @@ class WorkerSpec:
     compiled: bool
     attribute_networks: Mapping[str, AttributeNetwork] = field(default_factory=dict)
     attribute_task: Mapping[str, Any] = field(default_factory=dict)
+
+    def learnt_from(self, transform: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides what a transform learns, for keys, beside its resolved config; empty for one that does not.
+
+        Raises:
+            ConfigError: as `purified_inputs`.
+        """
+        found = purified_inputs(transform, self.fingerprints, self.faces.get("auxiliary"), self.seed)
+        return {**found, "precision": self.precision} if found and self.precision != FULL_PRECISION else found
 
 
 class Worker:
@@ -196,10 +207,15 @@ class Worker:
         return self._protectors[place]
 
     def made(self, settings: Mapping[str, Any]) -> Any:
-        """What a resolved block with ``_target_`` describes, such as a transform."""
+        """What a resolved block with ``_target_`` describes, such as a transform; one that learns has learnt."""
         key = repr(settings)
         if key not in self._made:
-            self._made[key] = instantiate(dict(settings))
+            made = instantiate(dict(settings))
+            if isinstance(made, Purified):
+                networks = {NetworkKind.RECOGNISER: tuple(self.network(key) for key in made.surrogates)}
+                context = ProtectContext(networks, self.faces("auxiliary"), self.spec.seed, self.device)
+                made.learn(self.store, context, self.spec.learnt_from(settings))
+            self._made[key] = made
         return self._made[key]
 
     def state(self, unit: str) -> UnitState:

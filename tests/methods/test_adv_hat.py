@@ -9,10 +9,11 @@ import torch
 
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import SettingError
-from cloakbench.methods.adv_hat import AdvHat, Phases, total_variation, wear
+from cloakbench.methods.adv_hat import AdvHat, Phases, wear
 from cloakbench.methods.context import Need
 from cloakbench.methods.parts.objectives import Objective
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
+from cloakbench.methods.parts.variation import total_variation
 
 FAST: dict[str, Any] = {"iterations": 12, "copies": 2}
 

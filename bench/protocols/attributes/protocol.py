@@ -185,7 +185,7 @@ class Attributes(TransformedPhotos):
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         asked = {"network": spec.fingerprints[judge.name], "pixels": photos.pixels, "batch": spec.embed_batch}
-        return {**asked, **seen_inputs(condition, photos)}
+        return {**asked, **seen_inputs(condition, photos, spec)}
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         return Answer({PROBABILITIES: worker.attribute_answers(judge.name, seen_photos(condition, photos, worker))})

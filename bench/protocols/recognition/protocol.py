@@ -66,7 +66,7 @@ class RecognitionProtocol(TransformedPhotos):
 
     def inputs(self, judge: Judge, condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
         found = embedding_inputs(spec.fingerprints[judge.name], photos.pixels, spec.embed_batch)
-        return {**found, **seen_inputs(condition, photos)}
+        return {**found, **seen_inputs(condition, photos, spec)}
 
     def respond(self, judge: Judge, condition: Condition, photos: ChunkPhotos, worker: Worker) -> Answer:
         found, note = worker.embeddings(judge.name, seen_photos(condition, photos, worker))

@@ -12,7 +12,7 @@ from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.engine.protocol import Judge, Protocol
 from cloakbench.bench.engine.transforms import condition_of
-from cloakbench.bench.engine.worker import Worker
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos
@@ -40,7 +40,7 @@ def try_transforms(planning: Planning, faces: FaceSet) -> None:
                 raise ConfigError(f"transform {label}: {reason_of(problem)}") from problem
 
 
-def seen_inputs(condition: Condition, photos: ChunkPhotos) -> Inputs:
+def seen_inputs(condition: Condition, photos: ChunkPhotos, spec: WorkerSpec) -> Inputs:
     """What a transform adds to what decides an answer; names count only after one, which may draw noise by name."""
     if condition.is_plain:
         return {}
@@ -48,6 +48,7 @@ def seen_inputs(condition: Condition, photos: ChunkPhotos) -> Inputs:
         "transform": node_settings(condition.settings),
         "names": list(photos.image_id),
         "code": node_code(condition.settings, base=("cloakbench.bench.engine.transforms",)),
+        **spec.learnt_from(condition.settings),
     }
 
 

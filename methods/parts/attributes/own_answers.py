@@ -6,7 +6,7 @@ protects a photo knows what a network answers, and nothing more is needed to cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,16 +88,34 @@ class OwnAnswers:
             per_attribute_l1: each attribute's gradient has the same mean size before they are added, per photo; else
                 one that is answered confidently has next to none, and another decides every sign.
         """
-        model, leaf = self.surrogates[surrogate], photos.detach().requires_grad_()
-        scores = model.logits(leaf if transform is None else transform(leaf))
-        terms = attribute_losses(model, scores, self.classes[surrogate]).sum(dim=1)
+        leaf = photos.detach().requires_grad_()
+        terms = self._terms(surrogate, leaf, transform)
         if not per_attribute_l1:
             return torch.autograd.grad(-terms.mean(), leaf)[0]
-        parts = [
-            unit_mean(torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0])
-            for place, term in enumerate(terms)
-        ]
-        return -torch.stack(parts).mean(dim=0)
+        return -torch.stack([unit_mean(part) for part in _each(terms, leaf)]).mean(dim=0)
+
+    def attribute_gradients(self, photos: Tensor) -> Tensor:
+        """Gradient of each attribute's loss in the photos, ``[K, N, 3, H, W]``: going along it changes the answer.
+
+        The mean over surrogates.
+        """
+        total = torch.zeros(())
+        for surrogate in range(len(self.surrogates)):
+            leaf = photos.detach().requires_grad_()
+            total = total + torch.stack(list(_each(self._terms(surrogate, leaf, None), leaf)))
+        return total / len(self.surrogates)
+
+    def _terms(self, surrogate: int, leaf: Tensor, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+        """The loss of each attribute by one surrogate, summed over photos, ``[K]``."""
+        model = self.surrogates[surrogate]
+        scores = model.logits(leaf if transform is None else transform(leaf))
+        return attribute_losses(model, scores, self.classes[surrogate]).sum(dim=1)
+
+
+def _each(terms: Tensor, leaf: Tensor) -> Iterator[Tensor]:
+    """The gradient of each of several terms, one after the other."""
+    for place, term in enumerate(terms):
+        yield torch.autograd.grad(term, leaf, retain_graph=place + 1 < len(terms))[0]
 
 
 def attribute_losses(model: CountedNetwork, scores: Mapping[str, Tensor], labels: Labels) -> Tensor:

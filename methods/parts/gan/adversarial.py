@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloakbench.bench.core.random_streams import generator
 from cloakbench.methods.context import ProtectContext
-from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, Rows, below
+from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, BatchGame, below
 from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn, with_weights
 
-_BETAS = (0.5, 0.9)
 _SOFT, _FLIPPED = 0.1, 0.05
 """Soft labels are up to this far from hard ones, and this share of a batch, its last, has them the wrong way round."""
 _STREAM = "advfaces"
@@ -53,7 +51,7 @@ class GameBatch:
     identity: Callable[[Tensor], Tensor]
 
 
-class MaskGame(Game):
+class MaskGame(BatchGame[GameBatch]):
     """A generator of masks in [-1, 1], in units of the range of [0, 1], and a discriminator of protected photos.
 
     ``x' = clip(x + mask)``; both networks see photos in [-1, 1]. The generator minimises the cross entropy of x' taken
@@ -66,8 +64,11 @@ class MaskGame(Game):
         generator, discriminator: the networks, on the device of the run.
     """
 
+    betas = (0.5, 0.9)
+    stream = _STREAM
+
     def __init__(self, rules: GameRules, learning_rate: float, generator: nn.Module, discriminator: nn.Module) -> None:
-        super().__init__(generator, discriminator, learning_rate, _BETAS)
+        super().__init__(learning_rate, generator, discriminator)
         self.rules = rules
 
     @classmethod
@@ -82,32 +83,6 @@ class MaskGame(Game):
         own = {name: tensor.clone() for name, tensor in weights.items()}
         made = [with_weights(make, below(name, own)).requires_grad_(True) for name, make in makers(rules).items()]
         return cls(rules, learning_rate, *made)
-
-    def play(
-        self,
-        steps: Iterable[Rows],
-        batch_of: Callable[[Rows], GameBatch],
-        total: int,
-        context: ProtectContext,
-        rate_setting: str,
-    ) -> None:
-        """Play from where the context resumes to the end, and keep every step.
-
-        Args:
-            steps: what the batch of each step is made of, always the same.
-            batch_of: makes it.
-            total: how many steps there are.
-            context: resumes, keeps and is told.
-            rate_setting: what a user calls the learning rate.
-
-        Raises:
-            ValueError: a loss is no longer finite.
-        """
-
-        def step(rows: Rows, number: int) -> Tensor:
-            return self.step(batch_of(rows), generator(context.seed, _STREAM, "labels", number))
-
-        self.go_on(steps, step, total, context, rate_setting)
 
     def step(self, batch: GameBatch, draws: torch.Generator) -> Tensor:
         """One step of each network; returns the losses of both, ``[2]``."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.training_state import read_state, state_of
 
 Rows = TypeVar("Rows")
+Batch = TypeVar("Batch")
 
 GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
 """How the names of their tensors begin."""
@@ -68,12 +70,18 @@ class Game:
         for number, rows in enumerate(steps):
             if number < done:
                 continue
-            if not bool(step(rows, number).isfinite().all()):
+            losses = step(rows, number)
+            if not bool(losses.isfinite().all()):
                 raise ValueError(
                     f"training of {self.taught} diverged at step {number + 1} of {total}: lower {rate_setting}"
+                    + self.blame(losses)
                 )
             context.keep(self._state(number + 1))
             context.progress(number + 1, total)
+
+    def blame(self, losses: Tensor) -> str:
+        """Whose loss is not finite, as the end of a message; empty where it is not told."""
+        return ""
 
     def descend(self, side: int, loss: Tensor) -> None:
         """One step of the generator (0) or the discriminator (1) down a loss."""
@@ -96,6 +104,46 @@ class Game:
             (GENERATOR, self.generator, self.optimisers[0]),
             (DISCRIMINATOR, self.discriminator, self.optimisers[1]),
         )
+
+
+class BatchGame(Game, ABC, Generic[Batch]):
+    """A game in which every step teaches both networks on one batch.
+
+    Args:
+        learning_rate: of both.
+        generator, discriminator: the networks, on the device of the run.
+    """
+
+    betas: ClassVar[tuple[float, float]]
+    """Of both."""
+    stream: ClassVar[str]
+    """Names what is drawn during steps."""
+
+    def __init__(self, learning_rate: float, generator: nn.Module, discriminator: nn.Module) -> None:
+        super().__init__(generator, discriminator, learning_rate, self.betas)
+
+    @abstractmethod
+    def step(self, batch: Batch, draws: torch.Generator) -> Tensor:
+        """One step of each network; returns the losses of generator and discriminator, ``[2]``."""
+
+    def play(
+        self,
+        steps: Iterable[Rows],
+        batch_of: Callable[[Rows], Batch],
+        total: int,
+        context: ProtectContext,
+        rate_setting: str,
+    ) -> None:
+        """Play to the end as `go_on`; ``batch_of`` makes what a step learns from of what it is made of."""
+
+        def step(rows: Rows, number: int) -> Tensor:
+            return self.step(batch_of(rows), generator(context.seed, self.stream, "labels", number))
+
+        self.go_on(steps, step, total, context, rate_setting)
+
+    def blame(self, losses: Tensor) -> str:
+        whose = "generator" if bool(losses[1].isfinite()) else "discriminator"
+        return f" (the loss of the {whose} is not finite)"
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

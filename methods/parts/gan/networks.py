@@ -96,15 +96,16 @@ class MaskBlock(nn.Module):
 class PatchDiscriminator(nn.Sequential):
     """Images ``[N, 3, H, W]`` in [-1, 1] to logits ``[N, 1, h, w]``, one per patch: large where it looks real.
 
-    Five 4x4 convolutions of stride 2 with batch norm and leaky ReLU of 0.2, then a 1x1 one. Norms always take the
+    4x4 convolutions of stride 2 with batch norm and leaky ReLU of 0.2, then a 1x1 one. Norms always take the
     statistics of the batch at hand.
 
     Args:
         width: channels of the first convolution, which double from one to the next.
+        levels: convolutions of stride 2.
     """
 
-    def __init__(self, width: int = 32) -> None:
-        channels = [3, *(width * 2**level for level in range(5))]
+    def __init__(self, width: int = 32, levels: int = 5) -> None:
+        channels = [3, *(width * 2**level for level in range(levels))]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
             layers += [

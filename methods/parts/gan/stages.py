@@ -20,6 +20,7 @@ Subspace = Literal["own", "center", "affine", "convex"]
 """What a person's mask moves each photo away from: its own clean feature, or the nearest point of the mean, the affine
 hull or the convex hull of the clean features of the person's photos."""
 
+_STREAM = "advfaces"
 _GAP = 1e-7
 """Duality gap of the convex hull; float32 features are no more exact."""
 

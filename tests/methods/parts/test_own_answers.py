@@ -83,7 +83,7 @@ def test_with_l1_every_attribute_has_the_same_say() -> None:
     ]
     shares = [part / part.abs().sum(dim=(1, 2, 3), keepdim=True) for part in parts]
     found = own.gradient(0, batch.images, per_attribute_l1=True)
-    expected = -sum(shares)
+    expected = -torch.stack(shares).sum(dim=0)
     torch.testing.assert_close(found / found.abs().amax(), expected / expected.abs().amax(), rtol=1e-4, atol=1e-6)
     assert not torch.equal(found.sign(), own.gradient(0, batch.images).sign())
     assert not torch.equal(images(PGD(objective="attributes_l1")), images(PGD(objective="attributes")))

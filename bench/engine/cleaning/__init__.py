@@ -1,0 +1,1 @@
+"""Transforms by which attackers clean photos."""

@@ -1,0 +1,1 @@
+"""Networks that take protection out of photos again."""
