@@ -10,6 +10,7 @@ _AT_MOST = {
     "neighbours": 2,
     "strangers": 2,
     "epochs": 1,
+    "rounds": 12,
     "max_rounds": 1,
     "batches_per_round": 1,
     "outer_steps": 1,
