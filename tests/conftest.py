@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,6 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from loopback_only import loopback_only
+
+from cloakbench.bench.cli.main import main
+from cloakbench.bench.report import writer
+from cloakbench.bench.report.drawing.plotting import figure_bytes
 
 SUPPORT = Path(__file__).parent / "support"
 CONFIG_DIR = SUPPORT / "conf"
@@ -29,6 +34,13 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(part for part in (str(SUPPORT), known) if part))
 
 
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of a distributed test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_other_machine() -> Iterator[None]:
     with loopback_only():
@@ -36,15 +48,25 @@ def _no_other_machine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _side_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Side caches of this session alone, for the processes that tests start, too."""
-    os.environ["CLOAKBENCH_CACHE"] = str(tmp_path_factory.mktemp("side"))
+def _side_cache(common_folder: Path) -> None:
+    """Side caches of this test run alone, for the processes that tests start, too."""
+    os.environ["CLOAKBENCH_CACHE"] = str(common_folder / "side")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What tests write need not outlive a power failure: waiting for the disk is a tenth of a run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")
-def faces_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rendered faces, shared by the tests of a session."""
-    return tmp_path_factory.mktemp("faces")
+def faces_cache(common_folder: Path) -> Path:
+    """Rendered faces, shared by all tests."""
+    folder = common_folder / "faces"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -56,6 +78,52 @@ def tiny_overrides(tmp_path: Path, faces_cache: Path) -> list[str]:
         f"paths.cache={faces_cache}",
         "runtime.workers=0",
     ]
+
+
+@pytest.fixture(scope="module")
+def pdf_left_out() -> Iterator[None]:
+    """Figures are drawn once, as PNG, and their PDF is an empty file: its fonts are half of a small report's time.
+
+    For modules that look at no PDF; those of tests/bench/report are written whole.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            writer, "figure_bytes", lambda figure, suffix: b"" if suffix == ".pdf" else figure_bytes(figure, suffix)
+        )
+        yield
+
+
+def run_once(name: str, folder: Path, faces: Path) -> Path:
+    """Results folder in which an experiment of the tests was run from the command line, by the process that came first.
+
+    Tests only read it; one that changes the store takes a copy: the place is in no key.
+    """
+    results, done = folder / name, folder / f"{name}.done"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            words = [f"experiment={name}", f"paths.results={results}", f"paths.cache={faces}", "runtime.workers=0"]
+            assert main([*words, "--config-dir", str(CONFIG_DIR)]) == 0
+            done.touch()
+    return results
+
+
+@pytest.fixture(scope="session")
+def tiny_results(common_folder: Path, faces_cache: Path) -> Path:
+    """Where the tiny experiment was run."""
+    return run_once("tiny", common_folder, faces_cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_poisoning_results(common_folder: Path, faces_cache: Path) -> Path:
+    """Where the tiny poisoning experiment was run."""
+    return run_once("tiny_poisoning", common_folder, faces_cache)
+
+
+@pytest.fixture
+def small_overrides(tiny_overrides: list[str]) -> list[str]:
+    """Those of the tiny experiment cut to one method at one budget, for tests to which no number matters."""
+    return ["experiment=tiny_small", *tiny_overrides[1:]]
 
 
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]

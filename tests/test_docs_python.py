@@ -13,6 +13,8 @@ import pytest
 
 import cloakbench
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 FUNCTIONS = ("evaluate", "protect", "load_method", "load_recogniser", "load_generator")

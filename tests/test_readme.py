@@ -3,20 +3,31 @@
 A newcomer has a fresh copy, an environment, the files that a document shows, and nothing else: no ``PYTHONPATH``, no
 test plug-ins, no network. Long commands get settings that make their work small (`SMALLER`); commands that need what a
 newcomer must bring (photos, weights) get it where the pack of real faces is, and must otherwise say so in one line.
+
+That takes minutes, as each command starts a Python of its own: all but those of `make` are slow
+tests. What every command asks for is composed and planned in this process, in seconds.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import DOCUMENTS, Command, commands, files
 from newcomer import Newcomer, settle
 from real_pack import PACK
+
+from cloakbench.bench.cli.main import main
+from cloakbench.bench.cli.sweep_jobs import check_sweep
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.experiment.dry_run import describe_work
 
 FEW_PEOPLE = (
     "dataset.identities=4 dataset.references_per_identity=2 dataset.probes_per_identity=2 dataset.distractors=20 "
@@ -63,6 +74,13 @@ LACKING = (
 )
 
 
+QUICK = re.compile(r"make ")
+"""Commands that run as written in every test run; the others do in the slow one."""
+OF_A_READER = re.compile(r"experiment=real_faces|method=precomputed")
+"""Experiments that cannot be planned before a reader has brought photos."""
+WITHOUT_CONFIG = ("report", "list", "doctor")
+
+
 def blocks() -> Iterator[tuple[str, list[Command]]]:
     """Commands that stand together, with a name for the test."""
     for document in DOCUMENTS:
@@ -77,16 +95,21 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     return settle(tmp_path_factory.mktemp("newcomer"))
 
 
-@pytest.mark.parametrize(("name", "block"), [pytest.param(*pair, id=pair[0]) for pair in blocks()])
+def with_speed() -> Iterator[Any]:
+    """The blocks, of which those with a command that is not `QUICK` are slow tests."""
+    for name, block in blocks():
+        slow = not all(QUICK.match(command.text) for command in block)
+        yield pytest.param(name, block, id=name, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize(("name", "block"), list(with_speed()))
 def test_commands_run_as_written(name: str, block: list[Command], newcomer: Newcomer, tmp_path: Path) -> None:
     reader = Newcomer(newcomer.clone, dict(newcomer.environment))
     document = block[0].document
     folder = newcomer.clone
     if any("my_conf" in command.text for command in block):
         folder = tmp_path
-        for path, content in {**files(document, "python"), **files(document, "yaml")}.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(content, encoding="utf-8")
+        write_files(document, tmp_path)
     if not block[0].text.startswith(("make", ". ")):
         reader.run(f". {newcomer.clone}/.venv/bin/activate")
     bring_photos_and_weights(folder)
@@ -108,6 +131,54 @@ def test_commands_run_as_written(name: str, block: list[Command], newcomer: Newc
             assert "OPOM-ConvexHull" in done.stdout, said
         else:
             assert done.returncode == 0, said
+
+
+def write_files(document: str, folder: Path) -> None:
+    for path, content in {**files(document, "python"), **files(document, "yaml")}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content, encoding="utf-8")
+
+
+def calls() -> Iterator[Any]:
+    """Every call of the command once, whichever blocks it stands in."""
+    seen = {command.text: command for _, block in blocks() for command in block}
+    prefix = "cloakbench "
+    for text, command in seen.items():
+        if text.startswith(prefix):
+            yield pytest.param(command, id=text.removeprefix(prefix))
+
+
+@pytest.mark.parametrize("command", list(calls()))
+def test_every_command_composes_and_plans(
+    command: Command,
+    tmp_path: Path,
+    faces_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What the words of a command ask for exists and fits together, down to the plan of an experiment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    write_files(command.document, tmp_path)
+    words = shlex.split(command.text)[1:]
+    small = [*FEW_PEOPLE.split(), f"paths.results={tmp_path}/results", f"paths.cache={faces_cache}"]
+    if "--help" in words:
+        assert main(words) == 0
+    elif words[0] == "-m":
+        config, jobs = check_sweep([*words[1:], *small])
+        assert jobs > 1
+        assert "pieces of work" in describe_work(config)
+    elif words[0] in WITHOUT_CONFIG or words[:2] == ["check", "all"]:
+        assert main([words[0], "--help"]) == 0
+        assert f"cloakbench {words[0]} " in capsys.readouterr().out
+    elif "=" not in words[0]:
+        assert main([*words, "--cfg", "job"]) == 0
+    else:
+        folders = ["my_conf"] if words[-1] == "my_conf" else []
+        given = words[: words.index("--config-dir")] if folders else words
+        config = compose_config([*given, *([] if OF_A_READER.search(command.text) else small)], config_dirs=folders)
+        if not OF_A_READER.search(command.text):
+            assert "pieces of work" in describe_work(config)
 
 
 def bring_photos_and_weights(folder: Path) -> None:

@@ -63,10 +63,11 @@ def _table(name: str, title: str, index: Measured, metrics: Mapping[str, Metric]
     }
     judges = index.in_order(judge for _, judge, _ in cells)
     judges = [*([""] if any(not judge for _, judge, _ in cells) else []), *judges]
+    present = {(judge, metric) for _, judge, metric in cells}
     asked = [
         (judge, metric)
         for judge, metric in itertools.product(judges, metrics.values())
-        if any((where, judge, metric.name) in cells for where, _, _ in cells)
+        if (judge, metric.name) in present
     ]
     rows = _ordered({where for where, _, _ in cells}, index)
     several = len({where.condition for where in rows}) > 1

@@ -11,6 +11,7 @@ _AT_MOST = {
     "strangers": 2,
     "label_tuples": 2,
     "epochs": 1,
+    "rounds": 12,
     "max_rounds": 1,
     "batches_per_round": 1,
     "outer_steps": 1,

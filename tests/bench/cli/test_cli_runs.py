@@ -16,10 +16,14 @@ from pathlib import Path
 import pytest
 from one_error import one_error
 
+from cloakbench.bench.cli.main import main
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+FEW = ("dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0")
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -33,13 +37,21 @@ class Malicious:
         return (os.mkdir, (str(self.path),))
 
 
+def called(words: list[str], capfd: pytest.CaptureFixture[str]) -> subprocess.CompletedProcess[str]:
+    """A call of the command in this process, with the test plug-ins."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cloakbench"])
+        status = main([*words, "--config-dir", str(CONFIG_DIR)])
+    return subprocess.CompletedProcess(words, status, *capfd.readouterr())
+
+
 def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, tiny_overrides: list[str]
 ) -> None:
     trap = tmp_path / "executed"
     weights = tmp_path / "weights.pt"
     weights.write_bytes(pickle.dumps(Malicious(trap)))
-    done = cloakbench(
+    words = [
         *tiny_overrides,
         "model@target=checkpoint",
         "target.name=mine",
@@ -48,15 +60,17 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(
         "target.inputs.mean=0.5",
         "target.inputs.std=0.5",
         "target.network._target_=cloakbench.models.backbones.mobilefacenet.MobileFaceNet",
-    )
-    assert "safetensors" in one_error(done)
+    ]
+    assert "safetensors" in one_error(called(words, capfd))
     assert not trap.exists()
 
 
-def test_a_wrong_digest_is_refused(cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]) -> None:
+def test_a_wrong_digest_is_refused(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, tiny_overrides: list[str]
+) -> None:
     weights = tmp_path / "weights.onnx"
     weights.write_bytes(b"not what was promised")
-    done = cloakbench(
+    words = [
         *tiny_overrides,
         "model@target=onnx",
         "target.name=mine",
@@ -65,16 +79,15 @@ def test_a_wrong_digest_is_refused(cloakbench: Cloakbench, tmp_path: Path, tiny_
         "target.card.family=x",
         "target.inputs.mean=0.5",
         "target.inputs.std=0.5",
-    )
-    assert "sha256" in one_error(done)
+    ]
+    assert "sha256" in one_error(called(words, capfd))
 
 
 def test_a_run_with_failures_ends_with_status_one_and_keeps_the_rest(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
 ) -> None:
-    done = cloakbench(
-        *tiny_overrides, "+method@methods.broken=raises", "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1"
-    )
+    more = ["+method@methods.broken=raises", "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1"]
+    done = called([*small_overrides, *more], capfd)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -86,9 +99,9 @@ def test_a_run_with_failures_ends_with_status_one_and_keeps_the_rest(
 
 
 def test_a_sweep_shares_the_store_and_ends_in_one_table_and_curve(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
 ) -> None:
-    done = cloakbench("-m", *tiny_overrides, "method=pgd,fgsm", "method.epsilon_255=2,8", timeout=600)
+    done = called(["-m", *small_overrides, *FEW, "method=pgd,fgsm", "method.epsilon_255=2,8"], capfd)
     assert done.returncode == 0, done.stderr
     [sweep] = (tmp_path / "results" / "sweeps").iterdir()
     assert (sweep / "figures" / "psr_dots.pdf").exists()
@@ -100,10 +113,9 @@ def test_a_sweep_shares_the_store_and_ends_in_one_table_and_curve(
 
 
 def test_a_sweep_over_lists_of_budgets_has_them_in_the_table(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
 ) -> None:
-    small = ("dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg")
-    done = cloakbench("-m", *tiny_overrides, *small, "method=fgsm", "epsilons_255=[4],[8]", timeout=600)
+    done = called(["-m", *small_overrides, *FEW, "method=fgsm", "epsilons_255=[4],[8]"], capfd)
     assert done.returncode == 0, done.stderr
     [sweep] = (tmp_path / "results" / "sweeps").iterdir()
     lines = (sweep / "tables" / "measurements.csv").read_text(encoding="utf-8").splitlines()
@@ -111,9 +123,9 @@ def test_a_sweep_over_lists_of_budgets_has_them_in_the_table(
 
 
 def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str]
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
 ) -> None:
-    done = cloakbench("-m", *tiny_overrides, "method=raises,fgsm", timeout=600)
+    done = called(["-m", *small_overrides, *FEW, "method=raises,fgsm"], capfd)
     assert done.returncode == 1
     assert "error: sweep job 0: " in done.stderr
     assert "this method always fails" in done.stderr
@@ -121,23 +133,36 @@ def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
     assert (sweep / "report.md").exists()
 
 
-@pytest.mark.parametrize("name", ["a[/b]", "2024"])
-def test_a_run_keeps_its_name_on_a_terminal_of_few_signs(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Results in a folder with signs, a name with markup and a slash, and a terminal that takes ASCII only."""
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    results = tmp_path / "old [2]" / "[bold]r,1"
-    words = [*tiny_overrides, f"paths.results={results}", "methods.pgd.steps=1", f"name={name}"]
-    done = cloakbench(*words)
+def name_kept(name: str, results: Path, done: subprocess.CompletedProcess[str]) -> Path:
+    """The folder of the one run, which its call names as it is written."""
     assert done.returncode == 0, done.stderr
     assert f"{name} on " in done.stdout
     [run] = (results / "runs").iterdir()
     assert f"Report written: {run}/report.md" in done.stdout
     assert (run / "report.md").exists()
-    done = cloakbench("report", name, f"paths.results={results}", plugins=False)
+    return run
+
+
+def test_a_run_keeps_its_name_on_a_terminal_of_few_signs(
+    cloakbench: Cloakbench, tmp_path: Path, small_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results in a folder with signs, a name with markup and a slash, and a terminal that takes ASCII only."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    results = tmp_path / "old [2]" / "[bold]r,1"
+    words = [*small_overrides, f"paths.results={results}", *FEW, "methods.pgd.steps=1", "name=a[/b]"]
+    run = name_kept("a[/b]", results, cloakbench(*words))
+    done = cloakbench("report", "a[/b]", f"paths.results={results}", plugins=False)
     assert done.returncode == 0, done.stderr
     assert run.name in done.stdout.splitlines()[0]
+
+
+def test_a_name_that_reads_as_a_number_stays_as_it_is_typed(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
+) -> None:
+    done = called([*small_overrides, *FEW, "methods.pgd.steps=1", "name=2024"], capfd)
+    run = name_kept("2024", tmp_path / "results", done)
+    assert main(["report", "2024", f"paths.results={tmp_path}/results"]) == 0
+    assert run.name in capfd.readouterr().out.splitlines()[0]
 
 
 def finished(runs: Path, name: str, age: int) -> Path:
@@ -174,22 +199,21 @@ def test_report_says_which_of_several_runs_it_takes(tmp_path: Path, monkeypatch:
 
 
 def test_the_report_of_a_run_can_be_written_again(
-    cloakbench: Cloakbench, tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cloakbench(*tiny_overrides, "methods.pgd.steps=1").returncode == 0
+    assert called([*small_overrides, *FEW, "methods.pgd.steps=1"], capfd).returncode == 0
     [run] = (tmp_path / "results" / "runs").iterdir()
     before = {path: path.read_bytes() for path in (run / "tables").iterdir()}
     shutil.rmtree(run / "tables")
     assert not (run / "figures").exists(), "the tiny experiment leaves them out"
     monkeypatch.setenv("CLOAKBENCH_RESULTS", str(tmp_path / "results"))
-    done = cloakbench("report", "tiny", plugins=False)
-    assert done.returncode == 0, done.stderr
+    assert main(["report", "tiny"]) == 0
     assert {path: path.read_bytes() for path in (run / "tables").iterdir()} == before
     assert (run / "figures" / "psr_dots.pdf").exists()
 
 
-def test_ctrl_c_is_one_line_and_the_next_run_continues(tmp_path: Path, tiny_overrides: list[str]) -> None:
-    command = [sys.executable, "-m", "cloakbench.bench.cli.main", *tiny_overrides[:-1], "runtime.workers=1"]
+def test_ctrl_c_is_one_line_and_the_next_run_continues(tmp_path: Path, small_overrides: list[str]) -> None:
+    command = [sys.executable, "-m", "cloakbench.bench.cli.main", *small_overrides[:-1], "runtime.workers=1"]
     command += ["--config-dir", str(CONFIG_DIR)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     store = tmp_path / "results" / "store" / "protected"

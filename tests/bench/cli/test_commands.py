@@ -33,34 +33,41 @@ def test_list_alone_names_every_group(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_doctor_says_what_each_experiment_lacks(
-    cloakbench: Cloakbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of two presets; tests/bench/doctor/test_doctor.py looks at all of them."""
+    from cloakbench.bench.cli import doctor
+
+    presets, options = ["real_faces", "smoke"], doctor.group_options
+    monkeypatch.setattr(
+        doctor, "group_options", lambda group, dirs: presets if group == "experiment" else options(group, dirs)
+    )
     monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(tmp_path))
-    done = cloakbench("doctor", plugins=False)
-    assert done.returncode == 0, done.stderr
-    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
-    assert "ready" in lines["bench"]
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "ready" in lines["smoke"]
     assert "not yet" in lines["real_faces"]
-    assert "dataset.root" in done.stdout
+    assert "dataset.root" in shown
 
 
-def test_check_holds_a_recogniser_against_its_contract_and_skips_what_needs_faces(cloakbench: Cloakbench) -> None:
-    done = cloakbench("check", "model=tiny1")
-    assert done.returncode == 0, done.stderr
-    rows = {line[:33].strip(): line for line in done.stdout.splitlines()}
+def test_check_holds_a_recogniser_against_its_contract_and_skips_what_needs_faces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "model=tiny1", "--config-dir", str(CONFIG_DIR)]) == 0
+    shown = capsys.readouterr().out
+    rows = {line[:33].strip(): line for line in shown.splitlines()}
     assert "passed" in rows["gradient to the input"]
     assert "skipped" in rows["clean Top-1"]
-    assert "no faces at hand" in done.stdout
-    failed = cloakbench("check", "model=refusing")
-    assert failed.returncode == 1
-    assert "this network never answers" in " ".join(failed.stdout.split())
+    assert "no faces at hand" in shown
+    assert main(["check", "model=refusing", "--config-dir", str(CONFIG_DIR)]) == 1
+    assert "this network never answers" in " ".join(capsys.readouterr().out.split())
 
 
-def test_check_runs_the_conformance_suite(cloakbench: Cloakbench) -> None:
+def test_check_runs_the_conformance_suite(cloakbench: Cloakbench, capsys: pytest.CaptureFixture[str]) -> None:
     assert cloakbench("check", "method=pgd").returncode == 0
-    failed = cloakbench("check", "method=raises")
-    assert failed.returncode == 1
-    assert "failed" in failed.stdout
+    assert main(["check", "method=raises", "--config-dir", str(CONFIG_DIR)]) == 1
+    assert "failed" in capsys.readouterr().out
 
 
 def test_check_holds_a_generator_against_its_contract_with_the_settings_that_are_typed(

@@ -20,9 +20,18 @@ from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.store.errors import StoreError
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 ONLY_SSIM = [
     f"~protocols.quality.image_metrics.{name}" for name in ("ms_ssim_w7", "psnr", "lpips", "l2_255", "linf_255")
+]
+SMALL = [
+    "dataset.identities=2",
+    "dataset.distractors=4",
+    "dataset.impostor_identities=0",
+    "~transforms.jpeg",
+    *ONLY_SSIM,
 ]
 Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -129,7 +138,7 @@ def test_steps_are_one_table_and_one_curve(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=pgd", "method.steps=1,2", *ONLY_SSIM], capsys)
+    shown = run_tiny([*tiny_overrides, "method=pgd", "method.steps=1,2", *SMALL], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     assert (folder / "figures" / "variants_steps.pdf").exists()
     measured = pd.read_csv(folder / "tables" / "measurements.csv")
@@ -155,7 +164,7 @@ def test_seeds_are_rows_with_mean_and_spread(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cloakbench"])
-    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", *ONLY_SSIM], capsys)
+    shown = run_tiny([*tiny_overrides, "method=fgsm", "seed=0,1", *SMALL], capsys)
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     spread = pd.read_csv(folder / "tables" / "variants_seeds.csv")
     assert set(spread["seeds"]) == {2}
@@ -173,8 +182,7 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     an empty store."""
     tmp_path.mkdir(exist_ok=True)
     words = [word for word in tiny_overrides if not word.startswith(("paths.results", "runtime.workers"))]
-    words += ["dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0", "~transforms.jpeg"]
-    words += ["~model@targets.tiny2", *ONLY_SSIM]
+    words += [*SMALL, "~model@targets.tiny2"]
     words += ["method=fgsm", "method.epsilon_255=4,8", f"hydra/launcher={launcher}", "paths.results=relative", *more]
     command = [sys.executable, "-m", "cloakbench.bench.cli.main", "-m", *words, "--config-dir", str(CONFIG_DIR)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)

@@ -83,7 +83,7 @@ POISONING = (
     "~protocols.poisoning.more_epsilons_255",
     "~protocols.poisoning.regimes.adversarial",
 )
-PROBES = ("tiny_glance", "dataset.identities=2", "dataset.probes_per_identity=2")
+PROBES = ("tiny_glance", "dataset.identities=2", "dataset.probes_per_identity=2", "report.figures=false")
 
 
 @pytest.mark.parametrize("experiment", [PROBES, POISONING], ids=["probes", "poisoning"])

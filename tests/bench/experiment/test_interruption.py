@@ -19,18 +19,19 @@ from cloakbench.bench.store.claims import BY_FILE
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
 
-def overrides(results: Path, cache: Path, workers: int) -> list[str]:
-    return ["experiment=tiny", f"paths.results={results}", f"paths.cache={cache}", f"runtime.workers={workers}"]
+def overrides(results: Path, cache: Path, workers: int, experiment: str = "tiny_small") -> list[str]:
+    places = [f"paths.results={results}", f"paths.cache={cache}", f"runtime.workers={workers}"]
+    return [f"experiment={experiment}", *places]
 
 
-def command(results: Path, cache: Path, workers: int = 2) -> list[str]:
-    words = [*overrides(results, cache, workers), "--config-dir", str(CONFIG_DIR)]
+def command(results: Path, cache: Path, experiment: str = "tiny_small", workers: int = 2) -> list[str]:
+    words = [*overrides(results, cache, workers, experiment), "--config-dir", str(CONFIG_DIR)]
     return [sys.executable, "-m", "cloakbench.bench.cli.main", *words]
 
 
-def run_to_the_end(results: Path, cache: Path) -> dict[str, bytes]:
+def run_to_the_end(results: Path, cache: Path, experiment: str = "tiny_small") -> dict[str, bytes]:
     """Run or resume in this process; returns the tables."""
-    outcome = run(compose_config(overrides(results, cache, workers=0), config_dirs=[str(CONFIG_DIR)]))
+    outcome = run(compose_config(overrides(results, cache, 0, experiment), config_dirs=[str(CONFIG_DIR)]))
     assert outcome.problems == []
     assert not list((results / "store").rglob(".writing-*"))
     tables = sorted((outcome.folder / "tables").iterdir())
@@ -41,11 +42,14 @@ def entries(results: Path) -> int:
     return sum(path.is_file() for path in (results / "store").rglob("[!.]*"))
 
 
-def kill(results: Path, cache: Path, stored: float) -> None:
+def kill(results: Path, cache: Path, stored: float, experiment: str = "tiny_small") -> None:
     """Kill a run of two workers when it has stored so many entries: a time would depend on the machine's other work.
     Its workers do not live on."""
     process = subprocess.Popen(
-        command(results, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(results, cache, experiment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     while entries(results) < stored and process.poll() is None:
         time.sleep(0.02)
@@ -68,12 +72,12 @@ def test_killed_twice_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Pa
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
-    expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
+    expected = run_to_the_end(tmp_path / "unbroken", faces_cache, "tiny")
     total = entries(tmp_path / "unbroken")
     for percent in random.Random(20).sample(range(1, 96), 10):
         broken = tmp_path / f"broken{percent}"
-        kill(broken, faces_cache, percent / 100 * total)
-        assert run_to_the_end(broken, faces_cache) == expected, f"killed at {percent} % of the run"
+        kill(broken, faces_cache, percent / 100 * total, "tiny")
+        assert run_to_the_end(broken, faces_cache, "tiny") == expected, f"killed at {percent} % of the run"
 
 
 def _session_members(session: int) -> list[str]:
@@ -105,8 +109,7 @@ def test_two_processes_of_one_run_folder_ask_each_question_once_where_nothing_ca
     results, marks = tmp_path / "results", tmp_path / "marks"
     (results / "store" / "locks").mkdir(parents=True)
     (results / "store" / "locks" / BY_FILE).touch()
-    words = command(results, tmp_path / "cache", workers=1)
-    words[words.index("experiment=tiny")] = "experiment=tiny_counting"
+    words = command(results, tmp_path / "cache", "tiny_counting", workers=1)
     words += ["~method@methods.every_third_fails", f"protocols.counting.marks={marks}"]
     processes = [
         subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)

@@ -11,6 +11,8 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.report.archive import load_results
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SMALL = (
     *("experiment=tiny", "method=pgd", "epsilons_255=[8]", "dataset.identities=2", "dataset.distractors=4"),

@@ -28,6 +28,8 @@ from cloakbench.bench.protocols.visual.onlookers.sight import mean_photo, opened
 from cloakbench.datasets.base import Role
 from cloakbench.models.base import InputSpec, ModelCard, Recogniser
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 ALPHA = 0.2
 CPU = torch.device("cpu")

@@ -24,6 +24,8 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SMALL = ("~protocols.visual.methods.pgd", "~transforms.gaussian_noise", "variants=null", "report.figures=false")
 

@@ -1,4 +1,4 @@
-"""Fixtures of the Python interface: the tiny experiment, run once from the command line."""
+"""Fixtures of the Python interface: an experiment of few faces in one call."""
 
 from __future__ import annotations
 
@@ -9,20 +9,10 @@ from typing import Any
 import pytest
 
 import cloakbench
-from cloakbench.bench.cli.main import main
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
 Evaluate = Callable[..., Any]
-
-
-@pytest.fixture(scope="session")
-def command_line(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Path:
-    """Results folder in which the command line ran the tiny experiment."""
-    results = tmp_path_factory.mktemp("command_line")
-    words = [f"paths.results={results}", f"paths.cache={faces_cache}", "runtime.workers=0"]
-    assert main(["experiment=tiny", *words, "--config-dir", str(CONFIG_DIR)]) == 0
-    return results
 
 
 @pytest.fixture
@@ -37,6 +27,7 @@ def evaluate(tmp_path: Path, faces_cache: Path) -> Evaluate:
         "dataset.impostor_identities": 10,
         "statistics.resamples": 50,
         "report.examples": 0,
+        "report.figures": False,
         "paths.cache": str(faces_cache),
     }
 

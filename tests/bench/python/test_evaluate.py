@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def spelled_out(results: Path, cache: Path, **more: Any) -> cloakbench.Results:
 
 
 def test_a_preset_from_python_on_two_workers_is_the_preset_of_the_command_line_in_one(
-    command_line: Path, tmp_path: Path, faces_cache: Path
+    tiny_results: Path, tmp_path: Path, faces_cache: Path
 ) -> None:
     found = cloakbench.evaluate(
         experiment="tiny",
@@ -72,9 +73,9 @@ def test_a_preset_from_python_on_two_workers_is_the_preset_of_the_command_line_i
         settings={"paths.cache": str(faces_cache)},
         config_dir=[CONFIG_DIR],
     )
-    expected = run_of(command_line)
+    expected = run_of(tiny_results)
     assert found.folder is not None and found.folder.name == expected.name
-    assert stored(tmp_path) == stored(command_line)
+    assert stored(tmp_path) == stored(tiny_results)
     assert tables(found.folder) == tables(expected)
     assert (found.folder / "tables/measurements.csv").read_bytes() == (
         expected / "tables/measurements.csv"
@@ -83,21 +84,22 @@ def test_a_preset_from_python_on_two_workers_is_the_preset_of_the_command_line_i
 
 
 def test_loaded_parts_share_the_keys_of_their_names(
-    command_line: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_results: Path, tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = stored(command_line)
+    results = Path(shutil.copytree(tiny_results, tmp_path / "results"))
+    before = stored(results)
     monkeypatch.setattr(run_module, "due_jobs", lambda status: _no(run_module_due(status)))
     one, two = (cloakbench.load_recogniser(name, config_dir=CONFIG_DIR) for name in ("tiny1", "tiny2"))
     found = spelled_out(
-        command_line,
+        results,
         faces_cache,
         methods=[cloakbench.load_method("pgd"), "opom_convex_hull"],
         surrogates=one,
         targets=[one, two],
         workers=0,
     )
-    assert found.folder == run_of(command_line)
-    assert stored(command_line) == before
+    assert found.folder == run_of(results)
+    assert stored(results) == before
 
 
 run_module_due = run_module.due_jobs
@@ -109,7 +111,7 @@ def _no(jobs: list[Any]) -> list[Any]:
 
 
 def test_parts_named_one_by_one_in_a_call_that_was_interrupted_end_in_the_same_bytes(
-    command_line: Path, tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_results: Path, tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
 
@@ -125,29 +127,30 @@ def test_parts_named_one_by_one_in_a_call_that_was_interrupted_end_in_the_same_b
     done = stored(tmp_path)
     assert len([name for name in done if name.startswith("protected")]) >= 3
     found = spelled_out(tmp_path, faces_cache, workers=0)
-    assert done < stored(tmp_path) == stored(command_line)
-    assert found.folder is not None and found.folder.name == run_of(command_line).name
-    assert tables(found.folder) == tables(run_of(command_line))
+    assert done < stored(tmp_path) == stored(tiny_results)
+    assert found.folder is not None and found.folder.name == run_of(tiny_results).name
+    assert tables(found.folder) == tables(run_of(tiny_results))
 
 
-def test_results_show_themselves_in_a_few_lines_and_write_their_report(command_line: Path, tmp_path: Path) -> None:
+def test_results_show_themselves_in_a_few_lines_and_write_their_report(tiny_results: Path, tmp_path: Path) -> None:
     from cloakbench.bench.report.archive import load_results
 
-    results = load_results(run_of(command_line))
+    results = load_results(run_of(tiny_results))
     lines = repr(results).splitlines()
     assert len(lines) <= 5 and max(map(len, lines)) < 120
     assert lines[0].startswith("Results of tiny on synthetic")
     assert "pgd" in repr(results) and "tiny2" in repr(results) and "identification" in repr(results)
     report = results.report(tmp_path / "mine")
     assert report == tmp_path / "mine" / "report.md" and report.is_file()
-    assert tables(tmp_path / "mine") == tables(run_of(command_line))
+    assert tables(tmp_path / "mine") == tables(run_of(tiny_results))
     assert list((tmp_path / "mine" / "figures").glob("*.png"))
     assert isinstance(results.measurements, pd.DataFrame)
 
 
 def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path, faces_cache: Path) -> None:
     few = {"dataset.identities": 3, "dataset.distractors": 10, "dataset.impostor_identities": 10}
-    settings = {**few, "statistics.resamples": 50, "report.examples": 0, "paths.cache": str(faces_cache)}
+    settings = {**few, "statistics.resamples": 50, "report.examples": 0, "report.figures": False}
+    settings["paths.cache"] = str(faces_cache)
     script = tmp_path / "script.py"
     script.write_text(
         "print('once', flush=True)\n"

@@ -176,7 +176,7 @@ def test_every_heading_is_among_the_contents_and_every_link_leads_to_one(run: Re
 
 
 def test_caveats_are_those_of_the_protocols_that_asked(run: Results, tmp_path: Path) -> None:
-    write_report(run, tmp_path / "all")
+    write_report(run, tmp_path / "all", figures=False)
     report = (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
     assert report.count("White-box rates say that the optimiser works.") == 1
     assert "PSR counts every probe" in report
@@ -185,7 +185,7 @@ def test_caveats_are_those_of_the_protocols_that_asked(run: Results, tmp_path: P
         protocols=run.protocols[run.protocols["name"] == "quality"],
         measurements=run.measurements[run.measurements["protocol"] == "quality"],
     )
-    write_report(only, tmp_path / "quality")
+    write_report(only, tmp_path / "quality", figures=False)
     report = (tmp_path / "quality" / "report.md").read_text(encoding="utf-8")
     assert "What the numbers do and do not mean" not in report
     assert "PSR" not in report.split("## Reported beside measured")[0]

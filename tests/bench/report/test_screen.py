@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,15 @@ from rich.table import Table
 
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign, plain
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.terminal import summary
 
 NAMES = ["a[/b]", "[red]x", "old [2]/[bold]r", ":smile:", "été 写真", "a\u3000b", "\u200cنام", "x\\[y]"]
+
+
+@pytest.fixture(scope="module")
+def results(make_results: Callable[..., Results]) -> Results:
+    return make_results(budgets=(8.0,), transforms=(), methods=("pgd",))
 
 
 def printed(thing: object) -> str:

@@ -52,7 +52,9 @@ Method & n & Top-1 & Top-5 & Top-1 & Top-5 & Top-1 & Top-5 \\
 RANKS = Ranks("p2", (1, 5, 10))
 
 
-def all_tables(results: Results) -> list[Table]:
+@pytest.fixture(scope="module")
+def tables(results: Results) -> list[Table]:
+    """Every table of a report."""
     sections = contents(Measured(results), reporters(results))
     return [table for section in sections for table in (*section.tables, *section.linked)]
 
@@ -80,22 +82,22 @@ def test_latex_of_a_small_run_is_exactly_this(small):
     assert r"PGD & 100 & 100.0$^{\dagger}$ & 20.0$^{\dagger}$ & 50.0 & 10.0 & 50.0\,{\tiny {}[45.0, 55.0]} & " in text
 
 
-def test_rows_of_markdown_align(results):
-    for table in all_tables(results):
+def test_rows_of_markdown_align(tables):
+    for table in tables:
         widths = {len(line) for line in to_markdown(table).splitlines() if line.startswith("|")}
         assert len(widths) == 1, table.name
 
 
-def test_csv_rows_have_as_many_fields_as_the_header(results):
-    for table in all_tables(results):
+def test_csv_rows_have_as_many_fields_as_the_header(tables):
+    for table in tables:
         header, *lines = csv.reader(io.StringIO(to_csv(table)))
         assert len(set(header)) == len(header), table.name
         assert {len(line) for line in lines} == {len(header)}, table.name
 
 
-def test_latex_is_well_formed(results):
+def test_latex_is_well_formed(tables):
     """No TeX here: environments close, every row has the columns it declares, nothing special is left unescaped."""
-    for table in all_tables(results):
+    for table in tables:
         text = to_latex(table)
         opened = re.findall(r"\\begin\{(\w+\*?)\}", text)
         assert sorted(opened) == sorted(re.findall(r"\\end\{(\w+\*?)\}", text))

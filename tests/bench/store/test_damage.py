@@ -23,7 +23,7 @@ from cloakbench.bench.store import store as store_module
 from cloakbench.bench.store.errors import StoreError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
-FAST, SLOW = 3, 100
+FAST, SLOW = 2, 100
 """Random trials per experiment."""
 
 
@@ -66,10 +66,14 @@ class Finished:
 
 def finished(experiment: str) -> Callable[..., Finished]:
     @pytest.fixture(scope="module", name=experiment)
-    def fixture(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Finished:
+    def fixture(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, faces_cache: Path
+    ) -> Finished:
+        folder = tmp_path_factory.mktemp(experiment)
+        shutil.copytree(request.getfixturevalue(f"{experiment}_results"), folder, dirs_exist_ok=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(str(CONFIG_DIR.parent))
-            return Finished(experiment, tmp_path_factory.mktemp(experiment), faces_cache)
+            return Finished(experiment, folder, faces_cache)
 
     return fixture
 

@@ -12,8 +12,8 @@ from cloakbench.bench.experiment.run import Outcome, run
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> tuple[Outcome, DictConfig]:
+def finished(tiny_poisoning_results: Path, faces_cache: Path) -> tuple[Outcome, DictConfig]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(CONFIG_DIR.parent))
-        config = compose(tmp_path_factory.mktemp("finished"), faces_cache)
+        config = compose(tiny_poisoning_results, faces_cache)
         return run(config), config
