@@ -10,4 +10,4 @@ def test_questions_are_held_against_the_bare_client_and_what_they_may_add() -> N
     assert len(asked.ratios) == 2 and asked.bar == read.bar == 1.0
     assert "66 questions" in asked.note
     assert all(other > 66 * ADDED_SECONDS for other in asked.other_seconds)
-    assert list(read.other_seconds) == [READ_SECONDS] and read.name.startswith("20 stored answers")
+    assert list(read.other_seconds) == [20 * READ_SECONDS] and read.name.startswith("20 stored answers")
