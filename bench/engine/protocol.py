@@ -88,8 +88,7 @@ class Protocol(ABC):
     kind: ClassVar[str]
     """Kind of its stored answers. Protocols that ask the same judges for the same share them by key."""
     whole_cells: ClassVar[bool] = False
-    """Whether a judge sees all photos of a cell at once. One photo that its method failed on then fails the cell, and a
-    judge who raised is not asked again until ``runtime.retry_failed``."""
+    """Whether judges see all photos of a cell at once: one that a method failed on then fails the cell."""
     asks_targets: ClassVar[bool] = False
     """Whether its judges are the targets of the experiment, so that it is not asked where there are none."""
     answer_modules: ClassVar[tuple[str, ...]]
@@ -256,7 +255,7 @@ class Protocol(ABC):
         }
 
     def photos(self, config: DictConfig, place: str) -> int | None:
-        """Photos that each cell of its own publication protects, at most; None where only they can tell."""
+        """Photos that each cell of its own publication protects, at most; None: only they can tell."""
         return 0
 
     def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:

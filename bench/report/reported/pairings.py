@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -197,11 +197,7 @@ def _pairing(
     services = given.get("services", {})
     found, own = networks[targets] if targets else dict.fromkeys(services, ()), None if free else networks[surrogates]
     _check_networks(where, rows, methods, found, own)
-    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
-        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
-    for key in {"own", "base"} & set(given):
-        if given[key] not in printed_methods:
-            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
+    _check_names(where, given, printed_methods)
     return Pairing(
         name=name,
         label=given["label"],
@@ -223,6 +219,16 @@ def _pairing(
         also=given.get("also", {}),
         notes=tuple(given.get("notes", ())),
     )
+
+
+def _check_names(where: str, given: Mapping[str, Any], printed_methods: Sequence[str]) -> None:
+    """Names that stand elsewhere in the table: metrics of further rows, and the methods that are compared."""
+    metrics = given.get("metrics", {})
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
+    for key in {"own", "base"} & set(given):
+        if given[key] not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
 
 
 def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> Run:
