@@ -237,8 +237,8 @@ def set_in(content, path, value):
         ("tables/veil_3/base", "avih", "base is 'avih', which the table does not print"),
         (
             "side_by_side",
-            ["invisible_face_1"],
-            "side_by_side: 'invisible_face_1' is no table with a measurement",
+            ["invisible_face_3"],
+            "side_by_side: 'invisible_face_3' is no table with a measurement",
         ),
         ("names/nobody", "Nobody", "no table prints 'nobody'"),
         ("more", {}, "'more' is missing or unknown at the top"),
