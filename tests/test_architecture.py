@@ -67,6 +67,7 @@ FURTHER = {
     "bench/perf/faces.py": {"datasets.base"},
     "bench/perf/loops.py": {"models.base"},
     "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},
+    "bench/perf/service_calls.py": {"models.mlaas"},
     "bench/perf/subjects.py": {"models", "methods"},
     "bench/protocols/quality/embedded.py": {"models.perceptual"},
     "bench/protocols/quality/learnt.py": {"models.dists", "models.dreamsim", "models.perceptual", "models.weight_file"},

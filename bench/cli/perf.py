@@ -28,6 +28,7 @@ from cloakbench.bench.perf.growth import growth
 from cloakbench.bench.perf.loops import bare_loops, freezing
 from cloakbench.bench.perf.peers import peers
 from cloakbench.bench.perf.precision import precision_table, precisions
+from cloakbench.bench.perf.service_calls import service_calls
 from cloakbench.bench.perf.timing import Ratio
 from cloakbench.bench.processes.malloc import keep_freed_memory
 from cloakbench.bench.store.errors import explained
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 _PRECISION = "precision"
-_SECTIONS = ("networks", "loops", "peers", _PRECISION, "growth")
+_SECTIONS = ("networks", "loops", "peers", _PRECISION, "services", "growth")
 
 
 def _rows(section: str, config: DictConfig) -> Iterator[Ratio]:
@@ -48,6 +49,8 @@ def _rows(section: str, config: DictConfig) -> Iterator[Ratio]:
         return bare_loops(people, photos, repeats, device)
     if section == "peers":
         return peers(people, photos, repeats, device)
+    if section == "services":
+        return service_calls(repeats)
     return growth(people, config.growth, repeats, device)
 
 

@@ -17,6 +17,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.files.regular_file import NotRegularError, open_regular
 from cloakbench.bench.core.redaction import is_secret_name
 from cloakbench.models.service_keys import ServiceKeys
+from cloakbench.models.services import ServiceCard
 
 FILE_VARIABLE = "CLOAKBENCH_KEYS"
 _PARTS = ("KEY", "SECRET", "TOKEN")
@@ -42,6 +43,16 @@ def keys_of(service: str, environment: Mapping[str, str] = os.environ) -> Servic
             f"into a file of yours alone and name it in {FILE_VARIABLE}"
         )
     return ServiceKeys(key, secret, token)
+
+
+def keys_for(card: ServiceCard, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
+    """The keys of a service; one on this machine needs none, unless the environment has them.
+
+    Raises:
+        ConfigError: there are none, as for `keys_of`.
+    """
+    needless = card.on_this_machine and not environment.get(variable(card.name, "KEY"))
+    return ServiceKeys("") if needless else keys_of(card.name, environment)
 
 
 def variable(service: str, part: str) -> str:

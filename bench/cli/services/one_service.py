@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.call_rate import CallRate
 from cloakbench.bench.services.consent import Intention, require_consent
 from cloakbench.bench.services.galleries import Galleries
-from cloakbench.bench.services.keys import keys_of, variable
+from cloakbench.bench.services.keys import keys_for
 from cloakbench.bench.services.places import Places
 from cloakbench.bench.services.preparing import PictureRule
 from cloakbench.models.pictures import Picture
@@ -69,17 +68,6 @@ class _OneService:
             yield service
         finally:
             service.close()
-
-
-def keys_for(card: ServiceCard, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
-    """The keys of a service; one on this machine needs none.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if card.on_this_machine and not environment.get(variable(card.name, "KEY")):
-        return ServiceKeys("")
-    return keys_of(card.name, environment)
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""What goes in and out of the local service, whatever carries it: `Inbound`, `Outbound`, `ApiError`."""
+"""`Inbound`, `Outbound` and `ApiError`: what goes in and out of the local service, whatever carries it."""
 
 from __future__ import annotations
 

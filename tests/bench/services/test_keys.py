@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.services.keys import keys_of, refuse_keys
+from cloakbench.bench.services.keys import keys_for, keys_of, refuse_keys
+from cloakbench.models.pictures import PictureLimits
 from cloakbench.models.service_keys import ServiceKeys
+from cloakbench.models.services import ServiceCard
 
 VALUE = "A-REAL-LOOKING-KEY-1234"
 
@@ -108,3 +110,16 @@ def test_a_fingerprint_names_the_key_and_not_the_key_itself() -> None:
     one, other = ServiceKeys("key one"), ServiceKeys("key two")
     assert one.fingerprint("facepp") == ServiceKeys("key one", "s").fingerprint("facepp")
     assert len({one.fingerprint("facepp"), one.fingerprint("baidu"), other.fingerprint("facepp")}) == 3
+
+
+def test_a_service_on_this_machine_needs_no_key_unless_there_is_one() -> None:
+    def card(host: str) -> ServiceCard:
+        limits = PictureLimits()
+        return ServiceCard("mine", "Mine", host, "1", frozenset(), limits, 1, "", "2026-11-27")
+
+    for host in ("127.0.0.1:8700", "localhost:1", "[::1]:8700"):
+        assert keys_for(card(host), {}).key == ""
+        assert keys_for(card(host), {"CLOAKBENCH_MINE_KEY": "k"}).key == "k"
+    for host in ("api.example", "127.0.0.1.example:80", "10.0.0.1"):
+        with pytest.raises(ConfigError, match="there is no key; set CLOAKBENCH_MINE_KEY"):
+            keys_for(card(host), {})
