@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 from cloakbench.bench.protocols.attributes.index import Hiding
 from cloakbench.bench.protocols.attributes.metrics import H_PN, MOSR, asr_name
 from cloakbench.bench.report.drawing.dot_plot import DotPanel, DotRow, dot_plot
-from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, arms, dodge, look_of, styled
-from cloakbench.bench.report.drawing.words import wrapped
+from cloakbench.bench.report.drawing.plotting import (
+    CONTROL_COLOUR,
+    TWO_COLUMNS,
+    Drawing,
+    Skipped,
+    arms,
+    dodge,
+    look_of,
+    styled,
+)
+from cloakbench.bench.report.drawing.words import shortened, wrapped
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Run, is_control
 from cloakbench.bench.report.labels import CLEAN
@@ -28,6 +37,7 @@ _ACROSS = 4
 _ROW_INCHES = 1.35
 _TITLE_PT = 7.0
 _LINES_MOST = 7
+_LEGEND_PT = 6.5
 
 
 def figure_specs(hiding: Hiding, task: AttributeTask) -> Iterator[FigureSpec]:
@@ -104,16 +114,19 @@ def each_attribute(hiding: Hiding, task: AttributeTask) -> Drawing:
 def over_counts(hiding: Hiding, task: AttributeTask) -> Drawing:
     """A line for each method (Figure 8)."""
     counts = hiding.counts
-    lines = {run: [hiding.by_count(run, count) for count in counts] for run in hiding.runs}
+    shown = [run for run in hiding.runs if run.method != CLEAN]
+    lines = {run: [hiding.by_count(run, count) for count in counts] for run in shown}
     lines = {run: found for run, found in lines.items() if any(one.ok for one in found)}
     if not lines:
         return Skipped("no method has a MOSR over a number of attributes")
     if len(lines) > _LINES_MOST:
         return Skipped(f"more than {_LINES_MOST} methods; the table has them")
-    figure = Figure(figsize=(TWO_COLUMNS, 2.6), layout="constrained")
+    figure = Figure(figsize=(TWO_COLUMNS, 3.0), layout="constrained")
     axis = figure.subplots()
     for number, (run, found) in enumerate(lines.items()):
         colour, marker = look_of(number)
+        if is_control(run):
+            colour = CONTROL_COLOUR
         shift = dodge(number, len(lines), 1.0)
         known = [(count, one) for count, one in zip(counts, found, strict=True) if one.ok]
         axis.errorbar(
@@ -125,7 +138,7 @@ def over_counts(hiding: Hiding, task: AttributeTask) -> Drawing:
             markersize=3.5,
             linewidth=0.9,
             elinewidth=0.6,
-            label=hiding.label(run),
+            label=shortened(hiding.label(run), TWO_COLUMNS / 2 - 0.6, _LEGEND_PT),
         )
     guesses = [100 * task.first(count).chance for count in counts]
     axis.plot(counts, guesses, color="0.4", linestyle="--", linewidth=0.9, label="guessing")
@@ -133,7 +146,7 @@ def over_counts(hiding: Hiding, task: AttributeTask) -> Drawing:
     axis.set_ylabel("MOSR, %")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(-4, 104)
-    figure.legend(loc="outside upper center", ncols=4)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=_LEGEND_PT)
     return figure
 
 

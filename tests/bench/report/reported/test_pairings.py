@@ -189,7 +189,10 @@ def test_every_paired_method_is_one_that_can_be_run():
 def test_every_paired_metric_is_one_that_is_measured():
     config = compose_config(["experiment=veil_table2"]).protocols.visual
     visual = build(OmegaConf.to_container(config, resolve=True), "protocols.visual")
+    hidden = compose_config(["experiment=invisible_face_table1"]).protocols.attributes
+    attributes = build(OmegaConf.to_container(hidden, resolve=True), "protocols.attributes")
     measured = {
+        "attributes": attributes.metrics,
         "identification": Identification().metrics,
         "verification": Verification().metrics,
         "poisoning": POISONING,
@@ -234,8 +237,8 @@ def set_in(content, path, value):
         ("tables/veil_3/base", "avih", "base is 'avih', which the table does not print"),
         (
             "side_by_side",
-            ["invisible_face_1"],
-            "side_by_side: 'invisible_face_1' is no table with a measurement",
+            ["invisible_face_3"],
+            "side_by_side: 'invisible_face_3' is no table with a measurement",
         ),
         ("names/nobody", "Nobody", "no table prints 'nobody'"),
         ("more", {}, "'more' is missing or unknown at the top"),
