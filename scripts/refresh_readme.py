@@ -122,8 +122,8 @@ def attribute_table() -> str:
         [
             *lines,
             "",
-            f"Balanced accuracy on {judged} whom no network was shown, and by whom nothing was "
-            f"chosen: the attributes of the two tasks were chosen on another {chosen}.",
+            f"Balanced accuracy on {judged} whom no network was shown, and by whom nothing was chosen: the",
+            f"attributes of the two tasks were chosen on another {chosen}.",
         ]
     )
 
