@@ -83,6 +83,7 @@ FURTHER = {
     "bench/engine/cleaning/background.py": {"datasets.alignment"},
     "bench/perf/ensemble_loops.py": {"models.base"},
     "bench/perf/faces.py": {"datasets.base"},
+    "bench/perf/local_loops.py": {"datasets.base"},
     "bench/perf/loops.py": {"models.base"},
     "bench/perf/peers.py": {"datasets.base", "methods.context", "methods.photo_batch", "models.base"},
     "bench/perf/service_calls.py": {"models.mlaas"},

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from hydra.utils import get_method
 
 from cloakbench.bench.perf.ensemble_loops import ensemble_over_bare
+from cloakbench.bench.perf.local_loops import local_loops
 from cloakbench.bench.perf.person_loops import cloak_over_bare
 from cloakbench.bench.perf.subjects import (
     REFERENCES,
@@ -83,6 +84,7 @@ def bare_loops(people: int, photos: int, repeats: int, device: torch.device) -> 
     yield veil_over_bare(larger, max(1, people // 10), few, device)
     yield _game(model, photos, few, device)
     yield _hulls(people, repeats, device)
+    yield from local_loops(photos, repeats, device)
 
 
 def _pgd(model: Recogniser, photos: int, repeats: int, device: torch.device) -> Ratio:
