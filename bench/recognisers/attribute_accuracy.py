@@ -1,4 +1,4 @@
-"""How well an attribute network answers a task: balanced accuracy with its interval over people, and confusion."""
+"""Accuracy of an attribute network in a task: balanced, with its interval over people, and its confusion."""
 
 from __future__ import annotations
 
