@@ -24,7 +24,12 @@ SLOW = ("ti_m", "mi_fgsm_m", "vmi_fgsm_m", "lowkey_m", "lowkey_m_matched", "fawk
 SMALL = (
     *(f"dataset.{name}={count}" for name, count in {"identities": 3, "probes_per_identity": 2}.items()),
     *("dataset.references_per_identity=1", "dataset.auxiliary_identities=2", "plan.chunk_identities=2"),
-    *("statistics.resamples=50", "runtime.workers=0", "report.printed=[invisible_face_1,invisible_face_2]"),
+    *(
+        "~variants.pgd_m",
+        "statistics.resamples=50",
+        "runtime.workers=0",
+        "report.printed=[invisible_face_1,invisible_face_2]",
+    ),
 )
 
 
