@@ -75,20 +75,9 @@ def test_the_expected_rate_is_that_of_the_latest_run_on_real_faces(
         mark = tmp_path / name / "data" / "about.json"
         mark.parent.mkdir(parents=True)
         mark.write_text("{}")
-        values = (
-            "transfer_real",
-            "folder",
-            f"2026-11-2{place}",
-            "eot_ensemble",
-            8.0,
-            "Top-1 (P1)",
-            rate,
-            0.4,
-            0.8,
-            120,
-            60,
-        )
-        made.append((mark.parents[1], [dict(zip(expected.COLUMNS, (*values, 0.4, 0.8, 120, 60), strict=True))]))
+        values = ("transfer_real", "folder", f"2026-11-2{place}", "eot_ensemble", 8.0, "Top-1 (P1)", rate)
+        row = dict(zip(expected.COLUMNS, (*values, 0.4, 0.8, 120, 60), strict=True))
+        made.append((mark.parents[1], [row]))
     monkeypatch.setattr(expected, "rows_of", dict(made).__getitem__)
     line = expected.expected("eot_ensemble", 8, tmp_path)
     assert "miss 75.0 % [40.0, 80.0] of photos, Top-1 (P1)" in line and "60 people of folder on 2026-11-21" in line
