@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 from cloakbench.bench.protect.defaults.expected import COLUMNS, rows_of
 
 if __name__ == "__main__":
-    rows = rows_of(Path(sys.argv[1]))
+    rows: Any = rows_of(Path(sys.argv[1]))
     if not rows:
         sys.exit(f"{sys.argv[1]} measured no method on real faces: name a run of transfer_real")
     with Path("results/reference/transfer.csv").open("w", newline="", encoding="utf-8") as stream:

@@ -1,8 +1,8 @@
 """JPEG files as part of a view: what is left of a photo in one, with a gradient.
 
 Sources: ITU-T T.81 (1992), annex K (tables) and section A.3.3 (cosine transform); libjpeg's scale from quality to
-tables. The gradient of rounding is that of Shin and Song, "JPEG-resistant Adversarial Images", NIPS 2017 workshop:
-detail that a file drops has none, so no step is spent on it.
+tables. Rounding passes gradients straight through (Bengio et al., "Estimating or Propagating Gradients Through
+Stochastic Neurons", 2013): gradients that leave out what a file drops protected less, see ``docs/transfer.md``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, 
 def through_jpeg(photos: Tensor, quality: Tensor) -> Tensor:
     """Photos as files of a quality hold them, colour at half the resolution.
 
-    The values are those of a decoder but for its roundings to whole grey levels; the gradient is of what stays.
+    The values are those of a decoder but for its roundings to whole grey levels.
 
     Args:
         photos: ``[N, 3, H, W]`` in [0, 1].
@@ -65,10 +65,8 @@ def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], quality: Tensor) 
 
 
 def _rounded(numbers: Tensor) -> Tensor:
-    """Whole numbers, with the gradient of the cube of what rounding took away."""
-    whole = numbers.detach().round()
-    left = (numbers - whole) ** 3
-    return whole + (left - left.detach())
+    """Whole numbers, with the gradient of the numbers themselves."""
+    return numbers + (numbers.detach().round() - numbers.detach())
 
 
 def _transform(side: int, like: Tensor) -> Tensor:

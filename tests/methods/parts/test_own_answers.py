@@ -19,6 +19,9 @@ from cloakbench.methods.fgsm import FGSM
 from cloakbench.methods.mi_fgsm import MIFGSM
 from cloakbench.methods.parts.attributes.own_answers import OwnAnswers, attribute_losses
 from cloakbench.methods.parts.tiny_world import TinyAttributes, tiny_context, tiny_photos
+from cloakbench.methods.parts.transfer.ensemble import Transfer
+from cloakbench.methods.parts.transfer.gradient_filter import GradientFilter
+from cloakbench.methods.parts.transfer.views import AffineViews, ResizeAndPad
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.ti_dim import TIDIM
 from cloakbench.methods.vmi_fgsm import VMIFGSM
@@ -136,6 +139,22 @@ def test_an_attack_on_attributes_needs_no_recogniser_and_hides_attributes(method
     assert (own.distance(protected) > own.distance(tiny_photos().images)).all()
     with pytest.raises(MissingNeedError, match="needs attribute surrogates, which this experiment does not provide"):
         attack.protect(tiny_photos(), replace(tiny_context(), networks={}))
+
+
+def test_parts_that_transfer_serve_attributes_as_well() -> None:
+    """The parts of TI-DIM are those of TI-m, views without strength change nothing, and networks have equal voices."""
+    views, smooth = ResizeAndPad(0.5, 1.1), GradientFilter("gaussian", 7)
+
+    class Named(MIFGSM):
+        name = "ti_dim"  # the same draws
+
+    plain: dict[str, Any] = {"steps": 4, "objective": "attributes"}
+    assert torch.equal(images(Named(transfer=Transfer(views, smooth), **plain)), images(TIDIM(**plain)))
+    none = Transfer(AffineViews(1, 1, 0, 0, 0), GradientFilter(size_px=1), "normalised")
+    assert torch.equal(images(PGD(transfer=none, **plain)), images(PGD(**plain)))
+    through = images(PGD(transfer=Transfer(AffineViews(), smooth, "normalised"), **plain)).float() / 255
+    own = OwnAnswers.of(tiny_photos().images, tiny_context())
+    assert (own.distance(through) > own.distance(tiny_photos().images)).all()
 
 
 def test_an_ensemble_of_equals_is_one_of_them() -> None:
