@@ -1,4 +1,4 @@
-"""`PerceptualDistance`: what methods ask of a distance that sees as people do; `cloakbench.models.perceptual` has two."""
+"""`PerceptualDistance`: what methods ask of a distance that sees as people do; `models.perceptual` has two."""
 
 from __future__ import annotations
 
