@@ -113,7 +113,7 @@ class Protocol(ABC):
 
     @property
     def rank_by(self) -> tuple[str, ...]:
-        """Metrics in `trials` by which methods are ranked and compared. Default: the first that speaks of protection."""
+        """Metrics in `trials` by which methods are ranked and compared. Default: the first about protection."""
         return tuple([metric.name for metric in self.metrics if metric.higher_protects is not None][:1])
 
     def is_asked(self, config: DictConfig) -> bool:
