@@ -117,7 +117,7 @@ def test_every_group_of_conf_is_tested() -> None:
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
     config = compose_config([f"experiment={name}"])
-    assert config.targets or config.attribute_targets or "poisoning" in config.protocols
+    assert config.targets or config.attribute_targets or config.services or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 

@@ -112,8 +112,7 @@ class Protocol(ABC):
 
     @property
     def rank_by(self) -> tuple[str, ...]:
-        """Metrics that methods are ranked by and compared in pairs, where `trials` has them. Default: the first that
-        says something of protection."""
+        """Metrics in `trials` by which methods are ranked and compared. Default: the first about protection."""
         return tuple([metric.name for metric in self.metrics if metric.higher_protects is not None][:1])
 
     def is_asked(self, config: DictConfig) -> bool:

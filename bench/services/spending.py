@@ -46,12 +46,13 @@ class Spending:
 
     @contextmanager
     def on(self, operation: str) -> Iterator[None]:
-        """Requests of this thread are made for an operation."""
+        """Requests of this thread are made for an operation; enrolling for a search is within the search."""
+        outer = getattr(self._thread, "operation", "")
         self._thread.operation = operation
         try:
             yield
         finally:
-            self._thread.operation = ""
+            self._thread.operation = outer
 
     def permit(self, action: str) -> None:
         """Count a request that is about to leave.

@@ -1,4 +1,4 @@
-"""`Found`: what a service said about the photos of a cell beside their clean originals, and the records made of it."""
+"""`Answered`: what a service said of a cell's photos and of their clean originals, and the records made of it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ RECOMMENDED = "recommended"
 
 
 @dataclass(frozen=True)
-class Found:
+class Answered:
     """What one service said.
 
     Attributes:
         image_id, identity: of the photos.
         status: what became of each before it was asked about.
-        protected: tensors of `Sheet` about the published photos, by name.
+        protected: tensors of `AnswerSheet` about the published photos, by name.
         clean: the same about the originals.
         versions: names of the vendor's models by operation, ``[N, C]``.
         most: faces that a search gave at most, the photo itself apart.

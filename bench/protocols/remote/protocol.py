@@ -31,12 +31,12 @@ from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
 from cloakbench.bench.protocols.remote.consent import check_pictures, say_and_ask
-from cloakbench.bench.protocols.remote.questions import Questions, Wanted
+from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestions
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
 from cloakbench.bench.protocols.remote.scores import RemoteScores
 from cloakbench.bench.protocols.remote.served import LOCAL, Served
 from cloakbench.bench.protocols.remote.session import card_of, keys_for, session
-from cloakbench.bench.protocols.remote.sheets import Chunk, answered
+from cloakbench.bench.protocols.remote.sheets import DueChunk, answered
 from cloakbench.bench.protocols.remote.spent import add_spent, spent_key, spent_words
 from cloakbench.bench.protocols.remote.spoken import nothing_said
 from cloakbench.bench.report.labels import CONTROLS
@@ -111,7 +111,7 @@ class Remote(AsksOutside, RemoteScores):
             raise SettingError("fars", list(fars), "a list of rates above 0 and below 1")
         rule = PictureRule(picture, side_px, file)
         super().__init__(
-            Wanted(tuple(operations), pairs, mates, rule, people, photos_each, distractors),
+            WantedQuestions(tuple(operations), pairs, mates, rule, people, photos_each, distractors),
             tuple(sorted(map(float, fars), reverse=True)),
             tuple(sorted(whole(f"ks.{place}", k) for place, k in enumerate(ks))),
             None if task is None else instantiate(dict(task)),
@@ -212,11 +212,11 @@ class Remote(AsksOutside, RemoteScores):
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker
     ) -> Iterator[tuple[DueAnswer, Answer | str]]:
         for judge in dict.fromkeys(one.judge for one in due):
-            chunks = [Chunk(one, self._asks_about(one.photos)) for one in due if one.judge == judge]
+            chunks = [DueChunk(one, self._asks_about(one.photos)) for one in due if one.judge == judge]
             yield from self._asked(planning, judge, chunks, worker)
 
     def _asked(
-        self, planning: Planning, judge: Judge, chunks: Sequence[Chunk], worker: Worker
+        self, planning: Planning, judge: Judge, chunks: Sequence[DueChunk], worker: Worker
     ) -> Iterator[tuple[DueAnswer, Answer | str]]:
         """What one service says; what that takes is noted, however it ends."""
         remote, name = RemoteSettings.of(planning.config), str(planning.config.name)

@@ -23,7 +23,7 @@ _PICTURES_KEPT = 256
 
 
 @dataclass(frozen=True)
-class Question:
+class PhotoQuestion:
     """One question about a photo of a chunk.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedQuestions:
     """Which questions are asked: settings of the protocol.
 
     Attributes:
@@ -118,7 +118,7 @@ class Questions:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: WantedQuestions,
         faces: FaceSet,
         references: FaceSet | None,
         distractors: FaceSet | None,
@@ -181,23 +181,23 @@ class Questions:
         each = {COMPARE: sum(len(self._mates[row]) for row in asked), SEARCH: len(asked), ATTRIBUTES: len(asked)}
         return {one: each[one] for one in OPERATIONS if one in self._wanted.operations}
 
-    def about(self, rows: Sequence[int], images: Tensor) -> Iterator[Question]:
+    def about(self, rows: Sequence[int], images: Tensor) -> Iterator[PhotoQuestion]:
         """The questions about photos of some rows, as they were published: uint8 ``[N, 3, H, W]``."""
         for photo, row in enumerate(rows):
             if row in self._asked:
                 yield from self._about(photo, row, self.picture(images[photo], self._faces, row))
 
-    def _about(self, photo: int, row: int, picture: Picture) -> Iterator[Question]:
+    def _about(self, photo: int, row: int, picture: Picture) -> Iterator[PhotoQuestion]:
         if COMPARE in self._wanted.operations:
             for column, mate in enumerate(self._mates[row]):
-                yield Question(photo, column, COMPARE, _comparing(picture, self._clean(mate)))
+                yield PhotoQuestion(photo, column, COMPARE, _comparing(picture, self._clean(mate)))
         if SEARCH in self._wanted.operations:
             plan, k = self.gallery(), self._k
             own = f"probes {self._faces.image_id[row]}"
             mates = self._mate_names.get(self._faces.identity[row], frozenset()) - {own}
-            yield Question(photo, 0, SEARCH, lambda asker: asker.search(plan, picture, k), own, mates)
+            yield PhotoQuestion(photo, 0, SEARCH, lambda asker: asker.search(plan, picture, k), own, mates)
         if ATTRIBUTES in self._wanted.operations:
-            yield Question(photo, 0, ATTRIBUTES, lambda asker: asker.attributes(picture))
+            yield PhotoQuestion(photo, 0, ATTRIBUTES, lambda asker: asker.attributes(picture))
 
 
 def _comparing(a: Picture, b: Picture) -> Callable[[Asker], ServiceAnswer]:

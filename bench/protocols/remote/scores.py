@@ -18,9 +18,9 @@ from cloakbench.bench.protocols.attributes.h_pn import h_pn_measurements
 from cloakbench.bench.protocols.attributes.metrics import MOSR
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
 from cloakbench.bench.protocols.remote.attribute_columns import labels_of
-from cloakbench.bench.protocols.remote.found import Found, names_of
+from cloakbench.bench.protocols.remote.found import Answered, names_of
 from cloakbench.bench.protocols.remote.metrics import H_PN_METRICS, Share, shares
-from cloakbench.bench.protocols.remote.questions import Wanted
+from cloakbench.bench.protocols.remote.questions import WantedQuestions
 from cloakbench.bench.protocols.remote.spoken import Form
 from cloakbench.bench.protocols.remote.versions import STALE, mark_stale
 from cloakbench.bench.protocols.verification.protocol import far_label
@@ -44,7 +44,7 @@ class RemoteScores(Protocol, ABC):
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: WantedQuestions,
         fars: tuple[float, ...],
         ks: tuple[int, ...],
         task: AttributeTask | None,
@@ -74,14 +74,14 @@ class RemoteScores(Protocol, ABC):
     def metrics(self) -> tuple[Metric, ...]:
         return (*(share.metric for share in self._shares), *(H_PN_METRICS if self._reads else ()))
 
-    def read(self, answers: Answers, cell: int) -> Found:
+    def read(self, answers: Answers, cell: int) -> Answered:
         operations = list(answers.judge.options["columns"])
         role = next(iter(answers.job.clean))
         clean = {name: tensor.numpy() for name, tensor in answers.clean(role).items()}
         tensors, status = answers.protected(cell)
         protected = {name: tensor.numpy() for name, tensor in tensors.items()}
         protected = protected or {name: np.full_like(tensor, np.nan) for name, tensor in clean.items()}
-        return Found(
+        return Answered(
             image_id=answers.faces.image_id,
             identity=answers.faces.identity,
             status=status,
@@ -93,8 +93,8 @@ class RemoteScores(Protocol, ABC):
             pictures={} if self._pictures is None else self._pictures.of(answers, cell),
         )
 
-    def records(self, responses: Found) -> pd.DataFrame:
-        """One row per photo; see `Found.frame`."""
+    def records(self, responses: Answered) -> pd.DataFrame:
+        """One row per photo; see `Answered.frame`."""
         return responses.frame(self._labels, self.ks)
 
     def found(self, answers: Answers) -> Iterable[pd.DataFrame]:

@@ -10,9 +10,9 @@ from cloakbench.bench.core.status import OK
 from cloakbench.bench.engine.outside import DueAnswer
 from cloakbench.bench.engine.protocol import Answer
 from cloakbench.bench.engine.worker import Worker
-from cloakbench.bench.protocols.remote.questions import Question, Questions
+from cloakbench.bench.protocols.remote.questions import PhotoQuestion, Questions
 from cloakbench.bench.protocols.remote.session import Session
-from cloakbench.bench.protocols.remote.spoken import Form, Sheet, classes_read, compared, searched
+from cloakbench.bench.protocols.remote.spoken import AnswerSheet, Form, classes_read, compared, searched
 from cloakbench.bench.services.asking import side_by_side
 from cloakbench.datasets.attribute_task import AttributeTask
 from cloakbench.models.services import (
@@ -30,7 +30,7 @@ _LAST = "last"
 
 
 @dataclass(frozen=True)
-class Chunk:
+class DueChunk:
     """A chunk whose answers are due.
 
     Attributes:
@@ -45,7 +45,7 @@ class Chunk:
 def answered(
     session: Session,
     questions: Questions,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[DueChunk],
     worker: Worker,
     form: Form,
     task: AttributeTask | None,
@@ -63,13 +63,13 @@ def answered(
         connections: at once.
     """
 
-    def stream() -> Iterator[tuple[int, Question]]:
+    def stream() -> Iterator[tuple[int, PhotoQuestion]]:
         for number, chunk in enumerate(chunks):
             photos = chunk.due.photos
             if chunk.is_asked:
                 for question in questions.about(photos.rows, worker.photos(photos)):
                     yield number, question
-            yield number, Question(0, 0, _LAST, lambda asker: ServiceAnswer(_LAST))
+            yield number, PhotoQuestion(0, 0, _LAST, lambda asker: ServiceAnswer(_LAST))
 
     found = _Found(session.service, form, task)
     done = 0
@@ -91,11 +91,11 @@ class _Found:
 
     def __init__(self, service: RemoteService, form: Form, task: AttributeTask | None) -> None:
         self._service, self._form, self._task = service, form, task
-        self._came: list[tuple[Question, ServiceAnswer]] = []
+        self._came: list[tuple[PhotoQuestion, ServiceAnswer]] = []
         self._failed: Counter[str] = Counter()
         self._notes: dict[str, str] = {}
 
-    def put(self, question: Question, answer: ServiceAnswer) -> None:
+    def put(self, question: PhotoQuestion, answer: ServiceAnswer) -> None:
         """Note an answer to a question about the chunk at hand."""
         if answer.status in RESULTS or answer.status == NOT_OFFERED:
             self._came.append((question, answer))
@@ -110,12 +110,12 @@ class _Found:
         if failed:
             status = failed.most_common(1)[0][0]
             return f"service {service}: {status}: {notes[status] or 'no reason is given'}"
-        sheet = Sheet(photos, self._form)
+        sheet = AnswerSheet(photos, self._form)
         for question, answer in came:
             sheet.put(question.photo, question.column, answer, self._numbers(question, answer))
         return Answer(sheet.tensors())
 
-    def _numbers(self, question: Question, answer: ServiceAnswer) -> list[float]:
+    def _numbers(self, question: PhotoQuestion, answer: ServiceAnswer) -> list[float]:
         if answer.status != OK:
             return []
         if question.operation == COMPARE:

@@ -1,4 +1,4 @@
-"""`Sheet`: what a service said about the photos of a chunk, as numbers.
+"""`AnswerSheet`: what a service said about the photos of a chunk, as numbers.
 
 A failure is never among them: a chunk in which one question failed has no sheet, and is asked about again by the next
 run. ``no_face`` and ``bad_picture`` are results, and are kept as statuses without a score.
@@ -56,7 +56,7 @@ class Form:
         return len(FIELDS[operation]) + more.get(operation, 0)
 
 
-class Sheet:
+class AnswerSheet:
     """The answers about the photos of a chunk.
 
     Args:
@@ -91,7 +91,7 @@ class Sheet:
 
 def nothing_said(photos: int, form: Form) -> dict[str, Tensor]:
     """What stands for the answers that a chunk lacks: NaN."""
-    empty = Sheet(photos, form).tensors()
+    empty = AnswerSheet(photos, form).tensors()
     return {name: torch.full(tensor.shape, torch.nan, dtype=torch.float64) for name, tensor in empty.items()}
 
 

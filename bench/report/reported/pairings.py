@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -184,9 +184,7 @@ def _pairing(
     for key, reason in (excused := excused | given.get("unpaired_metrics", {})).items():
         if reason not in reasons:
             raise ReportedSchemaError(f"{where}: unknown reason {reason!r} for {key}; use {', '.join(reasons)}")
-    box = given.get("box", "black")
-    if box not in ("black", "white", "none"):
-        raise ReportedSchemaError(f"{where}: box is {box!r}; use black, white or none")
+    box = _box(where, given)
     if methods and not (given.get("protocol") and "surrogates" in given and "epsilon_255" in given):
         raise ReportedSchemaError(f"{where}: methods are paired without a protocol, surrogates and epsilon_255")
     surrogates, targets = given.get("surrogates", ANY), given.get("targets")
@@ -194,10 +192,14 @@ def _pairing(
     for asked in (surrogates, targets):
         if asked not in (None, ANY, LEAVE_ONE_OUT, *networks):
             raise ReportedSchemaError(f"{where}: no networks are called {asked!r}; there is {', '.join(networks)}")
-    services = given.get("services", {})
-    found, own = networks[targets] if targets else dict.fromkeys(services, ()), None if free else networks[surrogates]
-    _check_networks(where, rows, methods, found, own)
-    _check_names(where, given, printed_methods)
+    judged = networks[targets] if targets else dict.fromkeys(given.get("services", {}), ())
+    own = None if free else networks[surrogates]
+    _check_networks(where, rows, methods, judged, own)
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
+    for key in {"own", "base"} & set(given):
+        if given[key] not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
     return Pairing(
         name=name,
         label=given["label"],
@@ -209,8 +211,8 @@ def _pairing(
         condition=given.get("condition", "none"),
         surrogates=own,
         leave_one_out=surrogates == LEAVE_ONE_OUT,
-        targets=found,
-        services=services,
+        targets=judged,
+        services=given.get("services", {}),
         metrics=metrics,
         methods={key: _paired(where, key, method, given["epsilon_255"]) for key, method in methods.items()},
         why_not={key: reasons[reason] for key, reason in excused.items()},
@@ -221,14 +223,11 @@ def _pairing(
     )
 
 
-def _check_names(where: str, given: Mapping[str, Any], printed_methods: Sequence[str]) -> None:
-    """Names that stand elsewhere in the table: metrics of further rows, and the methods that are compared."""
-    metrics = given.get("metrics", {})
-    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
-        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
-    for key in {"own", "base"} & set(given):
-        if given[key] not in printed_methods:
-            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
+def _box(where: str, given: Mapping[str, Any]) -> Box:
+    box = given.get("box", "black")
+    if box not in ("black", "white", "none"):
+        raise ReportedSchemaError(f"{where}: box is {box!r}; use black, white or none")
+    return box
 
 
 def _paired(where: str, key: str, given: Any, epsilon_255: float | None) -> Run:

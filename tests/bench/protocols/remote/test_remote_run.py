@@ -12,6 +12,8 @@ def test_a_run_asks_once_and_a_second_one_makes_no_call(emulator: FaceppEmulator
     assert emulator.calls["compare"] == 18 * 3  # clean, random sign, PGD; the clean row is what is asked anyway
     assert emulator.calls["search"] == 18 * 3 and emulator.sets == {}
     assert set(rates(first, "remote_dodging_far_1e-3")) == {"identity", "random_sign", "pgd"}
+    told = first.results.setup["service_facepp"]
+    assert told.startswith(f"{emulator.total} requests (54 compare,") and ", 54 search)" in told
     calls, printed = emulator.total, tables(first)
     second = ran(words())
     assert emulator.total == calls and second.reused and tables(second) == printed

@@ -15,9 +15,9 @@ from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.protocols.remote.attribute_columns import attribute_columns
-from cloakbench.bench.protocols.remote.found import Found, names_of
+from cloakbench.bench.protocols.remote.found import Answered, names_of
 from cloakbench.bench.protocols.remote.protocol import Remote
-from cloakbench.bench.protocols.remote.spoken import Form, Sheet, classes_read, compared, searched
+from cloakbench.bench.protocols.remote.spoken import AnswerSheet, Form, classes_read, compared, searched
 from cloakbench.bench.protocols.remote.versions import mark_stale
 from cloakbench.models.services import COMPARE, NO_FACE, SEARCH, Match, ServiceAnswer, Thresholds
 from cloakbench.models.vocabulary import Vocabulary
@@ -28,7 +28,7 @@ PEOPLE = ["a", "a", "b", "b"]
 
 def said(scores: Sequence[float | None], version: str = "1", day: int = 1) -> dict[str, Any]:
     """A sheet of comparisons; None for a photo without a face. Thresholds are 60 and 80."""
-    sheet = Sheet(len(scores), Form({COMPARE: 1}, FARS))
+    sheet = AnswerSheet(len(scores), Form({COMPARE: 1}, FARS))
     for photo, score in enumerate(scores):
         date = f"2026-11-{day:02d}T00:00:00+00:00"
         found = Thresholds({1e-3: 60.0, 1e-4: 80.0}, source="answer")
@@ -40,15 +40,15 @@ def said(scores: Sequence[float | None], version: str = "1", day: int = 1) -> di
     return {name: tensor.numpy() for name, tensor in sheet.tensors().items()}
 
 
-def found(protected: dict[str, Any], clean: dict[str, Any]) -> Found:
+def found(protected: dict[str, Any], clean: dict[str, Any]) -> Answered:
     names = [f"photo {place}" for place in range(len(PEOPLE))]
-    return Found(names, PEOPLE, ["ok"] * 4, protected, clean, names_of(protected, [COMPARE]), 5)
+    return Answered(names, PEOPLE, ["ok"] * 4, protected, clean, names_of(protected, [COMPARE]), 5)
 
 
 def records_of(protected: dict[str, Any], clean: dict[str, Any]) -> pd.DataFrame:
     whole = found(protected, clean)
     only = {COMPARE: whole.protected[COMPARE]}
-    narrow = Found(whole.image_id, PEOPLE, whole.status, only, {COMPARE: clean[COMPARE]}, whole.versions, 5)
+    narrow = Answered(whole.image_id, PEOPLE, whole.status, only, {COMPARE: clean[COMPARE]}, whole.versions, 5)
     return protocol().records(narrow)
 
 

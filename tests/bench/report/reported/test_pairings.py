@@ -191,7 +191,10 @@ def test_every_paired_metric_is_one_that_is_measured():
     visual = build(OmegaConf.to_container(config, resolve=True), "protocols.visual")
     hidden = compose_config(["experiment=invisible_face_table1"]).protocols.attributes
     attributes = build(OmegaConf.to_container(hidden, resolve=True), "protocols.attributes")
+    asked = compose_config(["experiment=invisible_face_table4"]).protocols.remote
+    remote = build(OmegaConf.to_container(asked, resolve=True), "protocols.remote")
     measured = {
+        "remote": remote.metrics,
         "attributes": attributes.metrics,
         "identification": Identification().metrics,
         "verification": Verification().metrics,
