@@ -64,7 +64,7 @@ def _protect(worker: Worker, unit: Unit, inputs: Inputs) -> Busy | None:
     """Protect and save; busy while another process trains the method or makes views of these people."""
     protector = worker.protector(unit.cell)
     context = ProtectContext(
-        worker.attacked(unit.cell),
+        worker.attacked(unit.cell.surrogates),
         worker.faces("auxiliary") if Need.AUXILIARY in protector.needs and "auxiliary" in worker.spec.faces else None,
         worker.spec.seed,
         worker.device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -167,13 +167,13 @@ class Worker:
             self._attribute_networks[key] = built.to(self.device)
         return self._attribute_networks[key]
 
-    def attacked(self, cell: Cell) -> dict[NetworkKind, tuple[nn.Module, ...]]:
-        """The networks that the method of a cell may differentiate, by kind."""
+    def attacked(self, keys: Sequence[str]) -> dict[NetworkKind, tuple[nn.Module, ...]]:
+        """Networks of the experiment that a method may differentiate, by kind."""
         others = self.spec.attribute_networks
         found: dict[NetworkKind, tuple[nn.Module, ...]] = {
-            NetworkKind.RECOGNISER: tuple(self.network(key) for key in cell.surrogates if key not in others)
+            NetworkKind.RECOGNISER: tuple(self.network(key) for key in keys if key not in others)
         }
-        attributes = tuple(self.attribute_network(key) for key in cell.surrogates if key in others)
+        attributes = tuple(self.attribute_network(key) for key in keys if key in others)
         return found | ({NetworkKind.ATTRIBUTE_SURROGATE: attributes} if attributes else {})
 
     @torch.no_grad()
@@ -212,8 +212,8 @@ class Worker:
         if key not in self._made:
             made = instantiate(dict(settings))
             if isinstance(made, Purified):
-                networks = {NetworkKind.RECOGNISER: tuple(self.network(key) for key in made.surrogates)}
-                context = ProtectContext(networks, self.faces("auxiliary"), self.spec.seed, self.device)
+                networks, faces = self.attacked(made.surrogates), self.faces("auxiliary")
+                context = ProtectContext(networks, faces, self.spec.seed, self.device)
                 made.learn(self.store, context, self.spec.learnt_from(settings))
             self._made[key] = made
         return self._made[key]
