@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.utils import instantiate
@@ -225,8 +225,9 @@ class Remote(AsksOutside, RemoteScores):
             if (served := self._serves(config)) is not None:
                 offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
                 config |= offered | {"line": config["line"] | offered["line"]}
-            opened = stack.enter_context(session(config, judge.name, remote, Places(planning.store.root), name))
-            stack.callback(add_spent, planning.store, spent_key(name, judge), opened)
+            noted = partial(add_spent, planning.store, spent_key(name, judge))
+            places = Places(planning.store.root)
+            opened = stack.enter_context(session(config, judge.name, remote, places, name, noted))
             questions = self._questions(planning, judge)
             yield from answered(opened, questions, chunks, worker, self._form(judge), self.task, remote.connections)
 

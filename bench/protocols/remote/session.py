@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,12 @@ def keys_for(card: ServiceCard, settings: RemoteSettings, environment: Mapping[s
 
 @contextmanager
 def session(
-    config: Mapping[str, Any], key: str, settings: RemoteSettings, places: Places, run: str
+    config: Mapping[str, Any],
+    key: str,
+    settings: RemoteSettings,
+    places: Places,
+    run: str,
+    ended: Callable[[Session], None],
 ) -> Iterator[Session]:
     """Open a service; of several runs on a store one asks it at a time.
 
@@ -70,6 +75,7 @@ def session(
         settings: of the run.
         places: of the store.
         run: names the run for its galleries, on this machine and in this store.
+        ended: is told of the session when its galleries are deleted, however it ended.
 
     Raises:
         ConfigError: it cannot be built, or there are no keys.
@@ -88,7 +94,9 @@ def session(
     spending.held_back = lambda: len(galleries.of_this_run())
     asker = Asker(service, places.journal, spending, galleries, replay=settings.replay, expire=settings.expire)
     with exclusive(places.lock(card.name), f"asking {card.name}"):
+        opened = Session(service, asker, spending)
         try:
-            yield Session(service, asker, spending)
+            yield opened
         finally:
             asker.close()
+            ended(opened)
