@@ -54,7 +54,6 @@ log = logging.getLogger(__name__)
 
 FARS = (1e-3, 1e-4, 1e-5)
 """False accept rates at which vendors publish thresholds."""
-_STALE = "answers of an older model version than others of this run: remote.expire=DATE asks anew"
 
 
 class Remote(AsksOutside, RemoteScores):
