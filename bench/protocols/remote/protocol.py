@@ -35,7 +35,7 @@ from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestio
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
 from cloakbench.bench.protocols.remote.scores import RemoteScores
 from cloakbench.bench.protocols.remote.served import LOCAL, Served
-from cloakbench.bench.protocols.remote.session import card_of, keys_for, session
+from cloakbench.bench.protocols.remote.session import card_of, keys_in_run, session
 from cloakbench.bench.protocols.remote.sheets import DueChunk, answered
 from cloakbench.bench.protocols.remote.spent import add_spent, spent_key, spent_words
 from cloakbench.bench.protocols.remote.spoken import nothing_said
@@ -201,7 +201,7 @@ class Remote(AsksOutside, RemoteScores):
         remote = RemoteSettings.of(planning.config)
         for judge, count in () if remote.replay else photos.items():
             card = card_of(resolved(planning.config.services[judge.name]), judge.name)
-            keys_for(card, remote)
+            keys_in_run(card, remote)
             questions = self._questions(planning, judge)
             check_pictures(card, questions, self.wanted.operations)
             if not card.on_this_machine:

@@ -15,7 +15,7 @@ from cloakbench.bench.services.asking import Asker
 from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.call_rate import CallRate
 from cloakbench.bench.services.galleries import Galleries
-from cloakbench.bench.services.keys import keys_of, variable
+from cloakbench.bench.services.keys import keys_for
 from cloakbench.bench.services.places import Places
 from cloakbench.bench.services.spending import Spending
 from cloakbench.models.service_keys import ServiceKeys
@@ -48,14 +48,15 @@ def card_of(config: Mapping[str, Any], key: str) -> ServiceCard:
     return service.card
 
 
-def keys_for(card: ServiceCard, settings: RemoteSettings, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
-    """The keys of a service. A replay needs none, and neither does a service here, unless the environment has them.
+def keys_in_run(
+    card: ServiceCard, settings: RemoteSettings, environment: Mapping[str, str] = os.environ
+) -> ServiceKeys:
+    """The keys of a service, of which a replay needs none.
 
     Raises:
         ConfigError: there are none.
     """
-    here_without = card.on_this_machine and not environment.get(variable(card.name, "KEY"))
-    return ServiceKeys("") if settings.replay or here_without else keys_of(card.name, environment)
+    return ServiceKeys("") if settings.replay else keys_for(card, environment)
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def session(
         ConfigError: it cannot be built, or there are no keys.
     """
     card = card_of(config, key)
-    keys = keys_for(card, settings)
+    keys = keys_in_run(card, settings)
     spending = Spending(card.name, card.price_per_call, settings.max_calls, settings.max_cost)
     rate = CallRate(places.rate(card.name, keys), card.calls_per_second)
 
