@@ -35,7 +35,7 @@ class InvisibleFace(Protector):
     (`parts.invisible.directional`), G learns on auxiliary people (`parts.invisible.game`, `losses`) to change answers,
     also those about photos that a purifier has been at.
 
-    Paper: Yang et al., "Invisible-Face: Protecting Facial Attribute Privacy", TIFS 2025.
+    Paper: Yang et al., "Invisible-Face: Rethinking Facial Attribute Privacy in Social Media Photo Sharing", TIFS 2025.
     Official settings: epsilon 8, annealing from 10 to 0.1 by 0.95, 10 neighbours, beta 0.03, losses weighted 0.4, 0.1,
     0.15, 0.15 and 0.2, 120 epochs, batch 64, learning rate 1e-3. Architecture, size of photos, optimiser, theta, the
     purifier and its training are not given, and no code is published.
@@ -67,7 +67,9 @@ class InvisibleFace(Protector):
     name: ClassVar[str] = "invisible_face"
     scope: ClassVar[Scope] = "image"
     goal: Goal = "hide attributes"
-    paper: ClassVar[str] = "Yang et al., Invisible-Face: Protecting Facial Attribute Privacy, TIFS 2025"
+    paper: ClassVar[str] = (
+        "Yang et al., Invisible-Face: Rethinking Facial Attribute Privacy in Social Media Photo Sharing, TIFS 2025"
+    )
     official_settings: ClassVar[str] = "epsilon 8, beta 0.03, 10 neighbours, 120 epochs of batch 64, Adam 1e-3"
     deviations: ClassVar[str] = (
         "readings of C.7; own answers as labels; features of the surrogate where AlexNet and VGG are absent"

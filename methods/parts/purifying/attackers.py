@@ -75,7 +75,9 @@ class PurifierTrainer(Protector):
 
     name: ClassVar[str] = "purifier"
     scope: ClassVar[Scope] = "image"
-    paper: ClassVar[str] = "Yang et al., Invisible-Face: Protecting Facial Attribute Privacy, TIFS 2025"
+    paper: ClassVar[str] = (
+        "Yang et al., Invisible-Face: Rethinking Facial Attribute Privacy in Social Media Photo Sharing, TIFS 2025"
+    )
 
     max_change_255 = 255.0
 
