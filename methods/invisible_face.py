@@ -100,13 +100,14 @@ class InvisibleFace(Protector):
             discriminator_width=whole("discriminator_width", discriminator_width),
         )
         uses_purifier = purifier is not None and self.weights.resilient > 0
-        self.purifier = NoisePurifier(purifier) if purifier is not None and uses_purifier else None
+        self.purifier = purifier
+        self.noise_purifier = NoisePurifier(purifier) if purifier is not None and uses_purifier else None
         self.prepared = PreparedFaces(region=region, direction=direction)
         self.local_masks = LocalMasks(
             rules=self.rules,
             weights=self.weights,
             size=direction.size if direction else 0.0,
-            purifier=self.purifier,
+            purifier=self.noise_purifier,
             perceptual=perceptual,
             epochs=whole("epochs", epochs),
             batch=whole("batch", batch, 2),
@@ -119,7 +120,9 @@ class InvisibleFace(Protector):
 
     def stages(self) -> tuple[Stage, ...]:
         first: tuple[Stage, ...] = (self.prepared,)
-        return (*first, self.local_masks) if self.purifier is None else (*first, self.purifier, self.local_masks)
+        if self.noise_purifier is None:
+            return (*first, self.local_masks)
+        return (*first, self.noise_purifier, self.local_masks)
 
     def notes(self) -> tuple[str, ...]:
         if not self.weights.semantic:

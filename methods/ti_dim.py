@@ -45,6 +45,9 @@ class TIDIM(MIFGSM):
         resize_rate: float = 1.1,
         kernel_size: int = 7,
     ) -> None:
+        self.transform_probability = share("transform_probability", transform_probability)
+        self.resize_rate = at_least("resize_rate", resize_rate, 1)
+        self.kernel_size = odd("kernel_size", kernel_size)
         super().__init__(
             epsilon_255,
             steps=steps,
@@ -53,9 +56,7 @@ class TIDIM(MIFGSM):
             random_start=random_start,
             momentum_decay=momentum_decay,
             transfer=Transfer(
-                ResizeAndPad(
-                    share("transform_probability", transform_probability), at_least("resize_rate", resize_rate, 1)
-                ),
-                GradientFilter("gaussian", odd("kernel_size", kernel_size)),
+                ResizeAndPad(self.transform_probability, self.resize_rate),
+                GradientFilter("gaussian", self.kernel_size),
             ),
         )

@@ -102,7 +102,8 @@ def _why_nobody_asks(config: DictConfig, asked: Mapping[str, Protocol]) -> str:
     if any(_built(value, f"protocols.{key}", Protocol).asks_targets for key, value in config.protocols.items()):
         return "the experiment has no target: add one with model@target=NAME (see cloakbench list models)"
     names = group_options("protocol")
-    found = compose_config([f"+protocol@found.{name}={name}" for name in names]).found
+    # One by one: some bring parts of the experiment, which two of them together would bring twice.
+    found = {name: compose_config(["experiment=smoke", f"+protocol@found={name}"]).found for name in names}
     publishing = [name for name in names if not get_class(found[name]._target_).every_publication]
     lack = f"{', '.join(asked)} asks about what others publish, and nobody does" if asked else "nobody asks anything"
     return (

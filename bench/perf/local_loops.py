@@ -71,7 +71,7 @@ def _training(context: ProtectContext, photos: int, repeats: int) -> Ratio:
     (model,) = context.attribute_surrogates
     with torch.random.fork_rng(devices=[]):
         generator, discriminator = method.rules.generator().to(device), method.rules.discriminator().to(device)
-    purifier = method.purifier.purifier(known.trained[method.purifier.name])
+    purifier = method.noise_purifier.purifier(known.trained[method.noise_purifier.name])
     images = _pixels(context, photos)
 
     def bare() -> None:

@@ -99,7 +99,9 @@ def _forget_replaced(config: DictConfig, parts: Mapping[str, Mapping[str, Any]])
     """Take out what a preset says of methods and surrogates in whose place others stand."""
     if "surrogates" in parts and not any(is_given(config, name) for name in ("ensembles", "plan.limits")):
         forget_surrogates(config)
-    for method in set(config.plan.limits or {}) & (set(config.methods) - set(parts.get("methods", config.methods))):
+    blocks = [block for key, block in config.protocols.items() if key not in parts.get("protocols", config.protocols)]
+    gone = {*config.methods, *(method for block in blocks for method in block.get("methods") or ())}
+    for method in set(config.plan.limits or {}) & (gone - set(parts.get("methods", config.methods))):
         if not is_given(config, f"plan.limits.{method}"):
             del config.plan.limits[method]
 

@@ -11,13 +11,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.files.regular_file import NotRegularError, open_regular
 from cloakbench.bench.core.redaction import is_secret_name
 from cloakbench.models.service_keys import ServiceKeys
-from cloakbench.models.services import ServiceCard
+
+if TYPE_CHECKING:
+    from cloakbench.models.services import ServiceCard  # brings torch, which no command line waits for
 
 FILE_VARIABLE = "CLOAKBENCH_KEYS"
 _PARTS = ("KEY", "SECRET", "TOKEN")

@@ -43,7 +43,7 @@ def build(name: str) -> AttributeModel:
 
 
 def task(name: str) -> AttributeTask:
-    config = compose_config(["experiment=smoke", f"+attribute_task@attribute_task={name}"])
+    config = compose_config(["experiment=smoke", f"attribute_task={name}"])
     return instantiate(config.attribute_task)
 
 

@@ -1,1 +1,1 @@
-"""What ``cloakbench protect`` does where nobody says: the method, its surrogates, and what to expect of it."""
+"""Defaults of ``cloakbench protect``: the method, its surrogates, and what to expect of it."""

@@ -175,7 +175,7 @@ def finished(runs: Path, name: str, age: int) -> Path:
 
 
 def test_report_says_which_of_several_runs_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cloakbench.bench.cli.report import _run_folder
+    from cloakbench.bench.cli.report import find_run
 
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
@@ -184,18 +184,18 @@ def test_report_says_which_of_several_runs_it_takes(tmp_path: Path, monkeypatch:
     (runs / "bench-00000004").mkdir()
     (tmp_path / "bench").mkdir()  # a folder that is no run, as in a clone of this project
     screen = Screen(file=io.StringIO(), width=200)
-    assert _run_folder("bench", runs, screen) == new
+    assert find_run("bench", runs, screen) == new
     said = screen.file.getvalue()  # type: ignore[attr-defined]
     assert new.name in said
     assert f"there are also {old.name}" in said
     assert "bench2" not in said
-    assert _run_folder("bench2", runs, screen).name == "bench2-00000003"
-    assert _run_folder(old.name, runs, screen) == old
-    assert _run_folder(str(old), runs, screen) == old
+    assert find_run("bench2", runs, screen).name == "bench2-00000003"
+    assert find_run(old.name, runs, screen) == old
+    assert find_run(str(old), runs, screen) == old
     with pytest.raises(ConfigError, match=r"no run 'x'; finished runs in .*/runs: bench2-00000003, bench-00000002"):
-        _run_folder("x", runs, screen)
+        find_run("x", runs, screen)
     with pytest.raises(ConfigError, match="is not finished"):
-        _run_folder("bench-00000004", runs, screen)
+        find_run("bench-00000004", runs, screen)
 
 
 def test_the_report_of_a_run_can_be_written_again(

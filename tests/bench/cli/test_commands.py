@@ -88,6 +88,7 @@ def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
     names = {
         "method": ["identity", "lowkey_lpips", "precomputed", "raises", "random_sign"],
         "model": ["tiny1", "arcface_ir", "ir152"],
+        "attribute_model": [],
         "generator": ["augment", "arc2face"],
     }
     monkeypatch.setattr(check, "group_options", lambda group, _: names[group])

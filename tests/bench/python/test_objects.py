@@ -82,15 +82,19 @@ def test_the_settings_of_an_object_are_the_fewest_that_build_an_equal_one() -> N
 
 
 UNREADABLE = {
+    "chhabra",
     "em_class",
     "em_max",
     "em_sample",
     "rem",
     "rem_full",
     "lowkey",
+    "gender_an",
     "lowkey_lpips",
+    "lowkey_m",
     "lowkey_matched",
     "precomputed",
+    "privacynet",
 }
 """Methods that are made of parts which do not keep what they were made of: a mapping, or their name, is needed."""
 
