@@ -18,6 +18,12 @@ _PER_PHOTO = {
     "backward_per_image": "backward_images",
 }
 
+_PARTS = {
+    "region_seconds_per_image": ("region_seconds",),
+    "perturbation_seconds_per_image": ("direction_seconds", "generator_seconds"),
+}
+"""Parts of a method's work that it times itself, column to its facts."""
+
 
 def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str, Any]]:
     """Cost per protected photo of every cell, its ball and the norms used, and what the method says of its own search;
@@ -40,6 +46,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "scope": cell.protector.scope,
             "images": photos,
             **per_photo,
+            **_by_part(abouts, whole),
             **_by_step(cell.protector.scope, abouts, sum(len(one.unit.chunk.identities) for one in units), whole),
             "training_seconds": training.get("seconds", 0.0),
             "training_passes": training.get("forward_images", 0) + training.get("backward_images", 0),
@@ -55,6 +62,17 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "size_255": float(ball.size_255) if ball else np.nan,
             **{norm: _mean_change(abouts, norm) for norm in ("linf_255", "l2_255")},
         }
+
+
+def _by_part(abouts: list[Mapping[str, Any]], whole: bool) -> dict[str, float]:
+    """Seconds per photo of each part of the work; NaN where the method does not time it."""
+    photos = sum(len(about["status"]) for about in abouts)
+    found = {}
+    for column, names in _PARTS.items():
+        told = [about.get("facts", {}).get(name) for about in abouts for name in names]
+        known = whole and photos and None not in told
+        found[column] = math.fsum(told) / photos if known else math.nan
+    return found
 
 
 def _by_step(scope: str, abouts: list[Mapping[str, Any]], people: int, whole: bool) -> dict[str, float]:

@@ -47,7 +47,7 @@ def _method(photos: int) -> Any:
 
 def _context(photos: int, device: torch.device) -> ProtectContext:
     """An embedded attribute network, and faces of as many people, of whom a third learns in `_BATCHES` steps."""
-    words = [f"+attribute_model@attribute_models.one={_NETWORK}", f"+attribute_task@attribute_task={_TASK}"]
+    words = [f"+attribute_model@attribute_models.one={_NETWORK}", f"attribute_task={_TASK}"]
     config = compose_config(["experiment=smoke", *words])
     model = build_attribute_model(resolved(config.attribute_models.one), _NETWORK)
     surrogate = get_method("cloakbench.models.attribute_surrogate.AttributeSurrogate")

@@ -198,7 +198,8 @@ class Results:
         costs: one row per method, variant, epsilon_255, surrogate and publication (empty for the probes): scope,
             images, seconds_per_image, forward_per_image, backward_per_image, fit_seconds_per_person and
             apply_seconds_per_image (of the seconds, those before any photo is touched, and the others; where the scope
-            is a person), recovery_seconds_per_image (where photos come back; of the first chunk of people),
+            is a person), region_seconds_per_image and perturbation_seconds_per_image (where the method times these
+            apart), recovery_seconds_per_image (where photos come back; of the first chunk of people),
             training_seconds, training_passes (of what is trained once for all photos), view_seconds, view_passes (of
             views of the cell's people, made once for all cells), peak_memory_mib (what protecting added to the process,
             or of the device; NaN where it was not measured), status, note (why a method raised, or gave no photo back),

@@ -114,6 +114,8 @@ def cost_table(measured: Measured) -> Table | None:
             "forward_per_image": ("Forward passes", 1),
             "backward_per_image": ("Backward passes", 1),
             "seconds_per_image": ("Seconds", 4),
+            "region_seconds_per_image": ("Region (s)", 4),
+            "perturbation_seconds_per_image": ("Perturbation (s)", 4),
             "fit_seconds_per_person": ("Once per person (s)", 3),
             "apply_seconds_per_image": ("Then applied (s)", 5),
             "recovery_seconds_per_image": ("Recovered (s)", 5),
@@ -127,8 +129,10 @@ def cost_table(measured: Measured) -> Table | None:
 _ONCE = (
     *("fit_seconds_per_person", "apply_seconds_per_image", "recovery_seconds_per_image"),
     *("training_seconds", "training_passes", "view_seconds", "view_passes"),
+    *("region_seconds_per_image", "perturbation_seconds_per_image"),
 )
-"""Columns that are left out where no method learns of people, gives photos back, is trained, or asks for views."""
+"""Columns that are left out where no method learns of people, gives photos back, is trained, asks for views, or times
+parts of its work."""
 
 
 def _cost_table(

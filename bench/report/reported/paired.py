@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+
+import pandas as pd
 
 from cloakbench.bench.report.estimate import Estimate, mean_estimate
 from cloakbench.bench.report.index import CellPlace, Place, Run
@@ -69,7 +71,11 @@ def place(lookup: Lookup, pairing: Pairing) -> Placed:
     else:
         surrogates = assign(models, pairing.surrogates, role="surrogate")
         avoid = set(surrogates.values())
-    targets = assign(models, pairing.targets, avoid if pairing.box == "black" else ())
+    avoid = avoid if pairing.box == "black" else ()
+    if pairing.conditions:
+        targets = {key: one for name in pairing.targets for key, one in _alone(models, pairing, name, avoid).items()}
+    else:
+        targets = assign(models, pairing.targets, avoid)
     return Placed(pairing, surrogates, targets | {key: one for key, one in pairing.services.items() if one in judges})
 
 
@@ -114,7 +120,9 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     pairing = placed.pairing
     if metric not in pairing.metrics:
         return MeasuredCell(Estimate(), pairing.why_not[metric])
-    asked = CellPlace(Place(pairing.protocol, pairing.metrics[metric], pairing.condition), row.run, row.surrogate)
+    condition = pairing.conditions.get(target, pairing.condition)
+    protocol, _, measured = pairing.metrics[metric].rpartition(".")
+    asked = CellPlace(Place(protocol or pairing.protocol, measured, condition), row.run, row.surrogate)
     if pairing.targets and (target == AVERAGE or (target == BLACK_BOX and row.of_column)):
         return _mean_of_columns(lookup, placed, row, asked)
     if target in (AVERAGE, BLACK_BOX):
@@ -126,9 +134,15 @@ def measured_cell(lookup: Lookup, placed: Placed, row: MeasuredRow, target: str,
     else:
         place, judged = _at(asked, placed, row, target), lookup.is_judged(asked.place)
         found = lookup.rate(place if judged else place._replace(judge=""))
-        if found.ok and judged and found.white_box != (pairing.box == "white"):
+        attacks = bool(place.surrogate)  # who attacks no network is black-box in every table
+        if found.ok and judged and attacks and found.white_box != (pairing.box == "white"):
             return MeasuredCell(Estimate(), NOT_BLACK if found.white_box else NOT_WHITE)
     return MeasuredCell(found, "" if found.ok else found.note or "not measured")
+
+
+def _alone(models: pd.DataFrame, pairing: Pairing, target: str, avoid: Collection[str]) -> Mapping[str, str]:
+    """The network of one printed target, whatever stands beside the others."""
+    return assign(models, {target: pairing.targets[target]}, avoid)
 
 
 def _at(asked: CellPlace, placed: Placed, row: MeasuredRow, target: str) -> CellPlace:

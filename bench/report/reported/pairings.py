@@ -33,6 +33,7 @@ _TABLE = {
     "targets": str,
     "services": dict,
     "condition": str,
+    "conditions": dict,
     "metrics": dict,
     "unpaired_metrics": dict,
     "methods": dict,
@@ -57,11 +58,12 @@ class Pairing:
         budget: of the table, where its rows have none of their own.
         targeted: only methods that aim at another person stand beside it.
         condition: what happened to the photos.
+        conditions: printed target to what happened to the photos that it judged; then targets may share a network.
         surrogates: printed surrogate to model cards; None when every surrogate of the run may stand beside it.
         leave_one_out: each column stands beside the ensemble of the run that its target is not in.
         targets: printed target to model cards; to none where services are printed.
         services: printed service to the one that is asked.
-        metrics: printed metric to measured metric.
+        metrics: printed metric to measured metric, ``PROTOCOL.METRIC`` where another protocol measured it.
         methods: printed method to measured method.
         why_not: printed method or metric to the reason why nothing stands beside it.
         own: printed method of the paper itself, whose distance from the best other one is shown; empty for none.
@@ -78,6 +80,7 @@ class Pairing:
     budget: BudgetSize = NO_BUDGET
     targeted: bool = False
     condition: str = "none"
+    conditions: Mapping[str, str] = field(default_factory=dict)
     surrogates: Networks | None = None
     targets: Networks = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
@@ -195,6 +198,8 @@ def _pairing(
     judged = networks[targets] if targets else dict.fromkeys(given.get("services", {}), ())
     own = None if free else networks[surrogates]
     _check_networks(where, rows, methods, judged, own)
+    if set(conditions := given.get("conditions", judged)) != set(judged):
+        raise ReportedSchemaError(f"{where}: conditions are of {', '.join(conditions)}, targets {', '.join(judged)}")
     if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
         raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
     for key in {"own", "base"} & set(given):
@@ -209,6 +214,7 @@ def _pairing(
         budget=BudgetSize.of(given.get("epsilon_255")),
         targeted=given.get("targeted", False),
         condition=given.get("condition", "none"),
+        conditions=given.get("conditions", {}),
         surrogates=own,
         leave_one_out=surrogates == LEAVE_ONE_OUT,
         targets=judged,

@@ -1,0 +1,56 @@
+"""A tiny run of the preset of Invisible-Face's Table VI: modules, an attacker's denoiser, its rows, parts of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.experiment.run import Outcome, run
+
+METHOD = "methods.invisible_face"
+RECIPE = "transforms.dncnn.trainer.recipe"
+TINY = (
+    *("dataset.identities=2", "dataset.references_per_identity=1", "dataset.probes_per_identity=1"),
+    *("dataset.auxiliary_identities=6", "dataset.auxiliary_images=1"),
+    *(f"{METHOD}.epochs=1", f"{METHOD}.batch=2", f"{METHOD}.width=4", f"{METHOD}.region.cooling=0.5"),
+    *(f"{METHOD}.purifier.steps=2", f"{METHOD}.purifier.batch=2", f"{METHOD}.purifier.design.width=4"),
+    *(f"{RECIPE}.steps=2", f"{RECIPE}.batch=2", f"{RECIPE}.design.width=4", f"{RECIPE}.design.depth=3"),
+    *("report.examples=0", "statistics.resamples=10", "runtime.workers=0"),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Outcome:
+    place = tmp_path_factory.mktemp("modules")
+    return run(
+        compose_config(
+            ["experiment=invisible_face_table6", *TINY, f"paths.results={place}", f"paths.cache={faces_cache}"]
+        )
+    )
+
+
+def test_every_module_is_judged_after_the_attackers_denoiser(finished: Outcome) -> None:
+    assert finished.problems == []
+    records = finished.results.records["attributes"]
+    assert set(records["condition"]) == {"none", "dncnn"}
+    modules = {"invisible_face", *(f"invisible_face_without_{part}" for part in ("dp", "rp", "dp_rp"))}
+    assert modules < set(records["method"])
+    assert set(records["status"]) == {"ok"}
+
+
+def test_every_printed_row_of_the_table_has_a_measured_one(finished: Outcome) -> None:
+    table = pd.read_csv(finished.folder / "tables" / "reported_invisible_face_6.csv")
+    assert table.to_csv().count("measured below") == 4
+    assert table.to_csv().count("all columns") == 4
+
+
+def test_region_and_perturbation_are_timed_apart(finished: Outcome) -> None:
+    costs = finished.results.costs.set_index("method")
+    parts = costs.loc["invisible_face", ["region_seconds_per_image", "perturbation_seconds_per_image"]]
+    assert (parts > 0).all() and parts.sum() < costs.loc["invisible_face", "seconds_per_image"]
+    assert costs.loc["identity", "region_seconds_per_image"] != costs.loc["identity", "region_seconds_per_image"]
+    header = (finished.folder / "tables" / "cost.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert "region_seconds_per_image" in header and "perturbation_seconds_per_image" in header
