@@ -149,7 +149,8 @@ class HttpService(RemoteService):
 
     def search(self, gallery: str, photo: Picture, k: int) -> ServiceAnswer:
         check_matches(self.card, k)
-        return self._answered(SEARCH, (photo,), lambda call: self._search(call, gallery, photo, k))
+        answer = self._answered(SEARCH, (photo,), lambda call: self._search(call, gallery, photo, k))
+        return replace(answer, matches=tuple(sorted(answer.matches, key=lambda match: -match.score)))
 
     def found(self, gallery: str) -> ServiceAnswer:
         return self._answered(FOUND, (), lambda call: self._found(call, gallery))
