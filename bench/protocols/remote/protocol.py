@@ -137,7 +137,6 @@ class Remote(AsksOutside, RemoteScores):
             raise ConfigError(f"{place}services names {unknown[0]}, and services has: {', '.join(known)}")
         if self.about is not None and self.about not in config.protocols:
             raise ConfigError(f"{place}photos names {self.about}, which is no protocol of this experiment")
-
         if self._reads and self.task is None:
             raise ConfigError(f"{place}operations has attributes, and there is no task: attribute_task=NAME")
         if self._pictures is not None:
