@@ -92,6 +92,7 @@ class Aliyun(HttpService):
             operations=frozenset(OPERATIONS),
             pictures=PictureLimits(file_bytes=5 << 20, side_px=(32, 4096), face_px=64),
             most_matches=10,
+            requests_each={SEARCH: 3, ATTRIBUTES: 3, ENROL: 4},
             vocabulary=_WORDS,
             read_on="2026-11-20",
         )

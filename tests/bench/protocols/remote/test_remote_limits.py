@@ -88,7 +88,7 @@ def test_nothing_leaves_before_it_was_said_what_and_accepted(words: Words, caplo
     with pytest.raises(ConfigError, match=r"remote.accept=\[facepp\]"):
         ran(words(away, "remote.live=true"))
     said = caplog.text
-    assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 22 enrol" in said and "terms:" in said
+    assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 27 enrol" in said and "terms:" in said
 
 
 def test_a_live_run_without_keys_says_where_they_come_from(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
