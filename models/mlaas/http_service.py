@@ -177,7 +177,7 @@ class HttpService(RemoteService):
         try:
             return tuple(name for name in self._leftovers(Call(), prefix) if name.startswith(prefix))
         except ComplaintError as problem:
-            raise ServiceError(f"service {self.card.name}: {problem.note}") from None
+            raise ServiceError(f"service {self.card.name}: {self._shown(problem.note)}") from None
         except _UNREADABLE:
             raise ServiceError(f"service {self.card.name}: its list of galleries cannot be read") from None
 

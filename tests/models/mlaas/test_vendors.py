@@ -26,6 +26,7 @@ from cloakbench.models.services import (
     SEARCH,
     SERVICE_FAILED,
     THROTTLED,
+    ServiceError,
     Thresholds,
 )
 
@@ -106,6 +107,15 @@ def test_facepp_searches_an_empty_set_without_failing(start: Start) -> None:
     pair = start("facepp")
     pair.service.found("cb_1")
     assert pair.service.search("cb_1", face(1), 5).matches == ()
+
+
+def test_what_is_said_when_galleries_are_not_listed_is_one_line_without_keys(start: Start) -> None:
+    pair = start("facepp")
+    said = f"AUTHENTICATION_ERROR:{pair.emulator.key}\n{'ab' * 32}"
+    pair.emulator.respond = lambda asked: Said({"error_message": said}, 401)
+    with pytest.raises(ServiceError) as raised:
+        pair.service.leftovers("cb_")
+    assert str(raised.value) == "service facepp: AUTHENTICATION_ERROR:(left out) (left out)"
 
 
 def test_facepp_lists_more_than_a_page_of_leftovers(start: Start) -> None:
