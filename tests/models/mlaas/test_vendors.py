@@ -14,7 +14,7 @@ from emulators.fleet import blank, connected, face, noisy
 from emulators.server import Asked, Said
 
 from cloakbench.bench.core.status import OK
-from cloakbench.models.pictures import Picture
+from cloakbench.models.pictures import Picture, PictureLimits
 from cloakbench.models.services import (
     BAD_PICTURE,
     COMPARE,
@@ -441,6 +441,19 @@ def _pixels(picture: Picture) -> Any:
     from PIL import Image
 
     return torch.from_numpy(np.array(Image.open(io.BytesIO(picture.content)))).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"least_bytes": 1 << 20}, "bytes, at least 1048576 are taken"),
+        ({"file_bytes": 10}, "bytes, at most 10 are taken"),
+        ({"base64_bytes": 10}, "bytes as base64, at most 10 are taken"),
+        ({"frame_px": (1920, 100)}, "it has 240x240 pixels, at most 1920x100 are taken"),
+    ],
+)
+def test_why_a_picture_is_not_taken_says_what_would_be(limits: dict[str, Any], why: str) -> None:
+    assert PictureLimits(**limits).refusal(face(1)).endswith(why)
 
 
 def test_answers_of_a_search_survive_json(start: Start) -> None:
