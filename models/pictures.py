@@ -87,17 +87,26 @@ class PictureLimits:
         least = self.smallest_face_px(operation)
         checks = (
             (picture.kind in self.kinds, f"it is {picture.kind}, not {' or '.join(self.kinds)}"),
-            (len(picture.content) >= self.least_bytes, f"it has {len(picture.content)} bytes, not {self.least_bytes}"),
+            (
+                len(picture.content) >= self.least_bytes,
+                f"it has {len(picture.content)} bytes, at least {self.least_bytes} are taken",
+            ),
             (
                 _within(len(picture.content), self.file_bytes),
-                f"it has {len(picture.content)} of {self.file_bytes} bytes",
+                f"it has {len(picture.content)} bytes, at most {self.file_bytes} are taken",
             ),
-            (_within(encoded, self.base64_bytes), f"it has {encoded} of {self.base64_bytes} bytes as base64"),
+            (
+                _within(encoded, self.base64_bytes),
+                f"it has {encoded} bytes as base64, at most {self.base64_bytes} are taken",
+            ),
             (
                 self.side_px[0] <= short and long <= self.side_px[1],
                 f"it has {size} pixels, sides are from {self.side_px[0]} to {self.side_px[1]}",
             ),
-            (picture.width_px <= wide and picture.height_px <= high, f"it has {size} of {wide}x{high} pixels"),
+            (
+                picture.width_px <= wide and picture.height_px <= high,
+                f"it has {size} pixels, at most {wide}x{high} are taken",
+            ),
             (face is None or face >= least, f"its face has {face or 0:.0f} pixels, the smallest is {least:.0f}"),
         )
         return next((why for holds, why in checks if not holds), "")

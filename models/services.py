@@ -170,6 +170,7 @@ class ServiceCard:
         terms: page with the terms for face data.
         read_on: day on which these facts were read, ISO.
         calls_per_second: what the key may ask.
+        requests_each: how many requests a question takes, or a picture that is enrolled; 1 where it is not named.
         price_per_call: by operation, in ``currency``; from the config, never from code.
         currency: of the prices.
     """
@@ -189,6 +190,7 @@ class ServiceCard:
     thresholds: Mapping[str, Thresholds] = field(default_factory=dict, hash=False)
     not_offered: Mapping[str, str] = field(default_factory=dict, hash=False)
     calls_per_second: float = 1.0
+    requests_each: Mapping[str, float] = field(default_factory=dict, hash=False)
     price_per_call: Mapping[str, float] = field(default_factory=dict, hash=False)
     currency: str = ""
 

@@ -23,7 +23,6 @@ class Vocabulary:
     Attributes:
         gender: the service's words to `GENDERS`.
         expression: the service's words to `EXPRESSIONS`, or to `NOTHING_SAID`.
-        oldest_years: where the service's ages end: that age and all above; None where they do not.
 
     Raises:
         ValueError: a meaning that is no class of the task.
@@ -31,7 +30,6 @@ class Vocabulary:
 
     gender: Mapping[str, str] = field(default_factory=dict, hash=False)
     expression: Mapping[str, str] = field(default_factory=dict, hash=False)
-    oldest_years: float | None = None
 
     def __post_init__(self) -> None:
         for table, classes in ((self.gender, GENDERS), (self.expression, (*EXPRESSIONS, NOTHING_SAID))):

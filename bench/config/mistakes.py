@@ -34,6 +34,12 @@ def explain(
     if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
         group, _, name = str(problem.missing_cfg_file).rpartition("/")
         options = sorted(problem.options or [])
+        if group == "model" and any(name in source.names("service") for source in (project(), *sources(config_dirs))):
+            place = next((word for word in words if word.endswith(f"={name}")), name)
+            return (
+                f"{place!r}: {name} is a service, which is never a surrogate or another network of an experiment: it "
+                f"can only judge, as service@services.{name}={name} with protocol@protocols.remote=remote"
+            )
         return f"there is no {group or 'config'} called {name!r}{nearest(name, options)}{_listing(options)}"
     if isinstance(problem, OverrideParseException):
         return _unreadable(str(problem.override))

@@ -46,6 +46,10 @@ class AsksOutside(ABC):
         """
 
     @abstractmethod
+    def would_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> Iterator[str]:
+        """Say who would be asked about so many photos each, and how much at most: a clause for each judge."""
+
+    @abstractmethod
     def ask(
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker
     ) -> Iterator[tuple[DueAnswer, Answer | str]]:

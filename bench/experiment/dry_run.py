@@ -6,12 +6,14 @@ from copy import deepcopy
 
 from omegaconf import DictConfig
 
+from cloakbench.bench.experiment.outside import would_ask
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import count_jobs, due_jobs, look_up
 
 
 def describe_work(config: DictConfig) -> str:
-    """One line: the run, its pieces of work, and how many of them are not in the store yet.
+    """One line: the run, its pieces of work, how many of them are not in the store yet, and which services would be
+    asked how much about what is due.
 
     Faces are rendered or read and kept, since the plan depends on them; models and methods are built; no photo is
     protected, and no run folder is made.
@@ -20,8 +22,11 @@ def describe_work(config: DictConfig) -> str:
         ConfigError, ValueError: the experiment could not start; one line saying what to change.
     """
     experiment = prepare(deepcopy(config))
-    count, due = count_jobs(experiment), len(due_jobs(look_up(experiment)))
-    return (
-        f"dry run of {experiment.folder.name}: {count} pieces of work, {due} of them to do; measuring and the report "
-        "follow"
-    )
+    status = look_up(experiment)
+    parts = [
+        f"dry run of {experiment.folder.name}: {count_jobs(experiment)} pieces of work, {len(due_jobs(status))} of "
+        "them to do",
+        *would_ask(status),
+        "measuring and the report follow",
+    ]
+    return "; ".join(parts)

@@ -20,16 +20,14 @@ def check_outside(status: RunStatus) -> None:
     Raises:
         ConfigError: one may not.
     """
-    for asked, protocol in _asking(status.experiment):
-        photos: Counter[Judge] = Counter()
-        for one in _due(status, asked):
-            photos[one.judge] += len(one.photos.rows)
-        for judge, publication in ((judge, asked.publication) for judge, _ in asked.judges):
-            for units in publication.units:
-                unmade = [one for one in units if not status.states[one.unit.key].is_settled]
-                photos[judge] += sum(len(one.unit.chunk.probes) for one in unmade)
-        if photos.total():
-            protocol.may_ask(status.experiment.planning, +photos)
+    for protocol, photos in _photos_due(status):
+        protocol.may_ask(status.experiment.planning, photos)
+
+
+def would_ask(status: RunStatus) -> list[str]:
+    """Which judges outside a run would ask about what is due, and how much at most: a clause for each."""
+    planning = status.experiment.planning
+    return [told for protocol, photos in _photos_due(status) for told in protocol.would_ask(planning, photos)]
 
 
 def ask_outside(status: RunStatus) -> list[str]:
@@ -54,6 +52,20 @@ def _asking(experiment: Experiment) -> Iterator[tuple[Asked, AsksOutside]]:
     for asked in experiment.asked:
         if isinstance(asked.protocol, AsksOutside):
             yield asked, asked.protocol
+
+
+def _photos_due(status: RunStatus) -> Iterator[tuple[AsksOutside, Counter[Judge]]]:
+    """Protocols whose judges have something to be asked about, and about how many photos at most."""
+    for asked, protocol in _asking(status.experiment):
+        photos: Counter[Judge] = Counter()
+        for one in _due(status, asked):
+            photos[one.judge] += len(one.photos.rows)
+        for judge, publication in ((judge, asked.publication) for judge, _ in asked.judges):
+            for units in publication.units:
+                unmade = [one for one in units if not status.states[one.unit.key].is_settled]
+                photos[judge] += sum(len(one.unit.chunk.probes) for one in unmade)
+        if photos.total():
+            yield protocol, +photos
 
 
 def _due(status: RunStatus, asked: Asked) -> Iterator[DueAnswer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,23 +17,31 @@ class Intention:
     Attributes:
         card: of the service.
         photos: how many, and of which data set, in words: ``400 photos of lfw (clean and protected)``.
-        calls: requests at least, by operation; retries and repetitions come on top.
+        questions: by operation; what is enrolled counts by pictures. Making and deleting galleries, retries and
+            repetitions come on top.
     """
 
     card: ServiceCard
     photos: str
-    calls: Mapping[str, int]
+    questions: Mapping[str, int]
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Requests at least, by operation."""
+        each = self.card.requests_each
+        return {one: math.ceil(round(count * each.get(one, 1), 6)) for one, count in self.questions.items() if count}
 
     def lines(self) -> tuple[str, ...]:
         """What goes where, how many calls, what they cost, and under which terms."""
         card = self.card
-        wanted = ", ".join(f"{count} {operation}" for operation, count in self.calls.items() if count)
-        unpriced = sorted(one for one, count in self.calls.items() if count and one not in card.price_per_call)
-        cost = sum(card.price_per_call.get(operation, 0.0) * count for operation, count in self.calls.items())
+        calls = self.calls
+        wanted = ", ".join(f"{count} {operation}" for operation, count in calls.items())
+        unpriced = sorted(one for one in calls if one not in card.price_per_call)
+        cost = sum(card.price_per_call.get(operation, 0.0) * count for operation, count in calls.items())
         price = f"{cost:.2f} {card.currency}".strip() + " at the configured prices"
         if unpriced:
             price = f"not known: set line.price_per_call of {', '.join(unpriced)}"
-        seconds = sum(self.calls.values()) / card.calls_per_second
+        seconds = sum(calls.values()) / card.calls_per_second
         return (
             f"{card.title}: {self.photos} go to {card.host}, API {card.api_version}",
             f"  calls: {wanted or 'none'}; at {card.calls_per_second:g} a second at least {seconds:.0f} s",

@@ -87,11 +87,11 @@ class Journal:
         return self._read(self._path(question)) or JournalRecord()
 
     def answer(self, question: ServiceQuestion, expire: date | None = None) -> ServiceAnswer | None:
-        """The stored answer, unless it is from before ``expire``."""
+        """The stored answer, unless it is from before ``expire``. One without a date was never sent, and stays."""
         found = self.record(question).answer
-        if found is not None and expire is not None and datetime.fromisoformat(found.date).date() < expire:
-            return None
-        return found
+        if found is None or expire is None or not found.date:
+            return found
+        return None if datetime.fromisoformat(found.date).date() < expire else found
 
     def other_versions(self, question: ServiceQuestion) -> tuple[str, ...]:
         """API versions for which the same question has an answer."""

@@ -75,7 +75,7 @@ def refuse_keys(
     Raises:
         ConfigError: there is one; the line says where, and not what.
     """
-    known = [value for name, value in {**environment}.items() if _VARIABLE.fullmatch(name) and len(value) >= _SHORTEST]
+    known = [value for name, value in environment.items() if _VARIABLE.fullmatch(name) and len(value) >= _SHORTEST]
     for word in words:
         name, _, value = word.lstrip("+~-").partition("=")
         if value and (_names_key(name.split(".")) or any(key in value for key in known)):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from cloakbench.bench.core.status import OK
 from cloakbench.models.mlaas.http_service import Call, ComplaintError, HttpService, finite, no_face, outcome_of
@@ -51,6 +52,7 @@ _MEANINGS = (  # the first that a code begins with
     ("InternalError", SERVICE_FAILED),
     ("ServiceUnavailable", SERVICE_FAILED),
     ("InvalidAccessKey", REFUSED),
+    ("InvalidSecurityToken", REFUSED),
     ("SignatureDoesNotMatch", REFUSED),
     ("InvalidTimeStamp", REFUSED),
     ("AuthFailed", REFUSED),
@@ -90,6 +92,7 @@ class Aliyun(HttpService):
             operations=frozenset(OPERATIONS),
             pictures=PictureLimits(file_bytes=5 << 20, side_px=(32, 4096), face_px=64),
             most_matches=10,
+            requests_each={SEARCH: 3, ATTRIBUTES: 3, ENROL: 4},
             vocabulary=_WORDS,
             read_on="2026-11-20",
         )
@@ -115,9 +118,9 @@ class Aliyun(HttpService):
         """The address of a photo in the vendor's store, after two calls."""
         permit = self._rpc(call, "AuthorizeFileUpload", {"Product": "facebody"}, _UPLOAD_VERSION, self._upload_url)
         endpoint, key = str(permit["Endpoint"]), str(permit["ObjectKey"])
-        if "{endpoint}" in self._bucket_url and not endpoint.endswith(_VENDOR):
-            raise ComplaintError(MALFORMED, "photos would be uploaded to a host that is not the vendor's")
         base_url = self._bucket_url.format(bucket=permit["Bucket"], endpoint=endpoint)
+        if "{endpoint}" in self._bucket_url and not (urlsplit(base_url).hostname or "").endswith(f".{_VENDOR}"):
+            raise ComplaintError(MALFORMED, "photos would be uploaded to a host that is not the vendor's")
         fields = {
             "OSSAccessKeyId": str(permit["AccessKeyId"]),
             "policy": str(permit["EncodedPolicy"]),
@@ -175,7 +178,11 @@ class Aliyun(HttpService):
     def _forget(self, call: Call, gallery: str) -> ServiceAnswer:
         """A database is deleted when it is empty, so its entities go first."""
         try:
+            gone: list[str] = []
             while people := self._entities(call, gallery):
+                if people == gone:  # each look and each deletion is a call: there is an end to trying
+                    raise ComplaintError(SERVICE_FAILED, "faces that were deleted are still there")
+                gone = people
                 for person in people:
                     self._rpc(call, "DeleteFaceEntity", {"DbName": gallery, "EntityId": person}, VERSION)
             self._rpc(call, "DeleteFaceDb", {"Name": gallery}, VERSION)

@@ -65,6 +65,7 @@ class Azure(HttpService):
             not_offered={ATTRIBUTES: "gender and emotion are retired, age is for approved use only"},
             pictures=PictureLimits(least_bytes=1 << 10, file_bytes=6 << 20, side_px=(36, 4096), face_px=36),
             most_matches=1000,
+            requests_each={COMPARE: 3, SEARCH: 2},
             scale=(0.0, 1.0),
             thresholds={COMPARE: half, SEARCH: half},
             read_on="2026-11-20",

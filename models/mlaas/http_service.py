@@ -149,7 +149,8 @@ class HttpService(RemoteService):
 
     def search(self, gallery: str, photo: Picture, k: int) -> ServiceAnswer:
         check_matches(self.card, k)
-        return self._answered(SEARCH, (photo,), lambda call: self._search(call, gallery, photo, k))
+        answer = self._answered(SEARCH, (photo,), lambda call: self._search(call, gallery, photo, k))
+        return replace(answer, matches=tuple(sorted(answer.matches, key=lambda match: -match.score)))
 
     def found(self, gallery: str) -> ServiceAnswer:
         return self._answered(FOUND, (), lambda call: self._found(call, gallery))
@@ -176,7 +177,7 @@ class HttpService(RemoteService):
         try:
             return tuple(name for name in self._leftovers(Call(), prefix) if name.startswith(prefix))
         except ComplaintError as problem:
-            raise ServiceError(f"service {self.card.name}: {problem.note}") from None
+            raise ServiceError(f"service {self.card.name}: {self._shown(problem.note)}") from None
         except _UNREADABLE:
             raise ServiceError(f"service {self.card.name}: its list of galleries cannot be read") from None
 

@@ -107,6 +107,7 @@ class LocalService(HttpService):
             pictures=replace(PICTURES, face_px=at_least("smallest_face_px", smallest_face_px)),
             most_matches=MOST_MATCHES,
             enrol_most=FACES_AN_ADD,
+            requests_each={ENROL: 1 / FACES_AN_ADD},
             vocabulary=_WORDS,
             read_on="2026-11-27",
         )

@@ -50,6 +50,7 @@ _MEANINGS = {
     "InvalidImageFormatException": BAD_PICTURE,
     "ImageTooLargeException": BAD_PICTURE,
     "AccessDeniedException": REFUSED,
+    "ExpiredTokenException": REFUSED,
     "UnrecognizedClientException": REFUSED,
     "InvalidSignatureException": REFUSED,
     "ServiceQuotaExceededException": QUOTA,

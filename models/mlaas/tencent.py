@@ -73,7 +73,6 @@ _MEANINGS = (  # the first that a code begins with
 _WORDS = Vocabulary(
     gender={"0": "male", "1": "female"},
     expression={"0": "neutral", "1": "happy", "2": "surprised", **dict.fromkeys("3456", "negative")},
-    oldest_years=65.0,
 )
 
 

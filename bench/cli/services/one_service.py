@@ -100,8 +100,7 @@ def _check(one: _OneService) -> int:
     screen, config, card = Screen(), one.config, one.card
     dataset = build_dataset(config)
     if not card.on_this_machine:
-        third = ATTRIBUTES if ATTRIBUTES in card.operations else COMPARE
-        counts = {COMPARE: 2} | ({ATTRIBUTES: 1} if third == ATTRIBUTES else {COMPARE: 3})
+        counts = {COMPARE: 2, ATTRIBUTES: 1} if ATTRIBUTES in card.operations else {COMPARE: 3}
         intention = Intention(card, f"3 photos of {dataset.name}", counts)
         for line in intention.lines():
             screen.path(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.planning import Planning
@@ -30,6 +30,21 @@ def check_pictures(card: ServiceCard, questions: Questions, operations: Sequence
             )
 
 
+def most_questions(card: ServiceCard, questions: Questions, photos: int) -> dict[str, int]:
+    """How many questions about so many photos a service is asked at most, by operation; and pictures to enrol."""
+    every = questions.photos
+    counts = {operation: -(-count * photos // every) for operation, count in questions.counts(range(every)).items()}
+    counts = {operation: count for operation, count in counts.items() if operation in card.operations}
+    return counts | ({ENROL: questions.gallery_size} if SEARCH in counts else {})
+
+
+def questions_in_words(card: ServiceCard, counts: Mapping[str, int]) -> str:
+    """Who would be asked, where that is, and how much."""
+    where = "on this machine" if card.on_this_machine else f"at {card.host}"
+    told = ", ".join(f"{count} {operation}" for operation, count in counts.items())
+    return f"{card.title} {where} is asked at most {told or 'nothing'}"
+
+
 def say_and_ask(
     card: ServiceCard, questions: Questions, planning: Planning, photos: int, settings: RemoteSettings
 ) -> None:
@@ -38,13 +53,8 @@ def say_and_ask(
     Raises:
         ConfigError: ``remote.live`` or ``remote.accept`` is missing.
     """
-    every = questions.photos
-    calls = {operation: -(-count * photos // every) for operation, count in questions.counts(range(every)).items()}
-    calls = {operation: count for operation, count in calls.items() if operation in card.operations}
-    if SEARCH in calls:
-        calls[ENROL] = questions.gallery_size
     about = f"at most {photos} photos of {planning.dataset.name}, clean and protected,"
-    intention = Intention(card, about, calls)
+    intention = Intention(card, about, most_questions(card, questions, photos))
     for line in intention.lines():
         log.warning("%s", line)
     require_consent(intention, settings.live, settings.accept)

@@ -30,7 +30,7 @@ from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
-from cloakbench.bench.protocols.remote.consent import check_pictures, say_and_ask
+from cloakbench.bench.protocols.remote.consent import check_pictures, most_questions, questions_in_words, say_and_ask
 from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestions
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
 from cloakbench.bench.protocols.remote.scores import RemoteScores
@@ -137,7 +137,6 @@ class Remote(AsksOutside, RemoteScores):
             raise ConfigError(f"{place}services names {unknown[0]}, and services has: {', '.join(known)}")
         if self.about is not None and self.about not in config.protocols:
             raise ConfigError(f"{place}photos names {self.about}, which is no protocol of this experiment")
-
         if self._reads and self.task is None:
             raise ConfigError(f"{place}operations has attributes, and there is no task: attribute_task=NAME")
         if self._pictures is not None:
@@ -206,6 +205,11 @@ class Remote(AsksOutside, RemoteScores):
             check_pictures(card, questions, self.wanted.operations)
             if not card.on_this_machine:
                 say_and_ask(card, questions, planning, count, remote)
+
+    def would_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> Iterator[str]:
+        for judge, count in () if RemoteSettings.of(planning.config).replay else photos.items():
+            card = card_of(resolved(planning.config.services[judge.name]), judge.name)
+            yield questions_in_words(card, most_questions(card, self._questions(planning, judge), count))
 
     def ask(
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker

@@ -14,7 +14,6 @@ class Inbound:
 
     method: str
     path: str
-    query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import content_key
@@ -265,10 +265,9 @@ class _OneConnection(BaseHTTPRequestHandler):
             return service.refuse(
                 ApiError(413, "too_large", f"the request has {length} bytes, at most {most} are taken")
             )
-        parts = urlsplit(self.path)
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        return service.answer(Inbound(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body))
+        return service.answer(Inbound(self.command, urlsplit(self.path).path, headers, body))
 
     def _throw_away(self, length: int) -> None:
         """Take what a client is still sending, who would not read the answer otherwise."""

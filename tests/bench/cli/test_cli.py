@@ -21,6 +21,11 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
     [
         (["method=pgdd"], "there is no method called 'pgdd'; did you mean 'pgd'?"),
         (["method=pgd", "method.epsilon_25=4"], "did you mean 'method.epsilon_255'?"),
+        (
+            ["experiment=smoke", "model@surrogate=facepp"],
+            "'model@surrogate=facepp': facepp is a service, which is never a surrogate",
+        ),
+        (["experiment=smoke", "model@surrogate=facep"], "there is no model called 'facep'"),
         (["sed=3"], "there is no setting 'sed'; did you mean 'seed'?"),
         (["experiment=benhc"], "there is no experiment called 'benhc'; did you mean 'bench'?"),
         (["dataset=folder"], "dataset.root"),

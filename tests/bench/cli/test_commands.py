@@ -25,6 +25,16 @@ def test_list_names_every_file_of_the_group(capsys: pytest.CaptureFixture[str], 
         assert path.stem in shown
 
 
+def test_services_are_listed_with_what_they_offer_where_the_address_is_ones_own_to_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["list", "services"]) == 0
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if line.strip()}
+    assert rows["azure"].startswith("azure Azure AI Face compare, search") and "attributes" not in rows["azure"]
+    assert "azure: set line.base_url" in " ".join(shown.split()) and "unset.invalid" not in shown
+
+
 def test_list_alone_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out

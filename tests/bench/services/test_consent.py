@@ -48,6 +48,15 @@ def test_an_intention_says_what_goes_where_at_what_price_and_terms() -> None:
     assert unpriced == "  cost: not known: set line.price_per_call of search"
 
 
+def test_what_takes_several_calls_is_told_and_priced_as_several() -> None:
+    config = config_of("azure", base_url="https://r.cognitiveservices.azure.com", price_per_call={"compare": 0.001})
+    lines = Intention(build(config).card, "40 photos of lfw", {"compare": 200}).lines()
+    assert lines[1:3] == (
+        "  calls: 600 compare; at 0.33 a second at least 1818 s",
+        "  cost: 0.60 USD at the configured prices",
+    )
+
+
 def test_nothing_leaves_unless_a_person_says_so_twice() -> None:
     intention = Intention(build(config_of("baidu")).card, "40 photos", {"compare": 1})
     with pytest.raises(ConfigError, match=r"with remote\.live=true only"):

@@ -96,6 +96,13 @@ def test_what_is_older_than_a_day_is_asked_anew(journal: Journal) -> None:
     assert journal.answer(QUESTION) == ANSWER
 
 
+def test_a_picture_that_was_never_sent_has_no_day_and_stays(journal: Journal) -> None:
+    unsent = ServiceAnswer(COMPARE, BAD_PICTURE, "it has 9000000 of 2097152 bytes")
+    journal.note(QUESTION)
+    journal.put(QUESTION, unsent)
+    assert journal.answer(QUESTION, date(2026, 11, 28)) == unsent
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"seal": "x", "value": {}}'])
 def test_a_damaged_answer_counts_as_absent(journal: Journal, tmp_path: Path, damage: bytes) -> None:
     journal.note(QUESTION)

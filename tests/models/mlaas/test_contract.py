@@ -19,12 +19,15 @@ from cloakbench.models.service_keys import ServiceKeys
 from cloakbench.models.services import (
     ATTRIBUTES,
     BAD_PICTURE,
+    COMPARE,
     ENDS_SERVICE,
+    ENROL,
     MALFORMED,
     NO_FACE,
     NOT_OFFERED,
     QUOTA,
     REFUSED,
+    SEARCH,
     SERVICE_FAILED,
     THROTTLED,
     ServiceAnswer,
@@ -50,6 +53,22 @@ def test_an_answer_says_where_it_comes_from_and_what_it_took(vendor: Any) -> Non
     assert answer.calls == vendor.emulator.total == COMPARED_CALLS[vendor.name] and answer.retries == 0
     assert str(answer.score)[:4] in answer.body
     assert ServiceAnswer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+def test_a_card_says_how_many_requests_a_question_takes(vendor: Any) -> None:
+    """Before pictures leave it is said how many calls they take, and what these cost."""
+    service, each = vendor.service, vendor.service.card.requests_each
+    service.compare(face(1), face(2))  # Baidu's token is no part of a question
+    service.found("cb_1")
+    most = service.card.enrol_most
+    assert service.enrol("cb_1", {f"p{number}": face(number) for number in range(most)}).calls == pytest.approx(
+        most * each.get(ENROL, 1)
+    )
+    service.settle("cb_1")
+    assert service.search("cb_1", face(1), 1).calls == each.get(SEARCH, 1)
+    assert service.compare(face(1), face(2)).calls == each.get(COMPARE, 1)
+    if ATTRIBUTES in service.card.operations:
+        assert service.attributes(face(1)).calls == each.get(ATTRIBUTES, 1)
 
 
 def test_galleries_are_filled_searched_and_forgotten(vendor: Any) -> None:

@@ -14,7 +14,7 @@ from emulators.fleet import blank, connected, face, noisy
 from emulators.server import Asked, Said
 
 from cloakbench.bench.core.status import OK
-from cloakbench.models.pictures import Picture
+from cloakbench.models.pictures import Picture, PictureLimits
 from cloakbench.models.services import (
     BAD_PICTURE,
     COMPARE,
@@ -24,7 +24,9 @@ from cloakbench.models.services import (
     QUOTA,
     REFUSED,
     SEARCH,
+    SERVICE_FAILED,
     THROTTLED,
+    ServiceError,
     Thresholds,
 )
 
@@ -107,10 +109,26 @@ def test_facepp_searches_an_empty_set_without_failing(start: Start) -> None:
     assert pair.service.search("cb_1", face(1), 5).matches == ()
 
 
+def test_what_is_said_when_galleries_are_not_listed_is_one_line_without_keys(start: Start) -> None:
+    pair = start("facepp")
+    said = f"AUTHENTICATION_ERROR:{pair.emulator.key}\n{'ab' * 32}"
+    pair.emulator.respond = lambda asked: Said({"error_message": said}, 401)
+    with pytest.raises(ServiceError) as raised:
+        pair.service.leftovers("cb_")
+    assert str(raised.value) == "service facepp: AUTHENTICATION_ERROR:(left out) (left out)"
+
+
 def test_facepp_lists_more_than_a_page_of_leftovers(start: Start) -> None:
     pair = start("facepp")
     pair.emulator.sets = {f"cb_{number}": [] for number in range(205)}
     assert len(pair.service.leftovers("cb_")) == 205
+
+
+def test_matches_come_best_first_in_whatever_order_they_were_sent(start: Start) -> None:
+    pair = start("facepp")
+    results = [{"face_token": name, "confidence": score} for name, score in (("a", 12.5), ("b", 80.0), ("c", 12.5))]
+    pair.emulator.respond = lambda asked: Said({"faces": [{}], "results": results, "thresholds": {"1e-3": 60.0}})
+    assert [one.face for one in pair.service.search("cb_1", face(1), 3).matches] == ["b", "a", "c"]
 
 
 # Baidu
@@ -267,9 +285,10 @@ def test_aliyun_thresholds_come_with_the_answer(start: Start) -> None:
     assert answer.thresholds == Thresholds({1e-3: 61.0, 1e-4: 69.0, 1e-5: 75.0}, None, "answer")
 
 
-def test_aliyun_uploads_to_no_host_but_the_vendors(start: Start) -> None:
+@pytest.mark.parametrize("endpoint", ["elsewhere.example", "not-aliyuncs.com", "elsewhere.example/.aliyuncs.com"])
+def test_aliyun_uploads_to_no_host_but_the_vendors(start: Start, endpoint: str) -> None:
     pair = start("aliyun")
-    pair.emulator.endpoint = "elsewhere.example"
+    pair.emulator.endpoint = endpoint
     service = pair.again(bucket_url="https://{bucket}.{endpoint}")
     answer = service.attributes(face(1))
     assert answer.status == MALFORMED and "not the vendor's" in answer.note
@@ -283,7 +302,33 @@ def test_aliyun_separates_what_is_used_up_from_what_was_not_bought(start: Start)
         assert pair.service.compare(face(1), face(2)).status == status
 
 
+def test_aliyun_does_not_delete_for_ever_what_stays(start: Start) -> None:
+    pair = start("aliyun")
+    pair.service.found("cb_1")
+    pair.service.enrol("cb_1", {"p1": face(1)})
+    respond, deleted = pair.emulator.respond, Said({"RequestId": "1"})
+    stays = {"x-acs-action": "DeleteFaceEntity"}.items()
+    pair.emulator.respond = lambda asked: deleted if stays <= asked.headers.items() else respond(asked)
+    answer = pair.service.forget("cb_1")
+    assert (answer.status, answer.calls) == (SERVICE_FAILED, 3) and "still there" in answer.note
+
+
 # Rekognition
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rekognition", {"__type": "com.amazon.coral.service#ExpiredTokenException", "message": "expired"}),
+        ("aliyun", {"Code": "InvalidSecurityToken.Expired", "Message": "expired", "RequestId": "1"}),
+        ("tencent", {"Response": {"Error": {"Code": "AuthFailure.TokenFailure", "Message": "expired"}}}),
+    ],
+)
+def test_temporary_keys_that_expired_end_a_service(start: Start, name: str, said: dict[str, Any]) -> None:
+    pair = start(name)
+    pair.emulator.respond = lambda asked: Said(said, 200 if name == "tencent" else 400)
+    answer = pair.service.compare(face(1), face(2))
+    assert (answer.status, answer.calls) == (REFUSED, 1)
 
 
 def test_rekognition_is_asked_without_thresholds_and_filters(start: Start) -> None:
@@ -396,6 +441,19 @@ def _pixels(picture: Picture) -> Any:
     from PIL import Image
 
     return torch.from_numpy(np.array(Image.open(io.BytesIO(picture.content)))).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"least_bytes": 1 << 20}, "bytes, at least 1048576 are taken"),
+        ({"file_bytes": 10}, "bytes, at most 10 are taken"),
+        ({"base64_bytes": 10}, "bytes as base64, at most 10 are taken"),
+        ({"frame_px": (1920, 100)}, "it has 240x240 pixels, at most 1920x100 are taken"),
+    ],
+)
+def test_why_a_picture_is_not_taken_says_what_would_be(limits: dict[str, Any], why: str) -> None:
+    assert PictureLimits(**limits).refusal(face(1)).endswith(why)
 
 
 def test_answers_of_a_search_survive_json(start: Start) -> None:

@@ -32,7 +32,7 @@ class LocalEmulator(Emulator):
         return Said(said.value, said.status)
 
     def respond(self, asked: Asked) -> Said:
-        said = self.serving.answer(Inbound(asked.method, asked.path, asked.query, asked.headers, asked.body))
+        said = self.serving.answer(Inbound(asked.method, asked.path, asked.headers, asked.body))
         value = said.value
         if self.score is not similarity and "score" in value:
             value = {**value, "score": 100 * self.score(b"", b"")}

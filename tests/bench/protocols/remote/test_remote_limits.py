@@ -14,7 +14,9 @@ import pytest
 from emulators.facepp import FaceppEmulator
 from emulators.remote_runs import CONFIG_DIR, Words, ran, rates, tables
 
+from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.experiment.dry_run import describe_work
 from cloakbench.models.mlaas import http_service
 
 CALLS = 2 * 18 * 3
@@ -88,7 +90,17 @@ def test_nothing_leaves_before_it_was_said_what_and_accepted(words: Words, caplo
     with pytest.raises(ConfigError, match=r"remote.accept=\[facepp\]"):
         ran(words(away, "remote.live=true"))
     said = caplog.text
-    assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 22 enrol" in said and "terms:" in said
+    assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 27 enrol" in said and "terms:" in said
+
+
+def test_a_dry_run_says_who_would_be_asked_how_much_and_asks_nobody(emulator: FaceppEmulator, words: Words) -> None:
+    told = describe_work(compose_config(words(), config_dirs=[str(CONFIG_DIR)]))
+    assert "; Face++ on this machine is asked at most 72 compare, 72 search, 22 enrol; measuring" in told
+    away = "services.facepp.line.base_url=https://api-us.faceplusplus.com"
+    told = describe_work(compose_config(words(away), config_dirs=[str(CONFIG_DIR)]))
+    assert "Face++ at api-us.faceplusplus.com is asked" in told
+    told = describe_work(compose_config(words("remote.replay=true"), config_dirs=[str(CONFIG_DIR)]))
+    assert "asked" not in told and emulator.total == 0
 
 
 def test_a_live_run_without_keys_says_where_they_come_from(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
