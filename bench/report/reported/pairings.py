@@ -227,12 +227,9 @@ def _check_names(where: str, given: Mapping[str, Any], judged: Networks, printed
     """Conditions are of the targets, further rows have all metrics, and what changes are from is printed."""
     if set(conditions := given.get("conditions", judged)) != set(judged):
         raise ReportedSchemaError(f"{where}: conditions are of {', '.join(conditions)}, targets {', '.join(judged)}")
-    if odd := [
-        label for label, others in given.get("also", {}).items() if set(others) != set(given.get("metrics", {}))
-    ]:
-        raise ReportedSchemaError(
-            f"{where}: also, {odd[0]}: name a metric for each of {', '.join(given.get('metrics', {}))}"
-        )
+    metrics = given.get("metrics", {})
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
     for key in {"own", "base"} & set(given):
         if given[key] not in printed_methods:
             raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
