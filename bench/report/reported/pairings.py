@@ -198,13 +198,7 @@ def _pairing(
     judged = networks[targets] if targets else dict.fromkeys(given.get("services", {}), ())
     own = None if free else networks[surrogates]
     _check_networks(where, rows, methods, judged, own)
-    if set(conditions := given.get("conditions", judged)) != set(judged):
-        raise ReportedSchemaError(f"{where}: conditions are of {', '.join(conditions)}, targets {', '.join(judged)}")
-    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
-        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
-    for key in {"own", "base"} & set(given):
-        if given[key] not in printed_methods:
-            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
+    _check_names(where, given, judged, printed_methods)
     return Pairing(
         name=name,
         label=given["label"],
@@ -227,6 +221,18 @@ def _pairing(
         also=given.get("also", {}),
         notes=tuple(given.get("notes", ())),
     )
+
+
+def _check_names(where: str, given: Mapping[str, Any], judged: Networks, printed_methods: list[str]) -> None:
+    """Conditions are of the targets, further rows have all metrics, and what changes are from is printed."""
+    if set(conditions := given.get("conditions", judged)) != set(judged):
+        raise ReportedSchemaError(f"{where}: conditions are of {', '.join(conditions)}, targets {', '.join(judged)}")
+    metrics = given.get("metrics", {})
+    if odd := [label for label, others in given.get("also", {}).items() if set(others) != set(metrics)]:
+        raise ReportedSchemaError(f"{where}: also, {odd[0]}: name a metric for each of {', '.join(metrics)}")
+    for key in {"own", "base"} & set(given):
+        if given[key] not in printed_methods:
+            raise ReportedSchemaError(f"{where}: {key} is {given[key]!r}, which the table does not print")
 
 
 def _box(where: str, given: Mapping[str, Any]) -> Box:
