@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
-from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos
+from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos, published_photos
 from cloakbench.bench.doctor.preflight import (
     Missing,
     Presets,
@@ -25,6 +25,7 @@ from cloakbench.bench.doctor.preflight import (
     planned_cells,
     protocols_of,
 )
+from cloakbench.bench.engine.outside import AsksOutside
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.processes.time_left import duration
@@ -48,6 +49,7 @@ class Diagnosis:
         seconds: estimated for this machine; None when nothing is known.
         per_photo: the seconds are those of one photo in every cell.
         unknown: in one word why nothing is known of the time.
+        services: who is asked outside, and how much at most.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Diagnosis:
     seconds: float | None = None
     per_photo: bool = False
     unknown: str = "-"
+    services: Sequence[str] = ()
 
     @property
     def ready(self) -> bool:
@@ -101,10 +104,17 @@ def _diagnosis(name: str, config_dirs: Sequence[str], presets: Presets, estimato
         missing = missing_parts(config, presets, protocols, cells)
         if refusal:
             return Diagnosis(name, [*missing, Missing(refusal, "")])
-        untimed = Diagnosis(name, missing, _photos(config, protocols), disk_bytes(config, cells))
+        asked = tuple(_services(config, protocols, cells))
+        untimed = Diagnosis(name, missing, _photos(config, protocols), disk_bytes(config, cells), services=asked)
     except ConfigError as problem:
         return Diagnosis(name, [Missing(str(problem), "")])
     return untimed if estimator is None else _timed(untimed, config, protocols, cells, estimator)
+
+
+def _services(config: DictConfig, protocols: Asked, cells: Sequence[Cell]) -> Iterator[str]:
+    for protocol in protocols.values():
+        if isinstance(protocol, AsksOutside):
+            yield from protocol.asks_in(config, published_photos(config, cells))
 
 
 def _timed(
@@ -179,6 +189,9 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         names = [one.name for one in diagnoses if gap in one.missing]
         where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
         console.note(f"a gap in {where}: {gap}")
+    for one in diagnoses:
+        for asked in one.services:
+            console.note(f"services in {one.name}: {asked}, photos that are enrolled apart")
 
 
 def _print_legend(console: Screen) -> None:

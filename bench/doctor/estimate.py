@@ -54,6 +54,12 @@ def cell_photos(cell: Cell, config: DictConfig) -> int:
     return min(people, limit.people or people) * min(each, limit.photos or each)
 
 
+def published_photos(config: DictConfig, cells: Sequence[Cell]) -> int | None:
+    """Photos of all cells and their clean originals, at most; None where nobody counts photos."""
+    clean = probe_photos(config)
+    return None if clean is None else clean + sum(cell_photos(cell, config) for cell in cells)
+
+
 def disk_bytes(config: DictConfig, cells: Sequence[Cell]) -> int | None:
     """What protected photos of ``cells``, their embeddings and views take in the store, at most; None where nobody
     counts photos."""

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from omegaconf import DictConfig
+
 from cloakbench.bench.engine.protocol import Answer, Judge
 from cloakbench.bench.engine.worker import Worker
 from cloakbench.bench.plan.condition import Condition
@@ -43,6 +45,18 @@ class AsksOutside(ABC):
 
         Raises:
             ConfigError: nobody has said so; one line.
+        """
+
+    @abstractmethod
+    def asks_in(self, config: DictConfig, photos: int | None) -> Iterator[str]:
+        """Say who is asked in an experiment, and how much at most, before anything of it is built.
+
+        Args:
+            config: of the experiment.
+            photos: published and clean ones, at most; None where only they can tell.
+
+        Raises:
+            ConfigError: a setting is wrong.
         """
 
     @abstractmethod

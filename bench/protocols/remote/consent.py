@@ -38,10 +38,10 @@ def most_questions(card: ServiceCard, questions: Questions, photos: int) -> dict
     return counts | ({ENROL: questions.gallery_size} if SEARCH in counts else {})
 
 
-def questions_in_words(card: ServiceCard, counts: Mapping[str, int]) -> str:
-    """Who would be asked, where that is, and how much."""
+def questions_in_words(card: ServiceCard, counts: Mapping[str, int | None]) -> str:
+    """Who would be asked, where that is, and how much; None stands for what only the photos can tell."""
     where = "on this machine" if card.on_this_machine else f"at {card.host}"
-    told = ", ".join(f"{count} {operation}" for operation, count in counts.items())
+    told = ", ".join(f"{'?' if count is None else count} {operation}" for operation, count in counts.items())
     return f"{card.title} {where} is asked at most {told or 'nothing'}"
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hydra.utils import instantiate
 from torch import Tensor
 
-from cloakbench.bench.config.compose import resolved
+from cloakbench.bench.config.compose import missing_settings, resolved
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError, is_number, whole
@@ -205,6 +205,14 @@ class Remote(AsksOutside, RemoteScores):
             check_pictures(card, questions, self.wanted.operations)
             if not card.on_this_machine:
                 say_and_ask(card, questions, planning, count, remote)
+
+    def asks_in(self, config: DictConfig, photos: int | None) -> Iterator[str]:
+        counted = photos if self.wanted.pairs == "one" and self.about is None else None
+        for key in self._keys(config):
+            if not missing_settings(config.services[key]):
+                card = card_of(resolved(config.services[key]), key)
+                offered = [one for one in self.wanted.operations if one in card.operations]
+                yield questions_in_words(card, dict.fromkeys(offered, counted))
 
     def would_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> Iterator[str]:
         for judge, count in () if RemoteSettings.of(planning.config).replay else photos.items():

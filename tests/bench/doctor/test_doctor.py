@@ -72,6 +72,23 @@ protocols: {poisoning: {surrogates: [one]}}
 """
 
 
+REMOTE = """# @package _global_
+defaults:
+  - /method@methods.pgd: pgd
+  - /model@surrogates.one: cosface_ir
+  - /model@targets.one: cosface_ir
+  - /service@services.facepp: facepp
+  - /service@services.azure: azure
+  - override /dataset: synthetic_small
+  - override /protocol@protocols.remote: remote
+name: planted
+description: planted
+methods: {pgd: {epsilon_255: 8}}
+services: {azure: {line: {base_url: https://r.cognitiveservices.azure.com}}}
+protocols: {remote: {operations: [compare, attributes]}}
+"""
+
+
 class Planted:
     """A folder of config files."""
 
@@ -119,6 +136,17 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
         doctor, "group_options", lambda group, dirs: ["planted"] if group == "experiment" else real(group, dirs)
     )
     return Planted(tmp_path / "conf")
+
+
+def test_who_is_asked_outside_is_said_with_how_much(planted: Planted) -> None:
+    planted._write("experiment", "planted", REMOTE)
+    found = {line.partition(" is asked at most ")[0]: line for line in planted.diagnosis().services}
+    count = re.search(r"at most (\d+) compare, \1 attributes$", found["Face++ at api-us.faceplusplus.com"])
+    assert count is not None and int(count[1]) % 40 == 0 and int(count[1]) >= 4 * 40, "clean, two controls, a method"
+    assert found["Azure AI Face at r.cognitiveservices.azure.com"].endswith(f"at most {count[1]} compare")
+    assert set(found) - {"Azure AI Face at r.cognitiveservices.azure.com", "Face++ at api-us.faceplusplus.com"} == {
+        "local service on this machine"
+    }
 
 
 def test_an_embedded_experiment_is_ready(planted: Planted) -> None:
