@@ -1,4 +1,4 @@
-"""What a service read off faces, held against labels and against what it read off the clean photos."""
+"""Columns of what a service read off faces, held against labels and against what it read off the clean photos."""
 
 from __future__ import annotations
 
