@@ -1,4 +1,4 @@
-"""What is looked at and said before a picture leaves: whether the service takes it, and whether a person allowed it."""
+"""Consent before a picture leaves: whether the service takes it, and whether a person allowed it."""
 
 from __future__ import annotations
 

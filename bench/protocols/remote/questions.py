@@ -1,4 +1,4 @@
-"""What is asked about each photo: pairs with clean photos of its person, a search, its attributes.
+"""Questions about each photo: pairs with clean photos of its person, a search, its attributes.
 
 Pictures are made when a question is due, and not before, so that memory does not grow with questions.
 """

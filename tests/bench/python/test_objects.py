@@ -295,7 +295,7 @@ def test_what_no_key_can_be_true_of_is_refused_in_one_line(evaluate: Any) -> Non
         ({"methods": "random_sign"}, "the experiment has no target: add one with targets=NAME"),
         (
             {"methods": "random_sign", "targets": "tiny2", "protocols": "quality"},
-            "quality asks about what others publish.*add one with protocols=.NAME., NAME one of attributes, .*identification",
+            "quality asks about what others publish.*with protocols=.NAME., NAME one of attributes, .*identification",
         ),
         ({"targets": "tiny2"}, "the experiment has no method: choose one with methods=NAME"),
     ],
