@@ -154,9 +154,11 @@ def over_counts(hiding: Hiding, task: AttributeTask) -> Drawing:
 def differences(hiding: Hiding) -> Drawing:
     """A panel for each method with the density of signed differences (Figure 9)."""
     examples = hiding.measured.results.examples
-    labels = list(dict.fromkeys(label for one in examples for label in one.protected if label != CLEAN))
+    asked = {run.method for run in hiding.runs} - {CLEAN}
+    every = dict.fromkeys(label for one in examples for label in one.protected)
+    labels = [label for label in every if _method_and_budget(label)[0] in asked]
     if not labels:
-        return Skipped("the run stored no example photos")
+        return Skipped("the run stored no example photos of these methods")
     lines = -(-len(labels) // _ACROSS)
     figure = Figure(figsize=(TWO_COLUMNS, _ROW_INCHES * lines + 0.3), layout="constrained")
     panels = figure.subplots(lines, _ACROSS, squeeze=False).flatten()
@@ -165,7 +167,7 @@ def differences(hiding: Hiding) -> Drawing:
     for panel, (label, (levels, shares, untouched)) in zip(panels, found.items(), strict=False):
         shown = np.abs(levels) <= widest
         panel.fill_between(levels[shown], 100 * shares[shown], step="mid", color="#0072B2", alpha=0.8, linewidth=0)
-        method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
+        method, budget = _method_and_budget(label)
         name = f"{hiding.measured.title(method)}{f' {budget}' if budget else ''} ({100 * untouched:.1f} %)"
         panel.set_title(wrapped(name, TWO_COLUMNS / _ACROSS - 0.3, _TITLE_PT, most=2), fontsize=_TITLE_PT)
         panel.set_xlim(-widest, widest)
@@ -175,6 +177,12 @@ def differences(hiding: Hiding) -> Drawing:
     figure.supxlabel("Difference in grey levels", fontsize=_TITLE_PT)
     figure.supylabel("Share of values, %", fontsize=_TITLE_PT)
     return figure
+
+
+def _method_and_budget(label: str) -> tuple[str, str]:
+    """Key of the method and words of the budget in the label of an example; empty without a budget."""
+    method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
+    return method, budget
 
 
 def signed_differences(examples: Sequence[Example], label: str) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
