@@ -6,7 +6,7 @@ import pytest
 
 from cloakbench.models.vocabulary import EXPRESSIONS, GENDERS, Vocabulary
 
-WORDS = Vocabulary({"M": "male", "F": "female"}, {"CALM": "neutral", "UNKNOWN": ""}, 65.0)
+WORDS = Vocabulary({"M": "male", "F": "female"}, {"CALM": "neutral", "UNKNOWN": ""})
 
 
 def test_ranges_become_their_middle_and_what_is_not_said_stays_a_gap() -> None:

@@ -20,7 +20,10 @@ from cloakbench.bench.plan.plan import build_cells
 
 NETWORKS = ("resnet18", "mobilenet")
 LEFT_OUT = ("resnet34", "resnet50", "googlenet", "vgg16")
-SLOW = ("ti_m", "mi_fgsm_m", "vmi_fgsm_m", "lowkey_m", "lowkey_m_matched", "fawkes_m", "tip_im_m")
+SLOW = (
+    *("ti_m", "mi_fgsm_m", "vmi_fgsm_m", "lowkey_m", "lowkey_m_matched", "fawkes_m", "tip_im_m"),
+    *("invisible_face", "privacynet", "gender_an", "chhabra"),
+)
 SMALL = (
     *(f"dataset.{name}={count}" for name, count in {"identities": 3, "probes_per_identity": 2}.items()),
     *("dataset.references_per_identity=1", "dataset.auxiliary_identities=2", "plan.chunk_identities=2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -139,7 +140,9 @@ def killed_and_resumed(emulator: FaceppEmulator, words: Words, moments: list[int
     assert outcome.problems == [] and tables(outcome) == expected
     repeated = emulator.calls["compare"] + emulator.calls["search"] - CALLS
     assert 0 <= repeated <= connections * len(moments)
-    assert f"{repeated} possibly billed twice" in outcome.results.setup["service_facepp"]
+    told = re.search(r"(\d+) possibly billed twice", outcome.results.setup["service_facepp"])
+    # A call that was noted may not have been heard when its process was killed: nobody can know.
+    assert told is not None and repeated <= int(told[1]) <= connections * len(moments)
     assert emulator.sets == {}
 
 

@@ -160,7 +160,7 @@ def test_pictures_over_the_limits_are_refused_with_a_status(server: LocalServer)
         assert "sides are from 16 to 200" in service.compare(face(1, side_px=208), face(2)).note
         noise = torch.randint(256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         answer = service.compare(Picture.of(noise), face(2))
-        assert answer.status == BAD_PICTURE and "of 2000 bytes" in answer.note
+        assert answer.status == BAD_PICTURE and "at most 2000" in answer.note
     code, said = raw(server, "POST", "/v1/compare", bytes(33 << 20))
     assert (code, said["error"]["code"]) == (413, "too_large")
 
