@@ -22,7 +22,7 @@ from emulators.baidu import BaiduEmulator
 from emulators.facepp import FaceppEmulator
 from emulators.local import LocalEmulator
 from emulators.rekognition import RekognitionEmulator
-from emulators.server import Emulator
+from emulators.server import Asked, Emulator, Said
 from emulators.tencent import TencentEmulator
 
 CONF = Path(__file__).parents[3] / "conf" / "service"
@@ -90,3 +90,16 @@ def noisy(side_px: int, seed: int = 0) -> Picture:
     """A picture that no format makes smaller: three random bytes a pixel."""
     draws = torch.Generator().manual_seed(seed)
     return Picture.of(torch.randint(256, (3, side_px, side_px), generator=draws, dtype=torch.uint8))
+
+
+def asked_of(pair: Any) -> list[Asked]:
+    """Every request that the emulator is going to answer."""
+    seen: list[Asked] = []
+    respond = pair.emulator.respond
+
+    def noted(asked: Asked) -> Said:
+        seen.append(asked)
+        return respond(asked)
+
+    pair.emulator.respond = noted
+    return seen
