@@ -123,6 +123,10 @@ def test_coverage_counts_every_printed_row(reference):
         "reported_facecloak_2": "7",
         **{f"reported_facecloak_{number}": "1" for number in (5, 6, 7)},
         "reported_facecloak_8": "2",
+        "reported_veil_1": "1",
+        "reported_veil_2": "1",
+        "reported_veil_3": "2",
+        "reported_invisible_face_1": "1",
     }
 
 
