@@ -125,10 +125,14 @@ class CountedNetwork(nn.Module):
         """As the network itself, counted; generators and purifiers are called like this."""
         return self._counted(self.model(*inputs))
 
+    def count_backward(self, maps: Tensor) -> None:
+        """Count a way back that begins at maps ``[N, ...]`` inside the network, instead of at what it answers."""
+        maps.register_hook(partial(self._count_backward, len(maps)))
+
     def _counted(self, answer: Tensor) -> Tensor:
         self.spent.forward_images += len(answer)
         if answer.requires_grad:
-            answer.register_hook(partial(self._count_backward, len(answer)))
+            self.count_backward(answer)
         return answer
 
     def _count_backward(self, images: int, gradient: Tensor) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import ClassVar, Literal, get_args
 
-from cloakbench.bench.core.ranges import whole
+from torch import Tensor
+
+from cloakbench.bench.core.ranges import one_of, whole
 from cloakbench.methods.mi_fgsm import MIFGSM
+from cloakbench.methods.parts.contrast_budget import ContrastBudget
+from cloakbench.methods.parts.linf import LinfBall
 from cloakbench.methods.parts.objectives import Objective
 from cloakbench.methods.parts.transfer.ensemble import Transfer
+
+StepSchedule = Literal["constant", "linear", "cosine"]
+"""How steps shrink from twice their mean size, which is ``step_255``, to nothing: along a line, or along half a period
+of a cosine (Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5)."""
 
 
 class EOTEnsemble(MIFGSM):
@@ -28,7 +37,9 @@ class EOTEnsemble(MIFGSM):
             ``objective="own"`` is for people of whom there is one photo only.
         momentum_decay: of gathered gradients; 0 for none.
         least_surrogates: an ensemble has at least that many.
-        transfer: views, filter and ensemble; None leaves all three out.
+        step_schedule: see `StepSchedule`.
+        perceptual: bounds that differ from pixel to pixel, none above the budget; None for the budget everywhere.
+        transfer: how gradients are taken; None for the mean over surrogates, of the photos themselves.
 
     Raises:
         SettingError: a parameter is out of range.
@@ -51,6 +62,8 @@ class EOTEnsemble(MIFGSM):
         random_start: bool = True,
         momentum_decay: float = 0.0,
         least_surrogates: int = 2,
+        step_schedule: StepSchedule = "constant",
+        perceptual: ContrastBudget | None = None,
         transfer: Transfer | None = None,
     ) -> None:
         super().__init__(
@@ -63,3 +76,15 @@ class EOTEnsemble(MIFGSM):
             transfer=transfer,
         )
         self.least_surrogates = whole("least_surrogates", least_surrogates)
+        self.step_schedule: StepSchedule = one_of("step_schedule", step_schedule, get_args(StepSchedule))
+        self.perceptual = perceptual
+
+    def ball(self, images: Tensor) -> LinfBall:
+        if self.perceptual is None:
+            return super().ball(images)
+        return LinfBall.around(images, self.epsilon_255 / 255 * self.perceptual.shares(images))
+
+    def step_at(self, number: int) -> float:
+        middle = (number + 0.5) / self.steps
+        factor = {"constant": 1.0, "linear": 2 * (1 - middle), "cosine": 1 + math.cos(math.pi * middle)}
+        return self.step_255 * factor[self.step_schedule]

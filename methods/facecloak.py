@@ -255,13 +255,10 @@ class FaceCloak(Protector):
         noise = streams.uniform(*portraits.seeds.shape[1:], low=-budget.epsilon, high=budget.epsilon)
         attention = start_attention(self.attention_start, noise, streams) if "attention" in self.focus else None
         at_once = 1 if self.update == "sequential" else portraits.pictures.shape[1]
-        seen_together = [
-            (
-                pictures,
-                self.transfer.begin(streams.branch("picture", first).repeated(pictures.shape[1]), context.surrogates),
-            )
-            for first, pictures in enumerate(portraits.pictures.split(at_once, dim=1))
-        ]
+        seen_together = []
+        for first, pictures in enumerate(portraits.pictures.split(at_once, dim=1)):
+            own = streams.branch("picture", first).repeated(pictures.shape[1])
+            seen_together.append((pictures, self.transfer.begin(own, context.surrogates, pictures.flatten(0, 1))))
         room = torch.empty_like(noise)  # new memory for each product would take as long as the product
         for _ in range(self.steps):
             for pictures, gradients in seen_together:

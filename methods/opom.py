@@ -99,7 +99,7 @@ class OPOM(Protector):
         by_person = photos.unflatten(0, shape)
         clean = self._embed_clean(plain, shape, context)
         gathered: Tensor | None = None
-        gradients = self.transfer.begin(streams, context.surrogates)
+        gradients = self.transfer.begin(streams, context.surrogates, plain)
         mask = torch.zeros_like(center)
         for step in range(self.steps):
             if self.dfanet is not None and step:

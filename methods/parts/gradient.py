@@ -95,22 +95,31 @@ class GradientAttack(Protector):
         self.epsilon_255 = epsilon_255
 
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
-        images, epsilon, step = batch.images, self.epsilon_255 / 255, self.step_255 / 255
+        images, epsilon = batch.images, self.epsilon_255 / 255
         streams = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
-        ball = LinfBall.around(images, epsilon)
+        ball = self.ball(images)
         photos = images.clone()
         if self.random_start:
             noise = streams.uniform(*images.shape[1:], low=-epsilon, high=epsilon)
             ball.project_(photos.add_(noise))
         anchors = self._anchors(batch, context)
         networks = anchors.surrogates if isinstance(anchors, OwnAnswers) else context.surrogates
-        gradients = self.transfer.begin(streams, networks)
+        gradients = self.transfer.begin(streams, networks, images)
         by_attribute = self.objective == "attributes_l1"
         attack = Attack(context, anchors, streams, gradients, self.steps, per_attribute_l1=by_attribute)
         for step_number in range(self.steps):
             attack.steps_left = self.steps - 1 - step_number
+            step = self.step_at(step_number) / 255
             ball.project_(photos.sub_(self.direction(photos, attack).sign(), alpha=step))
         return photos
+
+    def ball(self, images: Tensor) -> LinfBall:
+        """Hook: where photos may go; by default everywhere within the budget."""
+        return LinfBall.around(images, self.epsilon_255 / 255)
+
+    def step_at(self, number: int) -> float:
+        """Hook: grey levels of a step, from 0 on; by default always the same."""
+        return self.step_255
 
     def _anchors(self, batch: PhotoBatch, context: ProtectContext) -> Anchors | OwnAnswers:
         if self.objective in ("attributes", "attributes_l1"):

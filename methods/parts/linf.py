@@ -19,8 +19,9 @@ class LinfBall:
     high: Tensor
 
     @classmethod
-    def around(cls, images: Tensor, epsilon: float) -> LinfBall:
-        """The ball of radius ``epsilon``, on the scale of [0, 1], around images in [0, 1]."""
+    def around(cls, images: Tensor, epsilon: float | Tensor) -> LinfBall:
+        """The ball of radius ``epsilon``, on the scale of [0, 1], around images in [0, 1]; or with one for each pixel,
+        in a shape that broadcasts to them."""
         return cls((images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1))
 
     def project_(self, photos: Tensor) -> Tensor:

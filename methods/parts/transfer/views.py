@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,20 @@ class RandomViews(ABC):
             photos: in [0, 1].
             draws: uniform ``[N, numbers]`` in [0, 1).
         """
+
+
+class ViewsInTurn(RandomViews):
+    """Views of views, the first kind first; each network has its own if it has its own of every kind."""
+
+    def __init__(self, kinds: Sequence[RandomViews]) -> None:
+        self.kinds = tuple(kinds)
+        self.numbers = sum(views.numbers for views in kinds)
+        self.for_each_network = all(views.for_each_network for views in kinds)
+
+    def see(self, photos: Tensor, draws: Tensor) -> Tensor:
+        for views, own in zip(self.kinds, draws.split([views.numbers for views in self.kinds], dim=1), strict=True):
+            photos = views.see(photos, own)
+        return photos
 
 
 class AffineViews(RandomViews):

@@ -243,16 +243,20 @@ def test_no_network_outvotes_another_where_gradients_are_normalised() -> None:
         return anchors.loss(surrogate, embeddings) * (1024 if surrogate == 0 else 1)
 
     for rule, same in ((Transfer(ensemble="normalised"), True), (Transfer(), False)):
-        fair, unfair = (rule.begin(streams, context.surrogates)(batch.images, loss) for loss in (anchors.loss, steep))
+        fair, unfair = (
+            rule.begin(streams, context.surrogates, batch.images)(batch.images, loss) for loss in (anchors.loss, steep)
+        )
         assert torch.equal(fair.sign(), unfair.sign()) is same
-    alone = Transfer().begin(streams, tiny_alone(context).surrogates)(batch.images, lambda _, e: anchors.loss(0, e))
+    alone = Transfer().begin(streams, tiny_alone(context).surrogates, batch.images)(
+        batch.images, lambda _, e: anchors.loss(0, e)
+    )
     assert (alone.sign() == unfair.sign()).float().mean() > 0.99
 
 
 def test_normalised_gradients_have_one_size_for_every_photo_and_network() -> None:
     batch, context = tiny_photos(), tiny_context()
     gradients = Transfer(ensemble="normalised").begin(
-        ItemStreams(batch.image_id, "size", device=CPU), context.surrogates
+        ItemStreams(batch.image_id, "size", device=CPU), context.surrogates, batch.images
     )
     gradient = gradients(batch.images, find_anchors("reference", batch, context).loss)
     torch.testing.assert_close(gradient.abs().mean(dim=(1, 2, 3)), torch.ones(6))
