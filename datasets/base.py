@@ -16,12 +16,13 @@ from torch import Tensor
 
 from cloakbench.bench.core.status import OK
 
-Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "test"]
+Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "validation", "test"]
 """What a photo is used for.
 
 ``reference``: photos a person gives to build a mask. ``probe``: photos that are protected, published and attacked.
 ``distractor``: other people in the attacker's gallery. ``auxiliary``: public faces for anchors, aims and training.
-``impostor``: people whose pairs calibrate verification thresholds. ``train``/``test``: poisoning and attributes.
+``impostor``: people whose pairs calibrate verification thresholds. ``train``/``test``: poisoning and attributes;
+``validation``: a part between the two, on which settings are chosen.
 """
 
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -73,8 +73,8 @@ class PhotoSet(Dataset):
         landmarks_file: CSV file with five points per photo (:func:`cloakbench.datasets.detection.read_landmarks`).
         distractor_root, auxiliary_root, impostor_root: folders with one folder of photos per person.
         references_per_identity, probes_per_identity, distractors_per_identity, max_distractors, auxiliary_identities,
-        auxiliary_per_identity, impostor_identities, impostors_per_identity, max_identities, test_share, test_split,
-        seed: see :class:`cloakbench.datasets.split_rule.SplitRule`.
+        auxiliary_per_identity, impostor_identities, impostors_per_identity, max_identities, test_share,
+        validation_share, test_split, seed: see :class:`cloakbench.datasets.split_rule.SplitRule`.
         max_megapixels: larger photos are refused; decoding takes about ten bytes per pixel.
         min_crop_px: faces whose crop is narrower than this in the photo are refused.
         workers: processes that read photos, ``auto`` for one per core; 0 or 1 reads them in this process. Crops do not
@@ -108,6 +108,7 @@ class PhotoSet(Dataset):
         impostors_per_identity: int | None = None,
         max_identities: int | None = None,
         test_share: float | None = None,
+        validation_share: float | None = None,
         test_split: TestSplit = "per_identity",
         seed: int = 0,
         max_megapixels: float = 100,
@@ -142,6 +143,7 @@ class PhotoSet(Dataset):
             impostors_per_identity=impostors_per_identity,
             max_identities=max_identities,
             test_share=test_share,
+            validation_share=validation_share,
             test_split=test_split,
             seed=seed,
         )
