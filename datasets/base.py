@@ -16,6 +16,9 @@ from torch import Tensor
 
 from cloakbench.bench.core.status import OK
 
+CropView = Literal["aligned", "box"]
+"""What a crop shows: the face, aligned to the ArcFace template, or its box, squared to its longer side."""
+
 Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "validation", "test"]
 """What a photo is used for.
 
@@ -148,6 +151,8 @@ class Dataset(ABC):
 
     name: str
     version: str
+    view: CropView = "aligned"
+    """What its crops show; networks are asked about the kind that they were trained on."""
     rendered: bool = False
     """Whether it shows the embedded world, the only one that networks which come with this project know."""
 

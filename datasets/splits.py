@@ -246,8 +246,9 @@ def _divided(names: Sequence[str], rule: SplitRule) -> dict[str, Role]:
     others = tests
     if rule.validation_share is not None:
         others += count(rule.validation_share, len(names) - tests - 1)
-    parts: list[Role] = ["test"] * tests + ["validation"] * (others - tests) + ["train"] * (len(names) - others)
-    return dict(zip(ranked, parts, strict=True))
+    part: dict[str, Role] = dict.fromkeys(ranked, "train")
+    part |= dict.fromkeys(ranked[:others], "validation")
+    return part | dict.fromkeys(ranked[:tests], "test")
 
 
 def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: PhotoSource) -> str:

@@ -41,6 +41,8 @@ class PrivacyNet(Protector):
         first: how many attributes of the task are hidden, from the first on; None for all.
         width, blocks: of the generator.
         discriminator_width: channels of the discriminator's first convolution.
+        shrink: pixels a side that are averaged to one before either network sees them; what the generator changes is
+            enlarged and added to the photo.
         epochs: passes over the auxiliary faces.
         batch: photos of a step.
         learning_rate: of both networks.
@@ -73,6 +75,7 @@ class PrivacyNet(Protector):
         width: int = 64,
         blocks: int = 6,
         discriminator_width: int = 64,
+        shrink: int = 1,
         epochs: int = 100,
         batch: int = 16,
         learning_rate: float = 1e-4,
@@ -92,6 +95,7 @@ class PrivacyNet(Protector):
             cycle_weight=at_least("cycle_weight", cycle_weight),
             penalty_weight=at_least("penalty_weight", penalty_weight),
             matcher_weight=at_least("matcher_weight", matcher_weight),
+            shrink=whole("shrink", shrink),
         )
         self.translation = LabelTranslation(
             rules=self.rules,
