@@ -9,11 +9,18 @@ Pixel coordinates have their origin in the centre of the top left pixel, x to th
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 CROP_SIZE = 112
+
+Outside = Literal["black", "edge"]
+"""What a crop shows where it leaves the photo: black, or the nearest pixel of the photo."""
+
+_PADDING: dict[Outside, str] = {"black": "zeros", "edge": "border"}
 
 ARCFACE_TEMPLATE: tuple[tuple[float, float], ...] = (
     (38.2946, 51.6963),
@@ -62,8 +69,8 @@ def crop_side(matrix: Tensor) -> float:
     return CROP_SIZE / float(matrix[:, 0].norm())
 
 
-def warp(image: Tensor, matrix: Tensor, size: int = CROP_SIZE) -> Tensor:
-    """Cut the aligned crop out of a photo, with bilinear interpolation and black outside the photo.
+def warp(image: Tensor, matrix: Tensor, size: int = CROP_SIZE, outside: Outside = "black") -> Tensor:
+    """Cut a crop out of a photo, with bilinear interpolation.
 
     Bilinear interpolation aliases when it shrinks by more than two. Where a crop pixel covers ``n >= 2`` photo pixels,
     the photo is first averaged over blocks of ``floor(n)`` by ``floor(n)``, so that the interpolation itself never
@@ -73,6 +80,7 @@ def warp(image: Tensor, matrix: Tensor, size: int = CROP_SIZE) -> Tensor:
         image: uint8 ``[3, H, W]``.
         matrix: similarity from photo to crop coordinates, ``[2, 3]``.
         size: side of the crop.
+        outside: see `Outside`.
 
     Returns:
         uint8 ``[3, size, size]``.
@@ -98,7 +106,7 @@ def warp(image: Tensor, matrix: Tensor, size: int = CROP_SIZE) -> Tensor:
     edges = (points - low + 0.5) / block  # in averaged pixels, from the region's top left corner
     extent = torch.tensor([region.shape[3], region.shape[2]], dtype=torch.float64)
     grid = (2 * edges / extent - 1).float().view(1, size, size, 2)
-    crop = F.grid_sample(region, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    crop = F.grid_sample(region, grid, mode="bilinear", padding_mode=_PADDING[outside], align_corners=False)
     return crop[0].round().clamp(0, 255).to(torch.uint8)
 
 

@@ -16,12 +16,16 @@ from torch import Tensor
 
 from cloakbench.bench.core.status import OK
 
-Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "test"]
+CropView = Literal["aligned", "box"]
+"""What a crop shows: the face, aligned to the ArcFace template, or its box, squared to its longer side."""
+
+Role = Literal["reference", "probe", "distractor", "auxiliary", "impostor", "train", "validation", "test"]
 """What a photo is used for.
 
 ``reference``: photos a person gives to build a mask. ``probe``: photos that are protected, published and attacked.
 ``distractor``: other people in the attacker's gallery. ``auxiliary``: public faces for anchors, aims and training.
-``impostor``: people whose pairs calibrate verification thresholds. ``train``/``test``: poisoning and attributes.
+``impostor``: people whose pairs calibrate verification thresholds. ``train``/``test``: poisoning and attributes;
+``validation``: a part between the two, on which settings are chosen.
 """
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -147,6 +151,8 @@ class Dataset(ABC):
 
     name: str
     version: str
+    view: CropView = "aligned"
+    """What its crops show; networks are asked about the kind that they were trained on."""
     rendered: bool = False
     """Whether it shows the embedded world, the only one that networks which come with this project know."""
 

@@ -21,6 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing.connection import wait
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +35,13 @@ _SLOW_PHOTO_SECONDS = 0.002
 _GROUP = 4  # photos per message
 _GROUPS_AHEAD = 4  # per process
 
-Photo = tuple[Place, Tensor | None]
-"""Where a photo lies, and its five points where they are known."""
+
+class Photo(NamedTuple):
+    """Where a photo lies, and what is known of its face: five points ``[5, 2]`` and the box ``[4]``."""
+
+    place: Place
+    points: Tensor | None = None
+    box: Tensor | None = None
 
 
 class CropReader:
@@ -113,8 +119,7 @@ class CropReader:
                 self._send(pool, group)
 
     def _send(self, pool: ProcessPoolExecutor, rows: list[int]) -> None:
-        photos = [self._photo(row) for row in rows]
-        plain = [(place, None if points is None else points.tolist()) for place, points in photos]
+        plain = [(place, _plain(points), _plain(box)) for place, points, box in map(self._photo, rows)]
         with _interrupts_ignored():  # a message may start another process
             future = pool.submit(_crop_photos, self._packed_cropper, plain)
         self._coming |= {row: (future, place) for place, row in enumerate(rows)}
@@ -152,12 +157,17 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _crop_photos(packed_cropper: bytes, photos: list[tuple[Place, list[list[float]] | None]]) -> list[bytes]:
+def _plain(numbers: Tensor | None) -> list[Any] | None:
+    return None if numbers is None else numbers.tolist()
+
+
+def _tensor(numbers: list[Any] | None) -> Tensor | None:
+    return None if numbers is None else torch.tensor(numbers, dtype=torch.float64)
+
+
+def _crop_photos(packed_cropper: bytes, photos: list[tuple[Place, list[Any] | None, list[Any] | None]]) -> list[bytes]:
     cropper = _unpack_cropper(packed_cropper)
-    return [
-        cropper.crop(place, None if points is None else torch.tensor(points, dtype=torch.float64)).pack()
-        for place, points in photos
-    ]
+    return [cropper.crop(place, _tensor(points), _tensor(box)).pack() for place, points, box in photos]
 
 
 @lru_cache(maxsize=1)

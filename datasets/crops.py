@@ -1,4 +1,6 @@
-"""One photo file in, one aligned face crop or the reason for its absence out.
+"""One photo file in, one face crop or the reason for its absence out.
+
+A crop is the face, aligned to the ArcFace template, or, for networks that were trained on them, its squared box.
 
 A crop depends on the photo's bytes, on the options and on nothing else. Because of that it can be kept: with a cache
 folder, a photo is decoded and its face is looked for once. Kept crops are sealed and checked when they are read, so
@@ -13,7 +15,7 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL
 import torch
@@ -35,6 +37,8 @@ from cloakbench.datasets.alignment import (
     transform_points,
     warp,
 )
+from cloakbench.datasets.base import CropView
+from cloakbench.datasets.box_crop import cut_box
 from cloakbench.datasets.detection import Detector, choose_face, detect_faces
 from cloakbench.datasets.given_points import sound_points
 from cloakbench.datasets.listing import Place, Segment
@@ -91,6 +95,13 @@ class Crop:
             raise ValueError(f"not a crop: {error}") from error
 
 
+class FoundFace(NamedTuple):
+    """Five points ``[5, 2]`` and, where somebody gave or saw one, the box ``[4]`` of a face, in pixels of its photo."""
+
+    points: Tensor
+    box: Tensor | None
+
+
 @dataclass(frozen=True)
 class Cropper:
     """Turns photo files into crops.
@@ -101,6 +112,7 @@ class Cropper:
         max_megapixels: larger photos are refused before they are decoded.
         min_crop_px: smallest side that the crop may have in the photo.
         cache: folder for finished crops.
+        view: what a crop shows.
     """
 
     detector: Detector | None
@@ -108,9 +120,15 @@ class Cropper:
     max_megapixels: float
     min_crop_px: int
     cache: Path | None
+    view: CropView = "aligned"
 
-    def crop(self, place: Place, landmarks: Tensor | None = None) -> Crop:
-        """The crop of one photo; ``landmarks`` ``[5, 2]``, in pixels of the upright photo, win over detection.
+    def crop(self, place: Place, landmarks: Tensor | None = None, box: Tensor | None = None) -> Crop:
+        """The crop of one photo; what is given wins over detection, in pixels of the upright photo.
+
+        Args:
+            place: of the photo.
+            landmarks: the five points, ``[5, 2]``.
+            box: left, top, right, bottom of the face, ``[4]``; crops of view ``aligned`` do not need it.
 
         Raises:
             DatasetError: the detector's package is missing or the cache cannot be read or written.
@@ -123,25 +141,24 @@ class Cropper:
             return Crop("unreadable", f"{getattr(error, 'strerror', None) or error}: make the file readable")
         digest = hashlib.sha256(content).hexdigest()
         if self.cache is None:
-            return self._make(content, digest, landmarks)
-        file = self.cache / "crops" / digest[:2] / f"{self._key(digest, landmarks)}.safetensors"
+            return self._make(content, digest, landmarks, box)
+        file = self.cache / "crops" / digest[:2] / f"{self._key(digest, landmarks, box)}.safetensors"
         kept = _read(file)
         if kept is not None:
             return kept
-        crop = self._make(content, digest, landmarks)
+        crop = self._make(content, digest, landmarks, box)
         if crop.status not in _NOT_KEPT:
             _write(file, crop)
         return crop
 
-    def _make(self, content: bytes, digest: str, landmarks: Tensor | None) -> Crop:
+    def _make(self, content: bytes, digest: str, landmarks: Tensor | None, box: Tensor | None) -> Crop:
         pixels = ""
         try:
             photo = decode(content, self.max_megapixels)
             pixels = _pixels_digest(photo)
             if self.aligned:
                 return self._resized(photo, digest, pixels)
-            points = self._find(photo) if landmarks is None else sound_points(landmarks, *photo.shape[1:])
-            return self._aligned(photo, points, digest, pixels)
+            return self._cut(photo, self.find(photo, landmarks, box), digest, pixels)
         except PhotoError as error:
             return Crop(error.status, str(error), digest, pixels)
 
@@ -154,17 +171,41 @@ class Cropper:
         image = resize_crop(photo).contiguous()
         return Crop(OK, note, digest, pixels, _digest(image), image)
 
-    def _aligned(self, photo: Tensor, points: Tensor, digest: str, pixels: str) -> Crop:
-        matrix, image = align(photo, points)
+    def _cut(self, photo: Tensor, face: FoundFace, digest: str, pixels: str) -> Crop:
+        matrix, image = self.cut(photo, face)
         self._refuse_small(crop_side(matrix))
-        inside = transform_points(points, matrix).float()
+        inside = transform_points(face.points, matrix).float()
         return Crop(OK, "", digest, pixels, _digest(image), image.contiguous(), inside)
 
-    def _find(self, photo: Tensor) -> Tensor:
+    def find(self, photo: Tensor, landmarks: Tensor | None, box: Tensor | None) -> FoundFace:
+        """The face of a photo, uint8 ``[3, H, W]``: the given one, or what the detector sees.
+
+        Of several faces that it sees, the one whose points are nearest to given ones, or that the photo is about.
+
+        Raises:
+            PhotoError: there is none, or what is given cannot be one.
+        """
+        points = None if landmarks is None else sound_points(landmarks, *photo.shape[1:])
+        if points is not None and (box is not None or self.view == "aligned"):
+            return FoundFace(points, box)
         if self.detector is None:
             raise PhotoError("no_landmarks", "not in landmarks_file: add a row, or set a detector")
         detection = detect_faces(self.detector, photo)
-        return detection.landmarks[choose_face(detection, *photo.shape[1:])]
+        row = choose_face(detection, *photo.shape[1:])
+        if points is not None:
+            row = int((detection.landmarks.double() - points.double()).norm(dim=2).mean(dim=1).argmin())
+        return FoundFace(detection.landmarks[row] if points is None else points, detection.boxes[row])
+
+    def cut(self, photo: Tensor, face: FoundFace) -> tuple[Tensor, Tensor]:
+        """The similarity ``[2, 3]`` from a photo to the crop of its face, and the crop, uint8 ``[3, 112, 112]``.
+
+        Raises:
+            PhotoError: ``bad_landmarks``.
+        """
+        if self.view == "aligned":
+            return align(photo, face.points)
+        assert face.box is not None  # `find` gives one with this view
+        return cut_box(photo, face.box)
 
     def _refuse_small(self, side_px: float) -> None:
         if side_px < self.min_crop_px:
@@ -173,9 +214,11 @@ class Cropper:
                 f"the face crop is {side_px:.0f} pixels wide: use a larger one or lower min_crop_px",
             )
 
-    def _key(self, digest: str, landmarks: Tensor | None) -> str:
+    def _key(self, digest: str, landmarks: Tensor | None, box: Tensor | None) -> str:
         """Everything that can change the crop of a photo."""
         source = self._source if landmarks is None or self.aligned else f"points {landmarks.tolist()}"
+        if self.view == "box":
+            source += f" box {self._source if box is None else box.tolist()}"
         parts = (digest, source, self.max_megapixels, self.min_crop_px, self._code)
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 

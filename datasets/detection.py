@@ -25,6 +25,8 @@ from cloakbench.datasets.text_lists import csv_rows, read_text, shown
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
+_BOXES = (("box_left", "box_top", "box_right", "box_bottom"), ("x1", "y1", "x2", "y2"))
+"""Names under which a table may have the box of a face; the first are those that ``cloakbench export`` writes."""
 _HOW_TO_DETECT = (
     "pip install 'cloakbench[detect]', or give aligned crops (dataset.aligned=true) or a dataset.landmarks_file"
 )
@@ -187,29 +189,62 @@ def read_landmarks(file: Path, root: Path) -> dict[Path, Tensor]:
     """
     points: dict[Path, Tensor] = {}
     missing = 0
-    for line, row in _rows(file):
-        places = (folder / row["file"] for folder in (file.parent, root))
-        path = next((path for path in places if os.path.lexists(path) and not leads_to_folder(path)), None)
+    for line, row in _rows(file)[1]:
+        path = _photo_of(row, file, root)
         if path is None:
             missing += 1
             continue
-        try:
-            values = torch.tensor([float(row[name]) for name in LANDMARK_COLUMNS], dtype=torch.float64)
-        except ValueError as error:
-            raise DatasetError(f"landmarks file {file}, line {line}: {shown(str(error))}; correct the row") from error
-        points[path.resolve()] = values.view(5, 2)
+        points[path] = _numbers(file, line, row, LANDMARK_COLUMNS).view(5, 2)
     if not points:
         raise DatasetError(f"landmarks file {file} names no existing photo: paths start in its folder or in {root}")
     log.info("%d landmark rows read, %d name no existing file", len(points), missing)
     return points
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Rows with their line numbers."""
+def read_boxes(file: Path, root: Path) -> dict[Path, Tensor]:
+    """The face boxes that a file of `read_landmarks` has beside the points, in pixels of the upright photo.
+
+    Columns: ``box_left``, ``box_top``, ``box_right``, ``box_bottom``, or ``x1``, ``y1``, ``x2``, ``y2``; a row whose
+    four are empty has none.
+
+    Returns:
+        float64 ``[4]`` by resolved path; nothing where there are no such columns.
+
+    Raises:
+        DatasetError: as `read_landmarks` does.
+    """
+    columns, rows = _rows(file)
+    names = next((some for some in _BOXES if set(some) <= set(columns)), None)
+    if names is None:
+        return {}
+    boxes = {}
+    for line, row in rows:
+        path = _photo_of(row, file, root)
+        if path is not None and any(row[name].strip() for name in names):
+            boxes[path] = _numbers(file, line, row, names)
+    return boxes
+
+
+def _photo_of(row: Mapping[str, str], file: Path, root: Path) -> Path | None:
+    places = (folder / row["file"] for folder in (file.parent, root))
+    path = next((path for path in places if os.path.lexists(path) and not leads_to_folder(path)), None)
+    return None if path is None else path.resolve()
+
+
+def _numbers(file: Path, line: int, row: Mapping[str, str], names: Sequence[str]) -> Tensor:
+    try:
+        return torch.tensor([float(row[name]) for name in names], dtype=torch.float64)
+    except ValueError as error:
+        raise DatasetError(f"landmarks file {file}, line {line}: {shown(str(error))}; correct the row") from error
+
+
+def _rows(file: Path) -> tuple[tuple[str, ...], Iterator[tuple[int, Mapping[str, str]]]]:
+    """Names of the columns, and rows with their line numbers."""
     try:
         text = read_text(file, "landmarks file")
     except OSError as error:
         raise DatasetError(
             f"cannot read dataset.landmarks_file {file}: {error.strerror}: name a CSV table, or null for none"
         ) from error
-    return csv_rows(text, f"landmarks file {file}", ("file", *LANDMARK_COLUMNS))[1]
+    used = [name for names in _BOXES for name in names]
+    return csv_rows(text, f"landmarks file {file}", ("file", *LANDMARK_COLUMNS), used)

@@ -8,8 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from cloakbench.bench.core.files.regular_file import open_regular, read_regular
-from cloakbench.datasets.crops import Cropper, align
-from cloakbench.datasets.detection import choose_face, detect_faces
+from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.listing import Place, Segment
 from cloakbench.datasets.photos import PhotoError, decode
 
@@ -22,7 +21,7 @@ class Original:
         content: the bytes of the file.
         width, height: of the upright photo, in pixels.
         points: ``[5, 2]`` in pixels of the upright photo; None for photos that came aligned.
-        box: left, top, right, bottom as the detector gives it; None where the points were given, or it came aligned.
+        box: left, top, right, bottom as it was detected, or given; None where points alone were, or it came aligned.
         matrix: similarity ``[2, 3]`` from the upright photo to the crop; None for photos that came aligned.
         crop: uint8 ``[3, 112, 112]``, cut by ``matrix``; None for photos that came aligned.
     """
@@ -45,8 +44,8 @@ class HasOriginals(Protocol):
         ...
 
 
-def locate(cropper: Cropper, place: Place, given: Tensor | None) -> Original:
-    """Read a photo and find its face as the cropper does; ``given`` points ``[5, 2]`` win over detection.
+def locate(cropper: Cropper, place: Place, points: Tensor | None, box: Tensor | None = None) -> Original:
+    """Read a photo and find its face as the cropper does; given ``points`` ``[5, 2]`` and ``box`` ``[4]`` win.
 
     Raises:
         PhotoError: the photo cannot be read, or shows no face any more.
@@ -60,15 +59,10 @@ def locate(cropper: Cropper, place: Place, given: Tensor | None) -> Original:
     height, width = photo.shape[1:]
     if cropper.aligned:
         return Original(content, width, height)
-    box, points = None, given
-    if points is None:
-        if cropper.detector is None:
-            raise PhotoError("no_landmarks", "not in landmarks_file: add a row, or set a detector")
-        detection = detect_faces(cropper.detector, photo)
-        row = choose_face(detection, height, width)
-        box, points = tuple(detection.boxes[row].tolist()), detection.landmarks[row]
-    matrix, crop = align(photo, points)
-    return Original(content, width, height, points, box, matrix, crop)
+    face = cropper.find(photo, points, box)
+    matrix, crop = cropper.cut(photo, face)
+    seen = None if face.box is None else tuple(face.box.tolist())
+    return Original(content, width, height, face.points, seen, matrix, crop)
 
 
 def _content(place: Place) -> bytes:

@@ -3,7 +3,8 @@
 A layout (:mod:`cloakbench.datasets.layouts`) lists the photos of ``root``. More people may come from the identity
 folders of ``distractor_root``, ``auxiliary_root`` and ``impostor_root``, each for that one role. Who plays what is
 decided in :mod:`cloakbench.datasets.splits`, which opens photos as it goes. Each is brought to the 112x112 ArcFace
-crop by its five points: those of a landmarks file, or else those the publisher gives, or else those of a detector.
+crop by its five points: those of a landmarks file, or else those the publisher gives, or else those of a detector. For
+networks that were trained on face boxes the crop is the box instead, of a landmarks file or else of a detector.
 Photos may have any size and format that Pillow reads (:mod:`cloakbench.datasets.photos` lists the rules).
 
 Every photo that was opened is in the manifest, and so is what a listing alone shows to be of no use; the others count
@@ -27,17 +28,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from cloakbench.bench.core.ranges import positive, whole
-from cloakbench.datasets.base import ROLES, Dataset, FaceSet, FullPhoto, Manifest, ManifestEntry, Role
+from cloakbench.bench.core.ranges import one_of, positive, whole
+from cloakbench.datasets.base import ROLES, CropView, Dataset, FaceSet, FullPhoto, Manifest, ManifestEntry, Role
 from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.crop_buffer import Spool
 from cloakbench.datasets.crop_reader import CropReader, Photo
 from cloakbench.datasets.crops import Cropper
-from cloakbench.datasets.detection import Detector, read_landmarks
+from cloakbench.datasets.detection import Detector, read_boxes, read_landmarks
 from cloakbench.datasets.layouts.identity_folders import IdentityFolders
 from cloakbench.datasets.listing import Layout
 from cloakbench.datasets.opened_photos import OpenedPhotos
@@ -69,12 +70,16 @@ class PhotoSet(Dataset):
         layout: how it lies there.
         name: what tables call this data set.
         aligned: the photos are aligned crops; they are only resized, where they are not 112x112 already.
-        detector: finds faces; not used for aligned crops and for photos whose points are known.
-        landmarks_file: CSV file with five points per photo (:func:`cloakbench.datasets.detection.read_landmarks`).
+        crop: what a crop shows: ``aligned``, the face at the ArcFace template, or ``box``, its box squared to the
+            longer side (:mod:`cloakbench.datasets.box_crop`), for attribute networks that were trained on such.
+        detector: finds faces; not used for aligned crops, and for photos whose points (and, with ``box``, box) are
+            known.
+        landmarks_file: CSV file with five points per photo (:func:`cloakbench.datasets.detection.read_landmarks`), and
+            with its box (:func:`cloakbench.datasets.detection.read_boxes`).
         distractor_root, auxiliary_root, impostor_root: folders with one folder of photos per person.
         references_per_identity, probes_per_identity, distractors_per_identity, max_distractors, auxiliary_identities,
-        auxiliary_per_identity, impostor_identities, impostors_per_identity, max_identities, test_share, test_split,
-        seed: see :class:`cloakbench.datasets.split_rule.SplitRule`.
+        auxiliary_per_identity, impostor_identities, impostors_per_identity, max_identities, test_share,
+        validation_share, test_split, seed: see :class:`cloakbench.datasets.split_rule.SplitRule`.
         max_megapixels: larger photos are refused; decoding takes about ten bytes per pixel.
         min_crop_px: faces whose crop is narrower than this in the photo are refused.
         workers: processes that read photos, ``auto`` for one per core; 0 or 1 reads them in this process. Crops do not
@@ -93,6 +98,7 @@ class PhotoSet(Dataset):
         *,
         name: str = "folder",
         aligned: bool = False,
+        crop: CropView = "aligned",
         detector: Detector | None = None,
         landmarks_file: str | Path | None = None,
         distractor_root: str | Path | None = None,
@@ -108,6 +114,7 @@ class PhotoSet(Dataset):
         impostors_per_identity: int | None = None,
         max_identities: int | None = None,
         test_share: float | None = None,
+        validation_share: float | None = None,
         test_split: TestSplit = "per_identity",
         seed: int = 0,
         max_megapixels: float = 100,
@@ -119,6 +126,12 @@ class PhotoSet(Dataset):
         whole("min_crop_px", min_crop_px, 0)
         if aligned and landmarks_file is not None:
             raise DatasetError("dataset.landmarks_file has no use with dataset.aligned=true: drop one of them")
+        self.view: CropView = one_of("crop", crop, get_args(CropView))
+        if aligned and self.view == "box":
+            raise DatasetError(
+                "dataset.crop=box needs whole photos, and dataset.aligned=true says that these are aligned crops: drop "
+                "one of them"
+            )
         self.layout = layout(_path(root))
         self.name = name
         self.version = self.layout.version
@@ -142,10 +155,12 @@ class PhotoSet(Dataset):
             impostors_per_identity=impostors_per_identity,
             max_identities=max_identities,
             test_share=test_share,
+            validation_share=validation_share,
             test_split=test_split,
             seed=seed,
         )
-        self._cropper = Cropper(detector, aligned, max_megapixels, min_crop_px, None if cache is None else _path(cache))
+        folder = None if cache is None else _path(cache)
+        self._cropper = Cropper(detector, aligned, max_megapixels, min_crop_px, folder, self.view)
         self._workers = _process_count(workers)
 
     def roles(self) -> tuple[Role, ...]:
@@ -173,8 +188,7 @@ class PhotoSet(Dataset):
             KeyError: there is no photo of that name.
             PhotoError: it can no longer be used.
         """
-        place, points = self._index.photos(image_id)
-        return locate(self._cropper, place, points)
+        return locate(self._cropper, *self._index.photos(image_id))
 
     def photo(self, image_id: str) -> FullPhoto | None:
         """The photo that a face was cut from, read again as `original` does.
@@ -212,17 +226,27 @@ class PhotoSet(Dataset):
         return _Index(faces, accepted, rejected, aims, lambda name: photo(rows_by_name[name]))
 
     def _photo(self, catalogue: Catalogue) -> Callable[[int], Photo]:
-        """Where the photo of a row lies, and its points where they are known."""
+        """Where the photo of a row lies, and its points and box where they are known."""
         given: dict[Path, Tensor] = {}
+        boxes: dict[Path, Tensor] = {}
         if self._landmarks_file is not None:
             given = read_landmarks(self._landmarks_file, self.layout.root)
+            if self.view == "box":
+                boxes = read_boxes(self._landmarks_file, self.layout.root)
         if not (given or self._cropper.aligned or self._cropper.detector or catalogue.main.landmarks is not None):
             raise DatasetError("photos that are not aligned need dataset.detector or dataset.landmarks_file")
+        if self.view == "box" and not (boxes or self._cropper.detector):
+            raise DatasetError(
+                "dataset.crop=box needs dataset.detector, or a dataset.landmarks_file with the columns box_left, "
+                "box_top, box_right, box_bottom"
+            )
 
         def photo(row: int) -> Photo:
             place = catalogue.place[row]
-            points = given.get(Path(place).resolve()) if given and isinstance(place, str) else None
-            return place, catalogue.landmarks(row) if points is None else points
+            path = Path(place).resolve() if given and isinstance(place, str) else None
+            points = None if path is None else given.get(path)
+            box = None if path is None else boxes.get(path)
+            return Photo(place, catalogue.landmarks(row) if points is None else points, box)
 
         return photo
 

@@ -28,9 +28,11 @@ class SplitRule:
         impostors_per_identity: most photos of an impostor; ``None`` takes all.
         max_identities: most subjects; ``None`` takes everyone who can be one.
         test_share: share of the photos (or people) for ``test``; ``None`` gives references and probes instead.
-        test_split: ``per_identity`` splits each subject's photos, of which there must be two; ``by_identity`` splits
-            the subjects, so that nobody is in both parts and one photo of a person is enough. Both parts get at least
-            one photo (of each person) or person.
+        validation_share: share for ``validation``, beside ``test_share``; ``None`` gives no such part. What is in
+            ``test`` does not depend on it.
+        test_split: ``per_identity`` splits each subject's photos, of which there must be one for each part;
+            ``by_identity`` splits the subjects, so that nobody is in two parts and one photo of a person is enough.
+            Each part gets at least one photo (of each person) or person.
         seed: names the draw of people and of test photos.
 
     Raises:
@@ -47,6 +49,7 @@ class SplitRule:
     impostors_per_identity: int | None = None
     max_identities: int | None = None
     test_share: float | None = None
+    validation_share: float | None = None
     test_split: TestSplit = "per_identity"
     seed: int = 0
 
@@ -67,8 +70,24 @@ class SplitRule:
                 raise DatasetError(f"dataset.{name} is {value}: it must be at least {lowest}")
         if self.test_share is not None and not 0 < self.test_share < 1:
             raise DatasetError(f"dataset.test_share is {self.test_share}: it must lie between 0 and 1, or be null")
+        if self.validation_share is not None:
+            self._check_validation(self.validation_share)
         if self.test_split not in ("per_identity", "by_identity"):
             raise DatasetError(f"dataset.test_split is {self.test_split!r}: use per_identity or by_identity")
+
+    def _check_validation(self, share: float) -> None:
+        if self.test_share is None:
+            raise DatasetError("dataset.validation_share needs dataset.test_share: set both, or neither")
+        if not 0 < share < 1 - self.test_share:
+            raise DatasetError(
+                f"dataset.validation_share is {share}: it must lie above 0 and leave something to train on beside "
+                f"dataset.test_share={self.test_share}"
+            )
+
+    @property
+    def parts(self) -> int:
+        """Parts that a subject's photos, or the subjects, are split into with ``test_share``."""
+        return 2 if self.validation_share is None else 3
 
     @property
     def photos_per_subject(self) -> int | None:

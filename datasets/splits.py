@@ -11,8 +11,8 @@ Who plays what:
   the person's other probes in the gallery. One is enough where a protocol of impersonation gives a person that one
   photo. Photos with a published role ``reference`` or ``probe`` come first for that
   role and never play the other; photos without one follow.
-* With ``test_share``, the same photos of a subject are ``train`` and ``test`` instead. Published ``train`` and ``test``
-  photos always keep their role.
+* With ``test_share``, the same photos of a subject are ``train`` and ``test`` instead, and with ``validation_share``
+  some of them ``validation``. Published photos of these roles always keep theirs.
 * Everyone else without a published role is, in this order of choice, auxiliary, impostor or distractor.
 * People with the published role auxiliary, impostor or distractor have that role. Nobody plays two of these roles.
 """
@@ -30,6 +30,13 @@ from cloakbench.bench.core.random_streams import stream_seed
 from cloakbench.datasets.base import Role
 from cloakbench.datasets.photos import DatasetError
 from cloakbench.datasets.split_rule import PROBES_NEEDED, SplitRule
+
+_PARTS: tuple[Role, ...] = ("train", "validation", "test")
+_COUNTS = {2: "two", 3: "three"}
+_NEEDED = {
+    2: "2 usable photos (one to train, one to test)",
+    3: "3 usable photos (one to train, one to validate, one to test)",
+}
 
 
 @dataclass(frozen=True)
@@ -105,16 +112,16 @@ class _Wish:
 
 
 def _may_be_subject(person: Person) -> bool:
-    return not person.fixed or bool(person.fixed.keys() & {"reference", "probe", "train", "test"})
+    return not person.fixed or bool(person.fixed.keys() & {"reference", "probe", *_PARTS})
 
 
 def _subject_wishes(person: Person, rule: SplitRule) -> list[_Wish]:
     fixed = person.fixed
-    if published := [*fixed.get("train", ()), *fixed.get("test", ())]:
+    if published := [row for part in _PARTS for row in fixed.get(part, ())]:
         return [_Wish(sorted(published), 1, rule.photos_per_subject)]
     references, probes = fixed.get("reference", ()), fixed.get("probe", ())
     if rule.test_share is not None:
-        least = 2 if rule.test_split == "per_identity" else 1
+        least = rule.parts if rule.test_split == "per_identity" else 1
         return [_Wish(sorted([*references, *probes, *person.free]), least, rule.photos_per_subject)]
     least = 1 if len(probes) == 1 and not (references or person.free) else PROBES_NEEDED
     return [
@@ -201,35 +208,47 @@ def _subject_roles(
             case [references, probes]:
                 roles |= _all(references, "reference") | _all(probes, "probe")
             case [rows]:
-                parts: tuple[Role, ...] = ("train", "test")
-                published: dict[int, Role] = {row: part for part in parts for row in person.fixed.get(part, ())}
+                published: dict[int, Role] = {row: part for part in _PARTS for row in person.fixed.get(part, ())}
                 if published:
                     roles |= {row: published[row] for row in rows}
                 else:
                     to_split[person.name] = rows
-    return roles | _train_and_test(to_split, names, rule)
+    return roles | _parts(to_split, names, rule)
 
 
-def _train_and_test(photos: Mapping[str, list[int]], names: Sequence[str], rule: SplitRule) -> dict[int, Role]:
+def _parts(photos: Mapping[str, list[int]], names: Sequence[str], rule: SplitRule) -> dict[int, Role]:
+    """``train``, ``test`` and, where it is asked for, ``validation``."""
     if not photos or rule.test_share is None:
         return {}
     if rule.test_split == "by_identity":
-        test = set(_test_part(list(photos), rule))
-        return {row: "test" if name in test else "train" for name, rows in photos.items() for row in rows}
+        part = _divided(list(photos), rule)
+        return {row: part[name] for name, rows in photos.items() for row in rows}
     roles: dict[int, Role] = {}
     for rows in photos.values():
-        test = set(_test_part([names[row] for row in rows], rule))
-        roles |= {row: "test" if names[row] in test else "train" for row in rows}
+        part = _divided([names[row] for row in rows], rule)
+        roles |= {row: part[names[row]] for row in rows}
     return roles
 
 
-def _test_part(names: Sequence[str], rule: SplitRule) -> list[str]:
-    """The share of ``names`` that is for testing, drawn by hash; neither part is empty."""
+def _divided(names: Sequence[str], rule: SplitRule) -> dict[str, Role]:
+    """The part of each name, drawn by hash: the first are for testing, the next for validation; no part is empty."""
     assert rule.test_share is not None
-    if len(names) < 2:
-        raise DatasetError("dataset.test_split=by_identity needs two people: add some, or use per_identity")
-    count = min(max(math.floor(len(names) * rule.test_share + 0.5), 1), len(names) - 1)
-    return sorted(names, key=lambda name: stream_seed(rule.seed, "folder", "test", name))[:count]
+    if len(names) < rule.parts:
+        raise DatasetError(
+            f"dataset.test_split=by_identity needs {_COUNTS[rule.parts]} people: add some, or use per_identity"
+        )
+
+    def count(share: float, most: int) -> int:
+        return min(max(math.floor(len(names) * share + 0.5), 1), most)
+
+    ranked = sorted(names, key=lambda name: stream_seed(rule.seed, "folder", "test", name))
+    tests = count(rule.test_share, len(names) - rule.parts + 1)
+    others = tests
+    if rule.validation_share is not None:
+        others += count(rule.validation_share, len(names) - tests - 1)
+    part: dict[str, Role] = dict.fromkeys(ranked, "train")
+    part |= dict.fromkeys(ranked[:others], "validation")
+    return part | dict.fromkeys(ranked[:tests], "test")
 
 
 def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: PhotoSource) -> str:
@@ -242,7 +261,7 @@ def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, p
         for rows in [[*person.free, *chain.from_iterable(person.fixed.values())]]
     ]
     if rule.test_share is not None:
-        needed = "2 usable photos (one to train, one to test)"
+        needed = _NEEDED[rule.parts]
     else:
         needed = f"{rule.references_per_identity + PROBES_NEEDED} usable photos "
         needed += f"({rule.references_per_identity} references, {PROBES_NEEDED} probes)"

@@ -18,8 +18,8 @@ class GenderAN(PrivacyNet):
     Deviations: networks, weights and schedule are those of `PrivacyNet`.
 
     Args:
-        task, matcher, first, width, blocks, discriminator_width, epochs, batch, learning_rate, critic_steps,
-            attribute_weight, cycle_weight, penalty_weight, matcher_weight: see `PrivacyNet`.
+        task, matcher, first, width, blocks, discriminator_width, shrink, epochs, batch, learning_rate,
+            critic_steps, attribute_weight, cycle_weight, penalty_weight, matcher_weight: see `PrivacyNet`.
 
     Raises:
         ValueError: a parameter is out of range.

@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from cloakbench.datasets.base import CropView
 from cloakbench.models.base import InputSpec
 
 
@@ -55,7 +56,7 @@ class AttributeCard:
     backbone: str
     training_set: str
     weights_sha256: str
-    view: Literal["aligned", "box"] = "aligned"
+    view: CropView = "aligned"
     licence_code: str = "unknown"
     licence_weights: str = "unknown"
     licence_training_data: str = "unknown"

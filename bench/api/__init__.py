@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from cloakbench.methods.base import Budget, Protected, Protector
     from cloakbench.methods.context import Need, ProtectContext
     from cloakbench.methods.photo_batch import PhotoBatch
+    from cloakbench.models.attributes import AttributeCard, AttributeModel, AttributeOutput
     from cloakbench.models.base import InputSpec, ModelCard, Recogniser
     from cloakbench.models.generators import Generator, GeneratorCard
 
     __version__: str
 
 __all__ = [
+    "AttributeCard",
+    "AttributeModel",
+    "AttributeOutput",
     "Budget",
     "Condition",
     "ConfigError",
@@ -74,6 +78,7 @@ _PLACES = {
     "methods.base": ("Budget", "Protected", "Protector"),
     "methods.context": ("Need", "ProtectContext"),
     "methods.photo_batch": ("PhotoBatch",),
+    "models.attributes": ("AttributeCard", "AttributeModel", "AttributeOutput"),
     "models.base": ("InputSpec", "ModelCard", "Recogniser"),
     "models.generators": ("Generator", "GeneratorCard"),
 }

@@ -89,12 +89,13 @@ def _pairs(one: OneModel) -> LabelledPairs:
         raise ConfigError("a pair list names photo files: choose a data set with a root, such as dataset=folder")
     if missing := missing_settings(config.dataset):
         raise ConfigError(f"set {', '.join(f'dataset.{key}=...' for key in missing)}")
+    faces_of(one)  # refuses crops that recognisers do not know
     return _listed(config, one.dataset_name)
 
 
 def _listed(config: Any, dataset_name: str) -> LabelledPairs:
     """The pairs of a list, with every photo cropped once as the data set's settings say."""
-    from cloakbench.datasets.crop_reader import CropReader
+    from cloakbench.datasets.crop_reader import CropReader, Photo
     from cloakbench.datasets.crops import Cropper
     from cloakbench.datasets.detection import read_landmarks
     from cloakbench.datasets.pairs import read_pairs, sound_pairs
@@ -120,7 +121,8 @@ def _listed(config: Any, dataset_name: str) -> LabelledPairs:
     )
     names = list(dict.fromkeys((*listed.left, *listed.right)))
     paths = [root / name for name in names]
-    reader = CropReader(cropper, lambda row: (str(paths[row]), points.get(paths[row].resolve())), available_cores())
+    photos = [Photo(str(path), points.get(path.resolve())) for path in paths]
+    reader = CropReader(cropper, photos.__getitem__, available_cores())
     reader.expect(range(len(names)))
     faces = {}
     try:

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from typing import Any
 
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -41,9 +42,9 @@ def _unpacked(content: bytes, digest: str) -> GivenObject:
 
 
 def handed_over(part: Any) -> Any:
-    """The ``_target_`` of a block around a `GivenObject`: gives what is in it, a recogniser or generator as a copy that
-    may be moved to a device, with the digest as that of its weights."""
-    if not isinstance(part.value, Recogniser | Generator):
+    """The ``_target_`` of a block around a `GivenObject`: gives what is in it, a network as a copy that may be moved
+    to a device, with the digest as that of its weights."""
+    if not isinstance(part.value, Recogniser | AttributeModel | Generator):
         return part.value
     model: Any = copy.deepcopy(part.value)
     model.card = replace(model.card, weights_sha256=part.digest)

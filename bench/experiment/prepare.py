@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.compose import resolved
+from cloakbench.bench.config.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.device.devices import devices_of
 from cloakbench.bench.engine.protocol import Judge
@@ -35,6 +36,8 @@ def prepare(config: DictConfig) -> Experiment:
     """
     parts = build_parts(config)
     networks = Networks.of(config)
+    for key, card in networks.cards.items():
+        check_view(key, card, parts.dataset)
     planning = _planning(config, parts, networks)
     asked = tuple(_asked(parts, planning))
     for one in asked:

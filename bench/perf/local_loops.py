@@ -14,6 +14,7 @@ from cloakbench.bench.config.compose import compose_config, resolved
 from cloakbench.bench.config.networks import build_attribute_model
 from cloakbench.bench.perf.subjects import crowd
 from cloakbench.bench.perf.timing import Ratio, compare
+from cloakbench.bench.processes.peak_memory import added_peak_mib, mark_memory
 from cloakbench.datasets.base import FaceSet
 from cloakbench.methods.base import without_title
 from cloakbench.methods.context import NetworkKind, ProtectContext
@@ -23,6 +24,8 @@ _NETWORK, _TASK = "attributes_resnet18", "world3"
 _PARTS = "cloakbench.methods.parts.invisible"
 _WIDTH, _BATCHES = 8, 2
 """Of the networks that learn, at the size of the experiments on the embedded world, and steps of a turn."""
+_OFFICIAL, _MOST_MIB = 64, 3072.0
+"""Photos of a step in the paper, and the most memory that a training with them may take."""
 
 
 def local_loops(photos: int, repeats: int, device: torch.device) -> Iterator[Ratio]:
@@ -32,17 +35,31 @@ def local_loops(photos: int, repeats: int, device: torch.device) -> Iterator[Rat
     yield _training(context, photos, few)
     yield _directions(context, photos, few)
     yield _regions(context, max(1, photos // 8), few)
+    yield _memory(device)
 
 
-def _method(photos: int) -> Any:
-    """The method at the size of the embedded world, whose first stages are as short as can be."""
-    words = [
-        *("method=invisible_face", f"method.width={_WIDTH}", f"method.discriminator_width={_WIDTH}", "method.epochs=1"),
-        *(f"method.batch={photos}", "method.region.grid=3", "method.direction.neighbours=1", "method.purifier.steps=1"),
-        *(f"method.purifier.design.width={_WIDTH}", f"method.purifier.batch={photos}"),
-        "method.purifier.disturbances.attack_255=0",
-    ]
+def _method(photos: int, *words: str) -> Any:
+    """The method, whose first stages are as short as can be."""
+    words = (
+        *("method=invisible_face", "method.epochs=1", "method.purifier.steps=1", f"method.batch={photos}"),
+        *("method.region.grid=3", "method.direction.neighbours=1", "method.purifier.disturbances.attack_255=0"),
+        *words,
+    )
     return instantiate(without_title(resolved(compose_config(["experiment=smoke", *words]).method)))
+
+
+def _small(photos: int) -> Any:
+    """The method at the size of the embedded world."""
+    widths = ("width", "discriminator_width", "purifier.design.width")
+    return _method(photos, *(f"method.{name}={_WIDTH}" for name in widths), f"method.purifier.batch={photos}")
+
+
+def _prepared(method: Any, context: ProtectContext) -> ProtectContext:
+    """What the training of the networks needs."""
+    tensors: dict[str, Mapping[str, Tensor]] = {}
+    for stage in method.stages()[:-1]:
+        tensors |= method.run_stage(stage, replace(context, trained=tensors)).tensors
+    return replace(context, trained=tensors)
 
 
 def _context(photos: int, device: torch.device) -> ProtectContext:
@@ -63,11 +80,8 @@ def _landmarks(faces: PhotoBatch) -> Tensor:
 
 def _training(context: ProtectContext, photos: int, repeats: int) -> Ratio:
     """Steps of generator and discriminator over the passes of all of their networks."""
-    method, device = _method(photos), context.device
-    tensors: dict[str, Mapping[str, Tensor]] = {}
-    for stage in method.stages()[:-1]:
-        tensors |= method.run_stage(stage, replace(context, trained=tensors)).tensors
-    known = replace(context, trained=tensors)
+    method, device = _small(photos), context.device
+    known = _prepared(method, context)
     (model,) = context.attribute_surrogates
     with torch.random.fork_rng(devices=[]):
         generator, discriminator = method.rules.generator().to(device), method.rules.discriminator().to(device)
@@ -80,6 +94,16 @@ def _training(context: ProtectContext, photos: int, repeats: int) -> Ratio:
 
     name = f"Invisible-Face training / bare passes, {_NETWORK}"
     return compare(name, lambda: method.run_stage(method.local_masks, known), bare, repeats, device, bar=1.15)
+
+
+def _memory(device: torch.device) -> Ratio:
+    """Most memory of the training at the paper's size; there is nothing to compare its time with."""
+    context, method = _context(_OFFICIAL, device), _method(_OFFICIAL, "method.purifier.batch=2")
+    known = _prepared(method, context)
+    mark = mark_memory()
+    method.run_stage(method.local_masks, known)
+    name = f"Invisible-Face training of 64 channels, {_OFFICIAL} photos a step"
+    return Ratio(name, 1.0, ours_mib=added_peak_mib(mark), other_mib=0.0, mib_bar=_MOST_MIB)
 
 
 def _passes(

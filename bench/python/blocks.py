@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.given_object import given_block
-from cloakbench.bench.config.networks import build_generator, build_recogniser
+from cloakbench.bench.config.networks import build_attribute_model, build_generator, build_recogniser
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.python.object_digest import importable_path, object_digest
 from cloakbench.datasets.base import Dataset
 from cloakbench.methods.base import without_title
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -56,6 +57,19 @@ def recogniser_block(recogniser: Recogniser, where: str) -> dict[str, Any]:
     return given_block(recogniser, digest)
 
 
+def attribute_block(model: AttributeModel, where: str) -> dict[str, Any]:
+    """The same for an attribute network.
+
+    Raises:
+        ConfigError: it holds something that has no digest.
+    """
+    block = remembered(model)
+    digest = _model_digest(model, where)
+    if block is not None and _model_digest(build_attribute_model(block, where), where) == digest:
+        return block
+    return given_block(model, digest)
+
+
 def generator_block(generator: Generator, where: str) -> dict[str, Any]:
     """The same for a generator.
 
@@ -69,7 +83,7 @@ def generator_block(generator: Generator, where: str) -> dict[str, Any]:
     return given_block(generator, digest)
 
 
-def _model_digest(model: Recogniser | Generator, where: str) -> str:
+def _model_digest(model: Recogniser | AttributeModel | Generator, where: str) -> str:
     """Of everything but the card, which says what a network is called."""
     held = {name: value for name, value in vars(model).items() if name not in ("card", _REMEMBERED)}
     return object_digest([type(model), held], where)

@@ -17,10 +17,18 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
 from cloakbench.bench.experiment.parts import forget_surrogates
-from cloakbench.bench.python.blocks import dataset_block, generator_block, part_block, plain_block, recogniser_block
+from cloakbench.bench.python.blocks import (
+    attribute_block,
+    dataset_block,
+    generator_block,
+    part_block,
+    plain_block,
+    recogniser_block,
+)
 from cloakbench.bench.python.faces import GivenFaces
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.methods.base import Protector
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -30,6 +38,8 @@ _KINDS: Mapping[str, tuple[str, type]] = {
     "methods": ("method", Protector),
     "surrogates": ("model", Recogniser),
     "targets": ("model", Recogniser),
+    "attribute_surrogates": ("attribute_model", AttributeModel),
+    "attribute_targets": ("attribute_model", AttributeModel),
     "transforms": ("transform", Transform),
     "protocols": ("protocol", Protocol),
 }
@@ -54,6 +64,7 @@ def compose_experiment(
     settings: Mapping[str, Any],
     config_dirs: list[str],
     generator: Any = None,
+    attribute_task: Any = None,
 ) -> DictConfig:
     """The config of an experiment.
 
@@ -64,6 +75,7 @@ def compose_experiment(
         settings: dotted name to value.
         config_dirs: folders of somebody's own configs.
         generator: by name, as an object or as a block; None for that of the experiment.
+        attribute_task: by name or as a block; None for that of the experiment.
 
     Raises:
         ConfigError: a name or setting that does not exist, or an object that cannot stand in an experiment.
@@ -75,6 +87,7 @@ def compose_experiment(
             if isinstance(entry, str):
                 words.append(f"+{_KINDS[group][0]}@{_HOLDER}.{group}.p{place}={entry}")
     words += [f"generator={generator}"] if isinstance(generator, str) else []
+    words += [f"attribute_task={attribute_task}"] if isinstance(attribute_task, str) else []
     words += [*_dataset_words(faces, config_dirs), *map(_word, settings, settings.values())]
     config = compose_config(words, config_dirs=config_dirs)
     with open_dict(config):
@@ -92,6 +105,8 @@ def compose_experiment(
             config.dataset = DictConfig(dataset_block(dataset), flags={"allow_objects": True})
         if generator is not None and not isinstance(generator, str):
             config.generator = DictConfig(_generator_block(generator), flags={"allow_objects": True})
+        if attribute_task is not None and not isinstance(attribute_task, str):
+            config.attribute_task = DictConfig(_task_block(attribute_task))
     return config
 
 
@@ -148,7 +163,7 @@ def keyed(value: Any, group: str) -> dict[str, Any]:
 def _key_of(entry: Any) -> str:
     if isinstance(entry, str):
         return entry
-    if isinstance(entry, Recogniser):
+    if isinstance(entry, Recogniser | AttributeModel):
         return entry.card.name
     if isinstance(entry, Transform):
         return entry.label
@@ -166,6 +181,8 @@ def _block(entry: Any, group: str, key: str) -> dict[str, Any]:
         raise ConfigError(
             f"{where} is {given}: give the name of a {name}, a {kind.__name__}, or a mapping with _target_ and settings"
         )
+    if isinstance(entry, AttributeModel):
+        return attribute_block(entry, where)
     return recogniser_block(entry, where) if isinstance(entry, Recogniser) else part_block(entry, where)
 
 
@@ -178,6 +195,15 @@ def _generator_block(given: Any) -> dict[str, Any]:
             "_target_ and settings"
         )
     return generator_block(given, "generator")
+
+
+def _task_block(given: Any) -> dict[str, Any]:
+    if isinstance(given, Mapping) and "_target_" in given:
+        return plain_block(given, "attribute_task")
+    raise ConfigError(
+        f"attribute_task is a {type(given).__name__}: give the name of an attribute task, or a mapping with _target_, "
+        "name and attributes"
+    )
 
 
 def _dataset_words(faces: Any, config_dirs: list[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from cloakbench.bench.python.spelling import spelled_in_python
 from cloakbench.bench.report.results import Results
 from cloakbench.datasets.base import Dataset, FaceSet
 from cloakbench.methods.base import Protector
+from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generators import Generator
 
@@ -29,6 +30,7 @@ Block = Mapping[str, Any]
 """``{"_target_": class or path, setting: value, ...}``"""
 Methods = str | Protector | Sequence[str | Protector] | Mapping[str, str | Protector | Block]
 Recognisers = str | Recogniser | Sequence[str | Recogniser] | Mapping[str, str | Recogniser | Block]
+AttributeModels = str | AttributeModel | Sequence[str | AttributeModel] | Mapping[str, str | AttributeModel | Block]
 Protocols = str | Protocol | Sequence[str | Protocol] | Mapping[str, str | Protocol | Block]
 Transforms = str | Transform | Sequence[str | Transform] | Mapping[str, str | Transform | Block]
 Faces = str | os.PathLike[str] | Dataset | Mapping[str, FaceSet]
@@ -43,6 +45,9 @@ def evaluate(
     *,
     budgets_255: Sequence[float] | None = None,
     transforms: Transforms | None = None,
+    attribute_surrogates: AttributeModels | None = None,
+    attribute_targets: AttributeModels | None = None,
+    attribute_task: str | Block | None = None,
     generator: str | Generator | Block | None = None,
     seed: int | None = None,
     results: str | os.PathLike[str] | None = None,
@@ -68,6 +73,9 @@ def evaluate(
         protocols: what is asked; default: identification, verification, quality.
         budgets_255: in grey levels, for all methods that have one; default: their own.
         transforms: what happens to photos after they are published.
+        attribute_surrogates: attribute networks whose gradients methods may use.
+        attribute_targets: attribute networks who judge, for protocol ``attributes``.
+        attribute_task: what attribute networks are asked.
         generator: makes other pictures of people from one photo, for methods that need them.
         seed: names every random stream.
         results: folder of store and runs; default: ``results``, or ``CLOAKBENCH_RESULTS``.
@@ -106,6 +114,8 @@ def evaluate(
         "methods": methods,
         "surrogates": surrogates,
         "targets": targets,
+        "attribute_surrogates": attribute_surrogates,
+        "attribute_targets": attribute_targets,
         "transforms": transforms,
         "protocols": protocols,
     }
@@ -121,7 +131,11 @@ def evaluate(
     forget_sources()  # in a notebook a module changes between two calls
     with threads_kept(), spelled_in_python():
         folders = config_folders(config_dir)
-        outcome = run(compose_experiment(lists, faces, experiment, {**typed, **(settings or {})}, folders, generator))
+        outcome = run(
+            compose_experiment(
+                lists, faces, experiment, {**typed, **(settings or {})}, folders, generator, attribute_task
+            )
+        )
     for problem in outcome.problems:
         log.warning("%s", problem)
     return replace(outcome.results, problems=tuple(outcome.problems), folder=outcome.folder)

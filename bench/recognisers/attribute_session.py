@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_attribute_model
 from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.config.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.experiment.parts import build_dataset
@@ -71,12 +72,8 @@ class OneAttributeModel:
         named = [word.partition("=")[2] for word in words if word.startswith("dataset=")]
         if not named and not self.embedded:
             raise ConfigError("name faces with dataset=..., for instance dataset=folder dataset.root=FOLDER")
-        if self.model.card.view != "aligned":
-            raise ConfigError(
-                f"attribute model {self.name} was trained on face boxes, and data sets give aligned crops, on which "
-                "its answers mean nothing: name a network of view aligned (see cloakbench list attribute_models)"
-            )
         dataset = build_dataset(self.config)
+        check_view(self.name, self.model.card, dataset)
         there = [dataset.faces(role) for role in _ROLES if role in dataset.roles()]
         if not there:
             raise ConfigError(f"data set {dataset.name} has neither probes nor test photos")

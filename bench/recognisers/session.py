@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
 from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.config.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.experiment.parts import build_dataset
@@ -85,8 +86,10 @@ def faces_of(one: OneModel) -> Dataset:
     """The data set of the config.
 
     Raises:
-        ConfigError: there are no faces to use, or a setting is missing or wrong.
+        ConfigError: there are no faces to use, or no aligned ones, or a setting is missing or wrong.
     """
     if one.no_faces:
         raise ConfigError(one.no_faces)
-    return build_dataset(one.config)
+    dataset = build_dataset(one.config)
+    check_view(one.name, one.model.card, dataset)
+    return dataset

@@ -175,10 +175,37 @@ def test_parts_of_the_people_share_nobody() -> None:
         split([1], rule(test_share=0.3, test_split="by_identity"))
 
 
+def test_a_validation_part_comes_out_of_the_training_part() -> None:
+    """Seven, one and two tenths of the people; who is tested stays the same without it."""
+    plain = split([1] * 50, rule(test_share=0.2, test_split="by_identity"))
+    roles = split([1] * 50, rule(test_share=0.2, validation_share=0.1, test_split="by_identity"))
+    parts = {part: members(roles, part) for part in ("train", "validation", "test")}
+    assert [len(part) for part in parts.values()] == [35, 5, 10] and len(roles) == 50
+    assert parts["test"] == members(plain, "test")
+    photos = split([10], rule(probes_per_identity=None, test_share=0.2, validation_share=0.1))
+    assert sorted(photos.values()) == ["test"] * 2 + ["train"] * 7 + ["validation"]
+    smallest = split([3], rule(probes_per_identity=None, test_share=0.9, validation_share=0.05))
+    assert sorted(smallest.values()) == ["test", "train", "validation"]
+    with pytest.raises(DatasetError, match="needs three people"):
+        split([1, 1], rule(test_share=0.3, validation_share=0.3, test_split="by_identity"))
+    with pytest.raises(
+        DatasetError, match=r"nobody has 3 usable photos \(one to train, one to validate, one to test\)"
+    ):
+        split([2], rule(probes_per_identity=None, test_share=0.3, validation_share=0.3))
+    with pytest.raises(DatasetError, match=r"validation_share needs dataset\.test_share"):
+        rule(validation_share=0.1)
+    with pytest.raises(DatasetError, match=r"validation_share is 0\.8: .* beside dataset\.test_share=0\.2"):
+        rule(validation_share=0.8, test_share=0.2)
+
+
 def test_published_parts_win_over_the_share() -> None:
-    people = [Person("ann", fixed={"train": [0, 2], "test": [1]}), Person("bob", [3, 4])]
-    roles = assign_roles(people, list("abcde"), rule(test_share=0.5), Opened())
-    assert [roles[row] for row in (0, 1, 2)] == ["train", "test", "train"]
+    people = [
+        Person("ann", fixed={"train": [0, 2], "test": [1]}),
+        Person("bob", [3, 4]),
+        Person("cid", fixed={"validation": [5]}),
+    ]
+    roles = assign_roles(people, list("abcdef"), rule(test_share=0.5), Opened())
+    assert [roles[row] for row in (0, 1, 2, 5)] == ["train", "test", "train", "validation"]
     assert sorted(roles[row] for row in (3, 4)) == ["test", "train"]
 
 

@@ -152,6 +152,14 @@ def test_a_training_that_is_killed_at_ten_moments_ends_with_equal_weights() -> N
     )
 
 
+def test_computing_parts_again_to_save_memory_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, context = method(epochs=1), tiny_context()
+    kept = trained(one, context).trained["local_masks"]
+    monkeypatch.setattr("cloakbench.methods.parts.invisible.game._MOST_BYTES", 0)
+    again = trained(one, context).trained["local_masks"]
+    assert all(torch.equal(value, again[name]) for name, value in kept.items())
+
+
 def test_passes_of_the_training_are_three_a_photo_and_surrogate_and_those_of_the_purifier() -> None:
     one, context = method(), tiny_context()
     tensors: dict[str, Any] = {}

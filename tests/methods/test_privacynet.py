@@ -78,6 +78,24 @@ def test_the_generator_sees_a_plane_for_each_class() -> None:
     assert torch.equal(seen[0][:, 3:], planes)
 
 
+def test_networks_at_half_the_size_leave_detail_to_the_photo() -> None:
+    """What is changed is found on the small photo, enlarged and added; the discriminator sees no detail."""
+    network = drawn(lambda: LabelGenerator((2, 3), 4, 1, shrink=2), "half")
+    assert isinstance(network, LabelGenerator)
+    seen: list[Tensor] = []
+    network.network.register_forward_hook(lambda module, inputs, made: seen.append(made))
+    images = torch.rand(2, 3, 64, 64, generator=generator("half")) - 0.5
+    classes = torch.tensor([[1, 0], [0, 2]])
+    made = network(images, classes)
+    small = F.avg_pool2d(images, 2)
+    assert seen[0].shape == small.shape
+    change = F.interpolate(seen[0] - small, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(made, (images + change).clamp(-1, 1))
+    judge = drawn(lambda: LabelDiscriminator((2, 3), 4, shrink=2), "half")
+    blurred = F.interpolate(small, scale_factor=2)
+    torch.testing.assert_close(judge(images)[0], judge(blurred)[0])
+
+
 def test_no_photo_looks_more_or_less_real_in_company() -> None:
     network = drawn(lambda: LabelDiscriminator((2, 3), 4), "alone")
     images = 2 * tiny_photos().images - 1

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from box_crop import square_crop
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
@@ -18,6 +17,7 @@ from real_pack import PACK, requires_pack
 from torch import Tensor
 
 from cloakbench.datasets.attribute_task import AttributeTask, AttributeTaskError
+from cloakbench.datasets.box_crop import cut_box
 from cloakbench.models.attribute_surrogate import AttributeSurrogate
 from cloakbench.models.attributes import AttributeModel
 
@@ -53,7 +53,7 @@ def boxes() -> dict[str, Tensor]:
 def _crops(files: list[str], boxes: dict[str, Tensor]) -> Tensor:
     """Float ``[N, 3, 112, 112]`` in [0, 1]."""
     photos = (torch.from_numpy(np.array(Image.open(PACK / file).convert("RGB"))).permute(2, 0, 1) for file in files)
-    return torch.stack([square_crop(photo, boxes[file], 112) for photo, file in zip(photos, files, strict=True)]) / 255
+    return torch.stack([cut_box(photo, boxes[file])[1] for photo, file in zip(photos, files, strict=True)]) / 255
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -77,7 +77,7 @@ class Attributes(TransformedPhotos):
         counts: MOSR of the first so many attributes is measured, too, for each.
 
     Raises:
-        SettingError: a role that is neither ``probe`` nor ``test``, another truth, or a number of people below 1.
+        SettingError: another role than these, another truth, or a number of people below 1.
         AttributeTaskError: the task is wrong in itself, or has fewer attributes than are counted.
     """
 
@@ -93,7 +93,7 @@ class Attributes(TransformedPhotos):
         task: Mapping[str, Any] | None,
         naturalness: Mapping[str, Any],
         methods: Mapping[str, Any] | None = None,
-        photos: Literal["probe", "test"] = "probe",
+        photos: Literal["probe", "test", "validation"] = "probe",
         identities: int | None = None,
         epsilons_255: Sequence[float] | None = None,
         more_epsilons_255: Mapping[str, Sequence[float]] | None = None,
@@ -102,7 +102,7 @@ class Attributes(TransformedPhotos):
         counts: Sequence[int] = (),
     ) -> None:
         self.task: AttributeTask | None = None if task is None else instantiate(dict(task))
-        self.role: Role = one_of("photos", photos, ("probe", "test"))
+        self.role: Role = one_of("photos", photos, ("probe", "test", "validation"))
         self.truth = one_of("truth", truth, ("labels", "clean_answers"))
         self.identities = None if identities is None else whole("identities", identities, least=1)
         self.methods, self.counts = dict(methods or {}), tuple(counts)

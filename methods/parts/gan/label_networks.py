@@ -21,22 +21,30 @@ _LEVELS = 5
 class LabelGenerator(nn.Module):
     """Images ``[N, 3, H, W]`` in [-1, 1] and classes ``[N, K]`` to images of that shape and range.
 
-    A `MaskGenerator` that sees a plane of ones or zeros for each class of each attribute beside the image.
+    A `MaskGenerator` that sees a plane of ones or zeros for each class of each attribute beside the image. Where it
+    works on a smaller image, what it changes there is enlarged and added to the image, which keeps its detail.
 
     Args:
         widths: classes of each attribute.
         width, blocks: see `MaskGenerator`.
+        shrink: pixels a side that are averaged to one before the network sees them.
     """
 
-    def __init__(self, widths: Sequence[int], width: int, blocks: int) -> None:
+    def __init__(self, widths: Sequence[int], width: int, blocks: int, shrink: int = 1) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.shrink = shrink
         self.network = MaskGenerator(width, blocks, planes=sum(widths))
 
     def forward(self, images: Tensor, classes: Tensor) -> Tensor:
         told = [F.one_hot(column, width) for column, width in zip(classes.T, self.widths, strict=True)]
-        planes = torch.cat(told, dim=1).to(images.dtype)[:, :, None, None].expand(-1, -1, *images.shape[-2:])
-        return self.network(torch.cat([images, planes], dim=1))
+        small = F.avg_pool2d(images, self.shrink)
+        planes = torch.cat(told, dim=1).to(images.dtype)[:, :, None, None].expand(-1, -1, *small.shape[-2:])
+        made = self.network(torch.cat([small, planes], dim=1))
+        if self.shrink == 1:
+            return made
+        change = F.interpolate(made - small, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return (images + change).clamp(-1, 1)
 
 
 class LabelDiscriminator(nn.Module):
@@ -48,10 +56,12 @@ class LabelDiscriminator(nn.Module):
     Args:
         widths: classes of each attribute.
         width: channels of the first convolution, which double from one to the next.
+        shrink: pixels a side that are averaged to one before the network sees them.
     """
 
-    def __init__(self, widths: Sequence[int], width: int) -> None:
+    def __init__(self, widths: Sequence[int], width: int, shrink: int = 1) -> None:
         super().__init__()
+        self.shrink = shrink
         channels = [3, *(width * 2**level for level in range(_LEVELS))]
         self.trunk = nn.Sequential(
             *(
@@ -65,7 +75,7 @@ class LabelDiscriminator(nn.Module):
         self.classes = nn.Linear(channels[-1], sum(widths))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.trunk(images)
+        features = self.trunk(F.avg_pool2d(images, self.shrink))
         return self.real(features).mean(dim=(1, 2, 3)), self.classes(features.mean(dim=(2, 3)))
 
     def logits(self, images: Tensor) -> Mapping[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cloakbench.bench.core.random_streams import layers_draw_from
 
@@ -47,6 +48,11 @@ class MaskGenerator(nn.Module):
         norms: see `Norms`.
         down, up: kernels of the convolutions on the way down, even or odd, and up, odd.
         planes: further channels of the input, beside those of the image.
+
+    Attributes:
+        recompute: in training each part is computed again on the way back instead of keeping all of its maps, so that
+            memory is that of the largest part (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
+            Gradients are the same.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class MaskGenerator(nn.Module):
         planes: int = 0,
     ) -> None:
         super().__init__()
+        self.recompute = False
         into, outof = _NORMS[norms]
         half = (down - 1) // 2
         self.encoder = nn.Sequential(
@@ -73,10 +80,20 @@ class MaskGenerator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        code = self.middle(self.encoder(images))
-        code = self.up1(F.interpolate(code, size=(height // 2, width // 2)))
-        code = self.up2(F.interpolate(code, size=(height, width)))
+        code = self._part(self.encoder, images)
+        for block in self.middle:
+            code = self._part(block, code)
+        code = self._part(lambda maps: self.up1(F.interpolate(maps, size=(height // 2, width // 2))), code)
+        code = self._part(lambda maps: self.up2(F.interpolate(maps, size=(height, width))), code)
         return self.last(code).tanh()
+
+    def _part(self, part: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+        return recomputed(part, maps) if self.recompute and torch.is_grad_enabled() else part(maps)
+
+
+def recomputed(part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """What a part of a network answers; its maps are made again on the way back. It must draw nothing at random."""
+    return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
 
 class MaskBlock(nn.Module):

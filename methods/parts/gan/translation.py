@@ -35,6 +35,7 @@ class TranslationRules:
         cycle_weight: of the way back to the photo.
         penalty_weight: of the discriminator's slope.
         matcher_weight: of the squared distance of unit embeddings.
+        shrink: of both networks, see `LabelGenerator`.
     """
 
     width: int
@@ -44,12 +45,13 @@ class TranslationRules:
     cycle_weight: float
     penalty_weight: float
     matcher_weight: float
+    shrink: int = 1
 
     def makers(self, widths: Sequence[int]) -> dict[str, Callable[[], nn.Module]]:
         """What makes the two networks for attributes of so many classes, by the beginning of their tensors' names."""
         return {
-            GENERATOR: partial(LabelGenerator, tuple(widths), self.width, self.blocks),
-            DISCRIMINATOR: partial(LabelDiscriminator, tuple(widths), self.discriminator_width),
+            GENERATOR: partial(LabelGenerator, tuple(widths), self.width, self.blocks, self.shrink),
+            DISCRIMINATOR: partial(LabelDiscriminator, tuple(widths), self.discriminator_width, self.shrink),
         }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.attributes.own_answers import Labels
 from cloakbench.methods.parts.gan.game import BatchGame
-from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn
+from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn, recomputed
 from cloakbench.methods.parts.invisible import losses
 from cloakbench.methods.parts.invisible.features import SurrogateFeatures
 from cloakbench.methods.parts.perceptual_distance import LoadedDistance
@@ -22,6 +23,10 @@ from cloakbench.methods.parts.perceptual_distance import LoadedDistance
 STREAM = "invisible_face"
 _BLOCKS, _LEVELS = 4, 4
 """Residual blocks of the generator, and convolutions of stride 2 of the discriminator."""
+
+_MAPS, _MOST_BYTES = 20, 2**30
+"""Maps of full size and first width that a step of the generator keeps, about; and above how many bytes of them
+networks are computed again instead. It changes no gradient, and so no key."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class LocalGame(BatchGame[LocalBatch]):
         self._features: SurrogateFeatures | None = None
 
     def step(self, batch: LocalBatch, draws: torch.Generator) -> Tensor:
+        self.generator.recompute = self._is_large(batch.photos)  # type: ignore[assignment]
         mask = self.rules.mask(self.generator, batch.photos, batch.area, batch.directions, self.size)
         protected = (batch.photos + mask).clamp(0, 1)
         first = self._generator_loss(batch, mask, protected)
@@ -119,6 +125,10 @@ class LocalGame(BatchGame[LocalBatch]):
         self.descend(1, second)
         return torch.stack([first.detach(), second.detach()])
 
+    def _is_large(self, photos: Tensor) -> bool:
+        pixels = len(photos) * photos.shape[-2] * photos.shape[-1]
+        return pixels * self.rules.width * photos.element_size() * _MAPS > _MOST_BYTES
+
     def _generator_loss(self, batch: LocalBatch, mask: Tensor, protected: Tensor) -> Tensor:
         """Equation 20, and the game's term."""
         weights = self.lambdas
@@ -129,7 +139,8 @@ class LocalGame(BatchGame[LocalBatch]):
             natural = losses.naturalness_loss(batch.photos, protected, mask, weights)
             total = total + weights.naturalness * natural
         if batch.strengths is not None and self.purifier is not None:
-            cleaned = self.purifier(protected, batch.strengths)
+            clean = partial(recomputed, self.purifier) if self._is_large(batch.photos) else self.purifier
+            cleaned = clean(protected, batch.strengths)
             terms = [
                 losses.adversarial_loss(model.logits(cleaned), labels)
                 for model, labels in zip(self.surrogates, batch.labels, strict=True)
