@@ -59,7 +59,7 @@ def say_and_ask(
     """Say what goes where, how often, at what price and under which terms, and stop where nobody accepted it.
 
     Raises:
-        ConfigError: ``remote.live`` or ``remote.accept`` is missing.
+        ConfigError: ``remote.live`` or ``remote.accept`` is missing, or a limit of costs knows no prices.
     """
     about = f"at most {photos} photos of {planning.dataset.name}, clean and protected,"
     if impostor_pairs:
@@ -67,4 +67,9 @@ def say_and_ask(
     intention = Intention(card, about, most_questions(card, questions, photos, impostor_pairs))
     for line in intention.lines():
         log.warning("%s", line)
+    if settings.max_cost is not None and intention.unpriced:
+        raise ConfigError(
+            f"service {card.name}: remote.max_cost={settings.max_cost:g} limits nothing without the price of "
+            f"{' and '.join(intention.unpriced)}: +services.KEY.line.price_per_call.{intention.unpriced[0]}=PRICE, or 0"
+        )
     require_consent(intention, settings.live, settings.accept)

@@ -25,7 +25,7 @@ CALIBRATED = (
     f"protocols.remote.impostor_pairs={PAIRS}",
     "dataset.impostor_identities=12",
     "services.baidu.line.calls_per_second=1000",
-    "services.baidu.line.price_per_call={compare: 0.01}",
+    "+services.baidu.line.price_per_call.compare=0.01",
     "remote.calibrate=true",
 )
 
