@@ -64,7 +64,8 @@ class Thresholds:
     Attributes:
         by_far: score by false accept rate, as published; empty where the vendor publishes none.
         recommended: the score that the vendor recommends, or answers "the same" from.
-        source: where they come from: ``answer`` (they belong to one answer and to no other) or ``documentation``.
+        source: where they come from: ``answer`` (they belong to one answer and to no other; a card says so of a
+            service whose answers carry some) or ``documentation``.
     """
 
     by_far: Mapping[float, float] = field(default_factory=dict, hash=False)
@@ -287,7 +288,8 @@ class RemoteService(ABC):
             operation: `COMPARE` or `SEARCH`.
             gallery_size: faces that are searched.
         """
-        return self.card.thresholds.get(operation)
+        known = self.card.thresholds.get(operation)
+        return None if known is None or known.source == "answer" else known
 
     @abstractmethod
     def close(self) -> None:

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from emulators.fleet import connected, face
 from emulators.server import Asked, Emulator, Said
+from hydra.utils import instantiate
+from PIL import Image
 
+from cloakbench.bench.config.compose import compose_config, resolved
 from cloakbench.bench.services.building import build_service
 from cloakbench.models.services import MALFORMED, NO_FACE, NOT_OFFERED, REFUSED, RemoteService
 
@@ -41,7 +45,7 @@ class TwinsEmulator(Emulator):
 @pytest.fixture
 def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RemoteService, TwinsEmulator]]:
     files = {name: content for _, name, content in BLOCK.findall(TEXT)}
-    assert set(files) == {"my_service.py", "my_conf/service/twins.yaml"}
+    assert set(files) == {"my_service.py", "my_conf/service/twins.yaml", "mixture.py"}
     (tmp_path / "my_service.py").write_text(files["my_service.py"])
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
@@ -63,6 +67,43 @@ def test_the_documented_service_compares_and_fails_as_all_do(twins: tuple[Remote
         assert service.compare(face(1), face(2)).status == status
     emulator.key = "ANOTHER-KEY"
     assert service.compare(face(1), face(2)).status == REFUSED
+
+
+def test_the_documented_mixture_has_the_labels_of_both_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Image.fromarray(np.tile(np.arange(112, dtype=np.uint8), (112, 1))).convert("RGB")
+    named = {f"utkface/UTKFace/{10 * number}_1_0_{number}.jpg": None for number in range(1, 4)}
+    named |= {f"celeba/img_align_celeba/00000{number}.jpg": None for number in range(1, 4)}
+    for name in named:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        photo.save(tmp_path / name)
+    names = ["Male", "Smiling", *(f"other_{number}" for number in range(38))]
+    lines = [
+        f"00000{number}.jpg {'1 ' * (number == 1) or '-1 '}{'1 ' * (number > 1) or '-1 '}{'-1 ' * 38}"
+        for number in (1, 2, 3)
+    ]
+    (tmp_path / "celeba/list_attr_celeba.txt").write_text("\n".join(["3", " ".join(names), *lines]) + "\n")
+    points = " ".join(f"{side}_{axis}" for side in ("a", "b", "c", "d", "e") for axis in "xy")
+    rows = [f"00000{number}.jpg {' 50' * 10}" for number in (1, 2, 3)]
+    (tmp_path / "celeba/list_landmarks_align_celeba.txt").write_text("\n".join(["3", points, *rows]) + "\n")
+    monkeypatch.setenv("CLOAKBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("EACH", "2")
+    [source] = [content for _, name, content in BLOCK.findall(TEXT) if name == "mixture.py"]
+    exec(compile(source, "mixture.py", "exec"), {})
+    words = [
+        "experiment=smoke",
+        "dataset=csv",
+        f"dataset.root={tmp_path}",
+        "dataset.aligned=true",
+        "dataset.references_per_identity=0",
+    ]
+    words += ["dataset.layout.attributes=[gender,age,expression]", f"dataset.cache={tmp_path}", "dataset.workers=0"]
+    faces = instantiate(resolved(compose_config(words).dataset)).faces("probe")
+    assert len(faces) == 4 and len(set(faces.identity)) == 4
+    labels = {name: column.tolist() for name, column in faces.attributes.items()}
+    assert labels["gender"][:2] == [1, 1] and labels["age"][2:] == [-1, -1] and labels["expression"][:2] == [-1, -1]
+    assert set(labels["age"][:2]) <= {10, 20, 30} and set(labels["expression"][2:]) <= {-1, 1}
 
 
 def test_what_it_does_not_offer_is_said_without_a_call(twins: tuple[RemoteService, TwinsEmulator]) -> None:

@@ -148,6 +148,7 @@ KINDS: Mapping[str, Kind] = {
     "remote.accept": NAMES,
     "remote.max_calls": at_least(1) | NULL,
     "remote.max_cost": Kind("a finite number above 0", lambda value: is_number(value) and value > 0) | NULL,
+    "remote.calibrate": BOOL,
     "remote.replay": BOOL,
     "remote.expire": TEXT | NULL,
     "remote.connections": at_least(1),

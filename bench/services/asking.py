@@ -63,7 +63,7 @@ class Asker:
     Args:
         service: that is asked; in a replay it may have no keys.
         journal: of what was asked before.
-        spending: whose `Spending.permit` is in the connection of the service.
+        spending: whose `Spending.permit` is in the connection of the service; keeps back what deleting takes.
         galleries: of this run; those of a replay are never filled.
         replay: open no connection; a question without an answer is an error.
         expire: answers from before that day are asked for anew.
@@ -81,6 +81,7 @@ class Asker:
     ) -> None:
         self._service, self._journal, self._spending, self._galleries = service, journal, spending, galleries
         self._replay, self._expire = replay, expire
+        spending.held_back = lambda: len(galleries.of_this_run())
         self._lock, self._first = threading.Lock(), threading.Lock()
         self._opened = False
         self.tally = Tally()

@@ -31,16 +31,20 @@ class Intention:
         each = self.card.requests_each
         return {one: math.ceil(round(count * each.get(one, 1), 6)) for one, count in self.questions.items() if count}
 
+    @property
+    def unpriced(self) -> list[str]:
+        """Operations without a price."""
+        return sorted(one for one in self.calls if one not in self.card.price_per_call)
+
     def lines(self) -> tuple[str, ...]:
         """What goes where, how many calls, what they cost, and under which terms."""
         card = self.card
         calls = self.calls
         wanted = ", ".join(f"{count} {operation}" for operation, count in calls.items())
-        unpriced = sorted(one for one in calls if one not in card.price_per_call)
         cost = sum(card.price_per_call.get(operation, 0.0) * count for operation, count in calls.items())
         price = f"{cost:.2f} {card.currency}".strip() + " at the configured prices"
-        if unpriced:
-            price = f"not known: set line.price_per_call of {', '.join(unpriced)}"
+        if self.unpriced:
+            price = f"not known: set line.price_per_call of {', '.join(self.unpriced)}"
         seconds = sum(calls.values()) / card.calls_per_second
         return (
             f"{card.title}: {self.photos} go to {card.host}, API {card.api_version}",

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cloakbench.bench.core.errors import ConfigError
@@ -28,6 +29,8 @@ _BLOCKS = ("service", "services", "remote")
 """Parts of the config in which a setting called ``key`` can be nothing but a key."""
 _CALLED = frozenset({"key", "keys", "secret", "secrets", "token"})
 _SHORTEST = 8  # shorter values of variables are words, which may stand anywhere
+_BORROWED = re.compile(rf"oc\.env:\s*['\"]?{_VARIABLE.pattern}\b")
+"""A reference of a config to such a variable: it would be looked up, and kept."""
 
 
 def keys_of(service: str, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
@@ -69,20 +72,38 @@ def refuse_keys(
 
     Args:
         words: of the command line, as they were typed.
-        config: composed from them and from YAML files, as plain values.
-        environment: whose keys may not be in either.
+        config: composed from them and from YAML files, as plain values, references as they stand.
+        environment: whose keys, and those of the file it names, may not be in either.
 
     Raises:
         ConfigError: there is one; the line says where, and not what.
     """
-    known = [value for name, value in environment.items() if _VARIABLE.fullmatch(name) and len(value) >= _SHORTEST]
+    known = _known_keys(environment)
     for word in words:
         name, _, value = word.lstrip("+~-").partition("=")
-        if value and (_names_key(name.split(".")) or any(key in value for key in known)):
-            raise ConfigError(_refusal(f"{name} on the command line"))
+        if (value and _names_key(name.split("."))) or _holds_key(word, known):
+            raise ConfigError(_refusal(f"{_without(name, known)} on the command line"))
     for path, value in _texts(config or {}, ()):
-        if _names_key(path) or any(key in value for key in known):
-            raise ConfigError(_refusal(f"{'.'.join(path)} in the config"))
+        if _names_key(path) or _holds_key(value, known):
+            raise ConfigError(_refusal(f"{_without('.'.join(path), known)} in the config"))
+
+
+def _known_keys(environment: Mapping[str, str]) -> list[str]:
+    """Values of the variables and of the file that they name, whatever is wrong with that file: whoever needs a key
+    from it is told."""
+    values = [value for name, value in environment.items() if _VARIABLE.fullmatch(name)]
+    if place := _place_of(environment):
+        with suppress(OSError, UnicodeDecodeError):
+            values += [value for _, name, value in _lines(_read(place)[1]) if _VARIABLE.fullmatch(name)]
+    return [value for value in values if len(value) >= _SHORTEST]
+
+
+def _holds_key(value: str, known: Sequence[str]) -> bool:
+    return _BORROWED.search(value) is not None or any(key in value for key in known)
+
+
+def _without(name: str, known: Sequence[str]) -> str:
+    return "a setting" if any(key in name for key in known) else name
 
 
 def _refusal(where: str) -> str:
@@ -106,28 +127,44 @@ def _texts(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
         yield path, node
 
 
+def _place_of(environment: Mapping[str, str]) -> str:
+    return environment.get(FILE_VARIABLE, "").strip()
+
+
+def _read(place: str) -> tuple[int, str]:
+    """Mode and text of a file of keys.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read, or is no text.
+    """
+    with open_regular(place) as file:
+        return stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read().decode()
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """Number, name and value of each line ``NAME=VALUE``; the name is empty where a line is none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        name, mark, value = (part.strip() for part in line.partition("="))
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, name if mark else "", value
+
+
 def _from_file(environment: Mapping[str, str]) -> dict[str, str]:
-    place = environment.get(FILE_VARIABLE, "").strip()
-    if not place:
+    if not (place := _place_of(environment)):
         return {}
     try:
-        with open_regular(place) as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise ConfigError(f"{FILE_VARIABLE}: others can read {place} (mode {mode:04o}): chmod 600 {place}")
-            text = file.read().decode()
+        mode, text = _read(place)
     except NotRegularError as problem:
         raise ConfigError(f"{FILE_VARIABLE}: {place}: {problem.strerror}") from None
     except OSError as problem:
         raise ConfigError(f"{FILE_VARIABLE}: {place} cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{FILE_VARIABLE}: {place} is no text") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"{FILE_VARIABLE}: others can read {place} (mode {mode:04o}): chmod 600 {place}")
     found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        name, mark, value = (part.strip() for part in line.partition("="))
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if not mark or not _VARIABLE.fullmatch(name):
+    for number, name, value in _lines(text):
+        if not _VARIABLE.fullmatch(name):
             raise ConfigError(f"{FILE_VARIABLE}: line {number} of {place} is not CLOAKBENCH_SERVICE_KEY=VALUE")
         found[name] = value
     return found

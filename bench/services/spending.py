@@ -22,7 +22,7 @@ class Spending:
         price_per_call: of each request that is made for an operation; what has no price costs nothing.
         max_calls: requests, retries among them; None for no limit.
         max_cost: in the currency of the prices; None for no limit.
-        held_back: how many calls are kept for the deleting of galleries, asked before each call.
+        held_back: how many calls, and what they cost, are kept for the deleting of galleries; asked before each call.
     """
 
     def __init__(
@@ -62,13 +62,14 @@ class Spending:
         """
         operation = getattr(self._thread, "operation", "")
         with self._lock:
-            kept = 0 if operation == FORGET or self._max_calls is None else self.held_back()
+            is_limited = self._max_calls is not None or self._max_cost is not None
+            kept = self.held_back() if is_limited and operation != FORGET else 0
             if self._max_calls is not None and self.calls.total() >= self._max_calls - kept:
                 raise LimitReachedError(
                     f"service {self._service}: remote.max_calls={self._max_calls} is reached; what was answered is "
                     "kept, a higher limit goes on from there"
                 )
-            cost = self.cost + self._prices.get(operation, 0.0)
+            cost = self.cost + self._prices.get(operation, 0.0) + kept * self._prices.get(FORGET, 0.0)
             if self._max_cost is not None and cost > self._max_cost + 1e-9:
                 raise LimitReachedError(
                     f"service {self._service}: remote.max_cost={self._max_cost:g} would be passed by the next call; "

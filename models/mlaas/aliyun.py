@@ -93,6 +93,7 @@ class Aliyun(HttpService):
             pictures=PictureLimits(file_bytes=5 << 20, side_px=(32, 4096), face_px=64),
             most_matches=10,
             requests_each={SEARCH: 3, ATTRIBUTES: 3, ENROL: 4},
+            thresholds={COMPARE: Thresholds(source="answer")},
             vocabulary=_WORDS,
             read_on="2026-11-20",
         )

@@ -85,6 +85,7 @@ class FacePlusPlus(HttpService):
             most_matches=5,
             enrol_most=_FACES_AN_ADD,
             requests_each={ENROL: 1 + 1 / _FACES_AN_ADD},
+            thresholds={COMPARE: Thresholds(source="answer")},
             vocabulary=_WORDS,
             read_on="2026-11-20",
         )

@@ -108,6 +108,7 @@ class LocalService(HttpService):
             most_matches=MOST_MATCHES,
             enrol_most=FACES_AN_ADD,
             requests_each={ENROL: 1 / FACES_AN_ADD},
+            thresholds={COMPARE: Thresholds(source="answer")},
             vocabulary=_WORDS,
             read_on="2026-11-27",
         )

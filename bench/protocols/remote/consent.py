@@ -10,7 +10,7 @@ from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.protocols.remote.questions import Questions
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
 from cloakbench.bench.services.consent import Intention, require_consent
-from cloakbench.models.services import ENROL, SEARCH, ServiceCard
+from cloakbench.models.services import COMPARE, ENROL, SEARCH, ServiceCard
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,14 @@ def check_pictures(card: ServiceCard, questions: Questions, operations: Sequence
             )
 
 
-def most_questions(card: ServiceCard, questions: Questions, photos: int) -> dict[str, int]:
-    """How many questions about so many photos a service is asked at most, by operation; and pictures to enrol."""
+def most_questions(card: ServiceCard, questions: Questions, photos: int, impostor_pairs: int = 0) -> dict[str, int]:
+    """How many questions about so many photos a service is asked at most, by operation, impostor pairs among the
+    comparisons; and pictures to enrol."""
     every = questions.photos
     counts = {operation: -(-count * photos // every) for operation, count in questions.counts(range(every)).items()}
     counts = {operation: count for operation, count in counts.items() if operation in card.operations}
+    if impostor_pairs:
+        counts[COMPARE] = counts.get(COMPARE, 0) + impostor_pairs
     return counts | ({ENROL: questions.gallery_size} if SEARCH in counts else {})
 
 
@@ -46,15 +49,27 @@ def questions_in_words(card: ServiceCard, counts: Mapping[str, int | None]) -> s
 
 
 def say_and_ask(
-    card: ServiceCard, questions: Questions, planning: Planning, photos: int, settings: RemoteSettings
+    card: ServiceCard,
+    questions: Questions,
+    planning: Planning,
+    photos: int,
+    settings: RemoteSettings,
+    impostor_pairs: int = 0,
 ) -> None:
     """Say what goes where, how often, at what price and under which terms, and stop where nobody accepted it.
 
     Raises:
-        ConfigError: ``remote.live`` or ``remote.accept`` is missing.
+        ConfigError: ``remote.live`` or ``remote.accept`` is missing, or a limit of costs knows no prices.
     """
     about = f"at most {photos} photos of {planning.dataset.name}, clean and protected,"
-    intention = Intention(card, about, most_questions(card, questions, photos))
+    if impostor_pairs:
+        about = f"{about} and those of {impostor_pairs} impostor pairs"
+    intention = Intention(card, about, most_questions(card, questions, photos, impostor_pairs))
     for line in intention.lines():
         log.warning("%s", line)
+    if settings.max_cost is not None and intention.unpriced:
+        raise ConfigError(
+            f"service {card.name}: remote.max_cost={settings.max_cost:g} limits nothing without the price of "
+            f"{' and '.join(intention.unpriced)}: +services.KEY.line.price_per_call.{intention.unpriced[0]}=PRICE, or 0"
+        )
     require_consent(intention, settings.live, settings.accept)

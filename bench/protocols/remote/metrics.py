@@ -11,6 +11,8 @@ from cloakbench.bench.protocols.remote.found import RECOMMENDED
 from cloakbench.bench.report.metric import Metric
 from cloakbench.models.services import ATTRIBUTES, COMPARE, SEARCH
 
+CALIBRATED = "calibrated_"
+"""Before the label of a false accept rate: at a threshold that was calibrated here."""
 _OF_FOUND = " in which a face was found"
 
 
@@ -46,7 +48,7 @@ def shares(
     for lost, of in (("", ""), ("_found", _OF_FOUND)):
         if COMPARE in operations:
             for label in (*fars, RECOMMENDED):
-                at = "the recommended threshold" if label == RECOMMENDED else f"FAR {label.removeprefix('far_')}"
+                at, gap = _threshold_words(label)
                 yield Share(
                     Metric(
                         f"remote_dodging_{label}{lost}",
@@ -56,7 +58,7 @@ def shares(
                     COMPARE,
                     f"dodged{lost}_{label}",
                     f"tried{lost}_{label}",
-                    f"no answer has a threshold: {at}",
+                    gap,
                 )
         if SEARCH in operations:
             for k in ks:
@@ -80,6 +82,20 @@ def shares(
         "looked",
         "no answer",
     )
+
+
+def _threshold_words(label: str) -> tuple[str, str]:
+    """What a threshold is called, and why there may be none."""
+    if label == RECOMMENDED:
+        return "the recommended threshold", "no answer has a threshold: the recommended threshold"
+    rate = label.removeprefix(CALIBRATED).removeprefix("far_")
+    if not label.startswith(CALIBRATED):
+        return f"FAR {rate}", f"no answer has a threshold: FAR {rate}"
+    gap = (
+        "the service publishes thresholds of its own, or there are too few impostor pairs for this rate: "
+        "protocols.remote.impostor_pairs"
+    )
+    return f"FAR {rate}, calibrated", gap
 
 
 def _of_attributes(attributes: Sequence[str], lost: str, of: str) -> Iterator[Share]:

@@ -11,6 +11,7 @@ the same rates over photos in which a face was found; pairs whose clean photo ha
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -30,7 +31,9 @@ from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
+from cloakbench.bench.protocols.remote.calibration import Calibration
 from cloakbench.bench.protocols.remote.consent import check_pictures, most_questions, questions_in_words, say_and_ask
+from cloakbench.bench.protocols.remote.impostor_thresholds import require_budget, thresholds_in_words
 from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestions
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
 from cloakbench.bench.protocols.remote.scores import RemoteScores
@@ -42,7 +45,7 @@ from cloakbench.bench.protocols.remote.spoken import nothing_said
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.services.places import Places
 from cloakbench.bench.services.preparing import PictureRule
-from cloakbench.models.services import ATTRIBUTES
+from cloakbench.models.services import ATTRIBUTES, COMPARE
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -70,11 +73,12 @@ class Remote(AsksOutside, RemoteScores):
         picture, side_px, file: how pictures are made of photos (`PictureRule`), the same for clean and protected ones.
         people, photos_each: at most so many people, and photos of each; null for all.
         distractors: photos of others in a gallery, at most; null for all.
-        fars: false accept rates.
-        ks: ranks of a search.
+        fars, ks: false accept rates, and ranks of a search.
         task: config of the attribute task; null where nobody asks for attributes.
         naturalness: configs of ``ssim`` and ``psnr``, which H-PN is made from.
-        served: networks of the local service, ``model`` and ``attribute_model``; null where somebody else serves.
+        served: ``model`` and ``attribute_model`` of the local service; null where somebody else serves.
+        calibrate: thresholds of services that publish no false accept rate are made from impostor pairs.
+        impostor_pairs: at most so many for each such service.
 
     Raises:
         SettingError: a setting is out of range.
@@ -105,6 +109,8 @@ class Remote(AsksOutside, RemoteScores):
         task: Mapping[str, Any] | None = None,
         naturalness: Mapping[str, Any] | None = None,
         served: Mapping[str, Any] | None = None,
+        calibrate: bool = False,
+        impostor_pairs: int = 1000,
     ) -> None:
         if not fars or not all(is_number(far) and 0 < far < 1 for far in fars):
             raise SettingError("fars", list(fars), "a list of rates above 0 and below 1")
@@ -115,7 +121,9 @@ class Remote(AsksOutside, RemoteScores):
             tuple(sorted(whole(f"ks.{place}", k) for place, k in enumerate(ks))),
             None if task is None else instantiate(dict(task)),
             PictureValues(naturalness or {}) if ATTRIBUTES in operations else None,
+            calibrate and COMPARE in operations,
         )
+        self._calibration = Calibration(whole("impostor_pairs", impostor_pairs), rule, self.fars)
         self.services, self.methods, self.about, self._served_by = services, methods, photos, served
         self._faces_name = "probe"
 
@@ -167,7 +175,8 @@ class Remote(AsksOutside, RemoteScores):
             most = min(max(self.ks) + 1, card.most_matches) - (self.wanted.mates == "probes")
             networks = frozenset[str]() if served is None else served.networks(planning)
             family = "" if served is None else served.model.card.family
-            options = {"columns": columns, "most": most}
+            calibration = self._calibration.inputs(planning, card) if self.is_calibrated else None
+            options = {"columns": columns, "most": most, "calibration": calibration}
             found.append(Judge(key, inputs, family, networks, options))
         return found
 
@@ -186,6 +195,7 @@ class Remote(AsksOutside, RemoteScores):
             "wanted": wanted,
             "fars": list(self.fars),
             "k": max(self.ks),
+            "calibration": judge.options["calibration"],
             "task": repr(self.task.attributes) if self._reads and self.task is not None else "",
             "asked": self._asks_about(photos),
         }
@@ -203,8 +213,10 @@ class Remote(AsksOutside, RemoteScores):
             keys_in_run(card, remote)
             questions = self._questions(planning, judge)
             check_pictures(card, questions, self.wanted.operations)
+            if pairs := self._calibration.pairs_due(planning, judge, card):
+                require_budget(card, pairs, remote)
             if not card.on_this_machine:
-                say_and_ask(card, questions, planning, count, remote)
+                say_and_ask(card, questions, planning, count, remote, pairs)
 
     def asks_in(self, config: DictConfig, photos: int | None) -> Iterator[str]:
         counted = photos if self.wanted.pairs == "one" and self.about is None else None
@@ -217,7 +229,8 @@ class Remote(AsksOutside, RemoteScores):
     def would_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> Iterator[str]:
         for judge, count in () if RemoteSettings.of(planning.config).replay else photos.items():
             card = card_of(resolved(planning.config.services[judge.name]), judge.name)
-            yield questions_in_words(card, most_questions(card, self._questions(planning, judge), count))
+            pairs = self._calibration.pairs_due(planning, judge, card)
+            yield questions_in_words(card, most_questions(card, self._questions(planning, judge), count, pairs))
 
     def ask(
         self, planning: Planning, due: Sequence[DueAnswer], worker: Worker
@@ -239,20 +252,34 @@ class Remote(AsksOutside, RemoteScores):
             noted = partial(add_spent, planning.store, spent_key(name, judge))
             places = Places(planning.store.root)
             opened = stack.enter_context(session(config, judge.name, remote, places, name, noted))
-            questions = self._questions(planning, judge)
-            yield from answered(opened, questions, chunks, worker, self._form(judge), self.task, remote.connections)
+            questions, thresholds = self._questions(planning, judge), [math.nan] * len(self.fars) * self.is_calibrated
+            table = self._calibration.made(planning, judge, opened, questions, remote.connections)
+            if isinstance(table, str):
+                yield from ((chunk.due, table) for chunk in chunks)
+                return
+            if table is not None:
+                thresholds = table["threshold"].to_list()
+            asked = opened, questions, chunks, worker, self._form(judge), self.task, remote.connections
+            yield from answered(*asked, thresholds)
 
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         name, told = str(planning.config.name), {"pictures_for_services": self.wanted.rule.words}
         for judge in self.judges(planning):
             if words := spent_words(planning.store, spent_key(name, judge)):
                 told[f"service_{judge.name}"] = words
+            if (table := self._calibration.stored(planning, judge)) is not None:
+                told[f"thresholds_of_{judge.name}"] = thresholds_in_words(table)
         return told
 
     def sections(self, index: Measured) -> Iterable[Section]:
         from cloakbench.bench.protocols.remote.report import remote_section
 
-        return [remote_section(index, self._shares, self.title, self.wanted.rule.words)]
+        return [remote_section(index, self.title, self.wanted.rule.words)]
+
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.remote.evidence import remote_evidence
+
+        return remote_evidence(index, method)
 
     def _keys(self, config: DictConfig) -> list[str]:
         """Keys of the services that are asked."""

@@ -19,7 +19,7 @@ from cloakbench.bench.protocols.attributes.metrics import MOSR
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
 from cloakbench.bench.protocols.remote.attribute_columns import labels_of
 from cloakbench.bench.protocols.remote.found import Answered, names_of
-from cloakbench.bench.protocols.remote.metrics import H_PN_METRICS, Share, shares
+from cloakbench.bench.protocols.remote.metrics import CALIBRATED, H_PN_METRICS, Share, shares
 from cloakbench.bench.protocols.remote.questions import WantedQuestions
 from cloakbench.bench.protocols.remote.spoken import Form
 from cloakbench.bench.protocols.remote.versions import STALE, mark_stale
@@ -40,6 +40,7 @@ class RemoteScores(Protocol, ABC):
         ks: ranks of a search, ascending.
         task: whose attributes are read; None where nobody asks for any.
         pictures: image metrics that H-PN is made from; None likewise.
+        is_calibrated: services without published rates are calibrated.
     """
 
     def __init__(
@@ -49,14 +50,18 @@ class RemoteScores(Protocol, ABC):
         ks: tuple[int, ...],
         task: AttributeTask | None,
         pictures: PictureValues | None,
+        is_calibrated: bool = False,
     ) -> None:
+        self.is_calibrated = is_calibrated
         self.wanted, self.fars, self.ks, self.task, self._pictures = wanted, fars, ks, task, pictures
         self._reads = ATTRIBUTES in wanted.operations
 
     @property
     def _labels(self) -> dict[str, int]:
-        """Label of each false accept rate to its place."""
-        return {f"far_{far_label(far)}": place for place, far in enumerate(self.fars)}
+        """Label of each false accept rate to the place of its threshold; those of the services come first."""
+        own = [f"far_{far_label(far)}" for far in self.fars]
+        calibrated = [f"{CALIBRATED}{label}" for label in own] if self.is_calibrated else []
+        return {label: place for place, label in enumerate([*own, *calibrated])}
 
     @property
     def _attributes(self) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ class RemoteScores(Protocol, ABC):
 
     def _form(self, judge: Judge) -> Form:
         """What is kept of a service's answers."""
-        return Form(judge.options["columns"], self.fars, self._attributes)
+        return Form(judge.options["columns"], self.fars, self._attributes, self.is_calibrated)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -92,7 +92,6 @@ def session(
 
     service = build_service(config, key, Connection(keys, permit))
     galleries = Galleries(service, places.galleries(card.name), f"{platform.node()} {places.root.resolve()} {run}")
-    spending.held_back = lambda: len(galleries.of_this_run())
     asker = Asker(service, places.journal, spending, galleries, replay=settings.replay, expire=settings.expire)
     with exclusive(places.lock(card.name), f"asking {card.name}"):
         opened = Session(service, asker, spending)

@@ -50,6 +50,7 @@ def answered(
     form: Form,
     task: AttributeTask | None,
     connections: int,
+    calibrated: Sequence[float] = (),
 ) -> Iterator[tuple[DueAnswer, Answer | str]]:
     """Ask a service about chunks, and give each back once, with its answer or why there is none.
 
@@ -61,6 +62,7 @@ def answered(
         form: what is kept of answers.
         task: whose attributes are read; None where nobody asks for any.
         connections: at once.
+        calibrated: thresholds of the service, one for each rate of the form; NaN for none.
     """
 
     def stream() -> Iterator[tuple[int, PhotoQuestion]]:
@@ -71,7 +73,7 @@ def answered(
                     yield number, question
             yield number, PhotoQuestion(0, 0, _LAST, lambda asker: ServiceAnswer(_LAST))
 
-    found = _Found(session.service, form, task)
+    found = _Found(session.service, form, task, calibrated)
     done = 0
     try:
         asked = side_by_side(lambda one: one[1].ask(session.asker), stream(), connections)
@@ -89,8 +91,10 @@ def answered(
 class _Found:
     """What came so far of a chunk."""
 
-    def __init__(self, service: RemoteService, form: Form, task: AttributeTask | None) -> None:
-        self._service, self._form, self._task = service, form, task
+    def __init__(
+        self, service: RemoteService, form: Form, task: AttributeTask | None, calibrated: Sequence[float]
+    ) -> None:
+        self._service, self._form, self._task, self._calibrated = service, form, task, calibrated
         self._came: list[tuple[PhotoQuestion, ServiceAnswer]] = []
         self._failed: Counter[str] = Counter()
         self._notes: dict[str, str] = {}
@@ -119,7 +123,8 @@ class _Found:
         if answer.status != OK:
             return []
         if question.operation == COMPARE:
-            return compared(answer, self._service.thresholds(COMPARE), self._form.fars)
+            own = compared(answer, self._service.thresholds(COMPARE), self._form.fars)
+            return [*own, *self._calibrated]
         if question.operation == SEARCH:
             return searched(answer, question.own, question.mates)
         assert self._task is not None

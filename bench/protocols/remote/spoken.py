@@ -29,8 +29,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     SEARCH: (*COMMON, "rank", "faces"),
     ATTRIBUTES: COMMON,
 }
-"""What is kept of an answer; behind it, a comparison has a threshold for each false accept rate, and what was read off
-a face the class of each attribute."""
+"""What is kept of an answer; behind it, a comparison has a threshold for each false accept rate, then those that were
+calibrated, and what was read off a face the class of each attribute."""
 VERSION = "_version"
 """Behind an operation: name of the tensor with the vendor's model versions."""
 _VERSION_BYTES = 48
@@ -44,15 +44,17 @@ class Form:
         columns: questions about each photo, by operation.
         fars: false accept rates whose thresholds are kept.
         attributes: names of those whose classes are kept.
+        calibrated: calibrated thresholds are kept, too, one for each false accept rate.
     """
 
     columns: Mapping[str, int]
     fars: Sequence[float]
     attributes: Sequence[str] = ()
+    calibrated: bool = False
 
     def width(self, operation: str) -> int:
         """How many numbers are kept of an answer."""
-        more = {COMPARE: len(self.fars), ATTRIBUTES: len(self.attributes)}
+        more = {COMPARE: len(self.fars) * (1 + self.calibrated), ATTRIBUTES: len(self.attributes)}
         return len(FIELDS[operation]) + more.get(operation, 0)
 
 

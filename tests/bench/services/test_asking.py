@@ -165,6 +165,16 @@ def test_max_cost_stops_before_it_is_passed(emulator: FaceppEmulator, tmp_path: 
     assert emulator.calls == {"compare": 3, "detect": 1}
 
 
+def test_max_cost_keeps_what_deleting_a_gallery_costs(emulator: FaceppEmulator, tmp_path: Path) -> None:
+    prices = {"search": 0.1, "forget": 0.25}
+    asker = asker_at(emulator, tmp_path, max_cost=0.5, price_per_call=prices)
+    assert [asker.search(PLAN, face(person), 2).status for person in range(2)] == [OK, OK]
+    with pytest.raises(LimitReachedError, match=r"remote.max_cost=0.5 would be passed"):
+        asker.search(PLAN, face(3), 2)
+    asker.close()
+    assert emulator.sets == {} and emulator.calls["faceset/delete"] == 1
+
+
 def test_old_answers_are_asked_for_anew(emulator: FaceppEmulator, tmp_path: Path) -> None:
     asker_at(emulator, tmp_path).compare(face(1), face(2))
     today = datetime.now(UTC).date()

@@ -91,6 +91,29 @@ def test_a_key_in_a_config_is_an_error_that_does_not_repeat_it(config: dict[str,
     assert VALUE not in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_keys_of_the_file_are_known_whatever_its_mode(tmp_path: Path, mode: int) -> None:
+    environment = private(tmp_path, f"# mine\nno line\nCLOAKBENCH_FACEPP_SECRET={VALUE}\n", mode)
+    for words, config in (
+        ([f"description=by {VALUE}"], {}),
+        ([VALUE], {}),
+        ([f"+{VALUE}.a=1"], {}),
+        ([], {"dataset": {"roots": ["a", VALUE]}}),
+    ):
+        with pytest.raises(ConfigError, match="holds a key") as raised:
+            refuse_keys(words, config, environment)
+        assert VALUE not in str(raised.value)
+    refuse_keys(["description=mine"], {}, environment)
+    refuse_keys([VALUE], {}, {"CLOAKBENCH_KEYS": str(tmp_path / "none")})
+
+
+def test_a_config_that_borrows_a_key_from_the_environment_is_refused() -> None:
+    for reference in ("${oc.env:CLOAKBENCH_FACEPP_KEY}", "by ${oc.env:'CLOAKBENCH_FACEPP_SECRET',none}"):
+        with pytest.raises(ConfigError, match="description in the config holds a key"):
+            refuse_keys([], {"description": reference}, {})
+    refuse_keys([], {"paths": {"results": "${oc.env:CLOAKBENCH_RESULTS,results}"}}, {})
+
+
 def test_configs_and_words_without_keys_pass() -> None:
     config = {"method_key": "pgd", "services": {"facepp": {"line": {"base_url": "https://a"}, "secret": "", "n": 3}}}
     refuse_keys(["method=pgd", "experiment=smoke", "services.facepp.line.attempts=2", "-m"], config, {})

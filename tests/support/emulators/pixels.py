@@ -1,8 +1,12 @@
-"""What emulators see in a picture: whether there is a face, how alike two are, what attributes they have."""
+"""What emulators see in a picture: whether there is a face, how alike two are, what attributes they have.
+
+Runs send the same pictures again and again, and searches look at a whole gallery: a file is decoded once.
+"""
 
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -16,6 +20,7 @@ class NoPictureError(Exception):
     """The bytes are no PNG or JPEG."""
 
 
+@lru_cache(maxsize=64)
 def opened(content: bytes) -> Image.Image:
     """A picture of its bytes; ``format`` says of which kind."""
     try:
@@ -28,6 +33,7 @@ def opened(content: bytes) -> Image.Image:
     return picture
 
 
+@lru_cache(maxsize=1024)
 def has_face(content: bytes) -> bool:
     return float(np.asarray(opened(content).convert("L"), dtype=np.float64).std()) >= FLAT
 
@@ -51,6 +57,7 @@ def box(content: bytes) -> tuple[int, int, int, int]:
     return width // 8, height // 8, width - width // 4, height - height // 4
 
 
+@lru_cache(maxsize=1024)
 def _thumbnail(content: bytes) -> Pixels:
     small = opened(content).convert("RGB").resize((8, 8), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float64)

@@ -90,6 +90,10 @@ def test_nothing_leaves_before_it_was_said_what_and_accepted(words: Words, caplo
         ran(words(away))
     with pytest.raises(ConfigError, match=r"remote.accept=\[facepp\]"):
         ran(words(away, "remote.live=true"))
+    with pytest.raises(
+        ConfigError, match=r"remote.max_cost=1 limits nothing without the price of compare and enrol and"
+    ):
+        ran(words(away, "remote.live=true", "remote.max_cost=1"))
     said = caplog.text
     assert "api-us.faceplusplus.com" in said and "calls: 72 compare, 72 search, 27 enrol" in said and "terms:" in said
 
@@ -146,8 +150,8 @@ def killed_and_resumed(emulator: FaceppEmulator, words: Words, moments: list[int
     assert emulator.sets == {}
 
 
-def test_killed_twice_a_run_asks_nothing_twice_but_what_was_underway(emulator: FaceppEmulator, words: Words) -> None:
-    killed_and_resumed(emulator, words, [30, 90])
+def test_killed_a_run_asks_nothing_twice_but_what_was_underway(emulator: FaceppEmulator, words: Words) -> None:
+    killed_and_resumed(emulator, words, [60])
 
 
 @pytest.mark.slow
