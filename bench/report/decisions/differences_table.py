@@ -88,7 +88,7 @@ def _title(measured: Measured, key: _Key, keys: list[_Key]) -> str:
     if place.condition != UNTRANSFORMED:
         frame = measured.results.conditions
         own = frame.loc[(frame["protocol"] == place.protocol) & (frame["label"] == place.condition), "title"]
-        title += f", {own.iloc[0] if len(own) else place.condition}"
+        title += f" after {own.iloc[0] if len(own) else place.condition}"
     if len({one.white_box for one in keys if one.place == place}) > 1:
-        title += ", attacked network" if key.white_box else ", other networks"
-    return title + f", {key.surrogate}" * (len({one.surrogate for one in keys if one.place == place}) > 1)
+        title += " on the attacked network" if key.white_box else " on other networks"
+    return title + f" ({key.surrogate})" * (len({one.surrogate for one in keys if one.place == place}) > 1)

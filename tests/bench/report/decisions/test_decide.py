@@ -375,7 +375,7 @@ def test_differences_from_a_named_method_are_those_of_the_same_photos() -> None:
     table = differences_table(Measured(found))
     assert table is not None
     assert {row.label: row.cells[-3] for row in table.rows} == {
-        "plain at 8/255": "PSR, other networks, PSR, attacked network",
+        "plain at 8/255": "PSR on other networks, PSR on the attacked network",
         "twin at 8/255": "no number by more than its interval",
     }
     assert "| plain at 8/255 |" in to_markdown(table)
