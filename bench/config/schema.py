@@ -160,6 +160,7 @@ KINDS: Mapping[str, Kind] = {
     "report.examples": at_least(0),
     "report.figures": BOOL,
     "report.printed": NAMES,
+    "report.compare_with": TEXT | NULL,
     "paths": MAPPING,
     "paths.*": TEXT,
     "runtime": MAPPING,

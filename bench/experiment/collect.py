@@ -25,7 +25,7 @@ from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
-from cloakbench.bench.report.labels import PRINTED_TABLES
+from cloakbench.bench.report.labels import COMPARED_WITH, PRINTED_TABLES
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard
@@ -84,6 +84,8 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
     told |= {} if (used := experiment.planning.generator) is None else {"generator": used[0].in_words}
     if experiment.config.report.printed:
         told[PRINTED_TABLES] = ", ".join(experiment.config.report.printed)
+    if experiment.config.report.compare_with:
+        told[COMPARED_WITH] = experiment.config.report.compare_with
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told

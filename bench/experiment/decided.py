@@ -10,10 +10,9 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.experiment.experiment import Experiment
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.labels import COMPARED_WITH
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import Results
-
-_KINDS = ("means", "rankings", "pairs", "identical")
+from cloakbench.bench.report.results import DECIDED, Results
 
 
 def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> Results:
@@ -28,14 +27,15 @@ def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> 
     inputs = {
         "scores": sorted(scores),
         "frames": [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in frames],
+        "compared_with": results.setup.get(COMPARED_WITH, ""),
         "code": code_digest("cloakbench.bench.report.decisions.decide"),
     }
     key = content_key("decisions", inputs)
     store = experiment.store
-    stored = {name: store.read_frame(name, key) for name in _KINDS}
+    stored = {name: store.read_frame(name, key) for name in DECIDED}
     if all(frame is not None for frame in stored.values()):
         return replace(results, **stored)
     results = with_decisions(results, reporters(results))
-    for name in _KINDS:
+    for name in DECIDED:
         store.write_frame(name, key, getattr(results, name))
     return results

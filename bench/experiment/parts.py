@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.build import build
 from cloakbench.bench.config.compose import compose_config, group_options, resolved
+from cloakbench.bench.config.given import is_given
 from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.added_metric import AddedMetric
@@ -58,6 +59,7 @@ def build_parts(config: DictConfig) -> Parts:
     single_choices(config)
     check_devices(config)
     check_printed_tables(config)
+    check_compared_with(config)
     protocols = asked_protocols(config)
     if all(protocol.every_publication for protocol in protocols.values()):
         raise ConfigError(_why_nobody_asks(config, protocols))
@@ -85,6 +87,18 @@ def check_printed_tables(config: DictConfig) -> None:
     known = load_pairings().tables if config.report.printed else {}
     if unknown := [name for name in config.report.printed if name not in known]:
         raise ConfigError(f"report.printed names {unknown[0]}, which is no table of a paper: {', '.join(known)}")
+
+
+def check_compared_with(config: DictConfig) -> None:
+    """Refuse a ``report.compare_with`` on the command line that names no method; that of a preset may have been left
+    out with it.
+
+    Raises:
+        ConfigError: there is no such method; the message lists those that there are.
+    """
+    named, known = config.report.compare_with, [str(key) for key in config.methods]
+    if named and config.method is None and named not in known and is_given(config, "report.compare_with"):
+        raise ConfigError(f"report.compare_with names {named}, which is no method of the run: {', '.join(known)}")
 
 
 def asked_protocols(config: DictConfig) -> dict[str, Protocol]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cloakbench.bench.report.decisions.differences_table import differences_table
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import PRINTED_TABLES
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -49,6 +50,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             linked=_known(settings_table(measured)),
         ),
         Section("As the papers print it", tuple(in_their_shape)),
+        Section("What each change does", _known(differences_table(measured))),
         variants_section(Sweep.of(results)),
         *of_protocols,
         Section(

@@ -13,6 +13,8 @@ CONTROLS = (CLEAN, RANDOM_SIGN)
 UNTRANSFORMED = "none"
 PRINTED_TABLES = "printed_tables"
 """The fact of a setup that names the papers' tables to show in their own shape: ``report.printed``."""
+COMPARED_WITH = "compared_with"
+"""The fact of a setup that names the method whose differences from others are shown: ``report.compare_with``."""
 
 
 def method_order(rows: Iterable[str], known: Iterable[str]) -> list[str]:

@@ -133,7 +133,31 @@ IDENTICAL_COLUMNS = {
 }
 """The columns of ``Results.identical``."""
 
-DECIDED = {"means": MEAN_COLUMNS, "rankings": RANKING_COLUMNS, "pairs": PAIR_COLUMNS, "identical": IDENTICAL_COLUMNS}
+DIFFERENCE_COLUMNS = {
+    "protocol": "label of the protocol",
+    "metric": "as in the measurements",
+    "condition": "under what",
+    "method": "method key",
+    "variant": "as in the measurements",
+    "epsilon_255": "budget, that of both methods",
+    "surrogate": "'all' for a mean over surrogates",
+    "white_box": "over judges who are the surrogate; otherwise over all others",
+    "difference": "minus the method that the run compares with, on the photos of both, in the unit of the metric",
+    "low": "lower end of its 95 % interval over people, not corrected",
+    "high": "upper end",
+    "p": "of the swap test, two-sided, not corrected",
+    "n_photos": "photos compared, in the cell with the fewest",
+    "n_identities": "people compared",
+}
+"""The columns of ``Results.differences``."""
+
+DECIDED = {
+    "means": MEAN_COLUMNS,
+    "rankings": RANKING_COLUMNS,
+    "pairs": PAIR_COLUMNS,
+    "identical": IDENTICAL_COLUMNS,
+    "differences": DIFFERENCE_COLUMNS,
+}
 """The frames of `Results` that are worked out of records."""
 
 
@@ -222,6 +246,7 @@ class Results:
         rankings: methods best first with tie groups, `RANKING_COLUMNS`.
         pairs: paired comparisons within rankings, `PAIR_COLUMNS`.
         identical: methods that do what another one does, `IDENTICAL_COLUMNS`.
+        differences: from the method that ``report.compare_with`` names, `DIFFERENCE_COLUMNS`.
         metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
@@ -244,6 +269,7 @@ class Results:
     rankings: pd.DataFrame = field(default_factory=lambda: _empty(RANKING_COLUMNS))
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))
     identical: pd.DataFrame = field(default_factory=lambda: _empty(IDENTICAL_COLUMNS))
+    differences: pd.DataFrame = field(default_factory=lambda: _empty(DIFFERENCE_COLUMNS))
     metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None

@@ -89,22 +89,29 @@ class Hiding:
         """Whether a method attacked some of the targets."""
         return any(self.attacks(row, target) for row in self.rows_of(run) for target in self.targets)
 
-    def by_target(self, metric: str, run: Run, target: str) -> Estimate | None:
+    def by_target(self, metric: str, run: Run, target: str, condition: str = UNTRANSFORMED) -> Estimate | None:
         """What a target says of photos that were protected against it, or against no attribute network; None where
         there are none."""
-        return self._joined([self.cell(metric, row, target) for row in self.attacking(run, target)])
+        return self._joined([self.cell(metric, row, target, condition) for row in self.attacking(run, target)])
 
     def picture_by_target(self, metric: str, run: Run, target: str) -> Estimate | None:
         """An image metric of these photos."""
         return self._joined([self.picture(metric, row) for row in self.attacking(run, target)])
 
-    def over_targets(self, metric: str, run: Run) -> Estimate:
+    def over_targets(self, metric: str, run: Run, condition: str = UNTRANSFORMED) -> Estimate:
         """The mean of `by_target` over all targets; missing when one of them is."""
-        cells = [self.by_target(metric, run, target) or Estimate() for target in self.targets]
+        cells = [self.by_target(metric, run, target, condition) or Estimate() for target in self.targets]
         paired = len(self.rows_of(run)) == len(self.targets) and not self.counts
         if not (self.is_attack(run) and paired and metric == MOSR):
             return mean_estimate(cells)
-        return self._mean(cells, self._place(metric), HidingRow(run, ALL), white_box=True)
+        return self._mean(cells, self._place(metric, condition), HidingRow(run, ALL), white_box=True)
+
+    def conditions(self) -> dict[str, str]:
+        """Label to printed name of what photos went through before they were answered, in the order of the
+        experiment."""
+        frame = self.measured.results.conditions
+        own = frame.loc[frame["protocol"] == NAME]
+        return dict(zip(own["label"], own["title"], strict=True))
 
     def by_count(self, run: Run, count: int) -> Estimate:
         """MOSR of the first attributes on the targets that were attacked on these alone, mean over targets; on all of

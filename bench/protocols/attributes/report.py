@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cloakbench.bench.protocols.attributes.index import NAME, Hiding, HidingRow
 from cloakbench.bench.protocols.attributes.metrics import H_PN, MOSR
 from cloakbench.bench.protocols.attributes.tables import (
+    conditions_table,
     confidence_table,
     counts_table,
     each_table,
@@ -40,6 +41,7 @@ def attribute_sections(measured: Measured, task: AttributeTask) -> Iterable[Sect
         white_box_table(hiding),
         naturalness_table(hiding),
         each_table(hiding, task),
+        conditions_table(hiding),
         transfer_table(hiding),
         counts_table(hiding, task),
     ]

@@ -203,6 +203,25 @@ def counts_table(hiding: Hiding, task: AttributeTask) -> Table | None:
     )
 
 
+def conditions_table(hiding: Hiding) -> Table | None:
+    """MOSR after each transform (Tables VI, IX and X, with the controls); None where there is none."""
+    conditions = hiding.conditions()
+    if len(conditions) < 2:  # one is: as published
+        return None
+    return Table(
+        name="attributes_after",
+        title="MOSR after transforms, mean over networks",
+        caption="Per cent, networks and photos as in the table of MOSR. What a transform adds to the unprotected row "
+        "is error that it makes by itself.",
+        stub="Method",
+        columns=tuple(Column(f"{label}_percent", title, "", "always") for label, title in conditions.items()),
+        rows=tuple(
+            _by_run(hiding, lambda run: [Number.of(hiding.over_targets(MOSR, run, label)) for label in conditions])
+        ),
+        section_key="block",
+    )
+
+
 def _by_run(hiding: Hiding, cells: Callable[[Run], Sequence[Cell]]) -> Iterator[Row]:
     """A row for each method at a budget, in blocks of budgets."""
     for name, runs in hiding.blocks(hiding.runs):

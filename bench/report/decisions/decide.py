@@ -1,4 +1,4 @@
-"""`with_decisions`: joint intervals, rankings, paired comparisons and equal algorithms, from the records of a run."""
+"""`with_decisions`: joint intervals, rankings, comparisons, differences and equal algorithms, from a run's records."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.report.decisions.differences import differences_from
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
 from cloakbench.bench.report.index import Measured, Place
-from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
+from cloakbench.bench.report.labels import COMPARED_WITH, CONTROLS, UNTRANSFORMED
 from cloakbench.bench.report.results import DECIDED, Results
 from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.statistics.photo_trials import photo_trials
@@ -23,7 +24,8 @@ _NOT_OF_METHODS = ("note",)
 
 
 def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
-    """Results with ``means``, ``rankings``, ``pairs`` and ``identical`` of every protocol that has records.
+    """Results with ``means``, ``rankings``, ``pairs``, ``differences`` and ``identical`` of every protocol that has
+    records.
 
     Equal results give equal decisions: people are drawn from the seed of the run.
     """
@@ -53,6 +55,7 @@ def _decide(
 ) -> None:
     """Means of everything under no condition, of the metrics that rank methods under any."""
     metrics = {metric.name: metric for metric in measured.results.declared(reporter.name)}
+    base = str(measured.results.setup.get(COMPARED_WITH, ""))
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
@@ -63,6 +66,8 @@ def _decide(
             means = [mean for mean in means_of(measured, place) if photos.has(mean.cells)]
             intervals = intervals_of(means, photos, metrics[name], sampling.resamples, sampling.seed)
             found["means"] += mean_lines(place, means, intervals, photos)
+            if base and name in (reporter.rank_by or metrics):
+                found["differences"] += differences_from(base, place, means, photos, metrics[name], sampling)
             if plain and name in reporter.rank_by:
                 for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
                     rows, pairs = rank(place, contest, photos, metrics[name], sampling)

@@ -40,6 +40,9 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "rises_with": {"of": "term", "axis": "text", "up_to": "optional number"},
     "settles": {"of": "term", "axis": "text", "from": "number", "within": "number"},
     "keeps": {"of": "term", "within": "number"},
+    "drops_at_most": {"before": "term", "after": "term", "level": "number"},
+    "drops_at_least": {"before": "term", "after": "term", "level": "number"},
+    "weakest_on": {"of": "term", "surrogate": "match"},
     "about": {"of": "term", "dataset": "text"},
 }
 _ORDERS = ("order", "order_or_tie")
@@ -281,6 +284,11 @@ def _value(where: str, name: str, sort: str, given: Any, terms: Mapping[str, Ter
         return float(given)
     if sort == "text" and isinstance(given, str):
         return given
+    if sort == "match":
+        try:
+            return read_match(given)
+        except ValueError as problem:
+            raise ReportedSchemaError(f"{where}: {problem}") from problem
     if sort in ("terms", "lists") and isinstance(given, list):
         inner = "term" if sort == "terms" else "terms"
         return tuple(_value(where, name, inner, one, terms, used) for one in given)

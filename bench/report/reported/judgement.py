@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cloakbench.bench.core.axes import split_row_name
+from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.claims import Claim, Rule, Term, terms_of
 from cloakbench.bench.report.reported.lookup import Lookup, NotComparableError
 from cloakbench.bench.report.reported.printed import comparability, is_comparable
-from cloakbench.bench.report.reported.readings import Reading, read_all
+from cloakbench.bench.report.reported.readings import Reading, read, read_all, surrogates_of
 
 HELD = "held"
 NOT_HELD = "did not hold"
@@ -64,12 +64,8 @@ def _steps(lookup: Lookup, claim: Claim, rule: Rule) -> tuple[list[Reading], lis
     if rule.kind == "all":
         parts = [_steps(lookup, claim, one) for one in rule.parts["rules"]]
         return [one for readings, _ in parts for one in readings], [one for _, steps in parts for one in steps]
-    if rule.kind == "rises_with":
-        return _rises(lookup, rule.parts)
-    if rule.kind == "settles":
-        return _settles(lookup, rule.parts)
-    if rule.kind == "keeps":
-        return _keeps(lookup, rule.parts)
+    if rule.kind in _READ:
+        return _READ[rule.kind](lookup, rule.parts)
     readings = read_all(lookup, list(dict.fromkeys(terms_of(rule))))
     if rule.kind == "about":
         return list(readings.values()), [_about(lookup, claim, rule, next(iter(readings.values())))]
@@ -123,6 +119,27 @@ def _at_most(parts: Parts, values: Values) -> Iterator[Comparison]:
     yield _above(_exactly(parts["level"]), values[parts["of"]], or_equal=True)
 
 
+def _drops_at_most(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(_exactly(parts["level"]), _drop(parts, values), or_equal=True)
+
+
+def _drops_at_least(parts: Parts, values: Values) -> Iterator[Comparison]:
+    yield _above(_drop(parts, values), _exactly(parts["level"]), or_equal=True)
+
+
+def _drop(parts: Parts, values: Values) -> Estimate:
+    """What a number loses, as a share of itself; the interval is of the ends that are farthest apart.
+
+    Raises:
+        NotComparableError: there is nothing to lose.
+    """
+    before, after = values[parts["before"]], values[parts["after"]]
+    if before.value <= 0:
+        raise NotComparableError("nothing to lose: the number before is 0")
+    low = 1 - after.high / before.low if before.low > 0 else -math.inf
+    return Estimate(1 - after.value / before.value, low, 1 - after.low / before.high)
+
+
 def _exactly(level: float) -> Estimate:
     return Estimate(level, level, level)
 
@@ -145,6 +162,8 @@ _COMPARE: Mapping[str, Callable[[Parts, Values], Iterator[Comparison]]] = {
     "order_or_tie": _order_or_tie,
     "at_least": _at_least,
     "at_most": _at_most,
+    "drops_at_most": _drops_at_most,
+    "drops_at_least": _drops_at_least,
     "close": _close,
     "undominated": _undominated,
 }
@@ -219,3 +238,25 @@ def _keeps(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison
         raise NotComparableError("no other condition in this run")
     readings = [next(iter(read_all(lookup, [replace(term, condition=condition)]).values())) for condition in others]
     return [base, *readings], [_near(base.estimate, one.estimate, parts["within"]) for one in readings]
+
+
+def _weakest_on(lookup: Lookup, parts: Parts) -> tuple[list[Reading], list[Comparison]]:
+    """A number is lower on one surrogate than on every other one."""
+    term: Term = parts["of"]
+    row = row_name(term.method, term.variant)
+    method = lookup.find(term.protocol, row, term.budget, targeted=term.targeted, subject=f"{term.method} is ")
+    [weakest, *_] = surrogates_of(lookup, replace(term, surrogate=parts["surrogate"]), method)
+    others = [name for name in method.surrogates if name != weakest]
+    if not others:
+        raise NotComparableError("measured on one surrogate only")
+    own, *rest = (read(lookup, term, method, [name]) for name in (weakest, *others))
+    return [own, *rest], [_above(one.estimate, own.estimate) for one in rest]
+
+
+_READ: Mapping[str, Callable[[Lookup, Parts], tuple[list[Reading], list[Comparison]]]] = {
+    "rises_with": _rises,
+    "settles": _settles,
+    "keeps": _keeps,
+    "weakest_on": _weakest_on,
+}
+"""Rules about more numbers than their terms name."""

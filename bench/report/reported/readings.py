@@ -46,7 +46,7 @@ def read_all(lookup: Lookup, terms: Sequence[Term]) -> dict[Term, Reading]:
         )
         for term in terms
     }
-    surrogates = {term: _surrogates(lookup, term, method) for term, method in found.items()}
+    surrogates = {term: surrogates_of(lookup, term, method) for term, method in found.items()}
     shared = [set(names) for names in surrogates.values() if names != ("",)]
     common = set.intersection(*shared) if shared else set()
     return {
@@ -107,7 +107,12 @@ def _only_white_box(lookup: Lookup, match: CardMatch, asked: CellPlace) -> bool:
     return bool(judges) and all(lookup.is_white_box(asked.surrogate, judge) for judge in judges)
 
 
-def _surrogates(lookup: Lookup, term: Term, method: MeasuredMethod) -> tuple[str, ...]:
+def surrogates_of(lookup: Lookup, term: Term, method: MeasuredMethod) -> tuple[str, ...]:
+    """The surrogates of a measured method that a term asks for.
+
+    Raises:
+        NotComparableError: there is none.
+    """
     if term.surrogate is None or method.surrogates == ("",):
         return method.surrogates
     cards = [card for card in lookup.models.to_dict("records") if card["name"] in method.surrogates]

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.experiment.run import Outcome, run
 
 METHOD = "methods.invisible_face"
@@ -45,6 +47,30 @@ def test_every_printed_row_of_the_table_has_a_measured_one(finished: Outcome) ->
     table = pd.read_csv(finished.folder / "tables" / "reported_invisible_face_6.csv")
     assert table.to_csv().count("measured below") == 4
     assert table.to_csv().count("all columns") == 4
+
+
+def test_what_each_module_changes_is_said_with_an_interval_or_that_it_changes_nothing(finished: Outcome) -> None:
+    table = pd.read_csv(finished.folder / "tables" / "differences.csv")
+    assert len(table) == 3
+    assert {"mosr", "mosr_after_dncnn", "ssim", "psnr"} <= set(table.columns)
+    apart = [f"{name}_low" for name in ("mosr", "ssim")]
+    assert set(apart) <= set(table.columns)
+    assert table["changes"].str.len().gt(0).all()
+
+
+def test_mosr_after_the_denoiser_stands_beside_that_of_controls(finished: Outcome) -> None:
+    table = pd.read_csv(finished.folder / "tables" / "attributes_after.csv")
+    assert {"none_percent", "dncnn_percent"} <= set(table.columns)
+    assert len(table) == 6
+
+
+def test_a_method_to_compare_with_that_is_not_in_the_run_is_told() -> None:
+    config = compose_config(["experiment=invisible_face_table5", "report.compare_with=fgsm"])
+    with pytest.raises(
+        ConfigError, match=r"^report.compare_with names fgsm, which is no method of the run: invis"
+    ):
+        build_parts(config)
+    build_parts(compose_config(["experiment=invisible_face_table5", "method=fgsm_m"]))
 
 
 def test_region_and_perturbation_are_timed_apart(finished: Outcome) -> None:

@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report import archive
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.decisions.differences_table import differences_table
 from cloakbench.bench.report.decisions.ranking import identical_notes, ranking_of, rankings_of
 from cloakbench.bench.report.decisions.tables import paired_tables, ties
 from cloakbench.bench.report.index import ALL, Measured, Place, Run
@@ -73,7 +74,7 @@ def methods(gains: Mapping[str, float], judges: Iterable[str] = JUDGES, **axes: 
     return pd.concat([cell(name, gain, judge=j, **axes) for name, gain in gains.items() for j in judges])
 
 
-def results(records: pd.DataFrame, publication: str = "") -> Results:
+def results(records: pd.DataFrame, publication: str = "", compared_with: str = "") -> Results:
     """What a run with these records measured."""
     axes = ["method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
     lines = []
@@ -95,7 +96,7 @@ def results(records: pd.DataFrame, publication: str = "") -> Results:
             costs=pd.DataFrame(),
             methods=pd.DataFrame(columns=["key", "variant", "varied", "title"]),
             thresholds=pd.DataFrame(),
-            setup={"seed": 0, "resamples": RESAMPLES},
+            setup={"seed": 0, "resamples": RESAMPLES, "compared_with": compared_with},
             protocols=pd.DataFrame([protocol], columns=list(PROTOCOL_COLUMNS)),
             records=PhotoRecords(["toy"], lambda _: records),
             metrics=pd.DataFrame([{"protocol": "toy", **vars(PSR)}]),
@@ -350,3 +351,37 @@ def test_without_records_the_ends_of_cells_are_averaged_and_nothing_is_decided()
     assert measured.black_box("psr", Run("pgd", BudgetSize(8.0)), "net").low == pytest.approx(
         np.mean([c.low for c in cells])
     )
+
+
+def test_differences_from_a_named_method_are_those_of_the_same_photos() -> None:
+    records = pd.concat(
+        [
+            methods({"plain": 0.0, "better": 0.08, "twin": 0.08}),
+            cell("identity", 0.0, surrogate="", epsilon=NOTHING),
+            cell("plain", 0.0, judge="net"),
+            cell("better", 0.3, judge="net"),
+        ]
+    )
+    found = results(records, compared_with="better")
+    lines = {(line.method, line.white_box): line for line in found.differences.itertuples()}
+    assert set(lines) == {("plain", False), ("twin", False), ("plain", True)}
+    plain = lines["plain", False]
+    overall = found.means.loc[(found.means["surrogate"] == ALL) & ~found.means["white_box"].astype(bool)]
+    rates = dict(zip(overall["method"], overall["value"], strict=True))
+    assert plain.difference == pytest.approx(rates["plain"] - rates["better"])
+    assert plain.high < 0
+    assert plain.n_photos == PEOPLE * PHOTOS
+    assert lines["twin", False].difference == 0
+    table = differences_table(Measured(found))
+    assert table is not None
+    assert {row.label: row.cells[-3] for row in table.rows} == {
+        "plain at 8/255": "PSR on other networks, PSR on the attacked network",
+        "twin at 8/255": "no number by more than its interval",
+    }
+    assert "| plain at 8/255 |" in to_markdown(table)
+
+
+def test_without_a_named_method_there_are_no_differences() -> None:
+    found = results(methods({"plain": 0.0, "better": 0.08}))
+    assert found.differences.empty
+    assert differences_table(Measured(found)) is None

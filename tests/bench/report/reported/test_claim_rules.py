@@ -19,6 +19,8 @@ RULE_CASES = [
     ({"order_or_tie": ["a", "b", "c"]}, {"a": 0.1, "b": 0.2, "c": 0.3}, {"a": 0.1, "b": 0.3, "c": 0.2}),
     ({"at_least": {"of": "a", "level": 0.5}}, {"a": 0.6}, {"a": 0.4}),
     ({"at_most": {"of": "a", "level": 0.5}}, {"a": 0.4}, {"a": 0.6}),
+    ({"drops_at_most": {"before": "a", "after": "b", "level": 0.5}}, {"a": 0.8, "b": 0.6}, {"a": 0.8, "b": 0.2}),
+    ({"drops_at_least": {"before": "a", "after": "b", "level": 0.5}}, {"a": 0.8, "b": 0.2}, {"a": 0.8, "b": 0.6}),
     ({"close": {"left": "a", "right": "b", "within": 0.1}}, {"a": 0.5, "b": 0.45}, {"a": 0.5, "b": 0.7}),
     (
         {"undominated": {"of": ["a", "b"], "among": [["c", "d"]]}},
@@ -45,7 +47,8 @@ def test_a_rule_holds_and_breaks_on_planted_numbers(rule, holds, breaks):
 
 def test_every_rule_of_the_vocabulary_is_tested_here():
     tested = {next(iter(case[0])) for case in RULE_CASES}
-    assert set(RULES) - tested == {"rises_with", "settles", "keeps", "about"}, "these have tests of their own below"
+    below = {"rises_with", "settles", "keeps", "about", "weakest_on"}
+    assert set(RULES) - tested == below, "these have tests of their own below"
     assert set(PARTS) < set(RULES)
 
 
@@ -192,3 +195,35 @@ def test_a_budget_that_is_not_asked_for_is_the_usual_or_the_only_one():
     assert found(both[1:]) == BudgetSize(4.0)
     none = identification("a", {"mobile": 0.5}, epsilon_255=float("nan"))
     assert found(none) == NO_BUDGET
+
+
+def test_a_drop_is_a_share_of_what_there_was_and_its_interval_of_the_farthest_ends():
+    claim = claim_of({"drops_at_most": {"before": "a", "after": "b", "level": 0.25}}, "a", "b")
+    assert judge(run_of({"a": 0.8, "b": 0.61}), claim).because == UNCLEAR
+    assert judge(run_of({"a": 0.8, "b": 0.65}), claim).because == CLEAR
+    nothing = judge(run_of({"a": 0.0, "b": 0.1}), claim)
+    assert (nothing.verdict, nothing.because) == (NOT_COMPARABLE, "nothing to lose: the number before is 0")
+
+
+def test_a_number_is_weakest_on_a_surrogate_or_is_not():
+    rule = {"weakest_on": {"of": "pgd", "surrogate": {"stands_for": "SE-ResNet"}}}
+    claim = claim_of(rule, "pgd", white_box=True)
+
+    def found(**rates: float):
+        return judge(
+            planted(
+                [
+                    row
+                    for name, rate in rates.items()
+                    for row in identification("pgd", {name: rate}, surrogate=name, white_box=True)
+                ]
+            ),
+            claim,
+        )
+
+    held = found(squeeze=0.3, arc=0.6, mobile=0.5)
+    assert (held.verdict, held.because) == (HELD, CLEAR)
+    assert held.measured.startswith("pgd 8/255 on squeeze, white-box, psr_p1_top1 30.0 %")
+    assert found(squeeze=0.55, arc=0.6, mobile=0.5).verdict == NOT_HELD
+    assert found(squeeze=0.3).because == "measured on one surrogate only"
+    assert found(arc=0.3, mobile=0.2).because == "pgd is not measured on such a surrogate"
