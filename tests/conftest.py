@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from loopback_only import loopback_only
+from omegaconf import OmegaConf
 
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.report import writer
@@ -61,6 +64,26 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _yaml_is_parsed_once() -> Iterator[None]:
+    """Each text of a config is parsed once: Hydra reads some thirty for every composition, and parsing is in Python."""
+    load, known = OmegaConf.load, {}
+
+    def once(file: str | os.PathLike[str] | io.TextIOBase) -> Any:
+        text = Path(file).read_text(encoding="utf-8") if isinstance(file, str | os.PathLike) else file.read()
+        if text in known:
+            return OmegaConf.create(known[text])
+        if not isinstance(file, str | os.PathLike):
+            file.seek(0)
+        config = load(file)  # type: ignore[arg-type]
+        known[text] = OmegaConf.to_container(config)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(once))
+        yield
+
+
 @pytest.fixture(scope="session")
 def faces_cache(common_folder: Path) -> Path:
     """Rendered faces, shared by all tests."""
@@ -91,6 +114,12 @@ def pdf_left_out() -> Iterator[None]:
             writer, "figure_bytes", lambda figure, suffix: b"" if suffix == ".pdf" else figure_bytes(figure, suffix)
         )
         yield
+
+
+@pytest.fixture
+def figures_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without their figures, for tests of commands that draw them whatever the run was set to."""
+    monkeypatch.setattr(writer, "_write_figures", lambda sections, folder: ([], {}))
 
 
 def run_once(name: str, folder: Path, faces: Path) -> Path:

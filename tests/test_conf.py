@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,34 +11,39 @@ from typing import Any
 
 import pytest
 from hydra.utils import get_method
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from cloakbench.bench.config import compose as composing
 from cloakbench.bench.config.compose import compose_config, resolved
+from cloakbench.bench.config.compositions import _compositions, keep_composition, kept_composition
 from cloakbench.bench.services.local.settings import LocalSettings
 from cloakbench.methods.base import TITLE
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUP_OF_ONE = {
-    "attribute_model": "+attribute_model@attribute_models.one={}",
-    "attribute_task": "attribute_task={}",
-    "attacker": "+attacker@protocols.poisoning.attackers.one={}",
-    "dataset": "dataset={}",
-    "experiment": "experiment={}",
-    "generator": "generator={}",
-    "image_metric": "+image_metric@protocols.quality.image_metrics.one={}",
-    "target_set": "target_set={}",
-    "logger": "logger={}",
-    "method": "method={}",
-    "metric": "+metric@metrics.one={}",
-    "model": "model@surrogate={}",
-    "onlooker": "+onlooker@protocols.visual.attackers.one={}",
-    "protocol": "+protocol@protocols.one={}",
-    "purifier": "+purifier@transforms.one.trainer.recipe={}",
-    "regime": "+regime@protocols.poisoning.regimes.one={}",
-    "runtime": "runtime={}",
-    "service": "+service@services.one={}",
-    "transform": "+transform@transforms.one={}",
+CHOSEN = {
+    "attribute_task": "attribute_task={0}",
+    "dataset": "dataset={0}",
+    "generator": "generator={0}",
+    "logger": "logger={0}",
+    "protocol": "+protocol@protocols.one={0}",
+    "runtime": "runtime={0}",
+    "target_set": "target_set={0}",
 }
+"""Groups of which an experiment takes one, or that bring parts of their own; the experiments are tested below."""
+ADDED = {
+    "attacker": "protocols.poisoning.attackers.all_{0}",
+    "attribute_model": "attribute_models.all_{0}",
+    "image_metric": "protocols.quality.image_metrics.all_{0}",
+    "method": "methods.all_{0}",
+    "metric": "metrics.all_{0}",
+    "model": "surrogates.all_{0}",
+    "onlooker": "protocols.visual.attackers.all_{0}",
+    "purifier": "transforms.all_{0}.trainer.recipe",
+    "regime": "protocols.poisoning.regimes.all_{0}",
+    "service": "services.all_{0}",
+    "transform": "transforms.all_{0}",
+}
+"""Groups of which an experiment takes any number, and where: all of a group are composed at once."""
 
 
 def names(group: str) -> list[str]:
@@ -70,12 +76,21 @@ WITH_SURROGATES = {"veils": "veil_figure3", "veils_published": "veil_figure3"}
 """Target sets that bring surrogates, too, and an experiment that brings none of its own."""
 
 
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUP_OF_ONE for name in names(group)])
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in CHOSEN for name in names(group)])
 def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name: str) -> None:
-    ground = [] if group in ("experiment", "target_set") else ["experiment=smoke"]
+    ground = [] if group == "target_set" else ["experiment=smoke"]
     if name in WITH_SURROGATES:
         ground = [f"experiment={WITH_SURROGATES[name]}"]
-    config = compose_config([*ground, GROUP_OF_ONE[group].format(name)])
+    config = compose_config([*ground, CHOSEN[group].format(name)])
+    assert_keys_reach_constructors(config)
+
+
+@pytest.mark.parametrize("group", ADDED)
+def test_all_configs_of_a_group_compose_and_their_keys_reach_constructors(group: str) -> None:
+    places = {name: ADDED[group].format(name) for name in names(group)}
+    config = compose_config(["experiment=smoke", *(f"+{group}@{place}={name}" for name, place in places.items())])
+    for place in places.values():
+        assert OmegaConf.select(config, place), place
     assert_keys_reach_constructors(config)
 
 
@@ -90,9 +105,18 @@ def test_the_config_of_protect_composes_and_its_keys_reach_a_constructor() -> No
     assert_keys_reach_constructors(compose_config(["method=pgd", "model@target=cosface_ir"], "protect"))
 
 
+def one_of_each_shape() -> list[str]:
+    """Recognisers that differ in class, keys or defaults: what a command that takes one could stumble over."""
+    found: dict[tuple[str, ...], str] = {}
+    for name in names("model"):
+        text = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+        found.setdefault(tuple(re.findall(r"^_target_: .*|^\w+:|^ *- .*@.*|.*\$\{.*", text, re.MULTILINE)), name)
+    return list(found.values())
+
+
 @pytest.mark.parametrize("command", ["recogniser", "verify", "calibrate"])
-@pytest.mark.parametrize("model", names("model"))
-def test_the_commands_about_one_recogniser_take_every_model(command: str, model: str) -> None:
+@pytest.mark.parametrize("model", one_of_each_shape())
+def test_the_commands_about_one_recogniser_take_every_kind_of_model(command: str, model: str) -> None:
     assert_keys_reach_constructors(compose_config([f"model={model}"], command))
 
 
@@ -111,15 +135,39 @@ def test_the_config_of_serve_takes_networks_and_a_detector_and_its_behaviour_is_
 
 def test_every_group_of_conf_is_tested() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert groups == {*GROUP_OF_ONE, "recipe", "detector"}
+    assert groups == {*CHOSEN, *ADDED, "experiment", "recipe", "detector"}
 
 
 @pytest.mark.parametrize("name", names("experiment"))
-def test_every_experiment_has_something_to_judge_and_says_what_it_is(name: str) -> None:
-    config = compose_config([f"experiment={name}"])
+def test_every_experiment_composes_and_is_kept_as_it_was_composed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(composing, "kept_composition", lambda _: None)
+        config = compose_config([f"experiment={name}"])
+    assert_keys_reach_constructors(config)
     assert config.targets or config.attribute_targets or config.services or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
+
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
+    _compositions.cache_clear()
+    keep_composition(name, config)
+    _compositions.cache_clear()
+    kept = kept_composition(name)
+    _compositions.cache_clear()
+    assert kept == config
+    assert OmegaConf.to_yaml(kept) == OmegaConf.to_yaml(config), "in the same order"
+    assert flags(kept) == flags(config)
+
+
+def flags(node: Any) -> Any:
+    """Flags of a config and of everything in it that has some of its own."""
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(node, DictConfig | ListConfig) and not (node._is_none() or node._is_missing()):
+        keys = list(node) if isinstance(node, DictConfig) else list(range(len(node)))
+        inner = [(key, flags(node._get_node(key))) for key in keys]
+    return (node._metadata.flags or {}, [(key, found) for key, found in inner if found != ({}, [])])
 
 
 def test_every_config_file_begins_with_what_it_is() -> None:

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.core.side_cache import SideCache, key_of, project_digest
 
-_MOST = 32
+_MOST = 256
+"""More than there are presets: commands that look at all of them find each again the next time."""
 
 
 def composition_key(words: Sequence[str], config_name: str, search: Sequence[str]) -> str:

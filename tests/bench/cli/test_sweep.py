@@ -160,6 +160,7 @@ def test_steps_are_one_table_and_one_curve(
     assert "has two values of" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("figures_left_out")
 def test_seeds_are_rows_with_mean_and_spread(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,11 +119,15 @@ def rooms_on_the_way(config: DictConfig) -> list[str]:
         return any(carries(state[name], depth - 1) for name in holders if name in state)
 
     def follow(frame: FrameType, event: str, _: object) -> None:
-        owner = type(frame.f_locals.get("self")).__module__
-        module = owner if owner.startswith("cloakbench.") else frame.f_globals.get("__name__", "")
-        if event != "call" or not module.startswith("cloakbench.") or frame.f_code in entered:
+        code, place = frame.f_code, frame.f_globals.get("__name__", "")
+        if event != "call" or code in entered:
             return
-        code = frame.f_code
+        if not place.startswith("cloakbench.") and code.co_varnames[:1] != ("self",):
+            return  # before its variables are looked at, which is slow
+        owner = type(frame.f_locals.get("self")).__module__
+        module = owner if owner.startswith("cloakbench.") else place
+        if not module.startswith("cloakbench."):
+            return
         given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if any(carries(frame.f_locals.get(name)) for name in given):
             parts = module.split(".")[1:]

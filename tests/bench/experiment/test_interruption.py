@@ -61,12 +61,10 @@ def kill(results: Path, cache: Path, stored: float, experiment: str = "tiny_smal
     assert _session_members(process.pid) == []
 
 
-def test_killed_twice_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
+def test_killed_in_the_middle_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
     expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
-    total = entries(tmp_path / "unbroken")
     broken = tmp_path / "broken"
-    for share in (0.5, 0.8):
-        kill(broken, faces_cache, share * total)
+    kill(broken, faces_cache, 0.6 * entries(tmp_path / "unbroken"))
     assert run_to_the_end(broken, faces_cache) == expected
 
 
@@ -90,7 +88,7 @@ def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> N
     results = tmp_path / "results"
     processes = [
         subprocess.Popen(
-            [*command(results, tmp_path / "cache", workers=1), f"paths.runs={tmp_path}/runs{number}"],
+            [*command(results, tmp_path / "cache", workers=0), f"paths.runs={tmp_path}/runs{number}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -305,7 +305,9 @@ def test_more_photos_than_anybody_has_are_a_gap_and_a_start_that_is_no_target_is
         prepare(config)
     alone = [f"protocols.visual.attackers.{name}=null" for name in ("fine_tuned", "contours", "recogniser")]
     alone += [f"protocols.visual.attackers.{name}=null" for name in ("difference", "edge_histograms", "known_pairs")]
-    outcome = watch(tmp_path, faces_cache, *alone, "protocols.visual.attackers.mean_photo.photos=[4]")
+    outcome = watch(
+        tmp_path, faces_cache, *alone, "protocols.visual.attackers.mean_photo.photos=[4]", "report.figures=false"
+    )
     frame = outcome.results.measurements
     found = frame[frame["metric"] == "found_mean_photo"]
     assert len(found) and np.isnan(np.asarray(found["value"], dtype=float)).all()

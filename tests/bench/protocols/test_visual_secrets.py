@@ -28,6 +28,8 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 LINE = 40
 """Of a picture, which is looked for."""

@@ -29,6 +29,8 @@ from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.writer import write_report
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
 
@@ -167,7 +169,7 @@ def test_metrics_of_ones_own_can_be_listed_and_say_what_they_lack(
 
 def test_one_metric_more_ages_no_photo_no_answer_and_no_value(faces_cache: Path, tmp_path: Path) -> None:
     words = ["experiment=tiny_glance", f"paths.results={tmp_path}", f"paths.cache={faces_cache}", "runtime.workers=0"]
-    words += ["dataset.identities=2", "dataset.probes_per_identity=2", "~model@targets.tiny2"]
+    words += ["dataset.identities=2", "dataset.probes_per_identity=2", "~model@targets.tiny2", "report.figures=false"]
 
     def stored() -> dict[str, int]:
         files = (tmp_path / "store").rglob("*.*")
@@ -201,7 +203,7 @@ def test_a_kept_run_knows_its_protocols_and_conditions(results: Results) -> None
 def test_a_protocol_that_is_not_here_any_more_keeps_its_numbers(results: Results, tmp_path: Path) -> None:
     gone = [config.replace("glance.Glance", "glanced_away.Glance") for config in results.protocols["config"]]
     without = replace(results, protocols=results.protocols.assign(config=gone))
-    write_report(without, tmp_path)
+    write_report(without, tmp_path, figures=False)
     report = report_of(tmp_path)
     assert re.search(r"^- At a glance: numbers stand in general tables only: .*glanced\\?_away", report, re.MULTILINE)
     assert {"owl_seen_light", "owl_seen_shade"} <= set(header(tmp_path / "tables" / "glance.csv"))
@@ -225,7 +227,7 @@ def test_a_run_of_an_older_version_is_reported_in_general_tables_and_says_so_onc
 ) -> None:
     old = replace(results, protocols=results.protocols.iloc[:0], conditions=results.conditions.iloc[:0])
     old = replace(old, metrics=results.metrics.iloc[:0])
-    write_report(old, tmp_path)
+    write_report(old, tmp_path, figures=False)
     assert report_of(tmp_path).count("the run was kept by a version that did not say how its protocols were set") == 1
     assert "tiny2_psr_p2_top20" in header(tmp_path / "tables" / "identification.csv")
 

@@ -172,7 +172,7 @@ def test_a_track_alone_makes_a_report(run, tmp_path) -> None:
         thresholds=run.thresholds.iloc[:0],
         examples=(),
     )
-    write_report(alone, tmp_path)
+    write_report(alone, tmp_path, figures=False)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Poisoning" in report
     assert "## Identification" not in report

@@ -18,6 +18,8 @@ from cloakbench.bench.plan.networks import attribute_labels
 from cloakbench.bench.plan.passes import passes_of
 from cloakbench.bench.plan.plan import build_cells
 
+pytestmark = pytest.mark.usefixtures("pdf_left_out")
+
 NETWORKS = ("resnet18", "mobilenet")
 LEFT_OUT = ("resnet34", "resnet50", "googlenet", "vgg16")
 SLOW = (
@@ -132,7 +134,7 @@ def test_methods_of_its_own_make_the_photos_that_the_experiment_would(finished: 
     assert list(experiment.publications) == ["attributes"]
     known = {one.unit.key for one in prepare(compose(finished.folder.parents[1], faces_cache)).units}
     assert {one.unit.key for one in experiment.units} <= known
-    outcome = run(compose(finished.folder.parents[1], faces_cache, *own))
+    outcome = run(compose(finished.folder.parents[1], faces_cache, *own, "report.figures=false"))
     assert (rates(outcome, "mosr")["n"] == 4).all()
     assert "attributes_naturalness" in {path.stem for path in (outcome.folder / "tables").glob("*.csv")}
 
