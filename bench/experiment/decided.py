@@ -9,11 +9,12 @@ from dataclasses import replace
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 
-_KINDS = ("means", "rankings", "pairs", "identical")
+_KINDS = tuple(DECIDED)
 
 
 def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> Results:

@@ -24,9 +24,10 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.files.whole_file import whole_file
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import DECIDED, Example, PhotoRecords, Results
+from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"

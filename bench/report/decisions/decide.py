@@ -9,13 +9,15 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
+from cloakbench.bench.report.decisions.worst import Attack, worst_lines
 from cloakbench.bench.report.index import Measured, Place
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
-from cloakbench.bench.report.results import DECIDED, Results
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter
-from cloakbench.bench.statistics.photo_trials import photo_trials
+from cloakbench.bench.statistics.photo_trials import PhotoTrials, photo_trials
 from cloakbench.bench.statistics.same_algorithm import same_algorithm
 
 _NOT_OF_METHODS = ("note",)
@@ -23,7 +25,7 @@ _NOT_OF_METHODS = ("note",)
 
 
 def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
-    """Results with ``means``, ``rankings``, ``pairs`` and ``identical`` of every protocol that has records.
+    """Results with ``means``, ``rankings``, ``pairs``, ``identical`` and ``worst`` of every protocol that has records.
 
     Equal results give equal decisions: people are drawn from the seed of the run.
     """
@@ -53,6 +55,7 @@ def _decide(
 ) -> None:
     """Means of everything under no condition, of the metrics that rank methods under any."""
     metrics = {metric.name: metric for metric in measured.results.declared(reporter.name)}
+    taken: dict[Attack, PhotoTrials] = {}
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
@@ -63,11 +66,14 @@ def _decide(
             means = [mean for mean in means_of(measured, place) if photos.has(mean.cells)]
             intervals = intervals_of(means, photos, metrics[name], sampling.resamples, sampling.seed)
             found["means"] += mean_lines(place, means, intervals, photos)
+            if name in reporter.worst_of:
+                taken[name, condition] = photos
             if plain and name in reporter.rank_by:
                 for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
                     rows, pairs = rank(place, contest, photos, metrics[name], sampling)
                     found["rankings"] += rows
                     found["pairs"] += pairs
+    found["worst"] += worst_lines(measured, reporter.name, taken, sampling.resamples, sampling.seed)
 
 
 def _identical(protocol: str, records: pd.DataFrame) -> list[dict[str, Any]]:
