@@ -18,6 +18,7 @@ from cloakbench.methods.base import TITLE
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUP_OF_ONE = {
+    "adversary": "+adversary@protocols.identification.adversaries.one={}",
     "attribute_model": "+attribute_model@attribute_models.one={}",
     "attribute_task": "attribute_task={}",
     "attacker": "+attacker@protocols.poisoning.attackers.one={}",

@@ -158,6 +158,7 @@ KINDS: Mapping[str, Kind] = {
     "report": MAPPING,
     "report.examples": at_least(0),
     "report.figures": BOOL,
+    "report.groups": NAMES,
     "report.printed": NAMES,
     "paths": MAPPING,
     "paths.*": TEXT,

@@ -70,6 +70,7 @@ def build_parts(config: DictConfig) -> Parts:
     loggers = tuple(build(resolved(value), f"logger.{key}") for key, value in config.logger.items())
     for key, protocol in protocols.items():
         protocol.check(config, f"protocols.{key}.")
+    check_grouped(config, protocols)
     metrics = {str(key): _built(value, f"metrics.{key}", AddedMetric) for key, value in config.metrics.items()}
     check_metrics(protocols, metrics)
     cells = build_cells(config) if asks_about_probes(config) else []
@@ -85,6 +86,19 @@ def check_printed_tables(config: DictConfig) -> None:
     known = load_pairings().tables if config.report.printed else {}
     if unknown := [name for name in config.report.printed if name not in known]:
         raise ConfigError(f"report.printed names {unknown[0]}, which is no table of a paper: {', '.join(known)}")
+
+
+def check_grouped(config: DictConfig, protocols: Mapping[str, Protocol]) -> None:
+    """Refuse a metric in ``report.groups`` that no protocol measures.
+
+    Raises:
+        ConfigError: nobody measures it; the message names those that are measured.
+    """
+    known = [metric.name for one in protocols.values() for metric in one.metrics]
+    if unknown := [name for name in config.report.groups if name not in known]:
+        raise ConfigError(
+            f"report.groups names {unknown[0]}, which nothing measures here: use some of {', '.join(known)}"
+        )
 
 
 def asked_protocols(config: DictConfig) -> dict[str, Protocol]:

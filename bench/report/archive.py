@@ -34,7 +34,7 @@ _ABOUT = "about.json"
 _MARK = "digest.txt"
 _PLAIN = " without figures"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "metrics", *DECIDED)
+_NEWER = ("protocols", "conditions", "metrics", "labels", *DECIDED)
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cloakbench.bench.report.groups.section import groups_section
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import PRINTED_TABLES
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -51,6 +52,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
         Section("As the papers print it", tuple(in_their_shape)),
         variants_section(Sweep.of(results)),
         *of_protocols,
+        groups_section(measured),
         Section(
             "Reported beside measured",
             tuple(table for table in reported if table.name not in _FOR_COMPUTING),

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from cloakbench.bench.report.decisions.columns import DECIDED
+from cloakbench.bench.report.groups.columns import LABEL_COLUMNS
 from cloakbench.bench.report.metric import Metric
 
 MEASUREMENT_COLUMNS = {
@@ -154,6 +155,8 @@ class Results:
         pairs: paired comparisons within rankings, ``DECIDED['pairs']``.
         identical: methods that do what another one does, ``DECIDED['identical']``.
         worst: the least mean of each method over all attacks, ``DECIDED['worst']``.
+        groups, gaps: numbers of groups of people and photos, and the largest gaps between them, ``DECIDED``.
+        labels: which group each probe is in, `LABEL_COLUMNS`; none where no groups are told apart.
         metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
@@ -177,6 +180,9 @@ class Results:
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["pairs"]))
     identical: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["identical"]))
     worst: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["worst"]))
+    groups: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["groups"]))
+    gaps: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["gaps"]))
+    labels: pd.DataFrame = field(default_factory=lambda: _empty(LABEL_COLUMNS))
     metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None

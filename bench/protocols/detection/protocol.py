@@ -197,7 +197,8 @@ class Detection(Protocol):
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, Trials]:
         ok = (records["status"] == OK).to_numpy()
-        gap = "" if records[DETECTED].notna().any() or not ok.any() else _too_few(self.false_positive_rate)
+        known = ~np.isnan(records[DETECTED].to_numpy(dtype=np.float64))
+        gap = _too_few(self.false_positive_rate) if bool(ok.any()) and not bool(known.any()) else ""
         found = {}
         for name in (DETECTED, FALSE_ALARMS, AUC):
             values = records[name].to_numpy(dtype=np.float64)

@@ -8,6 +8,7 @@ from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget, mean_interval, rate_number
 from cloakbench.bench.report.decisions.tables import file_suffix
 from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, worst_cells, worst_columns
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.norms import Norms
@@ -151,8 +152,9 @@ def worst_tables(measured: Measured) -> list[Table]:
     """The worst case of each method beside what it protects as published, one table per budget; none of one attack."""
     if not has_worst(measured, _NAME):
         return []
-    worst, norms, tables = measured.results.worst, Norms(measured), []
-    metric, count = str(worst["metric"].iloc[0]), int(worst["n_attacks"].max())
+    first = next(line for line in records(measured.results.worst) if line["protocol"] == _NAME)
+    metric, count = str(first["metric"]), int(first["n_attacks"])
+    norms, tables = Norms(measured), []
     for budget in measured.budgets or (NO_BUDGET,):
         rows = [
             Row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,8 +83,8 @@ class RecognitionProtocol(TransformedPhotos):
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
         """Events and trials of every metric, one entry per record."""
 
-    def read(self, answers: Answers, cell: int) -> Responses:
-        """The embeddings of a cell's photos beside those of everybody they are compared with."""
+    def read(self, answers: Answers, cell: int) -> Any:
+        """`Responses`: the embeddings of a cell's photos beside those of everybody they are compared with."""
         found, status = answers.protected(cell)
         return self.compared(answers, found.get(EMBEDDINGS), status)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cloakbench.bench.report.groups.columns import GAP_COLUMNS, GROUP_COLUMNS
+
 MEAN_COLUMNS = {
     "protocol": "label of the protocol",
     "metric": "as in the measurements",
@@ -93,5 +95,7 @@ DECIDED = {
     "pairs": PAIR_COLUMNS,
     "identical": IDENTICAL_COLUMNS,
     "worst": WORST_COLUMNS,
+    "groups": GROUP_COLUMNS,
+    "gaps": GAP_COLUMNS,
 }
 """The frames of `Results` that are worked out of records."""

@@ -13,6 +13,8 @@ from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
 from cloakbench.bench.report.decisions.worst import Attack, worst_lines
+from cloakbench.bench.report.groups.columns import GROUPED_METRICS
+from cloakbench.bench.report.groups.lines import GroupedPhotos
 from cloakbench.bench.report.index import Measured, Place
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
 from cloakbench.bench.report.results import Results
@@ -56,6 +58,7 @@ def _decide(
     """Means of everything under no condition, of the metrics that rank methods under any."""
     metrics = {metric.name: metric for metric in measured.results.declared(reporter.name)}
     taken: dict[Attack, PhotoTrials] = {}
+    grouped = str(measured.results.setup.get(GROUPED_METRICS, "")).split(", ")
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
@@ -68,6 +71,12 @@ def _decide(
             found["means"] += mean_lines(place, means, intervals, photos)
             if name in reporter.worst_of:
                 taken[name, condition] = photos
+            if condition == UNTRANSFORMED and name in grouped:
+                names, labels = list(dict.fromkeys(map(str, some["image_id"]))), measured.results.labels
+                told = GroupedPhotos(metrics[name], photos, names, labels, sampling.resamples, sampling.seed)
+                groups, gaps = told.lines(place, means)
+                found["groups"] += groups
+                found["gaps"] += gaps
             if plain and name in reporter.rank_by:
                 for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
                     rows, pairs = rank(place, contest, photos, metrics[name], sampling)

@@ -62,7 +62,7 @@ def worst_lines(
 
 
 WORST_NOTE = (
-    "Worst case: the least black-box mean over everything that was done to the published photos, and what that was. Its "
+    "Worst case: the least black-box mean over all that was done to the published photos, and what that was. Its "
     "interval draws people once for all of it and takes the least of each draw."
 )
 """Under tables with `worst_columns`."""
@@ -87,7 +87,8 @@ def worst_cells(measured: Measured, protocol: str, run: Run | None, surrogate: s
         return "", ""
     for line in records(measured.results.worst):
         if line["protocol"] == protocol and Run.of(line) == run and line["surrogate"] == surrogate:
-            number = Number(*(100 * float(line[name]) for name in ("value", "low", "high")))
+            value, low, high = (100 * float(line[name]) for name in ("value", "low", "high"))
+            number = Number(value, low, high)
             return number, attack_name(str(line["attack_metric"]), str(line["attack_condition"]))
     return Number(), ""
 

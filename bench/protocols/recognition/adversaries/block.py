@@ -81,8 +81,8 @@ class Adversaries:
         """
         for key in self._configs:
             where = f"{place}adversaries.{key}"
-            if not key.replace("_", "").isalnum() or key in config.transforms or key == "none":
-                raise ConfigError(f"{where}: use letters, digits and _ for its name, and not that of a transform")
+            if not key.replace("_", "").isalnum():
+                raise ConfigError(f"{where}: use letters, digits and _ for the name of an adversary")
             self._made(key, where)
 
     def try_on(self, planning: Planning) -> None:
@@ -94,6 +94,10 @@ class Adversaries:
         faces = planning.faces["probe"]
         people = faces.identities()
         for key, one in ((key, self._made(key, key)) for key in self._configs):
+            if key in planning.transforms:
+                raise ConfigError(
+                    f"protocols.identification.adversaries.{key} has the name of a transform: give one another name"
+                )
             fewest = len(people) - -(-len(people) // one.folds)
             if one.learns and fewest < 2:
                 raise ConfigError(

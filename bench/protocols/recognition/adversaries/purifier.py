@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from cloakbench.bench.core.hashing import tensor_digest
 from cloakbench.bench.core.random_streams import generator, layers_draw_from
-from cloakbench.bench.core.ranges import whole
+from cloakbench.bench.core.ranges import SettingError, is_whole, whole
 from cloakbench.bench.engine.learning.folds import Fold, folds_of
 from cloakbench.bench.engine.learning.training import Training, train_network
 from cloakbench.bench.protocols.recognition.adversaries.base import CleaningAdversary, Collected, Learn
 from cloakbench.models.base import Purifier
 
+_STRIDE = 8
+"""Sides of photos are multiples of it, for the halvings of the networks."""
 _AT_ONCE = 64
 """Photos of one pass."""
 
@@ -52,12 +54,17 @@ class OwnPurifier(CleaningAdversary):
     Args:
         recipe: network and training, as in ``conf/purifier``.
         folds: of the people who publish, at least 2.
+        patch_px: side of the patches that it learns from, at a place drawn for each step, as denoisers do; a multiple
+            of 8. It cleans whole photos.
     """
 
     title: ClassVar[str] = "Purifier of the method"
 
-    def __init__(self, recipe: Recipe, folds: int = 2) -> None:
+    def __init__(self, recipe: Recipe, folds: int = 2, patch_px: int = 56) -> None:
         self.recipe, self.folds = recipe, whole("folds", folds, 2)
+        if not (is_whole(patch_px) and patch_px >= _STRIDE and patch_px % _STRIDE == 0):
+            raise SettingError("patch_px", patch_px, f"a multiple of {_STRIDE}")
+        self.patch_px = patch_px
 
     def cleaned(self, collected: Collected, learn: Learn) -> Tensor:
         found = torch.empty_like(collected.published)
@@ -80,8 +87,13 @@ class OwnPurifier(CleaningAdversary):
             network = recipe.design.make().to(device)
 
         def loss_of(step: int) -> Tensor:
-            rows = torch.randperm(len(protected), generator=generator(*name, "step", step))[: recipe.batch]
-            given, wanted = (photos[rows].to(device).float() / 255 for photos in (protected, originals))
+            draws = generator(*name, "step", step)
+            rows = torch.randperm(len(protected), generator=draws)[: recipe.batch]
+            top, left = (_start(side, self.patch_px, draws) for side in protected.shape[-2:])
+            window = (slice(top, top + self.patch_px), slice(left, left + self.patch_px))
+            given, wanted = (
+                photos[rows][..., window[0], window[1]].to(device).float() / 255 for photos in (protected, originals)
+            )
             distance = F.l1_loss if recipe.distance == "l1" else F.mse_loss
             return distance(network(given), wanted)
 
@@ -94,3 +106,8 @@ class OwnPurifier(CleaningAdversary):
         purifier = Purifier(network).to(device)
         parts = [purifier.purify(some.to(device).float() / 255) for some in photos.split(_AT_ONCE)]
         return torch.cat([(255 * part).round().to(torch.uint8).cpu() for part in parts])
+
+
+def _start(side: int, patch_px: int, draws: torch.Generator) -> int:
+    """Where a patch begins; at 0 where the side is no longer than it."""
+    return int(torch.randint(max(1, side - patch_px + 1), (), generator=draws))
