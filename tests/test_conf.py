@@ -31,6 +31,7 @@ CHOSEN = {
 }
 """Groups of which an experiment takes one, or that bring parts of their own; the experiments are tested below."""
 ADDED = {
+    "adversary": "protocols.identification.adversaries.all_{0}",
     "attacker": "protocols.poisoning.attackers.all_{0}",
     "attribute_model": "attribute_models.all_{0}",
     "image_metric": "protocols.quality.image_metrics.all_{0}",

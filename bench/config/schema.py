@@ -159,6 +159,7 @@ KINDS: Mapping[str, Kind] = {
     "report": MAPPING,
     "report.examples": at_least(0),
     "report.figures": BOOL,
+    "report.groups": NAMES,
     "report.printed": NAMES,
     "report.compare_with": TEXT | NULL,
     "paths": MAPPING,

@@ -90,15 +90,17 @@ class Answers:
         return self._clean[role]
 
     def protected(self, cell: int) -> tuple[dict[str, Tensor], list[str]]:
-        """Answers about the protected photos of a cell by row of `faces`, NaN where there is none, and each photo's
-        status; ``not_planned`` where the plan leaves it out."""
-        chunks = self.cells[cell].chunks
-        status = [NOT_PLANNED] * len(self.faces)
-        for chunk in chunks:
+        """Answers about the protected photos of a cell by row of `faces`, NaN where there is none, and `status`."""
+        stored = [chunk for chunk in self.cells[cell].chunks if chunk.pixels]
+        return self._stacked(stored, self.job.conditions[:1], len(self.faces)), self.status(cell)
+
+    def status(self, cell: int) -> list[str]:
+        """What became of each photo of a cell by row of `faces`; ``not_planned`` where the plan leaves it out."""
+        found = [NOT_PLANNED] * len(self.faces)
+        for chunk in self.cells[cell].chunks:
             for row, state in zip(chunk.rows, chunk.status, strict=True):
-                status[row] = state
-        stored = [chunk for chunk in chunks if chunk.pixels]
-        return self._stacked(stored, self.job.conditions[:1], len(self.faces)), status
+                found[row] = state
+        return found
 
     def draws(self, cell: int) -> Iterator[tuple[Condition, Answer | UnansweredError]]:
         """The answers about a whole cell under each repetition of the condition."""
@@ -153,7 +155,7 @@ def wanted_photos(
 ) -> Iterator[tuple[Condition, Photos]]:
     """Published photos that there must be answers about."""
     for cell in cells:
-        if protocol.whole_cells or judge.whole_cells:
+        if protocol.takes_whole_cells(judge, conditions[0]):
             if cell.failure[0] == OK:
                 yield from ((condition, cell) for condition in conditions)
         else:

@@ -115,6 +115,11 @@ class Protocol(ABC):
         """Metrics in `trials` by which methods are ranked and compared. Default: the first about protection."""
         return tuple([metric.name for metric in self.metrics if metric.higher_protects is not None][:1])
 
+    @property
+    def worst_of(self) -> tuple[str, ...]:
+        """Metrics, of `rank_by`, of whose means over all conditions the least is printed as the worst case."""
+        return ()
+
     def is_asked(self, config: DictConfig) -> bool:
         """Whether an experiment has somebody to ask; a protocol that is not asked leaves no trace."""
         return bool(config.targets) or not self.asks_targets
@@ -136,11 +141,8 @@ class Protocol(ABC):
         """
 
     def publication(self, planning: Planning, place: str) -> Publication:
-        """Which photos are protected, by which cells. Default: the probes, by the methods of the experiment.
-
-        Args:
-            planning: what to plan with.
-            place: of this protocol in the config, with a dot at its end.
+        """Which photos are protected, by which cells; ``place`` as in `check`. Default: the probes, by the methods of
+        the experiment.
 
         Raises:
             ConfigError: the data set lacks something; the message says what.
@@ -164,11 +166,7 @@ class Protocol(ABC):
         return ()
 
     def try_on(self, planning: Planning) -> None:  # noqa: B027  (a hook)
-        """Look at what only the faces show.
-
-        Raises:
-            ConfigError: something does not fit them; one line.
-        """
+        """Look at what only the faces show; a ConfigError of one line says what does not fit them."""
 
     @abstractmethod
     def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
@@ -198,6 +196,10 @@ class Protocol(ABC):
         """Kind of a judge's stored answers."""
         return judge.kind or self.kind
 
+    def takes_whole_cells(self, judge: Judge, condition: Condition) -> bool:
+        """Whether a judge sees all photos of a cell at once under a condition."""
+        return self.whole_cells or judge.whole_cells
+
     @abstractmethod
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
         """Ask. ``photos`` are a chunk, or a cell where the protocol takes whole cells."""
@@ -219,12 +221,9 @@ class Protocol(ABC):
         """One row per metric with the columns `cloakbench.bench.engine.rates.MEASUREMENT_FIELDS`."""
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
-        """Events and trials of each record by metric, where a metric is the sum of the ones over the sum of the others:
-        what the intervals of means and the comparisons of methods are made from. Default: none, and neither are these.
-
-        Args:
-            records: of any cells under one condition.
-        """
+        """Events and trials of each of the ``records``, of any cells under one condition, by metric, where a metric is
+        the sum of the ones over the sum of the others: what the intervals of means and the comparisons of methods are
+        made from. Default: none, and neither are these."""
         return {}
 
     def read(self, answers: Answers, cell: int) -> Any:
@@ -258,9 +257,8 @@ class Protocol(ABC):
         return 0
 
     def seconds(self, config: DictConfig, place: str, timer: Timer, *, per_photo: bool = False) -> float | None:
-        """Time that its own publication and judges take, beside what the probes do; None where it cannot be told.
-
-        With ``per_photo`` the same for each photo, where only the photos themselves can tell how many there are.
+        """Time that its own publication and judges take, beside what the probes do; None where it cannot be told. With
+        ``per_photo`` the same for each photo, where only the photos themselves can tell how many there are.
 
         Raises:
             ValueError: a model or method cannot be built.

@@ -21,10 +21,12 @@ from cloakbench.bench.experiment.decided import decided
 from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
 from cloakbench.bench.experiment.examples import examples
 from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.experiment.group_labels import group_labels
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
+from cloakbench.bench.report.groups.columns import GROUPED_METRICS
 from cloakbench.bench.report.labels import COMPARED_WITH, PRINTED_TABLES
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
@@ -72,6 +74,7 @@ def collect(
         protocols=protocol_frame(experiment),
         conditions=condition_frame(experiment),
         records=_records(experiment, scores),
+        labels=group_labels(experiment),
         metrics=metric_frame(experiment),
     )
     results = decided(experiment, results, [key for _, key in measured])
@@ -86,6 +89,8 @@ def _further_setup(experiment: Experiment) -> dict[str, Any]:
         told[PRINTED_TABLES] = ", ".join(experiment.config.report.printed)
     if experiment.config.report.compare_with:
         told[COMPARED_WITH] = experiment.config.report.compare_with
+    if experiment.config.report.groups:
+        told[GROUPED_METRICS] = ", ".join(experiment.config.report.groups)
     for asked in experiment.asked:
         told |= asked.protocol.setup(experiment.planning, asked.publication)
     return told

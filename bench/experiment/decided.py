@@ -9,10 +9,12 @@ from dataclasses import replace
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.hashing import content_key
 from cloakbench.bench.experiment.experiment import Experiment
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.groups.columns import GROUPED_METRICS
 from cloakbench.bench.report.labels import COMPARED_WITH
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import DECIDED, Results
+from cloakbench.bench.report.results import Results
 
 
 def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> Results:
@@ -23,9 +25,10 @@ def decided(experiment: Experiment, results: Results, scores: Sequence[str]) -> 
         results: with records and measurements.
         scores: keys of the stored scores that these are made of.
     """
-    frames = (results.measurements, results.metrics, results.protocols)
+    frames = (results.measurements, results.metrics, results.protocols, results.labels)
     inputs = {
         "scores": sorted(scores),
+        "grouped": results.setup.get(GROUPED_METRICS, ""),
         "frames": [hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest() for frame in frames],
         "compared_with": results.setup.get(COMPARED_WITH, ""),
         "code": code_digest("cloakbench.bench.report.decisions.decide"),

@@ -131,9 +131,9 @@ class Experiment:
             if asked.publication.name != publication.name or isinstance(asked.protocol, AsksOutside):
                 continue
             for judge, conditions in asked.judges:
-                if (asked.protocol.whole_cells or judge.whole_cells) != whole_cells:
-                    continue
                 for condition in conditions:
+                    if asked.protocol.takes_whole_cells(judge, condition) != whole_cells:
+                        continue
                     place = (asked.protocol.kind_of(judge), judge, condition.label, condition.draw)
                     if place not in seen:
                         seen.add(place)

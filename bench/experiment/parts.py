@@ -72,6 +72,7 @@ def build_parts(config: DictConfig) -> Parts:
     loggers = tuple(build(resolved(value), f"logger.{key}") for key, value in config.logger.items())
     for key, protocol in protocols.items():
         protocol.check(config, f"protocols.{key}.")
+    check_grouped(config, protocols)
     metrics = {str(key): _built(value, f"metrics.{key}", AddedMetric) for key, value in config.metrics.items()}
     check_metrics(protocols, metrics)
     cells = build_cells(config) if asks_about_probes(config) else []
@@ -99,6 +100,19 @@ def check_compared_with(config: DictConfig) -> None:
     named, known = config.report.compare_with, [str(key) for key in config.methods]
     if named and config.method is None and named not in known and is_given(config, "report.compare_with"):
         raise ConfigError(f"report.compare_with names {named}, which is no method of the run: {', '.join(known)}")
+
+
+def check_grouped(config: DictConfig, protocols: Mapping[str, Protocol]) -> None:
+    """Refuse a metric in ``report.groups`` that no protocol measures.
+
+    Raises:
+        ConfigError: nobody measures it; the message names those that are measured.
+    """
+    known = [metric.name for one in protocols.values() for metric in one.metrics]
+    if unknown := [name for name in config.report.groups if name not in known]:
+        raise ConfigError(
+            f"report.groups names {unknown[0]}, which nothing measures here: use some of {', '.join(known)}"
+        )
 
 
 def asked_protocols(config: DictConfig) -> dict[str, Protocol]:

@@ -132,6 +132,5 @@ def _missing(
     keys = {protocol.answer_key(judge, one, photos, experiment.spec) for one, photos in wanted}
     store = experiment.store
     absent = {key for key in keys if not store.has_tensors(kind, key)}
-    return {
-        key for key in absent if not ((protocol.whole_cells or judge.whole_cells) and store.read_json("failures", key))
-    }
+    whole = protocol.takes_whole_cells(judge, conditions[0])
+    return {key for key in absent if not (whole and store.read_json("failures", key))}

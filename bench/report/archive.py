@@ -24,16 +24,17 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.files.whole_file import whole_file
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import DECIDED, Example, PhotoRecords, Results
+from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _PLAIN = " without figures"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "metrics", *DECIDED)
+_NEWER = ("protocols", "conditions", "metrics", "labels", *DECIDED)
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloakbench.bench.report.decisions.differences_table import differences_table
+from cloakbench.bench.report.groups.section import groups_section
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import PRINTED_TABLES
 from cloakbench.bench.report.reported.lookup import Lookup
@@ -53,6 +54,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
         Section("What each change does", _known(differences_table(measured))),
         variants_section(Sweep.of(results)),
         *of_protocols,
+        groups_section(measured),
         Section(
             "Reported beside measured",
             tuple(table for table in reported if table.name not in _FOR_COMPUTING),

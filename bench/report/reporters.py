@@ -77,6 +77,7 @@ class Plain:
     title: str
     why: str
     rank_by: tuple[str, ...] = ()
+    worst_of: tuple[str, ...] = ()
 
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
         return {}

@@ -151,6 +151,11 @@ class Reporter(Protocol):
         """Metrics that methods are ranked by and compared in pairs."""
         ...
 
+    @property
+    def worst_of(self) -> tuple[str, ...]:
+        """Metrics of whose means over all conditions the least is printed as the worst case."""
+        ...
+
     def trials(self, records: pd.DataFrame) -> Mapping[str, EventsAndTrials]:
         """Events and trials of each record by metric: what joint intervals and comparisons are made from."""
         ...

@@ -27,19 +27,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 from torch import Tensor
 
+from cloakbench.bench.core.hashing import Inputs
 from cloakbench.bench.core.ranges import SettingError, is_whole, one_of
 from cloakbench.bench.core.status import OK, TARGET_FAILED
 from cloakbench.bench.engine.answers import Answers
+from cloakbench.bench.engine.protocol import Answer, Judge
 from cloakbench.bench.engine.rates import Trials
+from cloakbench.bench.engine.worker import Worker, WorkerSpec
+from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
+from cloakbench.bench.protocols.identification.search import search
+from cloakbench.bench.protocols.recognition.adversaries.block import FAMILY, Adversaries
 from cloakbench.bench.protocols.recognition.protocol import EMBEDDINGS, RecognitionProtocol, known, nullable
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses, answered, cosine, count_rows
 from cloakbench.bench.report.metric import Metric
@@ -48,9 +55,6 @@ from cloakbench.datasets.base import Role
 if TYPE_CHECKING:
     from cloakbench.bench.report.index import Measured
     from cloakbench.bench.report.section import Headline, Section
-
-_PROBE_CHUNK = 512
-_GALLERY_CHUNK = 8192
 
 ENROLLED = "enrolled"
 _TITLES = {"p1": "P1", "p2": "P2", ENROLLED: "enrolled"}
@@ -70,6 +74,8 @@ class Identification(RecognitionProtocol):
         mates: whose clean photos P2 has in its gallery: the person's other ``probes``, or ``all`` photos of the person,
             references included, which can only lower PSR. P1 takes pairs of probes in either case.
         enrolled: whether the rule of protected photos in the gallery is measured, too.
+        adversaries: key to config of an attacker who prepares for the method, each a further condition; null for one
+            that is left out.
 
     Raises:
         SettingError: a depth below 1 or that is no whole number, one twice, or none; other mates.
@@ -81,7 +87,12 @@ class Identification(RecognitionProtocol):
     report_module = "cloakbench.bench.protocols.identification.report"
 
     def __init__(
-        self, ks: Iterable[int] = (1, 5, 10), mates: Literal["probes", "all"] = "probes", *, enrolled: bool = False
+        self,
+        ks: Iterable[int] = (1, 5, 10),
+        mates: Literal["probes", "all"] = "probes",
+        *,
+        enrolled: bool = False,
+        adversaries: Mapping[str, Any] | None = None,
     ) -> None:
         given = list(ks)
         if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
@@ -89,7 +100,9 @@ class Identification(RecognitionProtocol):
         self.ks = tuple(sorted(given))
         self.mates = one_of("mates", mates, ("probes", "all"))
         self.enrolled = enrolled
-        self.needs: frozenset[Role] = frozenset({"distractor", "reference"} if mates == "all" else {"distractor"})
+        self.adversaries = Adversaries(adversaries)
+        more = mates == "all" or self.adversaries  # who learns has clean photos of those from whom it learns
+        self.needs: frozenset[Role] = frozenset({"distractor", "reference"} if more else {"distractor"})
 
     def _metrics(self) -> Iterator[tuple[str, str, int, bool]]:
         """Name, rule, depth and whether the clean photo must be hit, for every metric in order."""
@@ -117,21 +130,56 @@ class Identification(RecognitionProtocol):
         """The rates at the smallest depth."""
         return tuple(name for name, _, k, _ in self._metrics() if k == self.ks[0])
 
+    @property
+    def worst_of(self) -> tuple[str, ...]:
+        """P2 at the smallest depth, and the same of enrolled photos, where that is measured."""
+        return tuple(f"psr_{rule}_top{self.ks[0]}" for rule in ("p2", ENROLLED)[: 1 + self.enrolled])
+
     def clean_roles(self, planning: Planning) -> Sequence[Role]:
         roles = super().clean_roles(planning)
         return [*roles, "reference"] if self.mates == "all" else roles
 
-    def read(self, answers: Answers, cell: int) -> Responses:
-        found = super().read(answers, cell)
-        if "reference" not in answers.job.clean:
-            return found
-        place = {name: number for number, name in enumerate(answers.faces.identities())}
-        people = [place.get(name, -1) for name in answers.worker.faces("reference").identity]
-        embeddings = answers.clean("reference")[EMBEDDINGS]
-        return replace(found, references=embeddings, reference_identity=torch.tensor(people))
+    def takes_whole_cells(self, judge: Judge, condition: Condition) -> bool:
+        return condition.family == FAMILY
 
-    def records(self, responses: Responses) -> pd.DataFrame:
-        """One row per probe.
+    def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
+        return [*super().conditions(judge, planning), *self.adversaries.conditions()]
+
+    def check(self, config: DictConfig, place: str) -> None:
+        self.adversaries.check(config, place)
+
+    def try_on(self, planning: Planning) -> None:
+        super().try_on(planning)
+        self.adversaries.try_on(planning)
+
+    def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
+        if condition.family == FAMILY:
+            return self.adversaries.inputs(judge, condition, photos, spec)
+        return super().inputs(judge, condition, photos, spec)
+
+    def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
+        if condition.family == FAMILY:
+            return self.adversaries.respond(judge, condition, photos, worker)
+        return super().respond(judge, condition, photos, worker)
+
+    def read(self, answers: Answers, cell: int) -> Sequence[Responses]:
+        """What `records` takes: a part for each gallery that the photos are searched in."""
+        adverse = answers.job.conditions[0].family == FAMILY
+        found = self.compared(answers, None, answers.status(cell)) if adverse else super().read(answers, cell)
+        if "reference" in answers.job.clean:
+            place = {name: number for number, name in enumerate(answers.faces.identities())}
+            people = [place.get(name, -1) for name in answers.worker.faces("reference").identity]
+            embeddings = answers.clean("reference")[EMBEDDINGS]
+            found = replace(found, references=embeddings, reference_identity=torch.tensor(people))
+        return self.adversaries.read(answers, cell, found) if adverse else [found]
+
+    def records(self, responses: Responses | Sequence[Responses]) -> pd.DataFrame:
+        """One row per probe, see `_records`; of several galleries one after the other."""
+        parts = [responses] if isinstance(responses, Responses) else responses
+        return pd.concat([self._records(part) for part in parts], ignore_index=True)
+
+    def _records(self, responses: Responses) -> pd.DataFrame:
+        """One row per probe of one gallery.
 
         Columns: image_id, identity, status, note, gallery_size; own_similarity (protected with its own clean photo),
         best_mate_similarity, best_distractor_similarity; p1_pairs and, for each k, p1_misses_top{k},
@@ -157,13 +205,13 @@ class Identification(RecognitionProtocol):
         usable = torch.from_numpy(status == OK)
         # A photo that the method failed on is still a clean mate; one that the target failed on is not.
         mates = Mates.of(responses.identity, answered(responses.clean))
-        rank, best_distractor, mate = _search(responses.protected, responses.clean, mates, gallery)
-        clean_rank, _, _ = _search(responses.clean, responses.clean, mates, gallery)
+        rank, best_distractor, mate = search(responses.protected, responses.clean, mates, gallery)
+        clean_rank, _, _ = search(responses.clean, responses.clean, mates, gallery)
         ranks = {"p2_rank": [(rank, mates)], "p2_clean_rank": [(clean_rank, mates)]}
         if responses.references is not None and responses.reference_identity is not None:
             known_as = Mates.among(responses.identity, responses.reference_identity, answered(responses.references))
             for name, searching in {"p2_rank": responses.protected, "p2_clean_rank": responses.clean}.items():
-                found, _, likeness = _search(searching, responses.references, known_as, gallery)
+                found, _, likeness = search(searching, responses.references, known_as, gallery)
                 ranks[name].append((found, known_as))
                 if name == "p2_rank":
                     mate = torch.cat([mate, likeness], dim=1)
@@ -181,7 +229,7 @@ class Identification(RecognitionProtocol):
         if self.enrolled:
             # A photo that the method or the target failed on is in nobody's gallery.
             in_gallery = Mates.of(responses.identity, usable)
-            enrolled, _, _ = _search(responses.clean, responses.protected, in_gallery, gallery)
+            enrolled, _, _ = search(responses.clean, responses.protected, in_gallery, gallery)
             ranks["enrolled_rank"] = [(enrolled, in_gallery)]
         for name, counts in self._p1(rank, clean_rank, mates.valid).items():
             records[name] = nullable(counts, usable)
@@ -248,41 +296,3 @@ class Identification(RecognitionProtocol):
 
 def _zero_for_null(counts: np.ndarray) -> NDArray[np.float64]:
     return np.nan_to_num(counts.astype(np.float64))
-
-
-def _search(
-    probes: Tensor,
-    photos: Tensor,
-    mates: Mates,
-    gallery: Tensor,
-    *,
-    probe_chunk: int = _PROBE_CHUNK,
-    gallery_chunk: int = _GALLERY_CHUNK,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """How each mate fares against the gallery.
-
-    Args:
-        probes: who searches, ``[N, D]``.
-        photos: clean photos that mates point into, ``[N, D]``.
-        mates: ``[N, M]``.
-        gallery: distractors, ``[G, D]``.
-
-    Returns:
-        rank ``[N, M]``: number of distractors strictly above each mate (0 where padded); best distractor's cosine
-        ``[N]``; cosine of each mate ``[N, M]`` (NaN where padded).
-    """
-    similarity = mates.cosines(probes, photos)
-    # Nothing is above +inf, so padding costs a comparison but never counts.
-    bars = similarity.nan_to_num(nan=torch.inf)
-    rank = torch.zeros(bars.shape, dtype=torch.long)
-    best = torch.full((len(probes),), -torch.inf)
-    for first in range(0, len(gallery), gallery_chunk):
-        chunk = gallery[first : first + gallery_chunk].double().T
-        for start in range(0, len(probes), probe_chunk):
-            rows = slice(start, start + probe_chunk)
-            scores = (probes[rows].double() @ chunk).float()
-            best[rows] = best[rows].maximum(scores.amax(dim=1))
-            above = torch.empty_like(scores)  # a float comparison adds up far faster than a bool one
-            for column in mates.valid[rows].any(dim=0).nonzero()[:, 0].tolist():
-                rank[rows, column] += torch.gt(scores, bars[rows, column, None], out=above).sum(dim=1).long()
-    return rank, best, similarity

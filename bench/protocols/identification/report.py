@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from cloakbench.bench.protocols.identification.checks import rate_checks
 from cloakbench.bench.protocols.identification.ranks import Ranks
-from cloakbench.bench.protocols.identification.tables import identification_tables, matrix_tables, robustness_tables
+from cloakbench.bench.protocols.identification.tables import (
+    identification_tables,
+    matrix_tables,
+    robustness_tables,
+    worst_tables,
+)
 from cloakbench.bench.protocols.recognition.headline import RECOGNITION_CAVEATS, recognition_headline
 from cloakbench.bench.report.decisions.tables import paired_tables
 from cloakbench.bench.report.estimate import Estimate
@@ -87,7 +92,7 @@ def _robustness_section(measured: Measured, ranks: Ranks) -> Section:
 
     return Section(
         "Robustness",
-        tuple(robustness_tables(measured, ranks)),
+        (*worst_tables(measured), *robustness_tables(measured, ranks)),
         (
             FigureSpec(
                 "robustness",

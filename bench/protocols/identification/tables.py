@@ -7,12 +7,15 @@ from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget, mean_interval, rate_number
 from cloakbench.bench.report.decisions.tables import file_suffix
+from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, worst_cells, worst_columns
+from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import Measured, is_control
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
+_NAME = "identification"
 RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
@@ -33,7 +36,7 @@ def identification_tables(measured: Measured, ranks: Ranks, mates: str = "probes
     suffix, words = ("_given_clean", ", probes recognised clean") if given_clean else ("", "")
     spreads = [
         Spread(
-            protocol="identification",
+            protocol=_NAME,
             name=f"identification_{rule}{suffix}",
             title=f"Protection success rate (PSR, {_TITLES[rule]}{words})",
             caption=f"Per cent, higher protects more. {RULES[rule]}"
@@ -140,6 +143,44 @@ def robustness_tables(measured: Measured, ranks: Ranks) -> list[Table]:
                 columns=columns,
                 rows=tuple(rows),
                 footnotes=(mean_interval(measured), *norms.notes, *(f"{n}." for n in flat_notes(measured, ranks))),
+            )
+        )
+    return tables
+
+
+def worst_tables(measured: Measured) -> list[Table]:
+    """The worst case of each method beside what it protects as published, one table per budget; none of one attack."""
+    if not has_worst(measured, _NAME):
+        return []
+    first = next(line for line in records(measured.results.worst) if line["protocol"] == _NAME)
+    metric, count = str(first["metric"]), int(first["n_attacks"])
+    norms, tables = Norms(measured), []
+    for budget in measured.budgets or (NO_BUDGET,):
+        rows = [
+            Row(
+                measured.title(run.method),
+                (
+                    *norms.cells(run, beside=budget),
+                    Number.of(measured.black_box(metric, run), marks=SMALL * measured.is_small(metric, run)),
+                    *worst_cells(measured, _NAME, run),
+                ),
+            )
+            for run in measured.runs_at(budget)
+        ]
+        tables.append(
+            Table(
+                name=f"worst_case{file_suffix(budget)}",
+                title=f"PSR against the attack that does best, {budget.title}",
+                caption=f"Per cent, black-box mean over targets and surrogates; the least of {count} attacks. In "
+                "brackets the 95 % interval. Read each row against the clean row.",
+                stub="Method",
+                columns=(
+                    *norms.columns,
+                    Column("as_published_percent", "As published", interval="always"),
+                    *worst_columns(_NAME),
+                ),
+                rows=tuple(rows),
+                footnotes=(WORST_NOTE, *norms.notes),
             )
         )
     return tables

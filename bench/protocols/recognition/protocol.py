@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,13 +83,18 @@ class RecognitionProtocol(TransformedPhotos):
     def trials(self, records: pd.DataFrame) -> dict[str, Trials]:
         """Events and trials of every metric, one entry per record."""
 
-    def read(self, answers: Answers, cell: int) -> Responses:
-        """The embeddings of a cell's photos beside those of everybody they are compared with."""
+    def read(self, answers: Answers, cell: int) -> Any:
+        """`Responses`: the embeddings of a cell's photos beside those of everybody they are compared with."""
+        found, status = answers.protected(cell)
+        return self.compared(answers, found.get(EMBEDDINGS), status)
+
+    def compared(self, answers: Answers, protected: Tensor | None, status: Sequence[str]) -> Responses:
+        """Embeddings of protected photos, by row of the faces, beside those of everybody they are compared with; None
+        is NaN for all."""
         faces, clean = answers.faces, answers.clean("probe")[EMBEDDINGS]
-        protected, status = answers.protected(cell)
         place = {name: number for number, name in enumerate(faces.identities())}
         return Responses(
-            protected=protected.get(EMBEDDINGS, torch.full_like(clean, torch.nan)),
+            protected=torch.full_like(clean, torch.nan) if protected is None else protected,
             clean=clean,
             identity=torch.tensor([place[name] for name in faces.identity]),
             image_id=faces.image_id,

@@ -9,14 +9,18 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.differences import differences_from
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
+from cloakbench.bench.report.decisions.worst import Attack, worst_lines
+from cloakbench.bench.report.groups.columns import GROUPED_METRICS
+from cloakbench.bench.report.groups.lines import GroupedPhotos
 from cloakbench.bench.report.index import Measured, Place
 from cloakbench.bench.report.labels import COMPARED_WITH, CONTROLS, UNTRANSFORMED
-from cloakbench.bench.report.results import DECIDED, Results
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter
-from cloakbench.bench.statistics.photo_trials import photo_trials
+from cloakbench.bench.statistics.photo_trials import PhotoTrials, photo_trials
 from cloakbench.bench.statistics.same_algorithm import same_algorithm
 
 _NOT_OF_METHODS = ("note",)
@@ -24,8 +28,7 @@ _NOT_OF_METHODS = ("note",)
 
 
 def with_decisions(results: Results, reporters: Iterable[Reporter]) -> Results:
-    """Results with ``means``, ``rankings``, ``pairs``, ``differences`` and ``identical`` of every protocol that has
-    records.
+    """Results with everything of `DECIDED` of every protocol that has records.
 
     Equal results give equal decisions: people are drawn from the seed of the run.
     """
@@ -56,6 +59,8 @@ def _decide(
     """Means of everything under no condition, of the metrics that rank methods under any."""
     metrics = {metric.name: metric for metric in measured.results.declared(reporter.name)}
     base = str(measured.results.setup.get(COMPARED_WITH, ""))
+    taken: dict[Attack, PhotoTrials] = {}
+    grouped = str(measured.results.setup.get(GROUPED_METRICS, "")).split(", ")
     for label, some in records.groupby("condition", sort=False):
         condition = str(label)
         plain = condition == UNTRANSFORMED or measured.is_foreign(reporter.name)
@@ -68,11 +73,20 @@ def _decide(
             found["means"] += mean_lines(place, means, intervals, photos)
             if base and name in (reporter.rank_by or metrics):
                 found["differences"] += differences_from(base, place, means, photos, metrics[name], sampling)
+            if name in reporter.worst_of:
+                taken[name, condition] = photos
+            if condition == UNTRANSFORMED and name in grouped:
+                names, labels = list(dict.fromkeys(map(str, some["image_id"]))), measured.results.labels
+                told = GroupedPhotos(metrics[name], photos, names, labels, sampling.resamples, sampling.seed)
+                groups, gaps = told.lines(place, means)
+                found["groups"] += groups
+                found["gaps"] += gaps
             if plain and name in reporter.rank_by:
                 for contest in contests(measured, place, [mean for mean in means if not mean.white_box]):
                     rows, pairs = rank(place, contest, photos, metrics[name], sampling)
                     found["rankings"] += rows
                     found["pairs"] += pairs
+    found["worst"] += worst_lines(measured, reporter.name, taken, sampling.resamples, sampling.seed)
 
 
 def _identical(protocol: str, records: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.ranking import Ranking
+from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, worst_cells, worst_columns
 from cloakbench.bench.report.estimate import Estimate, records
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.norms import Norms
@@ -54,7 +55,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
         "photo.",
         stub="Method",
         columns=(
-            *(column for lead in leads for column in _columns(lead)),
+            *(column for lead in leads for column in _columns(measured, lead)),
             *norms[0].columns,
             *(Column(quantity.column, quantity.label, interval="csv") for quantity in qualities),
             Column("passes", "Passes"),
@@ -62,6 +63,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
         rows=tuple(rows),
         footnotes=(
             *(f"{lead.reporter.title}: {lead.headline.title}; {lead.headline.about}." for lead in leads),
+            *([WORST_NOTE] if any(has_worst(measured, lead.reporter.name) for lead in leads) else []),
             *norms[0].notes,
         ),
         section_key="budget",
@@ -75,24 +77,27 @@ def _by_run(lead: Lead, budgets: set[BudgetSize]) -> dict[_KEYS, HeadlineRow]:
     return {(row.run, row.surrogate if runs.count(row.run) > 1 else ""): row for row in rows}
 
 
-def _columns(lead: Lead) -> tuple[Column, ...]:
+def _columns(measured: Measured, lead: Lead) -> tuple[Column, ...]:
     key = f"{lead.reporter.name}_{lead.quantity.column}"
     return (
         Column(key, f"{lead.reporter.title}: {lead.quantity.label}", interval="always"),
         Column(f"{lead.reporter.name}_ties", "Ties"),
         Column(f"{lead.reporter.name}_n", "n"),
+        *(worst_columns(lead.reporter.name) if has_worst(measured, lead.reporter.name) else ()),
     )
 
 
 def _cells(measured: Measured, lead: Lead, row: HeadlineRow | None, ranking: Ranking | None) -> tuple[Cell, ...]:
-    """Value, letters, n; nothing where the protocol did not ask about the run."""
+    """Value, letters, n, and the worst case; nothing where the protocol did not ask about the run."""
+    name = lead.reporter.name
+    worst = worst_cells(measured, name, row.run if row else None) if has_worst(measured, name) else ()
     if row is None:
-        return "", "", ""
+        return "", "", "", *worst
     estimate, ranked = lead.estimate(row), ranked_row(ranking, row)
     number = lead.quantity.number(estimate)
     marks = SMALL * lead.is_small(measured, ranking, row)
     number = Number(number.value, number.low, number.high, number.digits, marks)
-    return number, ranked.group if ranked else "", str(estimate.n)
+    return number, ranked.group if ranked else "", str(estimate.n), *worst
 
 
 def _quality(quantity: Quantity, rows: Sequence[HeadlineRow]) -> Number | str:

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import BudgetSize, row_name, variant_settings, variant_text
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.estimate import records
-from cloakbench.bench.report.results import DECIDED, PhotoRecords, Results
+from cloakbench.bench.report.results import PhotoRecords, Results
 
 CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""

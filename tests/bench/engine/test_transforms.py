@@ -18,6 +18,7 @@ from torch import Tensor
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.engine.cleaning.background import WithoutBackground
 from cloakbench.bench.engine.grain_transforms import Median, SaltAndPepper
+from cloakbench.bench.engine.publishing.platform import ColourProfile, Platform, Sharpen
 from cloakbench.bench.engine.transforms import (
     Brightness,
     Contrast,
@@ -41,6 +42,9 @@ EVERY: list[Transform] = [
     Contrast(0.7),
     Resize(56),
     WithoutBackground(),
+    Sharpen(),
+    ColourProfile(),
+    Platform("platform", [Resize(56), Sharpen(), Jpeg(75)]),
 ]
 
 
@@ -165,11 +169,45 @@ def test_resize_agrees_with_pillow(size: int, photos: Tensor) -> None:
         assert np.abs(out.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
 
 
+def test_sharpening_agrees_with_scipy(photos: Tensor) -> None:
+    pixels = photos.double().numpy()
+    smooth = gaussian_filter(pixels, (0, 0, 1.5, 1.5), mode="mirror", truncate=4)
+    expected = np.clip(np.round(pixels + 0.7 * (pixels - smooth)), 0, 255)
+    got = Sharpen(0.7, 1.5)(photos, names(photos)).double().numpy()
+    assert np.abs(got - expected).max() <= 1 and (got == expected).mean() > 0.999
+
+
+def test_a_profile_that_is_kept_costs_rounding_and_one_that_is_dropped_costs_colour(photos: Tensor) -> None:
+    back = ColourProfile("display_p3")(photos, names(photos)).int()
+    off = (back - photos.int()).abs()  # the curve is steep where it is dark, and a level is more there
+    assert 0 < off.double().mean() < 0.5 and off.max() <= 12 and (off <= 1).double().mean() > 0.98
+    paler = ColourProfile("display_p3_dropped")(photos, names(photos)).double()
+    spread = [pixels.amax(dim=1) - pixels.amin(dim=1) for pixels in (photos.double(), paler)]
+    assert float(spread[1].mean()) < 0.95 * float(spread[0].mean())
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, -1, -1).contiguous()
+    assert (ColourProfile()(grey, ["grey"]).int() - grey.int()).abs().max() <= 1
+
+
+def test_pure_red_of_srgb_in_display_p3_is_what_colour_science_says() -> None:
+    """(234, 51, 35): the well-known code of sRGB red in Display P3."""
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert ColourProfile()(red, ["red"]).flatten().tolist() == pytest.approx([234, 51, 35], abs=1)
+
+
+def test_a_platform_is_its_steps_one_after_the_other(photos: Tensor) -> None:
+    steps = [Resize(56), Sharpen(), Jpeg(75)]
+    expected = photos
+    for step in steps:
+        expected = step(expected, names(photos))
+    assert torch.equal(Platform("p", steps)(photos, names(photos)), expected)
+
+
 def test_labels_name_kind_and_strength() -> None:
     labels = [t.label for t in EVERY]
     assert labels == [
         "none", "jpeg_75", "gaussian_blur_1.5", "gaussian_noise_8", "salt_and_pepper_0.05", "median_3",
         "brightness_1.3", "contrast_0.7", "resize_56", "without_background_1.2",
+        "sharpen_0.5", "colour_profile_display_p3_dropped", "platform",
     ]  # fmt: skip
 
 
@@ -195,6 +233,10 @@ def test_there_is_a_config_for_every_transform() -> None:
         (lambda: Brightness(float("inf")), "factor is inf: it must be"),
         (lambda: SaltAndPepper(0), "share is 0: it must be a number above 0, up to 1"),
         (lambda: Median(4), "size_px is 4: it must be an odd whole number of at least 3"),
+        (lambda: Platform("p", []), "steps is .*: it must be at least one transform"),
+        (lambda: Sharpen(0), "amount is 0: it must be"),
+        (lambda: Sharpen(1, 30)(torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ["a"]), "too large"),
+        (lambda: ColourProfile("cmyk"), "profile is cmyk: it must be"),  # type: ignore[arg-type]
         (lambda: Resize(0), "size_px is 0: it must be"),
         (lambda: GaussianBlur(30)(torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ["a"]), "too large"),
         (lambda: Unchanged()(torch.zeros(1, 3, 8, 8), ["a"]), "must be uint8"),

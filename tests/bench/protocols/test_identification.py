@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cloakbench.bench.protocols.identification.protocol import Identification, _search
+from cloakbench.bench.protocols.identification.protocol import Identification
+from cloakbench.bench.protocols.identification.search import search
 from cloakbench.bench.protocols.recognition.responses import Mates, Responses
 
 KS = (1, 2, 5)
@@ -158,8 +159,8 @@ def test_chunks_do_not_matter(probe_chunk: int, gallery_chunk: int) -> None:
     r = responses(4, [3, 1, 4, 2], gallery=50, dimension=64)
     assert r.gallery is not None
     mates = Mates.of(r.identity, torch.ones(10, dtype=torch.bool))
-    whole = _search(r.protected, r.clean, mates, r.gallery)
-    parts = _search(r.protected, r.clean, mates, r.gallery, probe_chunk=probe_chunk, gallery_chunk=gallery_chunk)
+    whole = search(r.protected, r.clean, mates, r.gallery)
+    parts = search(r.protected, r.clean, mates, r.gallery, probe_chunk=probe_chunk, gallery_chunk=gallery_chunk)
     for a, b in zip(whole, parts, strict=True):
         assert torch.equal(a.nan_to_num(), b.nan_to_num())
 

@@ -1,0 +1,1 @@
+"""Transforms of platforms: what a site does to photos that are uploaded to it."""
