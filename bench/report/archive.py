@@ -24,16 +24,18 @@ from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, seal
 from cloakbench.bench.core.files.whole_file import whole_file
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.decisions.sightings import with_sightings
 from cloakbench.bench.report.reporters import reporters
-from cloakbench.bench.report.results import DECIDED, Example, PhotoRecords, Results
+from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
 
 _ABOUT = "about.json"
 _MARK = "digest.txt"
 _PLAIN = " without figures"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "metrics", *DECIDED)
+_NEWER = ("protocols", "conditions", "metrics", *DECIDED, "sightings")
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
@@ -126,6 +128,8 @@ def load_results(folder: Path) -> Results:
     records = PhotoRecords(here, lambda name: _with_axes(pd.read_parquet(content(f"{_RECORDS}{name}.parquet"))))
     told: dict[str, Any] = {**about, **frames}
     results = Results(examples=examples, records=records, **told)
+    if "sightings.parquet" not in digests and records:
+        results = with_sightings(results, reporters(results))
     return results if "means.parquet" in digests or not records else with_decisions(results, reporters(results))
 
 

@@ -10,6 +10,13 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from cloakbench.bench.report.decisions.columns import (
+    IDENTICAL_COLUMNS,
+    MEAN_COLUMNS,
+    PAIR_COLUMNS,
+    RANKING_COLUMNS,
+    SIGHTING_COLUMNS,
+)
 from cloakbench.bench.report.metric import Metric
 
 MEASUREMENT_COLUMNS = {
@@ -65,76 +72,6 @@ METRIC_COLUMNS = {
     "higher_protects": "whether more of it is better for the person protected; null where it says nothing about that",
 }
 """The columns of ``Results.metrics`` and what they hold: a `cloakbench.bench.report.metric.Metric` each."""
-
-MEAN_COLUMNS = {
-    "protocol": "label of the protocol",
-    "metric": "as in the measurements",
-    "condition": "under what",
-    "method": "method key",
-    "variant": "as in the measurements",
-    "epsilon_255": "budget in grey levels; NaN for methods without one",
-    "surrogate": "in whose block of a table the mean stands; 'all' for a mean over surrogates",
-    "white_box": "over judges who are the surrogate; otherwise over all others",
-    "value": "the mean, in the unit of the metric",
-    "low": "lower end of its 95 % interval, of one draw of people for all of its cells",
-    "high": "upper end",
-    "n_photos": "photos in the cell with the fewest",
-    "n_identities": "people drawn",
-}
-"""The columns of ``Results.means`` and what they hold."""
-
-_RANKING = {
-    "protocol": "label of the protocol",
-    "metric": "as in the measurements",
-    "condition": "under what",
-    "ranking_epsilon_255": "budget whose methods compete, with those that have none; NaN where one ranking has all",
-    "ranking_surrogate": "surrogate whose block is ranked; 'all' for means over surrogates",
-}
-
-RANKING_COLUMNS = _RANKING | {
-    "method": "method key",
-    "variant": "as in the measurements",
-    "epsilon_255": "its budget",
-    "surrogate": "its own surrogate; empty for methods that use none",
-    "rank": "from 1, best first; missing for small rows",
-    "group": "letters; rows that share one were not told apart; empty for small rows",
-    "small": "stands on too few photos or people to be ranked beside the others",
-    "value": "black-box mean, in the unit of the metric",
-    "low": "lower end of its joint 95 % interval",
-    "high": "upper end",
-    "n_photos": "photos in the cell with the fewest",
-    "n_identities": "people drawn",
-}
-"""The columns of ``Results.rankings``, best first within a ranking."""
-
-PAIR_COLUMNS = _RANKING | {
-    **{
-        f"{name}_{side}": f"of the row {side}"
-        for side in "ab"
-        for name in ("method", "variant", "epsilon_255", "surrogate")
-    },
-    "neighbours": "b follows a in the ranking",
-    "difference": "a minus b on the photos of both, in the unit of the metric",
-    "low": "lower end of its 95 % interval over people, not corrected",
-    "high": "upper end",
-    "p": "of the swap test, two-sided, not corrected",
-    "p_holm": "after Holm, all pairs of the ranking being one family",
-    "decided": "p_holm is below 0.05",
-    "n_photos": "photos compared, in the cell with the fewest",
-    "n_identities": "people compared",
-}
-"""The columns of ``Results.pairs``; a is before b in the ranking."""
-
-IDENTICAL_COLUMNS = {
-    "protocol": "label of the protocol",
-    "method": "method, or a variant of it",
-    "same_as": "the one whose every record it repeats",
-    "n": "records",
-}
-"""The columns of ``Results.identical``."""
-
-DECIDED = {"means": MEAN_COLUMNS, "rankings": RANKING_COLUMNS, "pairs": PAIR_COLUMNS, "identical": IDENTICAL_COLUMNS}
-"""The frames of `Results` that are worked out of records."""
 
 
 class PhotoRecords(Mapping[str, pd.DataFrame]):
@@ -223,6 +160,7 @@ class Results:
         pairs: paired comparisons within rankings, `PAIR_COLUMNS`.
         identical: methods that do what another one does, `IDENTICAL_COLUMNS`.
         metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
+        sightings: who still knows the people of ``examples``, `SIGHTING_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
     """
@@ -245,6 +183,7 @@ class Results:
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(PAIR_COLUMNS))
     identical: pd.DataFrame = field(default_factory=lambda: _empty(IDENTICAL_COLUMNS))
     metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
+    sightings: pd.DataFrame = field(default_factory=lambda: _empty(SIGHTING_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None
 

@@ -16,20 +16,13 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.files.whole_file import whole_file
-from cloakbench.bench.core.status import OK
-from cloakbench.bench.report.contents import contents
+from cloakbench.bench.report.contents import Report
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
-from cloakbench.bench.report.estimate import records, text
-from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.opening.findings import findings
-from cloakbench.bench.report.opening.leads import Lead, leads
-from cloakbench.bench.report.opening.ranking_table import ranking_table
-from cloakbench.bench.report.reporters import reporters, self_checks
+from cloakbench.bench.report.opening.findings import findings_markdown
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
-from cloakbench.bench.report.section import FigureSpec, Reporter, Section
+from cloakbench.bench.report.section import FigureSpec, Section
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
-from cloakbench.bench.report.tables_facts import cost_table, failures_table
 from cloakbench.bench.store.errors import explained
 
 
@@ -45,26 +38,30 @@ class ReportFiles:
 
 def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
-    measured, asked = Measured(results), reporters(results)
-    leading = leads(measured, asked)
-    ranking = ranking_table(measured, leading)
-    sections, table_files, figure_files = write_sections(contents(measured, asked), folder, figures=figures)
-    table_files += write_table(ranking, folder / "tables") if ranking else []
+    report = Report.of(results)
+    sections, table_files, figure_files = write_sections(report.sections, folder, figures=figures)
+    table_files += write_table(report.ranking, folder / "tables") if report.ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
-    cost = cost_table(measured)
-    timing = write_table(cost, folder / "tables") if cost else []
-    warnings = _warnings(measured, asked)
+    timing = write_table(report.cost, folder / "tables") if report.cost else []
+    path = folder / "report.md"
+    write_text(path, "\n".join(_markdown(report, sections)))
+    return ReportFiles(path, (*table_files, measurements), tuple(figure_files), tuple(timing))
+
+
+def _markdown(report: Report, sections: Sequence[str]) -> list[str]:
+    """The lines of the report around those of its sections."""
+    setup = [f"- {markdown(key)}: {markdown(value)}" for key, value in report.setup.items()]
+    warnings = [f"- {markdown(line)}." for line in report.warnings] or [_NOTHING_FOUND]
+    ranking = report.ranking
     ranked = ["## Ranking", "", to_markdown(ranking), links(ranking), ""] if ranking else []
-    body = [*_setup(results), "", "## Warnings", "", *(warnings or [_NOTHING_FOUND]), "", *ranked, *sections]
-    body += _caveats(leading)
-    failures = failures_table(measured)
-    found = findings(measured, leading, len(failures.rows) if failures else 0, len(warnings))
-    lines = [f"# {markdown(results.name)}", "", "## Findings", "", *found, "", *_table_of_contents(body), *body]
-    lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
-    report = folder / "report.md"
-    write_text(report, "\n".join(lines))
-    return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+    body = ["## Setup", "", *setup, "", "## Warnings", "", *warnings, "", *ranked, *sections]
+    if report.caveats:
+        told = [f"- {markdown(caveat)}" for caveat in report.caveats]
+        body += ["## What the numbers do and do not mean", "", *told, ""]
+    head = [f"# {markdown(report.measured.results.name)}", "", "## Findings", "", *findings_markdown(report.findings)]
+    every = "Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv)."
+    return [*head, "", *_table_of_contents(body), *body, every, ""]
 
 
 def write_sections(
@@ -105,14 +102,6 @@ def _table_of_contents(body: Sequence[str]) -> list[str]:
     return ["## Contents", "", *lines, ""]
 
 
-def _caveats(leading: Sequence[Lead]) -> list[str]:
-    """What protocols say of their numbers, each sentence once."""
-    told = dict.fromkeys(caveat for lead in leading for caveat in lead.headline.caveats)
-    if not told:
-        return []
-    return ["## What the numbers do and do not mean", "", *(f"- {markdown(caveat)}" for caveat in told), ""]
-
-
 def _section(section: Section, skipped: dict[str, str]) -> list[str]:
     lines = [f"## {markdown(section.title)}", ""]
     for figure in section.figures:
@@ -124,25 +113,6 @@ def _section(section: Section, skipped: dict[str, str]) -> list[str]:
         named = (f"- {markdown(table.title)}. {links(table)}" for table in section.linked)
         lines += ["Also measured:", "", *named, ""]
     return [*lines, section.closing, ""] if section.closing else lines
-
-
-def _setup(results: Results) -> list[str]:
-    facts = {"data": results.dataset, "manifest": results.manifest_sha256[:16], **results.setup}
-    return [
-        "## Setup",
-        "",
-        *(f"- {markdown(key.replace('_', ' '))}: {markdown(str(value))}" for key, value in facts.items()),
-    ]
-
-
-def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
-    """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
-    results = measured.results
-    frame = results.measurements.loc[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
-    of_methods = ((row, line["notes"]) for row, line in measured.methods.items())
-    of_cells = ((Run.of(line).method, line["note"]) for line in records(frame))
-    notes = {f"{measured.title(row)}: {text(note)}" for row, note in (*of_methods, *of_cells) if text(note)}
-    return [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
 
 
 def _figure(figure: FigureSpec) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.means import intervals_of, mean_lines, means_of
 from cloakbench.bench.report.decisions.ranked import Sampling, contests, rank
 from cloakbench.bench.report.index import Measured, Place
 from cloakbench.bench.report.labels import CONTROLS, UNTRANSFORMED
-from cloakbench.bench.report.results import DECIDED, Results
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.statistics.photo_trials import photo_trials
 from cloakbench.bench.statistics.same_algorithm import same_algorithm
