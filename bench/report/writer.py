@@ -1,4 +1,4 @@
-"""Writes a report folder: ``report.md``, ``tables/`` (Markdown, CSV, LaTeX) and ``figures/`` (PNG, PDF).
+"""Writes a report folder: ``report.md``, ``report.html``, ``tables/`` (Markdown, CSV, LaTeX), ``figures/`` (PNG, PDF).
 
 Equal results give equal bytes. Times differ between equal runs, so everything that holds one is kept in the ``cost``
 table and nowhere else. Files are written under a temporary name and renamed, so a killed run leaves no half file.
@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.report.contents import Report
-from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes, holds_photos
+from cloakbench.bench.report.html.gallery import full_size_photos
+from cloakbench.bench.report.html.page import page
 from cloakbench.bench.report.opening.findings import findings_markdown
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
 from cloakbench.bench.report.section import FigureSpec, Section
@@ -25,10 +27,13 @@ from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 from cloakbench.bench.store.errors import explained
 
+PAGE = "report.html"
+"""Name of the page beside ``report.md``."""
+
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. ``timing`` lists the files that may differ between equal runs."""
+    """What was written; the page and its photos are among ``figures``, ``timing`` may differ between equal runs."""
 
     report: Path
     tables: tuple[Path, ...]
@@ -39,14 +44,25 @@ class ReportFiles:
 def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
     report = Report.of(results)
-    sections, table_files, figure_files = write_sections(report.sections, folder, figures=figures)
-    table_files += write_table(report.ranking, folder / "tables") if report.ranking else []
+    written = write_sections(report.sections, folder, figures=figures)
+    ranked = write_table(report.ranking, folder / "tables") if report.ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
     timing = write_table(report.cost, folder / "tables") if report.cost else []
     path = folder / "report.md"
-    write_text(path, "\n".join(_markdown(report, sections)))
-    return ReportFiles(path, (*table_files, measurements), tuple(figure_files), tuple(timing))
+    write_text(path, "\n".join(_markdown(report, written.lines)))
+    pictures = _write_page(report, written, folder)
+    tables = (*written.tables, *ranked, measurements)
+    return ReportFiles(path, tables, (*written.figures, *pictures), tuple(timing))
+
+
+def _write_page(report: Report, written: Written, folder: Path) -> list[Path]:
+    """``report.html`` and the photos beside it; returns their paths."""
+    paths = [folder / name for name, _ in full_size_photos(report.measured.results.examples)]
+    for path, (_, content) in zip(paths, full_size_photos(report.measured.results.examples), strict=True):
+        _replace(path, content)
+    write_text(folder / PAGE, page(report, written.drawn, written.skipped))
+    return [folder / PAGE, *paths]
 
 
 def _markdown(report: Report, sections: Sequence[str]) -> list[str]:
@@ -64,26 +80,39 @@ def _markdown(report: Report, sections: Sequence[str]) -> list[str]:
     return [*head, "", *_table_of_contents(body), *body, every, ""]
 
 
-def write_sections(
-    sections: Sequence[Section], folder: Path, *, figures: bool = True
-) -> tuple[list[str], list[Path], list[Path]]:
-    """Write tables and figures of sections under ``folder``; figures are left out on request.
+@dataclass(frozen=True)
+class Written:
+    """What was written of sections.
 
-    Returns:
-        The lines of the report that hold or name them, their tables' files, and their figures' files.
+    Attributes:
+        lines: of the report, which hold or name it.
+        tables: their files.
+        figures: their files.
+        drawn: figures as SVG, by name; those that hold photos are left to their files.
+        skipped: why others were left out.
     """
+
+    lines: list[str]
+    tables: list[Path]
+    figures: list[Path]
+    drawn: dict[str, bytes]
+    skipped: dict[str, str]
+
+
+def write_sections(sections: Sequence[Section], folder: Path, *, figures: bool = True) -> Written:
+    """Write tables and figures of sections under ``folder``; figures are left out on request."""
     tables = [
         path
         for section in sections
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], _none_drawn(sections))
+    paths, drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], {}, _none_drawn(sections))
     lines = []
     for section in sections:
         if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
             lines += _section(section, skipped)
-    return lines, tables, drawn
+    return Written(lines, tables, paths, drawn, skipped)
 
 
 _NOTHING_FOUND = "None of the self-checks found anything."
@@ -147,9 +176,10 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Figure files, and the reason for each figure that was left out."""
+def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, bytes], dict[str, str]]:
+    """Figure files, the figures as SVG by name, and the reason for each that was left out."""
     paths: list[Path] = []
+    drawn: dict[str, bytes] = {}
     skipped: dict[str, str] = {}
     for figure in (figure for section in sections for figure in section.figures):
         drawing = figure.draw()
@@ -158,7 +188,9 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path
             continue
         for suffix in (".png", ".pdf"):
             paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
-    return paths, skipped
+        if not holds_photos(drawing):
+            drawn[figure.name] = figure_bytes(drawing, ".svg")
+    return paths, drawn, skipped
 
 
 def _none_drawn(sections: Sequence[Section]) -> dict[str, str]:

@@ -73,6 +73,11 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
+def holds_photos(figure: Figure) -> bool:
+    """Whether a picture in colour stands in a figure, as in grids of faces; maps of numbers are none."""
+    return any(np.ndim(image.get_array()) == 3 for axis in figure.axes for image in axis.images)
+
+
 def look_of(number: int) -> tuple[str, str]:
     """Colour and marker of the series of a number: another one for each of 77, neighbours differ in both."""
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
