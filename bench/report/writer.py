@@ -56,6 +56,19 @@ def write_report(results: Results, folder: Path, *, figures: bool = True) -> Rep
     return ReportFiles(path, tables, (*written.figures, *pictures), tuple(timing))
 
 
+def write_page(results: Results, folder: Path) -> Path:
+    """Write the page alone, and its photos; returns its path. Links to tables lead to files that may lie there."""
+    report = Report.of(results)
+    drawn, skipped = {}, {}
+    for figure in (figure for section in report.sections for figure in section.figures):
+        drawing = figure.draw()
+        if isinstance(drawing, Skipped):
+            skipped[figure.name] = drawing.reason
+        elif not holds_photos(drawing):
+            drawn[figure.name] = figure_bytes(drawing, ".svg")
+    return _write_page(report, Written([], [], [], drawn, skipped), folder)[0]
+
+
 def _write_page(report: Report, written: Written, folder: Path) -> list[Path]:
     """``report.html`` and the photos beside it; returns their paths."""
     paths = [folder / name for name, _ in full_size_photos(report.measured.results.examples)]

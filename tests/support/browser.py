@@ -1,4 +1,4 @@
-"""Headless Chromium for tests of pages, spoken to through its debugging pipe: no port, no network, no further package."""
+"""Headless Chromium for tests of pages, spoken to through its debugging pipe: no port, no network, no more packages."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from cloakbench.bench.report.estimate import Estimate, records, text
 from cloakbench.bench.report.html.beside import Beside
 from cloakbench.bench.report.index import ALL, Measured, Place, Run, is_control
 from cloakbench.bench.report.metric import Metric
+from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import SMALL, cell_marks
 from cloakbench.bench.statistics.small_samples import is_small
 
@@ -59,7 +60,8 @@ class _Explorer:
         self.report, self.measured = report, report.measured
         self.order = self.measured.ordered(cell.run for cell in self.measured.cells)
         self.number = {run: number for number, run in enumerate(self.order)}
-        self.result = Explored(runs=[_run(self.measured, run) for run in self.order])
+        norms = Norms(self.measured)
+        self.result = Explored(runs=[_run(self.measured, norms, run) for run in self.order])
         self.result.beside = Beside(report, self.number).told()
         for line in records(self.measured.results.conditions):
             strength = "" if math.isnan(line["strength"]) or not text(line["axis"]) else f" {line['strength']:g}"
@@ -185,7 +187,7 @@ def _budget(budget: BudgetSize) -> str:
     return budget.text if budget else ""
 
 
-def _run(measured: Measured, run: Run) -> dict[str, Any]:
+def _run(measured: Measured, norms: Norms, run: Run) -> dict[str, Any]:
     """What rows say of a method at a budget, and what they are filtered by."""
     line = measured.methods.get(run.method, {})
     key, variant = split_row_name(run.method)
@@ -195,6 +197,7 @@ def _run(measured: Measured, run: Run) -> dict[str, Any]:
         "method": key,
         "variant": variant,
         "budget": _budget(run.budget),
+        "ball": norms.ball(run),
         "budget_title": run.budget.title if run.budget else "",
         "control": is_control(Run(key)),
         **facts,

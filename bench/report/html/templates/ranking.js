@@ -94,7 +94,7 @@ function line(row, metric, scale, columns) {
   const cells = {
     place: el("td", { class: "place", "data-label": "Place" }, row.best ? (row.best === row.worst ? `${row.best}` : `${row.best}–${row.worst}`) : ""),
     method: el("th", { scope: "row" }, row.of.title, row.of.control ? "" : el("small", {}, row.surrogate && row.surrogate !== ALL ? ` ${row.surrogate}` : "")),
-    budget: el("td", { class: "n", "data-label": "ε" }, row.of.budget || "–"),
+    budget: el("td", { class: "n size", "data-label": "ε" }, row.of.ball),
     value: el("td", { class: "value" },
       el("button", { type: "button", title: hover, "aria-label": `${hover}. Show what is behind it`, onclick: () => showDetail(row, metric) },
         el("b", {}, number(row.value, metric.decimals) + row.marks), el("small", {}, words), bar(row, metric, scale))),

@@ -58,12 +58,12 @@ function scatter(rows, metric) {
   }
   const picked = choice("over", columns, plot.column, (value) => { plot.column = value; draw(); });
   return el("figure", { class: "plot" }, el("figcaption", {}, el("b", {}, `${metric.title}${metric.unit && `, ${metric.unit}`}`), " ", picked || ` over ${column.title}`,
-    el("span", { class: "key" }, "● method  ■ few photos  × control; lines are 95 % intervals")), drawing);
+    el("span", { class: "key" }, "● method  □ few photos  × control; lines are 95 % intervals")), drawing);
 }
 
 /** A name beside its point, where it covers nothing; every point says its name under the pointer, too. */
 function label(drawing, words, [x, y], taken, box) {
-  const wide = 6.2 * words.length, places = [[x + 9, y + 4, "start"], [x - 9, y + 4, "end"], [x + 4, y - 9, "start"], [x + 4, y + 17, "start"]];
+  const wide = 6.4 * words.length + 4, places = [[x + 9, y + 4, "start"], [x - 9, y + 4, "end"], [x + 4, y - 9, "start"], [x + 4, y + 17, "start"]];
   for (const [left, base, anchor] of places) {
     const area = [anchor === "end" ? left - wide : left, base - 11, wide, 14];
     const free = taken.every(([ax, ay, aw, ah]) => area[0] > ax + aw || area[0] + area[2] < ax || area[1] > ay + ah || area[1] + area[3] < ay);

@@ -13,9 +13,9 @@ function controls(found) {
     choice("Metric", own.map(([one, place]) => [`${place}`, one.title]), `${view.metric}`, set("metric")),
     choice("Target", found.targets.map((name) => [name, NAMES[name] || name]), view.target, set("target")),
     choice("Surrogate", over, view.surrogate, set("surrogate")),
-    choice("Budget", [...found.budgets.map((size) => [size, `${size}/255`]), [EVERY, "all"]], view.budget, set("budget")),
+    choice("Budget", found.budgets.length < 2 ? [] : [...found.budgets.map((size) => [size, `${size}/255`]), [EVERY, "all"]], view.budget, set("budget")),
     choice("Condition", found.conditions.map((name) => [name, DATA.conditions[name] || name]), view.condition, set("condition")),
-    choice("Variant", [[EVERY, "all"], ...found.variants.map((name) => [name, name || "as composed"])], view.variant, set("variant")),
+    choice("Variant", found.variants.length < 2 ? [] : [[EVERY, "all"], ...found.variants.map((name) => [name, name || "as composed"])], view.variant, set("variant")),
     el("label", { class: "choice" }, el("span", {}, "Method"), el("input", { type: "search", value: view.words, placeholder: "any", "aria-label": "Method",
       oninput: (event) => { view.words = event.target.value; drawRows(); } })));
 }
