@@ -35,7 +35,7 @@ _FOR_COMPUTING = ("reported_differences",)
 
 
 @dataclass(frozen=True)
-class Report:
+class WholeReport:
     """Everything that a report says, in plain text and tables.
 
     Attributes:
@@ -63,7 +63,7 @@ class Report:
     cost: Table | None
 
     @classmethod
-    def of(cls, results: Results) -> Report:
+    def of(cls, results: Results) -> WholeReport:
         """That of a run. Equal results give equal reports."""
         measured, asked = Measured(results), reporters(results)
         leading = leads(measured, asked)

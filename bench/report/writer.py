@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.files.whole_file import whole_file
-from cloakbench.bench.report.contents import Report
+from cloakbench.bench.report.contents import WholeReport
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes, holds_photos
 from cloakbench.bench.report.html.gallery import full_size_photos
 from cloakbench.bench.report.html.page import page
@@ -43,7 +43,7 @@ class ReportFiles:
 
 def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
-    report = Report.of(results)
+    report = WholeReport.of(results)
     written = write_sections(report.sections, folder, figures=figures)
     ranked = write_table(report.ranking, folder / "tables") if report.ranking else []
     measurements = folder / "tables" / "measurements.csv"
@@ -58,7 +58,7 @@ def write_report(results: Results, folder: Path, *, figures: bool = True) -> Rep
 
 def write_page(results: Results, folder: Path) -> Path:
     """Write the page alone, and its photos; returns its path. Links to tables lead to files that may lie there."""
-    report = Report.of(results)
+    report = WholeReport.of(results)
     drawn, skipped = {}, {}
     for figure in (figure for section in report.sections for figure in section.figures):
         drawing = figure.draw()
@@ -69,7 +69,7 @@ def write_page(results: Results, folder: Path) -> Path:
     return _write_page(report, Written([], [], [], drawn, skipped), folder)[0]
 
 
-def _write_page(report: Report, written: Written, folder: Path) -> list[Path]:
+def _write_page(report: WholeReport, written: Written, folder: Path) -> list[Path]:
     """``report.html`` and the photos beside it; returns their paths."""
     paths = [folder / name for name, _ in full_size_photos(report.measured.results.examples)]
     for path, (_, content) in zip(paths, full_size_photos(report.measured.results.examples), strict=True):
@@ -78,7 +78,7 @@ def _write_page(report: Report, written: Written, folder: Path) -> list[Path]:
     return [folder / PAGE, *paths]
 
 
-def _markdown(report: Report, sections: Sequence[str]) -> list[str]:
+def _markdown(report: WholeReport, sections: Sequence[str]) -> list[str]:
     """The lines of the report around those of its sections."""
     setup = [f"- {markdown(key)}: {markdown(value)}" for key, value in report.setup.items()]
     warnings = [f"- {markdown(line)}." for line in report.warnings] or [_NOTHING_FOUND]

@@ -25,7 +25,7 @@ def with_sightings(results: Results, reporters: Iterable[Reporter]) -> Results:
         shown = {example.image_id for example in results.examples if example.publication == place}
         if shown and isinstance(reporter, Recognising) and reporter.name in results.records:
             records = results.records[reporter.name]
-            chosen = (records["condition"] == UNTRANSFORMED) & records["image_id"].isin(shown)
+            chosen = (records["condition"] == UNTRANSFORMED) & records["image_id"].isin(sorted(shown))
             asked = records.loc[chosen].reset_index(drop=True)
             found.append(_said(reporter.name, reporter.recognised(asked), asked))
     return replace(results, sightings=pd.concat(found, ignore_index=True)) if found else results

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloakbench.bench.report.contents import Report
-from cloakbench.bench.report.index import ALL, Run
+from cloakbench.bench.report.index import ALL, Measured, Run
 from cloakbench.bench.report.norms import NORM_COLUMNS, Norms
+from cloakbench.bench.report.opening.leads import Lead
 from cloakbench.bench.report.opening.ranking_table import passes_of
 
 _Key = tuple[str, Run, str]
@@ -19,22 +19,22 @@ class Beside:
     """Of every row of the headlines, as the report's ranking has it.
 
     Args:
-        report: the run.
+        measured: the run.
+        leads: what its protocols lead with.
         number: place of each run on the page.
     """
 
-    def __init__(self, report: Report, number: Mapping[Run, int]) -> None:
+    def __init__(self, measured: Measured, leads: Sequence[Lead], number: Mapping[Run, int]) -> None:
         self._number = number
         self.columns: list[dict[str, Any]] = []
         self.values: dict[str, dict[str, list[float | None]]] = {}
-        measured = report.measured
         rows = [
             ((measured.publication(lead.reporter.name), row.run, row.surrogate), row.values)
-            for lead in report.leads
+            for lead in leads
             for row in lead.headline.rows
         ]
         keys = dict.fromkeys([*(key for key, _ in rows), *(("", run, "") for run in measured.runs)])
-        leading = {lead.quantity for lead in report.leads}
+        leading = {lead.quantity for lead in leads}
         for quantity in dict.fromkeys(q for _, values in rows for q in values if not q.is_rate and q not in leading):
             found: dict[_Key, float] = {}
             for key, values in rows:

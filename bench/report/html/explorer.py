@@ -8,18 +8,18 @@ they are printed, so that a page and a table never differ in a digit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloakbench.bench.core.axes import BudgetSize, split_row_name
-from cloakbench.bench.report.contents import Report
 from cloakbench.bench.report.decisions.ranking import rankings_of
 from cloakbench.bench.report.estimate import Estimate, records, text
 from cloakbench.bench.report.html.beside import Beside
 from cloakbench.bench.report.index import ALL, Measured, Place, Run, is_control
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.norms import Norms
+from cloakbench.bench.report.opening.leads import Lead
 from cloakbench.bench.report.table import SMALL, cell_marks
 from cloakbench.bench.statistics.small_samples import is_small
 
@@ -50,19 +50,24 @@ class Explored:
     beside: dict[str, Any] = field(default_factory=dict)
 
 
-def explored(report: Report) -> Explored:
-    """Every metric of a run, by method, surrogate, judge and condition."""
-    return _Explorer(report).result
+def explored(measured: Measured, leads: Sequence[Lead]) -> Explored:
+    """Every metric of a run, by method, surrogate, judge and condition.
+
+    Args:
+        measured: the run.
+        leads: what its protocols lead with.
+    """
+    return _Explorer(measured, leads).result
 
 
 class _Explorer:
-    def __init__(self, report: Report) -> None:
-        self.report, self.measured = report, report.measured
+    def __init__(self, measured: Measured, leads: Sequence[Lead]) -> None:
+        self.measured, self.leads = measured, leads
         self.order = self.measured.ordered(cell.run for cell in self.measured.cells)
         self.number = {run: number for number, run in enumerate(self.order)}
         norms = Norms(self.measured)
         self.result = Explored(runs=[_run(self.measured, norms, run) for run in self.order])
-        self.result.beside = Beside(report, self.number).told()
+        self.result.beside = Beside(measured, leads, self.number).told()
         for line in records(self.measured.results.conditions):
             strength = "" if math.isnan(line["strength"]) or not text(line["axis"]) else f" {line['strength']:g}"
             self.result.conditions.setdefault(line["label"], f"{line['title']}{strength}")
@@ -83,7 +88,7 @@ class _Explorer:
 
     def _metric(self, label: str, title: str, metric: Metric, places: list[Place]) -> None:
         key = len(self.result.metrics)
-        lead = next((one for one in self.report.leads if one.reporter.name == label), None)
+        lead = next((one for one in self.leads if one.reporter.name == label), None)
         publication = self.measured.publication(label)
         self.result.metrics.append(
             {
@@ -144,7 +149,7 @@ class _Explorer:
     def _foreign(self, place: Place, metric: Metric, key: int) -> Iterator[tuple[str, list[Any]]]:
         """About other photos than the probes: a row for each surrogate; means are the headline's, or those kept."""
         yield from self._cells(place, metric)
-        lead = next((one for one in self.report.leads if one.reporter.name == place.protocol), None)
+        lead = next((one for one in self.leads if one.reporter.name == place.protocol), None)
         if lead and self.result.metrics[key]["leads"] and place.condition == lead.headline.condition:
             ranking = lead.ranking(self.measured, max(run.budget for run in self.order))
             for row in lead.headline.rows:

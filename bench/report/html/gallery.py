@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from cloakbench.bench.core.axes import BudgetSize
-from cloakbench.bench.report.contents import Report
+from cloakbench.bench.report.contents import WholeReport
 from cloakbench.bench.report.drawing.difference import difference_picture
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured, Run
@@ -30,7 +30,7 @@ _MOST_PX = 224
 _QUALITY = 82
 
 
-def gallery(report: Report) -> list[dict[str, Any]]:
+def gallery(report: WholeReport) -> list[dict[str, Any]]:
     """The faces of a run for a page: each with its pictures, and every method with who was asked about its photo."""
     measured = report.measured
     said = _said(measured)

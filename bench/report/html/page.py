@@ -1,8 +1,8 @@
 """`page`: a report as one HTML page that holds style, script, numbers, figures and thumbnails, and loads nothing.
 
-It is another rendering of the `Report` that ``report.md`` is made of. Equal reports give equal bytes: no time stands in
-it. Whatever comes from outside, such as the name of a person, a method or a file, is text: the template escapes it, the
-script sets it as text only, and the page's policy runs no script but its own.
+It is another rendering of the `WholeReport` that ``report.md`` is made of. Equal reports give equal bytes, as no time
+is in it. Whatever comes from outside, such as the name of a person, a method or a file, is text: the template escapes
+it, the script sets it as text only, and the page's policy runs no script but its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 
 from cloakbench.bench.core.escape import terminal
-from cloakbench.bench.report.contents import Report
+from cloakbench.bench.report.contents import WholeReport
 from cloakbench.bench.report.html.explorer import explored
 from cloakbench.bench.report.html.gallery import gallery
 from cloakbench.bench.report.html.tables import TableView
@@ -51,7 +51,7 @@ class SectionView:
     figures: tuple[FigureView, ...]
 
 
-def page(report: Report, svg: Mapping[str, bytes], skipped: Mapping[str, str]) -> str:
+def page(report: WholeReport, svg: Mapping[str, bytes], skipped: Mapping[str, str]) -> str:
     """The page.
 
     Args:
@@ -61,7 +61,11 @@ def page(report: Report, svg: Mapping[str, bytes], skipped: Mapping[str, str]) -
     """
     sections = [_section(section, svg, skipped) for section in report.sections]
     sections = [one for one in sections if one.tables or one.figures or one.section.linked or one.section.closing]
-    data = {"name": report.measured.results.name, **asdict(explored(report)), "faces": gallery(report)}
+    data = {
+        "name": report.measured.results.name,
+        **asdict(explored(report.measured, report.leads)),
+        "faces": gallery(report),
+    }
     verdicts = [pair for one in sections for table in one.tables for pair in table.verdicts]
     return rendered(
         "report.html",
@@ -133,7 +137,7 @@ def _visible(value: Any) -> Any:
 
 
 def _text(name: str) -> str:
-    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
+    return (resources.files("cloakbench.bench.report.html") / "templates" / name).read_text(encoding="utf-8")
 
 
 @functools.cache

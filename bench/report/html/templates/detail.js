@@ -24,6 +24,7 @@ function showDetail(row, metric) {
 
 /** Files that hold the number and its records, and the line that reads them. */
 function recordsOf(row, metric) {
+  if (row.of.source) return el("p", { class: "files" }, "Of the run ", el("a", { href: `runs/${row.of.page}.html` }, row.of.source), ", which has its records.");
   const links = [el("a", { href: "tables/measurements.csv" }, "measurements.csv")];
   const budget = row.of.budget ? ` & (r.epsilon_255 == ${row.of.budget})` : "";
   const chosen = `r[(r.method == ${JSON.stringify(row.of.method)}) & (r.variant == ${JSON.stringify(row.of.variant)})${budget}`

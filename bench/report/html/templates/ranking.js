@@ -8,7 +8,7 @@ const view = { metric: 0, condition: "", target: MEAN, surrogate: ALL, budget: E
 const unique = (values) => [...new Set(values)];
 const seriesOf = (judge) => DATA.series[`${view.metric}|${view.condition}|${judge}`] || [];
 const besideOf = (metric, row) => {
-  const of = DATA.beside.values[metric.publication] || {};
+  const of = DATA.beside.values[metric.beside ?? metric.publication] || {};
   return of[`${row.run}|${row.surrogate}`] || of[`${row.run}|`] || [];
 };
 
@@ -53,7 +53,7 @@ function rowsOf() {
         || (view.surrogate === ALL && !rows.some((other) => other.surrogate === ALL && other.run === row.run)))
     && (view.budget === EVERY || !row.of.budget || row.of.budget === view.budget)
     && (view.variant === EVERY || row.of.variant === view.variant)
-    && view.words.toLowerCase().split(/\s+/).every((word) => `${row.of.title} ${row.of.method} ${row.surrogate}`.toLowerCase().includes(word)));
+    && view.words.toLowerCase().split(/\s+/).every((word) => `${row.of.title} ${row.of.method} ${row.surrogate} ${row.of.source || ""}`.toLowerCase().includes(word)));
   const budget = metric.publication ? "" : view.budget;
   const ties = view.target === MEAN
     ? DATA.ties[`${view.metric}|${view.condition}|${budget}|${metric.publication ? "" : view.surrogate}`] || [] : [];
@@ -93,7 +93,7 @@ function line(row, metric, scale, columns) {
   const hover = `${title(row)}: ${told(row, metric)} ${words && `95 % interval ${words}`}, n ${row.n}, ${row.people} people`;
   const cells = {
     place: el("td", { class: "place", "data-label": "Place" }, row.best ? (row.best === row.worst ? `${row.best}` : `${row.best}–${row.worst}`) : ""),
-    method: el("th", { scope: "row" }, row.of.title, row.of.control ? "" : el("small", {}, row.surrogate && row.surrogate !== ALL ? ` ${row.surrogate}` : "")),
+    method: el("th", { scope: "row" }, row.of.title, el("small", {}, [row.of.control || row.surrogate === ALL ? "" : row.surrogate, row.of.source].filter(Boolean).join(", "))),
     budget: el("td", { class: "n size", "data-label": "ε" }, row.of.ball),
     value: el("td", { class: "value" },
       el("button", { type: "button", title: hover, "aria-label": `${hover}. Show what is behind it`, onclick: () => showDetail(row, metric) },

@@ -67,7 +67,7 @@ function openPlace() {
 
 startTheme();
 startTables();
-if (DATA.metrics.length) {
+if (DATA.metrics && DATA.metrics.length) {
   const lead = DATA.metrics.findIndex((metric) => metric.leads);
   view.metric = lead < 0 ? 0 : lead;
   view.budget = settle().budgets[0] || EVERY;
@@ -76,7 +76,7 @@ if (DATA.metrics.length) {
   let wide = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; drawRows(); } });
 }
-if (DATA.faces.length) {
+if (DATA.faces && DATA.faces.length) {
   document.getElementById("faces").hidden = false;
   drawGallery();
 }
