@@ -250,8 +250,11 @@ def _damaged(folder: Path, name: str, state: str) -> ValueError:
 
 
 def _digest(results: Results) -> str:
+    from cloakbench.bench.report.html.page import templates_digest
+
     printing = {type(reporter).__module__ for reporter in reporters(results)}
     digest = hashlib.sha256(code_digest("cloakbench.bench.report.writer", __name__, *printing).encode())
+    digest.update(templates_digest().encode())
     head = [results.name, results.dataset, results.manifest_sha256, dict(results.setup)]
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in _FRAMES:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,8 +110,8 @@ def browser(profile: Path) -> Iterator[Browser]:
     """A browser with a new profile in a folder of the test's own; it is ended with the test."""
     program = chromium()
     assert program is not None
-    inward, send = os.pipe()
-    receive, outward = os.pipe()
+    (low_in, send), (receive, low_out) = os.pipe(), os.pipe()
+    inward, outward = (fcntl.fcntl(low, fcntl.F_DUPFD, 10) for low in (low_in, low_out))
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     flags += [
         f"--user-data-dir={profile}",
@@ -117,12 +119,13 @@ def browser(profile: Path) -> Iterator[Browser]:
         "--allow-file-access-from-files",
         "--no-proxy-server",
     ]
-    # The browser reads from 3 and writes to 4: a shell puts the ends of the pipes there.
-    moved = ["sh", "-c", f'exec "$@" 3<&{inward} 4>&{outward}', "sh", program, *flags]
+    # The browser reads from 3 and writes to 4: another program puts the ends of the pipes there.
+    move = f"import os, sys; os.dup2({inward}, 3); os.dup2({outward}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+    moved = [sys.executable, "-S", "-c", move, program, *flags]
     quiet = subprocess.DEVNULL
     running = subprocess.Popen(moved, pass_fds=(inward, outward), stdin=quiet, stdout=quiet, stderr=quiet)
-    os.close(inward)
-    os.close(outward)
+    for used in (low_in, low_out, inward, outward):
+        os.close(used)
     try:
         yield Browser(send, receive)
     finally:

@@ -72,8 +72,13 @@ class _Explorer:
             strength = "" if math.isnan(line["strength"]) or not text(line["axis"]) else f" {line['strength']:g}"
             self.result.conditions.setdefault(line["label"], f"{line['title']}{strength}")
         cells: dict[Place, dict[tuple[Run, str, str], Estimate]] = {}
-        for cell, estimate in self.measured.cells.items():
-            cells.setdefault(cell.place, {})[cell.run, cell.surrogate, cell.judge] = estimate
+        judges = ["", *self.measured.in_order(cell.judge for cell in self.measured.cells)]
+        for cell in sorted(
+            self.measured.cells,
+            key=lambda one: (one.place, judges.index(one.judge), self.number[one.run], one.surrogate),
+        ):
+            found = cells.setdefault(cell.place, {})
+            found[cell.run, cell.surrogate, cell.judge] = self.measured.cells[cell]
         self.cells = cells
         by_metric: dict[tuple[str, str], list[Place]] = {}
         for place in cells:

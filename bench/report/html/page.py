@@ -28,6 +28,7 @@ from cloakbench.bench.report.section import FigureSpec, Section
 
 SCRIPTS = ("dom.js", "tables.js", "ranking.js", "detail.js", "scatter.js", "gallery.js", "start.js")
 """The parts of the script of a report, in order."""
+_FILES = resources.files("cloakbench.bench.report.html") / "templates"
 _LINK = re.compile(r"\[([^]]+)\]\(([^)\s]+)\)")
 
 
@@ -77,6 +78,14 @@ def page(report: WholeReport, svg: Mapping[str, bytes], skipped: Mapping[str, st
         verdicts=verdicts,
         ranking=TableView.of(report.ranking) if report.ranking else None,
     )
+
+
+def templates_digest() -> str:
+    """Of everything that pages are made with beside code: a page of older files is made again."""
+    digest = hashlib.sha256()
+    for name in sorted(path.name for path in _FILES.iterdir()):
+        digest.update(f"{name}\n{_text(name)}".encode())
+    return digest.hexdigest()
 
 
 def rendered(template: str, scripts: tuple[str, ...], data: Any, **context: Any) -> str:
@@ -137,7 +146,7 @@ def _visible(value: Any) -> Any:
 
 
 def _text(name: str) -> str:
-    return (resources.files("cloakbench.bench.report.html") / "templates" / name).read_text(encoding="utf-8")
+    return (_FILES / name).read_text(encoding="utf-8")
 
 
 @functools.cache

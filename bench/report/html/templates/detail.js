@@ -17,7 +17,7 @@ function showDetail(row, metric) {
   const table = cells.length ? el("div", { class: "scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, ["Target", "Surrogate", metric.title, "95 % interval", "n"].map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, cells.map((cell) => el("tr", {}, el("th", { scope: "row" }, cell.judge || "–"), el("td", {}, cell.surrogate || "–"),
-      el("td", { class: "n" }, number(cell.value, metric.decimals) + cell.marks),
+      el("td", { class: "n" }, shownValue(cell, metric) + cell.marks),
       el("td", { class: "n" }, interval(cell.low, cell.high, metric.decimals)), el("td", { class: "n" }, `${cell.n}`)))))) : null;
   openDialog(`${row.of.title}${row.of.budget ? ` at ${row.of.budget_title}` : ""}: ${metric.title}`, list, table, recordsOf(row, metric));
 }

@@ -78,14 +78,15 @@ function sorted(rows, metric) {
 }
 
 const title = (row) => row.of.title + (row.of.budget && view.budget === EVERY ? ` at ${row.of.budget_title}` : "");
-const told = (row, metric) => `${number(row.value, metric.decimals)} ${metric.unit}`.trim();
+const shownValue = (row, metric) => (row.value === null ? "∞" : number(row.value, metric.decimals));
+const told = (row, metric) => `${shownValue(row, metric)} ${metric.unit}`.trim();
 
 /** A bar for the value and a line for its interval, on a scale that all rows share. */
 function bar(row, metric, scale) {
   const part = (value) => `${(100 * Math.min(1, Math.max(0, (value - scale.low) / (scale.high - scale.low || 1)))).toFixed(2)}%`;
   const ends = row.low === null ? null : el("i", { class: "ends", style: `left:${part(row.low)};right:calc(100% - ${part(row.high)})` });
   const kind = row.of.control ? "fill control" : row.marks.includes("¶") ? "fill few" : "fill";
-  return el("span", { class: "bar", "aria-hidden": "true" }, el("i", { class: kind, style: `width:${part(row.value)}` }), ends);
+  return el("span", { class: "bar", "aria-hidden": "true" }, el("i", { class: kind, style: `width:${part(row.value ?? scale.high)}` }), ends);
 }
 
 function line(row, metric, scale, columns) {
@@ -97,7 +98,7 @@ function line(row, metric, scale, columns) {
     budget: el("td", { class: "n size", "data-label": "ε" }, row.of.ball),
     value: el("td", { class: "value" },
       el("button", { type: "button", title: hover, "aria-label": `${hover}. Show what is behind it`, onclick: () => showDetail(row, metric) },
-        el("b", {}, number(row.value, metric.decimals) + row.marks), el("small", {}, words), bar(row, metric, scale))),
+        el("b", {}, shownValue(row, metric) + row.marks), el("small", {}, words), bar(row, metric, scale))),
     ties: el("td", { "data-label": "Ties" }, row.ties || ""),
     n: el("td", { class: "n", "data-label": "n" }, `${row.n}`),
   };
@@ -109,7 +110,7 @@ function line(row, metric, scale, columns) {
 
 function ranked() {
   const metric = DATA.metrics[view.metric], rows = rowsOf();
-  const ends = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value]);
+  const ends = rows.flatMap((row) => [row.value, row.low, row.high]).filter((end) => end !== null);
   const scale = metric.unit === "%" ? { low: Math.min(0, ...ends), high: 100 } : { low: Math.min(0, ...ends), high: Math.max(...ends) };
   const arrow = { true: " ↑", false: " ↓" }[metric.higher] || "";
   const beside = DATA.beside.columns.map((column, place) => [`${place}`, column.title, place])

@@ -26,7 +26,8 @@ function scatter(rows, metric) {
   if (!columns.length) return null;
   if (!columns.some(([place]) => place === plot.column)) plot.column = columns[0][0];
   const column = DATA.beside.columns[plot.column];
-  const points = rows.filter((row) => (row.beside[plot.column] ?? null) !== null);
+  const points = rows.filter((row) => row.value !== null && (row.beside[plot.column] ?? null) !== null);
+  if (!points.length) return null;
   const wide = Math.max(320, Math.min(1000, document.getElementById("explorer").clientWidth)), high = wide < 600 ? 300 : 400;
   const box = { left: 46, right: wide - 12, top: 12, bottom: high - 40 };
   const xs = points.map((row) => row.beside[plot.column]), log = Math.min(...xs) >= 0 && Math.max(...xs) > 200 && column.title === "Passes";
