@@ -46,7 +46,7 @@ def checked(results: Results, environment: Mapping[str, Any]) -> list[Check]:
     none = () if again.checked else ("there are no records of single photos: run the experiment again",)
     return [
         _versions(environment),
-        Check("Complete", tuple(_missing(measured))),
+        Check("Complete", tuple(_missing(measured)), explainable=True),
         Check("Controls", tuple(_controls(measured))),
         Check("Nothing failed", tuple(_failed(measured)), explainable=True),
         Check("Self-checks", tuple(self_checks(measured, asked)), explainable=True),

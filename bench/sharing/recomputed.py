@@ -45,6 +45,7 @@ def recomputed(results: Results, reporters: Iterable[Reporter]) -> Recomputed:
     """Measurements, and what was decided of them, once more."""
     asked = list(reporters)
     kept = {CellPlace.of(line): line for line in rows_of(results.measurements)}
+    asks = {(cell.place.protocol, cell.place.metric, cell.judge) for cell in kept}
     checked, problems, unchecked = 0, [], []
     for protocol, metrics in results.measurements.groupby("protocol", sort=False)["metric"].unique().items():
         known: set[str] = set()
@@ -53,6 +54,8 @@ def recomputed(results: Results, reporters: Iterable[Reporter]) -> Recomputed:
         if not why:
             try:
                 for line in _again(results, reporter):
+                    if (protocol, line["metric"], line["judge"]) not in asks:
+                        continue  # columns of another judge's records, empty in this one's
                     checked, known = checked + 1, known | {line["metric"]}
                     problems += _compared(kept, {"protocol": protocol, **line})
             except Exception as problem:  # a protocol of somebody else's may raise anything

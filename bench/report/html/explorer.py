@@ -119,6 +119,7 @@ class _Explorer:
     def _of_probes(self, place: Place, metric: Metric) -> Iterator[tuple[str, list[Any]]]:
         seen = self.measured.seen_by(place.protocol)
         judged = bool(seen.judges(place.metric))
+        ranked = {name for lead in self.leads if lead.reporter.name == place.protocol for name in lead.reporter.rank_by}
         yield from self._cells(place, metric)
         for run in self.order:
             for surrogate in (ALL, *seen.surrogates_of(run)):
@@ -131,7 +132,8 @@ class _Explorer:
                 yield from self._row(MEAN, run, surrogate, mean, metric, marks)
                 white = seen.white_box(place.metric, run, surrogate) if place.condition == "none" else Estimate()
                 yield from self._row(WHITE, run, surrogate, white, metric)
-                yield from self._hardest(seen, place, metric, run, surrogate)
+                if place.metric in ranked:
+                    yield from self._hardest(seen, place, metric, run, surrogate)
 
     def _cells(self, place: Place, metric: Metric) -> Iterator[tuple[str, list[Any]]]:
         for (run, surrogate, judge), estimate in self.cells[place].items():
