@@ -58,7 +58,7 @@ FLOORS = (
     {"plan"},
     {"engine"},
     {"protocols", "experiment"},
-    {"doctor", "perf", "protect", "recognisers", "survey"},
+    {"doctor", "perf", "protect", "recognisers", "sharing", "survey"},
     {"cli", "python"},
     {"api"},
 )

@@ -3,6 +3,10 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
+cloakbench view RUN                                show a run in a browser: findings, ranking, gallery, tables
+cloakbench board [RUN ...] output=FOLDER           a static site that ranks the methods of several runs
+cloakbench submit RUN [note=TEXT]                  check a run and pack it, to be put on the board
+cloakbench submit check=FILE                       what a maintainer does with that: every number again from its records
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
@@ -73,6 +77,9 @@ CONFIGS = {
     "recover": "recover",
     "export": "export",
     "survey": "survey",
+    "view": "view",
+    "board": "board",
+    "submit": "submit",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -94,6 +101,9 @@ _COMMANDS = (
     "recover",
     "export",
     "survey",
+    "view",
+    "board",
+    "submit",
     "perf",
     "views",
     "serve",
@@ -101,11 +111,17 @@ _COMMANDS = (
 )
 """Words with a module of their own in ``bench.cli``."""
 
-_PLACES = {"serve": "services.serve", "service": "services.one_service"}
+_PLACES = {
+    "serve": "services.serve",
+    "service": "services.one_service",
+    "view": "sharing.view",
+    "board": "sharing.board",
+    "submit": "sharing.submit",
+}
 """Where that is not called as the word."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "service", "survey", "help")
+_WITH_NAMES = ("report", "list", "check", "service", "survey", "view", "board", "submit", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

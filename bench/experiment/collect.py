@@ -26,8 +26,10 @@ from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import PROBES, Publication
+from cloakbench.bench.report.decisions.sightings import with_sightings
 from cloakbench.bench.report.groups.columns import GROUPED_METRICS
 from cloakbench.bench.report.labels import COMPARED_WITH, PRINTED_TABLES
+from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, PhotoRecords, Results
 from cloakbench.bench.store.errors import EntryGoneError
 from cloakbench.models.base import ModelCard
@@ -77,7 +79,7 @@ def collect(
         labels=group_labels(experiment),
         metrics=metric_frame(experiment),
     )
-    results = decided(experiment, results, [key for _, key in measured])
+    results = with_sightings(decided(experiment, results, [key for _, key in measured]), reporters(results))
     return results, [*_silent_judges(experiment, status, measurements), *_failed_answers(experiment, status)]
 
 

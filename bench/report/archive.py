@@ -26,6 +26,7 @@ from cloakbench.bench.core.files.seal import BLANK, DamagedError, check_seal, se
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.decisions.decide import with_decisions
+from cloakbench.bench.report.decisions.sightings import with_sightings
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Example, PhotoRecords, Results
 from cloakbench.bench.store.errors import explained
@@ -34,7 +35,7 @@ _ABOUT = "about.json"
 _MARK = "digest.txt"
 _PLAIN = " without figures"
 _SEAL_NAME = "about a run"
-_NEWER = ("protocols", "conditions", "metrics", "labels", *DECIDED)
+_NEWER = ("protocols", "conditions", "metrics", "labels", *DECIDED, "sightings")
 """Frames that runs of older versions do not have."""
 _RENAMED = {"target": "judge", "transform": "condition"}
 """Columns of older versions, and what they are called now."""
@@ -127,6 +128,8 @@ def load_results(folder: Path) -> Results:
     records = PhotoRecords(here, lambda name: _with_axes(pd.read_parquet(content(f"{_RECORDS}{name}.parquet"))))
     told: dict[str, Any] = {**about, **frames}
     results = Results(examples=examples, records=records, **told)
+    if "sightings.parquet" not in digests and records:
+        results = with_sightings(results, reporters(results))
     return results if "means.parquet" in digests or not records else with_decisions(results, reporters(results))
 
 
@@ -247,8 +250,11 @@ def _damaged(folder: Path, name: str, state: str) -> ValueError:
 
 
 def _digest(results: Results) -> str:
+    from cloakbench.bench.report.html.page import templates_digest
+
     printing = {type(reporter).__module__ for reporter in reporters(results)}
     digest = hashlib.sha256(code_digest("cloakbench.bench.report.writer", __name__, *printing).encode())
+    digest.update(templates_digest().encode())
     head = [results.name, results.dataset, results.manifest_sha256, dict(results.setup)]
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in _FRAMES:

@@ -1,22 +1,30 @@
-"""Contents: the sections of a report in reading order, those of protocols between those that every run has."""
+"""Contents: what a report holds, whatever it is written as: its opening, and its sections in reading order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from cloakbench.bench.core.status import OK
 from cloakbench.bench.report.decisions.differences_table import differences_table
+from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.groups.section import groups_section
-from cloakbench.bench.report.index import Measured
+from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import PRINTED_TABLES
+from cloakbench.bench.report.opening.findings import Finding, findings
+from cloakbench.bench.report.opening.leads import Lead, leads
+from cloakbench.bench.report.opening.ranking_table import ranking_table
 from cloakbench.bench.report.reported.lookup import Lookup
 from cloakbench.bench.report.reported.tables import printed_tables, reported_tables
-from cloakbench.bench.report.reporters import also_measured
+from cloakbench.bench.report.reporters import also_measured, reporters, self_checks
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter, Section
 from cloakbench.bench.report.sweeps.parts import Sweep
 from cloakbench.bench.report.sweeps.section import variants_section
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.tables_facts import (
     attribute_networks_table,
+    cost_table,
     failures_table,
     gaps_table,
     models_table,
@@ -26,6 +34,56 @@ from cloakbench.bench.report.tables_methods import methods_table, settings_table
 
 _FOR_COMPUTING = ("reported_differences",)
 """Tables that a report names but does not print."""
+
+
+@dataclass(frozen=True)
+class WholeReport:
+    """Everything that a report says, in plain text and tables.
+
+    Attributes:
+        measured: the run.
+        reporters: its protocols.
+        leads: what these lead with.
+        findings: the run in sentences.
+        setup: facts by name.
+        warnings: what looks wrong, a sentence each.
+        ranking: all methods in one table.
+        sections: the parts, those of protocols between those that every run has; none holds a time.
+        caveats: what the numbers do and do not mean, a sentence each.
+        cost: seconds and memory, the only table that may differ between equal runs.
+    """
+
+    measured: Measured
+    reporters: tuple[Reporter, ...]
+    leads: tuple[Lead, ...]
+    findings: tuple[Finding, ...]
+    setup: dict[str, str]
+    warnings: tuple[str, ...]
+    ranking: Table | None
+    sections: tuple[Section, ...]
+    caveats: tuple[str, ...]
+    cost: Table | None
+
+    @classmethod
+    def of(cls, results: Results) -> WholeReport:
+        """That of a run. Equal results give equal reports."""
+        measured, asked = Measured(results), reporters(results)
+        leading = leads(measured, asked)
+        warnings = _warnings(measured, asked)
+        failures = failures_table(measured)
+        facts = {"data": results.dataset, "manifest": results.manifest_sha256[:16], **results.setup}
+        return cls(
+            measured=measured,
+            reporters=asked,
+            leads=tuple(leading),
+            findings=tuple(findings(measured, leading, len(failures.rows) if failures else 0, len(warnings))),
+            setup={key.replace("_", " "): str(value) for key, value in facts.items()},
+            warnings=warnings,
+            ranking=ranking_table(measured, leading),
+            sections=tuple(contents(measured, asked)),
+            caveats=tuple(dict.fromkeys(caveat for lead in leading for caveat in lead.headline.caveats)),
+            cost=cost_table(measured),
+        )
 
 
 def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]:
@@ -72,3 +130,13 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
 
 def _known(table: Table | None) -> tuple[Table, ...]:
     return () if table is None else (table,)
+
+
+def _warnings(measured: Measured, asked: Sequence[Reporter]) -> tuple[str, ...]:
+    """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
+    results = measured.results
+    frame = results.measurements.loc[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
+    of_methods = ((row, line["notes"]) for row, line in measured.methods.items())
+    of_cells = ((Run.of(line).method, line["note"]) for line in records(frame))
+    notes = {f"{measured.title(row)}: {text(note)}" for row, note in (*of_methods, *of_cells) if text(note)}
+    return (*self_checks(measured, asked), *sorted(notes))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from cloakbench.bench.report.decisions.columns import DECIDED
+from cloakbench.bench.report.decisions.columns import DECIDED, SIGHTING_COLUMNS
 from cloakbench.bench.report.groups.columns import LABEL_COLUMNS
 from cloakbench.bench.report.metric import Metric
 
@@ -159,6 +159,7 @@ class Results:
         groups, gaps: numbers of groups of people and photos, and the largest gaps between them, ``DECIDED``.
         labels: which group each probe is in, `LABEL_COLUMNS`; none where no groups are told apart.
         metrics: what protocols measure, in the order of their tables, with `METRIC_COLUMNS`.
+        sightings: who still knows the people of ``examples``, `SIGHTING_COLUMNS`.
         problems: a line for each distinct failure of the run that just gave them; not kept.
         folder: where that run wrote its report, or None.
     """
@@ -186,6 +187,7 @@ class Results:
     gaps: pd.DataFrame = field(default_factory=lambda: _empty(DECIDED["gaps"]))
     labels: pd.DataFrame = field(default_factory=lambda: _empty(LABEL_COLUMNS))
     metrics: pd.DataFrame = field(default_factory=lambda: _empty(METRIC_COLUMNS))
+    sightings: pd.DataFrame = field(default_factory=lambda: _empty(SIGHTING_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Place, Run
@@ -174,4 +174,14 @@ class Reporter(Protocol):
 
     def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
         """What it found about a method on questions of the survey's tables, by the heading of the column."""
+        ...
+
+
+@runtime_checkable
+class Recognising(Protocol):
+    """A reporter that can say who still knows the person in a photo."""
+
+    def recognised(self, records: pd.DataFrame) -> pd.DataFrame:
+        """A row for each record, in their order, with the columns ``SAID_COLUMNS`` of
+        `cloakbench.bench.report.decisions.columns`."""
         ...

@@ -1,4 +1,4 @@
-"""Writes a report folder: ``report.md``, ``tables/`` (Markdown, CSV, LaTeX) and ``figures/`` (PNG, PDF).
+"""Writes a report folder: ``report.md``, ``report.html``, ``tables/`` (Markdown, CSV, LaTeX), ``figures/`` (PNG, PDF).
 
 Equal results give equal bytes. Times differ between equal runs, so everything that holds one is kept in the ``cost``
 table and nowhere else. Files are written under a temporary name and renamed, so a killed run leaves no half file.
@@ -16,26 +16,24 @@ from matplotlib.figure import Figure
 
 from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.files.whole_file import whole_file
-from cloakbench.bench.core.status import OK
-from cloakbench.bench.report.contents import contents
-from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
-from cloakbench.bench.report.estimate import records, text
-from cloakbench.bench.report.index import Measured, Run
-from cloakbench.bench.report.opening.findings import findings
-from cloakbench.bench.report.opening.leads import Lead, leads
-from cloakbench.bench.report.opening.ranking_table import ranking_table
-from cloakbench.bench.report.reporters import reporters, self_checks
+from cloakbench.bench.report.contents import WholeReport
+from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes, holds_photos
+from cloakbench.bench.report.html.gallery import full_size_photos
+from cloakbench.bench.report.html.page import page
+from cloakbench.bench.report.opening.findings import findings_markdown
 from cloakbench.bench.report.results import MEASUREMENT_COLUMNS, Results
-from cloakbench.bench.report.section import FigureSpec, Reporter, Section
+from cloakbench.bench.report.section import FigureSpec, Section
 from cloakbench.bench.report.table import Table
 from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
-from cloakbench.bench.report.tables_facts import cost_table, failures_table
 from cloakbench.bench.store.errors import explained
+
+PAGE = "report.html"
+"""Name of the page beside ``report.md``."""
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. ``timing`` lists the files that may differ between equal runs."""
+    """What was written; the page and its photos are among ``figures``, ``timing`` may differ between equal runs."""
 
     report: Path
     tables: tuple[Path, ...]
@@ -45,48 +43,89 @@ class ReportFiles:
 
 def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
-    measured, asked = Measured(results), reporters(results)
-    leading = leads(measured, asked)
-    ranking = ranking_table(measured, leading)
-    sections, table_files, figure_files = write_sections(contents(measured, asked), folder, figures=figures)
-    table_files += write_table(ranking, folder / "tables") if ranking else []
+    report = WholeReport.of(results)
+    written = write_sections(report.sections, folder, figures=figures)
+    ranked = write_table(report.ranking, folder / "tables") if report.ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
-    cost = cost_table(measured)
-    timing = write_table(cost, folder / "tables") if cost else []
-    warnings = _warnings(measured, asked)
+    timing = write_table(report.cost, folder / "tables") if report.cost else []
+    path = folder / "report.md"
+    write_text(path, "\n".join(_markdown(report, written.lines)))
+    pictures = _write_page(report, written, folder)
+    tables = (*written.tables, *ranked, measurements)
+    return ReportFiles(path, tables, (*written.figures, *pictures), tuple(timing))
+
+
+def write_page(results: Results, folder: Path) -> Path:
+    """Write the page alone, and its photos; returns its path. Links to tables lead to files that may lie there."""
+    report = WholeReport.of(results)
+    drawn, skipped = {}, {}
+    for figure in (figure for section in report.sections for figure in section.figures):
+        drawing = figure.draw()
+        if isinstance(drawing, Skipped):
+            skipped[figure.name] = drawing.reason
+        elif not holds_photos(drawing):
+            drawn[figure.name] = figure_bytes(drawing, ".svg")
+    return _write_page(report, Written([], [], [], drawn, skipped), folder)[0]
+
+
+def _write_page(report: WholeReport, written: Written, folder: Path) -> list[Path]:
+    """``report.html`` and the photos beside it; returns their paths."""
+    paths = [folder / name for name, _ in full_size_photos(report.measured.results.examples)]
+    for path, (_, content) in zip(paths, full_size_photos(report.measured.results.examples), strict=True):
+        _replace(path, content)
+    write_text(folder / PAGE, page(report, written.drawn, written.skipped))
+    return [folder / PAGE, *paths]
+
+
+def _markdown(report: WholeReport, sections: Sequence[str]) -> list[str]:
+    """The lines of the report around those of its sections."""
+    setup = [f"- {markdown(key)}: {markdown(value)}" for key, value in report.setup.items()]
+    warnings = [f"- {markdown(line)}." for line in report.warnings] or [_NOTHING_FOUND]
+    ranking = report.ranking
     ranked = ["## Ranking", "", to_markdown(ranking), links(ranking), ""] if ranking else []
-    body = [*_setup(results), "", "## Warnings", "", *(warnings or [_NOTHING_FOUND]), "", *ranked, *sections]
-    body += _caveats(leading)
-    failures = failures_table(measured)
-    found = findings(measured, leading, len(failures.rows) if failures else 0, len(warnings))
-    lines = [f"# {markdown(results.name)}", "", "## Findings", "", *found, "", *_table_of_contents(body), *body]
-    lines += ["Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv).", ""]
-    report = folder / "report.md"
-    write_text(report, "\n".join(lines))
-    return ReportFiles(report, (*table_files, measurements), tuple(figure_files), tuple(timing))
+    body = ["## Setup", "", *setup, "", "## Warnings", "", *warnings, "", *ranked, *sections]
+    if report.caveats:
+        told = [f"- {markdown(caveat)}" for caveat in report.caveats]
+        body += ["## What the numbers do and do not mean", "", *told, ""]
+    head = [f"# {markdown(report.measured.results.name)}", "", "## Findings", "", *findings_markdown(report.findings)]
+    every = "Every measurement with its interval, n and status: [measurements.csv](tables/measurements.csv)."
+    return [*head, "", *_table_of_contents(body), *body, every, ""]
 
 
-def write_sections(
-    sections: Sequence[Section], folder: Path, *, figures: bool = True
-) -> tuple[list[str], list[Path], list[Path]]:
-    """Write tables and figures of sections under ``folder``; figures are left out on request.
+@dataclass(frozen=True)
+class Written:
+    """What was written of sections.
 
-    Returns:
-        The lines of the report that hold or name them, their tables' files, and their figures' files.
+    Attributes:
+        lines: of the report, which hold or name it.
+        tables: their files.
+        figures: their files.
+        drawn: figures as SVG, by name; those that hold photos are left to their files.
+        skipped: why others were left out.
     """
+
+    lines: list[str]
+    tables: list[Path]
+    figures: list[Path]
+    drawn: dict[str, bytes]
+    skipped: dict[str, str]
+
+
+def write_sections(sections: Sequence[Section], folder: Path, *, figures: bool = True) -> Written:
+    """Write tables and figures of sections under ``folder``; figures are left out on request."""
     tables = [
         path
         for section in sections
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], _none_drawn(sections))
+    paths, drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], {}, _none_drawn(sections))
     lines = []
     for section in sections:
         if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
             lines += _section(section, skipped)
-    return lines, tables, drawn
+    return Written(lines, tables, paths, drawn, skipped)
 
 
 _NOTHING_FOUND = "None of the self-checks found anything."
@@ -105,14 +144,6 @@ def _table_of_contents(body: Sequence[str]) -> list[str]:
     return ["## Contents", "", *lines, ""]
 
 
-def _caveats(leading: Sequence[Lead]) -> list[str]:
-    """What protocols say of their numbers, each sentence once."""
-    told = dict.fromkeys(caveat for lead in leading for caveat in lead.headline.caveats)
-    if not told:
-        return []
-    return ["## What the numbers do and do not mean", "", *(f"- {markdown(caveat)}" for caveat in told), ""]
-
-
 def _section(section: Section, skipped: dict[str, str]) -> list[str]:
     lines = [f"## {markdown(section.title)}", ""]
     for figure in section.figures:
@@ -124,25 +155,6 @@ def _section(section: Section, skipped: dict[str, str]) -> list[str]:
         named = (f"- {markdown(table.title)}. {links(table)}" for table in section.linked)
         lines += ["Also measured:", "", *named, ""]
     return [*lines, section.closing, ""] if section.closing else lines
-
-
-def _setup(results: Results) -> list[str]:
-    facts = {"data": results.dataset, "manifest": results.manifest_sha256[:16], **results.setup}
-    return [
-        "## Setup",
-        "",
-        *(f"- {markdown(key.replace('_', ' '))}: {markdown(str(value))}" for key, value in facts.items()),
-    ]
-
-
-def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
-    """Self-checks, then what methods say of themselves and metrics of cells that do have a value."""
-    results = measured.results
-    frame = results.measurements.loc[(results.measurements["status"] == OK) & results.measurements["value"].notna()]
-    of_methods = ((row, line["notes"]) for row, line in measured.methods.items())
-    of_cells = ((Run.of(line).method, line["note"]) for line in records(frame))
-    notes = {f"{measured.title(row)}: {text(note)}" for row, note in (*of_methods, *of_cells) if text(note)}
-    return [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
 
 
 def _figure(figure: FigureSpec) -> str:
@@ -177,9 +189,10 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Figure files, and the reason for each figure that was left out."""
+def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, bytes], dict[str, str]]:
+    """Figure files, the figures as SVG by name, and the reason for each that was left out."""
     paths: list[Path] = []
+    drawn: dict[str, bytes] = {}
     skipped: dict[str, str] = {}
     for figure in (figure for section in sections for figure in section.figures):
         drawing = figure.draw()
@@ -188,7 +201,9 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path
             continue
         for suffix in (".png", ".pdf"):
             paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
-    return paths, skipped
+        if not holds_photos(drawing):
+            drawn[figure.name] = figure_bytes(drawing, ".svg")
+    return paths, drawn, skipped
 
 
 def _none_drawn(sections: Sequence[Section]) -> dict[str, str]:

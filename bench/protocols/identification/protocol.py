@@ -293,6 +293,17 @@ class Identification(RecognitionProtocol):
 
         return identification_evidence(index, self.ks, method)
 
+    def recognised(self, records: pd.DataFrame) -> pd.DataFrame:
+        """A photo is known to whom a gallery search (P2) names the person first: no stranger is above the best mate."""
+        return pd.DataFrame(
+            {
+                "recognised": records["p2_rank"] == 0,
+                "recognised_clean": records["p2_clean_rank"] == 0,
+                "similarity": records["best_mate_similarity"],
+                "bar": records["best_distractor_similarity"],
+            }
+        )
+
 
 def _zero_for_null(counts: np.ndarray) -> NDArray[np.float64]:
     return np.nan_to_num(counts.astype(np.float64))

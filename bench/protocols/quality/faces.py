@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloakbench.bench.protocols.quality.metrics import psnr, ssim
+from cloakbench.bench.report.drawing.difference import DIFFERENCE_GAIN, difference_picture
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured
@@ -18,7 +19,6 @@ from cloakbench.bench.report.results import Example
 _COLUMNS_MOST = 10
 _FACES = {1: 4, 2: 2, 3: 1}
 """Blocks of columns to the faces that each shows: a page has room for about eight lines."""
-_DIFFERENCE_GAIN = 10
 _HEAD_PT, _WORDS_PT, _SSIM_PT = 6.5, 7.0, 5.0
 _GAP_INCHES = 0.02
 
@@ -108,7 +108,7 @@ def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | s
     """The two lines of a face: photos and differences ``[3, H, W]``, or the words that stand in their place."""
     original = example.original.numpy()
     photos: list[np.ndarray | str] = [original]
-    differences: list[np.ndarray | str] = [f"difference\n×{_DIFFERENCE_GAIN}"]
+    differences: list[np.ndarray | str] = [f"difference\n×{DIFFERENCE_GAIN}"]
     for label in labels:
         protected = example.protected.get(label)
         photos.append("failed" if protected is None else protected.numpy())
@@ -134,9 +134,3 @@ def _parts(measured: Measured, label: str) -> tuple[str, str]:
     """``pgd 8/255`` to printed name and budget."""
     method, _, budget = label.rpartition(" ") if label.endswith("/255") else (label, "", "")
     return measured.title(method), budget
-
-
-def difference_picture(original: np.ndarray, protected: np.ndarray) -> np.ndarray:
-    """uint8 picture of the amplified difference about mid-grey."""
-    difference = protected.astype(np.float32) - original.astype(np.float32)
-    return (127.5 + _DIFFERENCE_GAIN * difference).clip(0, 255).round().astype(np.uint8)

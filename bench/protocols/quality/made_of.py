@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from cloakbench.bench.protocols.quality.faces import difference_picture, short_heads
+from cloakbench.bench.protocols.quality.faces import short_heads
+from cloakbench.bench.report.drawing.difference import difference_picture
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
 from cloakbench.bench.report.index import Measured

@@ -107,6 +107,26 @@ WORST_COLUMNS = {
 }
 """The columns of ``Results.worst``."""
 
+SAID_COLUMNS = {
+    "recognised": "whether the judge still knows the person; null where it was not asked",
+    "recognised_clean": "the same of the photo before protection",
+    "similarity": "of the photo to those of the person that the judge knows best, a cosine",
+    "bar": "what the similarity must reach: that of the most alike stranger",
+}
+"""What `Reporter.recognised` says of a record."""
+
+SIGHTING_COLUMNS = {
+    "protocol": "label of the protocol",
+    "image_id": "of a photo of ``Results.examples``",
+    "method": "method key",
+    "variant": "as in the measurements",
+    "epsilon_255": "budget in grey levels; NaN for methods without one",
+    "surrogate": "surrogate key; empty for methods that use none",
+    "judge": "who was asked",
+    **SAID_COLUMNS,
+}
+"""The columns of ``Results.sightings``."""
+
 DECIDED = {
     "means": MEAN_COLUMNS,
     "rankings": RANKING_COLUMNS,
@@ -117,4 +137,4 @@ DECIDED = {
     "groups": GROUP_COLUMNS,
     "gaps": GAP_COLUMNS,
 }
-"""The frames of `Results` that are worked out of records."""
+"""The frames of `Results` that are worked out of records by `cloakbench.bench.report.decisions.decide`."""

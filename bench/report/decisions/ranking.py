@@ -84,6 +84,14 @@ class Ranking:
                 return one
         return None
 
+    def places(self, row: RankedRun) -> tuple[int, int]:
+        """The best and the worst place that the comparisons leave a row that is not small, from 1: as many rows are
+        certainly ahead of it, and as many certainly behind, after Holm's correction over all pairs (Klein, Wright and
+        Wieczorek 2020 make ranks' intervals of pairs in this way)."""
+        ahead = sum(one.decided and one.second == row for one in self.comparisons)
+        behind = sum(one.decided and one.first == row for one in self.comparisons)
+        return 1 + ahead, sum(not one.small for one in self.rows) - behind
+
     @property
     def neighbours(self) -> tuple[PairedRuns, ...]:
         """Comparisons of each row with the next."""

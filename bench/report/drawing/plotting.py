@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec
 
+import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,15 +61,21 @@ def styled(draw: Callable[Asked, Drawing]) -> Callable[Asked, Drawing]:
 
 
 def figure_bytes(figure: Figure, suffix: str) -> bytes:
-    """A figure as PNG (200 dpi) or PDF (vector, fonts embedded) without dates: equal figures give equal bytes.
+    """A figure as PNG (200 dpi), PDF (vector, fonts embedded) or SVG (vector, texts as outlines) without dates: equal
+    figures give equal bytes.
 
     It is drawn in memory: on a full disk matplotlib would raise errors of its own that say nothing.
     """
-    metadata = {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {"Software": None})
     buffer = io.BytesIO()
-    with paper_style():
+    with paper_style(), matplotlib.rc_context({"svg.hashsalt": "cloakbench"}):
         figure.savefig(buffer, format=suffix.removeprefix("."), metadata=metadata)
     return buffer.getvalue()
+
+
+def holds_photos(figure: Figure) -> bool:
+    """Whether a picture in colour stands in a figure, as in grids of faces; maps of numbers are none."""
+    return any(np.ndim(image.get_array()) == 3 for axis in figure.axes for image in axis.images)
 
 
 def look_of(number: int) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from cloakbench.bench.core.escape import markdown
 from cloakbench.bench.report.decisions.ranking import Ranking, identical_notes
@@ -17,8 +18,16 @@ _NAMED = 6
 """Names in a sentence; the table has the others."""
 
 
-def findings(measured: Measured, leads: Iterable[Lead], failures: int, warnings: int) -> list[str]:
-    """Lines of Markdown: a list for each protocol, and what went wrong.
+@dataclass(frozen=True)
+class Finding:
+    """What one protocol comes to: ``title`` says whose, ``sentences`` are plain text, the most important first."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+def findings(measured: Measured, leads: Iterable[Lead], failures: int, warnings: int) -> list[Finding]:
+    """One for each protocol, and what went wrong.
 
     Args:
         measured: the run.
@@ -26,13 +35,19 @@ def findings(measured: Measured, leads: Iterable[Lead], failures: int, warnings:
         failures: entries of the table of failures.
         warnings: lines under Warnings.
     """
-    lines = []
-    for lead in leads:
-        first, *others = map(markdown, _sentences(measured, lead))
-        lines += [f"- **{markdown(lead.reporter.title)}.** {first}", *(f"  - {sentence}" for sentence in others)]
+    found = [Finding(lead.reporter.title, tuple(_sentences(measured, lead))) for lead in leads]
     broken = f"{failures} entries under Failures and gaps" if failures else "No planned cell failed"
     told = f"the self-checks raise {counted(warnings, 'warning')}" if warnings else "the self-checks found nothing"
-    return [*lines, f"- **What to distrust.** {broken}; {told}."]
+    return [*found, Finding("What to distrust", (f"{broken}; {told}.",))]
+
+
+def findings_markdown(found: Iterable[Finding]) -> list[str]:
+    """Lines of Markdown: a list for each."""
+    lines = []
+    for one in found:
+        first, *others = map(markdown, one.sentences)
+        lines += [f"- **{markdown(one.title)}.** {first}", *(f"  - {sentence}" for sentence in others)]
+    return lines
 
 
 def _sentences(measured: Measured, lead: Lead) -> list[str]:

@@ -28,7 +28,7 @@ def ranking_table(measured: Measured, leads: Sequence[Lead]) -> Table | None:
     blocks = [home, *sorted(budgets - {NO_BUDGET, home}, reverse=True)] if budgets else []
     qualities = list(dict.fromkeys(q for lead in leads for q in lead.headline.quantities if not q.is_rate))
     qualities = [quantity for quantity in qualities if quantity not in {lead.quantity for lead in leads}]
-    passes = _passes(measured)
+    passes = passes_of(measured)
     norms = [Norms(measured, measured.publication(lead.reporter.name)) for lead in leads]
     rows = []
     for budget in blocks:
@@ -106,7 +106,7 @@ def _quality(quantity: Quantity, rows: Sequence[HeadlineRow]) -> Number | str:
     return "" if known is None else quantity.number(known if known.ok else Estimate())
 
 
-def _passes(measured: Measured) -> dict[Run, float]:
+def passes_of(measured: Measured) -> dict[Run, float]:
     """Forward and backward passes per photo of each run, mean over surrogates; of the probes where it has some."""
     costs: dict[Run, dict[bool, list[float]]] = {}
     for line in records(measured.results.costs):

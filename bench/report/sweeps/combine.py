@@ -15,6 +15,7 @@ from cloakbench.bench.report.results import PhotoRecords, Results
 
 CELL = ["protocol", "metric", "method", "variant", "epsilon_255", "surrogate", "judge", "condition"]
 """The columns of the measurements that say which cell a row is."""
+_SIGHTING = ["protocol", "image_id", "method", "variant", "epsilon_255", "surrogate", "judge"]
 _CELL_OF_RECORDS = [name for name in CELL if name not in ("protocol", "metric")]
 
 
@@ -54,6 +55,7 @@ def combine(runs: Sequence[Results]) -> Results:
         records=_records(runs),
         **{name: pd.DataFrame(columns=list(columns)) for name, columns in DECIDED.items()},
         metrics=_joined(runs, "metrics", ["protocol", "name"]),
+        sightings=_joined(runs, "sightings", _SIGHTING),
     )
 
 

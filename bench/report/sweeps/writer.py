@@ -37,7 +37,7 @@ def write_sweep(sweep: Sweep, runs: Sequence[Path], folder: Path) -> list[Table]
         write_report(sweep.parts[0].results, folder)
         return sweep_tables(sweep)
     section = variants_section(sweep)
-    own, _, _ = write_sections([section], folder)
+    own = write_sections([section], folder).lines
     listed = [_part_line(part, number, runs, folder) for number, part in enumerate(sweep.parts)]
     write_text(folder / "report.md", "\n".join(_frame(sweep, own, listed)))
     write_text(folder / "tables" / "measurements.csv", measurements_csv(all_measurements(sweep)))

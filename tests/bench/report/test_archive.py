@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cloakbench.bench.cli import report as command
-from cloakbench.bench.report import archive, contents, writer
+from cloakbench.bench.report import archive, contents
 from cloakbench.bench.report.archive import is_current, is_finished, load_results, publish, save_results
 from cloakbench.bench.report.drawing.plotting import Skipped
 from cloakbench.bench.report.index import Measured
@@ -37,7 +37,7 @@ def _one_figure() -> Iterator[None]:
         return [replace(one, figures=tuple(with_one(figure) for figure in one.figures)) for one in found]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "contents", fewer)
+        patch.setattr(contents, "contents", fewer)
         yield
 
 

@@ -13,14 +13,15 @@ import pytest
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.core.status import OK
+from cloakbench.bench.report.decisions.columns import PAIR_COLUMNS, RANKING_COLUMNS
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.metric import Metric
-from cloakbench.bench.report.opening.findings import findings
+from cloakbench.bench.report.opening.findings import findings, findings_markdown
 from cloakbench.bench.report.opening.leads import leads
 from cloakbench.bench.report.opening.ranking_table import ranking_table
 from cloakbench.bench.report.reporters import Plain, reporters
-from cloakbench.bench.report.results import PAIR_COLUMNS, RANKING_COLUMNS, Results
+from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Headline, HeadlineRow, Quantity
 from cloakbench.bench.report.table_text import to_csv, to_markdown
 from cloakbench.bench.report.writer import write_report
@@ -60,7 +61,7 @@ def run(make_results: Callable[..., Results]) -> Results:
 
 def said(results: Results) -> list[str]:
     measured = Measured(results)
-    return findings(measured, leads(measured, reporters(results)), failures=2, warnings=1)
+    return findings_markdown(findings(measured, leads(measured, reporters(results)), failures=2, warnings=1))
 
 
 def test_findings_name_the_best_its_ties_and_what_it_is_ahead_of_for_certain(run: Results) -> None:
@@ -120,7 +121,10 @@ def test_less_may_be_better_and_a_gap_is_never_first(small: Results) -> None:
     measured = Measured(replace(small, metrics=declared))
     [lead] = leads(measured, [Asking("gaze", "Gaze", "")])
     assert [row.run.method for row in lead.rows(NO_BUDGET)] == ["b", "a"]
-    assert findings(measured, [lead], 0, 0)[0] == "- **Gaze.** b protects most: Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100)."
+    assert (
+        findings_markdown(findings(measured, [lead], 0, 0))[0]
+        == "- **Gaze.** b protects most: Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100)."
+    )
 
 
 def test_a_number_that_says_too_little_alone_stands_with_what_is_read_beside_it(small: Results) -> None:
@@ -136,7 +140,7 @@ def test_a_number_that_says_too_little_alone_stands_with_what_is_read_beside_it(
     declared = pd.DataFrame([{"protocol": "gaze", **vars(GAZE)}])
     measured = Measured(replace(small, metrics=declared))
     [lead] = leads(measured, [Pairing("gaze", "Gaze", "")])
-    said = findings(measured, [lead], 0, 0)[0]
+    said = findings_markdown(findings(measured, [lead], 0, 0))[0]
     assert said.endswith("Gaze (s) 1.00 \\[0.00, 2.00\\] (n 100), with Matched 25.0 % \\[20.0, 30.0\\].")
 
 

@@ -1,0 +1,63 @@
+"""``cloakbench view``: the page of a finished run in a browser."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloakbench.bench.cli.report import find_run
+from cloakbench.bench.config.compose import compose_config, split_config_dirs
+from cloakbench.bench.config.flags import is_name
+from cloakbench.bench.config.setting_checks import check_values
+from cloakbench.bench.core.errors import ConfigError
+from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.store.errors import StoreError
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def main(words: Sequence[str]) -> int:
+    """``cloakbench view RUN [open=false]``: the page of a run is a file, so a browser opens it from disk.
+
+    Raises:
+        ConfigError: no run is named, or there is none of that name.
+    """
+    config_dirs, rest = split_config_dirs(words)
+    config = compose_config([word for word in rest if not is_name(word)], "view", config_dirs)
+    check_values(config)
+    names = [word for word in rest if is_name(word)]
+    if len(names) != 1:
+        raise ConfigError("name one run: cloakbench view RUN")
+    screen = Screen()
+    page = _page_of(find_run(names[0], Path(config.paths.runs), screen), Path(config.paths.runs))
+    opened = bool(config.open) and _has_screen() and webbrowser.open(page.resolve().as_uri())
+    screen.path(f"{'Opened in your browser' if opened else 'Open in a browser'}: {page}")
+    return 0
+
+
+def _page_of(folder: Path, runs: Path) -> Path:
+    """The page of a run, written where there is none that is newer than its results; into ``runs`` where the run's
+    folder is read-only."""
+    from cloakbench.bench.report.archive import load_results
+    from cloakbench.bench.report.writer import PAGE, write_page
+
+    page = folder / PAGE
+    if page.is_file() and page.stat().st_mtime_ns >= (folder / "data" / "about.json").stat().st_mtime_ns:
+        return page
+    results = load_results(folder)
+    try:
+        return write_page(results, folder)
+    except StoreError as problem:
+        if problem.errno not in _READ_ONLY:
+            raise
+        return write_page(results, runs / folder.name)
+
+
+def _has_screen() -> bool:
+    """Whether a browser has somewhere to open; on a machine without a screen one for terminals would take it over."""
+    named = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    return named or sys.platform in ("darwin", "win32")
