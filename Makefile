@@ -13,7 +13,7 @@ CLI := $(BIN)/cloakbench
 RUNTIME := $(if $(filter cuda,$(DEVICE)),runtime=gpu)
 PLACE := $(if $(filter cuda,$(DEVICE)),device=cuda)
 .DEFAULT_GOAL := help
-.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock clean
+.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock package docs papers clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ lint: $(VENV)/ready-test  ## ruff and pyright
 
 lock: $(VENV)/ready-test  ## pin exact versions of everything, with hashes, for every supported Python
 	@sh scripts/lock.sh $(BIN)/uv
+
+package: $(VENV)/ready-test  ## build sdist and wheel into dist, and try the wheel in an empty environment
+	@sh scripts/try_wheel.sh $(BIN)/uv dist $(BIN)/python
 
 clean:  ## remove runs and caches; the environment and the store stay
 	@rm -rf results/runs results/sweeps .pytest_cache .ruff_cache .hypothesis
