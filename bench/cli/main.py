@@ -3,6 +3,7 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
+cloakbench papers [RUN ...]                        tables and figures of finished runs for a paper, with an index
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
@@ -73,6 +74,7 @@ CONFIGS = {
     "recover": "recover",
     "export": "export",
     "survey": "survey",
+    "papers": "papers",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -84,6 +86,7 @@ CONFIGS = {
 
 _COMMANDS = (
     "report",
+    "papers",
     "list",
     "check",
     "verify",
@@ -105,7 +108,7 @@ _PLACES = {"serve": "services.serve", "service": "services.one_service"}
 """Where that is not called as the word."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "service", "survey", "help")
+_WITH_NAMES = ("report", "papers", "list", "check", "service", "survey", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

@@ -159,6 +159,8 @@ KINDS: Mapping[str, Kind] = {
     "report.examples": at_least(0),
     "report.figures": BOOL,
     "report.printed": NAMES,
+    "report.style": one_of(("paper", "slides", "screen")),
+    "columns": NAMES,
     "paths": MAPPING,
     "paths.*": TEXT,
     "runtime": MAPPING,

@@ -19,6 +19,7 @@ from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.status import OK
 from cloakbench.bench.report.contents import contents
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
+from cloakbench.bench.report.drawing.styles import STYLES, FigureStyle, styled_bytes
 from cloakbench.bench.report.estimate import records, text
 from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.opening.findings import findings
@@ -32,6 +33,8 @@ from cloakbench.bench.report.table_text import to_csv, to_latex, to_markdown
 from cloakbench.bench.report.tables_facts import cost_table, failures_table
 from cloakbench.bench.store.errors import explained
 
+PAPER = STYLES["paper"]
+
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -43,12 +46,14 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
+def write_report(results: Results, folder: Path, *, figures: bool = True, style: FigureStyle = PAPER) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
     measured, asked = Measured(results), reporters(results)
     leading = leads(measured, asked)
     ranking = ranking_table(measured, leading)
-    sections, table_files, figure_files = write_sections(contents(measured, asked), folder, figures=figures)
+    sections, table_files, figure_files = write_sections(
+        contents(measured, asked), folder, figures=figures, style=style
+    )
     table_files += write_table(ranking, folder / "tables") if ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
@@ -68,7 +73,7 @@ def write_report(results: Results, folder: Path, *, figures: bool = True) -> Rep
 
 
 def write_sections(
-    sections: Sequence[Section], folder: Path, *, figures: bool = True
+    sections: Sequence[Section], folder: Path, *, figures: bool = True, style: FigureStyle = PAPER
 ) -> tuple[list[str], list[Path], list[Path]]:
     """Write tables and figures of sections under ``folder``; figures are left out on request.
 
@@ -81,11 +86,11 @@ def write_sections(
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], _none_drawn(sections))
+    drawn, skipped = _write_figures(sections, folder / "figures", style) if figures else ([], _none_drawn(sections))
     lines = []
     for section in sections:
         if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
-            lines += _section(section, skipped)
+            lines += _section(section, skipped, style)
     return lines, tables, drawn
 
 
@@ -113,11 +118,11 @@ def _caveats(leading: Sequence[Lead]) -> list[str]:
     return ["## What the numbers do and do not mean", "", *(f"- {markdown(caveat)}" for caveat in told), ""]
 
 
-def _section(section: Section, skipped: dict[str, str]) -> list[str]:
+def _section(section: Section, skipped: dict[str, str], style: FigureStyle) -> list[str]:
     lines = [f"## {markdown(section.title)}", ""]
     for figure in section.figures:
         why = skipped.get(figure.name)
-        lines += [_figure(figure) if why is None else f"Figure {figure.name} left out: {markdown(why)}.", ""]
+        lines += [_figure(figure, style) if why is None else f"Figure {figure.name} left out: {markdown(why)}.", ""]
     for table in section.tables:
         lines += [to_markdown(table), links(table), ""]
     if section.linked:
@@ -145,9 +150,10 @@ def _warnings(measured: Measured, asked: Sequence[Reporter]) -> list[str]:
     return [f"- {markdown(line)}." for line in (*self_checks(measured, asked), *sorted(notes))]
 
 
-def _figure(figure: FigureSpec) -> str:
-    name = figure.name
-    return f"![{name}](figures/{name}.png)\n\n{figure.caption} [PDF](figures/{name}.pdf)"
+def _figure(figure: FigureSpec, style: FigureStyle) -> str:
+    name, vector = figure.name, style.vector
+    kind = vector.removeprefix(".").upper()
+    return f"![{name}](figures/{name}.png)\n\n{figure.caption} [{kind}](figures/{name}{vector})"
 
 
 def links(table: Table) -> str:
@@ -177,7 +183,7 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, str]]:
+def _write_figures(sections: Sequence[Section], folder: Path, style: FigureStyle) -> tuple[list[Path], dict[str, str]]:
     """Figure files, and the reason for each figure that was left out."""
     paths: list[Path] = []
     skipped: dict[str, str] = {}
@@ -186,8 +192,8 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path
         if isinstance(drawing, Skipped):
             skipped[figure.name] = drawing.reason
             continue
-        for suffix in (".png", ".pdf"):
-            paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
+        for suffix in style.suffixes:
+            paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}", style))
     return paths, skipped
 
 
@@ -196,9 +202,10 @@ def _none_drawn(sections: Sequence[Section]) -> dict[str, str]:
     return {figure.name: why for section in sections for figure in section.figures}
 
 
-def write_figure(figure: Figure, path: Path) -> Path:
+def write_figure(figure: Figure, path: Path, style: FigureStyle = PAPER) -> Path:
     """A figure as the file's suffix says."""
-    _replace(path, figure_bytes(figure, path.suffix))
+    drawn = style == PAPER
+    _replace(path, figure_bytes(figure, path.suffix) if drawn else styled_bytes(figure, path.suffix, style))
     return path
 
 
