@@ -3,6 +3,7 @@
 cloakbench [experiment=NAME] [KEY=VALUE ...]       run an experiment
 cloakbench -m KEY=A,B ...                          run a sweep, then one combined report
 cloakbench report RUN [RUN ...]                    write a report again, or combine several runs
+cloakbench share RUN [output=FOLDER]               a run as Every Eval Ever, Croissant and model cards
 cloakbench papers [RUN ...]                        tables and figures of finished runs for a paper, with an index
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
@@ -75,6 +76,7 @@ CONFIGS = {
     "export": "export",
     "survey": "survey",
     "papers": "papers",
+    "share": "share",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -87,6 +89,7 @@ CONFIGS = {
 _COMMANDS = (
     "report",
     "papers",
+    "share",
     "list",
     "check",
     "verify",
@@ -108,7 +111,7 @@ _PLACES = {"serve": "services.serve", "service": "services.one_service"}
 """Where that is not called as the word."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "papers", "list", "check", "service", "survey", "help")
+_WITH_NAMES = ("report", "papers", "share", "list", "check", "service", "survey", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

@@ -161,6 +161,8 @@ KINDS: Mapping[str, Kind] = {
     "report.printed": NAMES,
     "report.style": one_of(("paper", "slides", "screen")),
     "columns": NAMES,
+    "organisation": TEXT,
+    "relationship": one_of(("first_party", "third_party", "collaborative", "other")),
     "paths": MAPPING,
     "paths.*": TEXT,
     "runtime": MAPPING,

@@ -30,9 +30,12 @@ _CHARACTER_POINTS = 4.1
 _SMALL_POINTS = 3.3
 """Mean widths of a character at the sizes footnotesize and scriptsize."""
 _GAP_POINTS = 7.0
-_HEADING_CHARACTERS = 13
+_HEADING_CHARACTERS = 15
+_LONGEST_POINTS = 150.0
+"""Longer texts, and longer row labels, are set in lines of this width."""
 PREAMBLE = (
     r"\usepackage{booktabs}",
+    r"\usepackage{array}",
     r"\usepackage{siunitx}",
     r"\usepackage{etoolbox}",
     r"\robustify\bfseries",
@@ -74,12 +77,15 @@ def chosen(table: Table, patterns: Sequence[str]) -> Table | None:
 
 def paper_latex(table: Table) -> str:
     """A float for a two-column paper; `PREAMBLE` is what its document needs."""
-    stub = max(len(table.stub), *(len(row.label) for row in table.rows)) * _CHARACTER_POINTS + _GAP_POINTS
+    label = max([len(table.stub), *(len(row.label) for row in table.rows)]) * _CHARACTER_POINTS
+    stub = min(label, _LONGEST_POINTS) + _GAP_POINTS
     panels = _panels(_fields(table), TEXT_POINTS - stub)
     single = len(panels) == 1 and stub + sum(field.points for field in panels[0]) <= COLUMN_POINTS
     place, width = ("table", r"\columnwidth") if single else ("table*", r"\textwidth")
     bold = _bold(table)
-    body = [line for number, panel in enumerate(panels) for line in _panel(table, panel, bold, number)]
+    body = [
+        line for number, panel in enumerate(panels) for line in _panel(table, panel, bold, _text_shape(label), number)
+    ]
     said = "Bold: not told apart from the best on the same photos." if bold else ""
     notes = " ".join(latex(note) for note in (*table.notes, said) if note)
     return "\n".join(
@@ -111,13 +117,26 @@ def _field(table: Table, position: int) -> _Field:
     aside = [len(_aside_text(column, cell)) for cell in cells]
     texts = [cell.text if isinstance(cell, Number) else cell for cell in cells]
     wide = max((len(text) for text in texts), default=0) * _CHARACTER_POINTS + max(aside, default=0) * _SMALL_POINTS
-    heading = tuple(textwrap.wrap(column.label.replace(": ", ":\n"), _HEADING_CHARACTERS)) or ("",)
+    heading = tuple(_lines(column.label)) or ("",)
     head = max(len(line) for line in heading) * _CHARACTER_POINTS
     whole = max((len(one.text.lstrip("-−").partition(".")[0]) for one in numbers), default=1)
     decimals = max((len(one.text.partition(".")[2]) for one in numbers), default=0)
     sign = "-" * any(one.value < 0 for one in numbers)
-    shape = f"S[table-format={sign}{whole}.{decimals}]"
-    return _Field(position, column, heading, numeric, any(aside), shape, max(wide, head) + _GAP_POINTS)
+    points = min(max(wide, head), _LONGEST_POINTS) + _GAP_POINTS
+    shape = f"S[table-format={sign}{whole}.{decimals}]" if numeric else _text_shape(wide)
+    return _Field(position, column, heading, numeric, any(aside), shape, points)
+
+
+def _lines(heading: str) -> list[str]:
+    """A heading in short lines; words are whole."""
+    pieces = heading.replace(": ", ":\n").splitlines()
+    return [line for piece in pieces for line in textwrap.wrap(piece, _HEADING_CHARACTERS, break_long_words=False)]
+
+
+def _text_shape(points: float) -> str:
+    """A column of texts: in lines where they are long."""
+    wrapped = rf">{{\raggedright\arraybackslash}}p{{{_LONGEST_POINTS:g}pt}}"
+    return wrapped if points > _LONGEST_POINTS else "l"
 
 
 def _panels(groups: Sequence[Sequence[_Field]], room: float) -> list[list[_Field]]:
@@ -133,12 +152,12 @@ def _panels(groups: Sequence[Sequence[_Field]], room: float) -> list[list[_Field
     return panels
 
 
-def _panel(table: Table, panel: Sequence[_Field], bold: set[tuple[int, int]], number: int) -> Iterator[str]:
-    shapes = "".join((field.shape + r"@{\,}l" * field.beside) if field.numeric else "l" for field in panel)
+def _panel(table: Table, panel: Sequence[_Field], bold: set[tuple[int, int]], first: str, number: int) -> Iterator[str]:
+    shapes = "".join(field.shape + r"@{\,}l" * field.beside for field in panel)
     span = 1 + sum(1 + field.beside for field in panel)
     if number:
         yield r"\par\medskip"
-    yield rf"\begin{{tabular}}{{l{shapes}}}"
+    yield rf"\begin{{tabular}}{{{first}{shapes}}}"
     yield r"\toprule"
     yield from _groups(panel)
     yield " & ".join([latex(table.stub), *(_heading(field) for field in panel)]) + r" \\"

@@ -82,6 +82,6 @@ def _tables(sections: Sequence[Section]) -> list[Table]:
 def document(name: str, tables: Sequence[Table]) -> str:
     """A document of two columns that reads every table from its own file."""
     lines = [r"\documentclass[twocolumn]{article}", r"\usepackage[letterpaper,margin=0.75in]{geometry}", *PREAMBLE]
-    lines += [r"\usepackage{morefloats}", r"\begin{document}", rf"\section*{{{latex(name)}}}"]
+    lines += [r"\begin{document}", rf"\section*{{{latex(name)}}}"]
     lines += [rf"\input{{{table.name}}}\clearpage" for table in tables]
     return "\n".join([*lines, r"\end{document}", ""])
