@@ -6,6 +6,8 @@ PYTHON ?= python3
 TORCH ?=
 DEVICE ?= cpu
 ARGS ?=
+# Of `make tables`, which takes every run unless one is named.
+RUN_GIVEN := $(RUN)
 RUN ?= bench
 BIN := $(VENV)/bin
 CLI := $(BIN)/cloakbench
@@ -13,7 +15,7 @@ CLI := $(BIN)/cloakbench
 RUNTIME := $(if $(filter cuda,$(DEVICE)),runtime=gpu)
 PLACE := $(if $(filter cuda,$(DEVICE)),device=cuda)
 .DEFAULT_GOAL := help
-.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock clean
+.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock package docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +38,10 @@ test: $(VENV)/ready-test lint  ## run the tests
 test-slow: $(VENV)/ready-test  ## run the slow tests too
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu'
 
-tables figures: $(VENV)/ready-bench  ## write tables and figures of a finished run again: make tables RUN=bench
+tables: $(VENV)/ready-bench  ## tables and figures of all finished runs for a paper (RUN=NAME: of one) in results/papers
+	@$(CLI) papers $(RUN_GIVEN) $(ARGS)
+
+figures: $(VENV)/ready-bench  ## write the report of a finished run again: make figures RUN=bench
 	@$(CLI) report $(RUN)
 
 sweep: $(VENV)/ready-bench  ## two methods at four budgets, one combined table and curve
@@ -62,6 +67,18 @@ lint: $(VENV)/ready-test  ## ruff and pyright
 
 lock: $(VENV)/ready-test  ## pin exact versions of everything, with hashes, for every supported Python
 	@sh scripts/lock.sh $(BIN)/uv
+
+$(VENV)/ready-docs: requirements.lock requirements-docs.lock pyproject.toml
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' docs
+
+docs: $(VENV)/ready-docs  ## build the documentation into site/, which opens from disk
+	@$(BIN)/python scripts/write_pages.py build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean --config-file build/docs/mkdocs.yml
+	@$(BIN)/python scripts/check_links.py site
+	@echo "open site/index.html; with search: $(BIN)/python -m http.server -d site"
+
+package: $(VENV)/ready-test  ## build sdist and wheel into dist, and try the wheel in an empty environment
+	@sh scripts/try_wheel.sh $(BIN)/uv dist $(BIN)/python
 
 clean:  ## remove runs and caches; the environment and the store stay
 	@rm -rf results/runs results/sweeps .pytest_cache .ruff_cache .hypothesis

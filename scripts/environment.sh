@@ -4,7 +4,8 @@
 #
 # usage: environment.sh VENV LAYER
 #   VENV    the folder of the environment
-#   LAYER   bench: what the benchmark needs; test: the linters, peers and test tools, too
+#   LAYER   bench: what the benchmark needs; test: the linters, peers and test tools, too; docs: what builds the
+#           documentation, too
 # environment variables
 #   PYTHON  the Python to build with (default: python3, or else the newest supported one on the path)
 #   TORCH   keep: VENV is an environment of yours; its torch, torchvision and CUDA libraries stay as they are
@@ -13,7 +14,11 @@ venv=$1
 layer=$2
 python=${PYTHON:-python3}
 keep=${TORCH:-}
-case $layer in bench) locks=requirements.lock ;; *) locks='requirements.lock requirements-test.lock' ;; esac
+case $layer in
+    bench) locks=requirements.lock ;;
+    docs) locks='requirements.lock requirements-docs.lock' ;;
+    *) locks='requirements.lock requirements-test.lock' ;;
+esac
 
 say() { echo "$*" >&2; }
 give_up() { say "error: $*"; exit 1; }
@@ -97,6 +102,7 @@ done >"$scratch/all.lock"
 
 case $layer in
     bench) say "building the environment in $venv: about 2 minutes and 6 GB the first time, most of it torch" ;;
+    docs) say "building the environment in $venv with what builds the documentation" ;;
     *) say "building the environment in $venv: about 3 minutes and 6.5 GB the first time, most of it torch" ;;
 esac
 install --require-hashes -r "$scratch/first.lock"

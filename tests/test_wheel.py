@@ -60,9 +60,17 @@ print(len(names))
 """
 
 
+BUILD = """
+import sys
+from setuptools import build_meta
+
+print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
+"""
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked, built from a copy of what it is made of."""
+def unpacked_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked, built from a copy of what is packed."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in FOLDERS:
         made = (
@@ -70,13 +78,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         skip = shutil.ignore_patterns("__pycache__", *made)
         shutil.copytree(ROOT / name, source / name, ignore=skip)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    build = f"from setuptools import build_meta; build_meta.build_wheel({str(built)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    [archive] = built.glob("*.whl")
-    shutil.unpack_archive(archive, built / "unpacked", "zip")
-    return built / "unpacked"
+    for name in ("docs", "scripts"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".coverage":
+            shutil.copy(path, source / path.name)
+    return _built("build_sdist", source, built)
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked, built from the source distribution: what that lacks, the wheel lacks, too."""
+    return _built("build_wheel", unpacked_source, tmp_path_factory.mktemp("wheel"))
+
+
+def _built(what: str, source: Path, folder: Path) -> Path:
+    """The folder of a distribution that was built and unpacked."""
+    made = [sys.executable, "-c", BUILD, what, str(folder)]
+    subprocess.run(made, cwd=source, check=True, capture_output=True)
+    [archive] = folder.glob("cloakbench-*")
+    shutil.unpack_archive(archive, folder / "unpacked", "zip" if archive.suffix == ".whl" else "gztar")
+    inside = folder / "unpacked"
+    return inside if what == "build_wheel" else next(inside.iterdir())
 
 
 def test_every_module_of_the_wheel_imports_without_the_packages_of_developers(wheel: Path) -> None:
@@ -106,6 +129,30 @@ def test_the_wheel_holds_everything_that_is_read_at_run_time(wheel: Path) -> Non
     written = {path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py")}
     assert {path for path in written if path.parts[:2] != ("bench", "api")} <= packed
     assert any((wheel / "cloakbench" / "models" / "weights").glob("*.safetensors"))
+
+
+def test_the_source_distribution_holds_what_it_takes_to_build_lock_and_document(unpacked_source: Path) -> None:
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "scripts/environment.sh",
+        "docs/python.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    ):
+        assert (unpacked_source / name).is_file(), name
+    assert not list(unpacked_source.glob("results/reference/bench")), "the kept run is not part of a package"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("uv"), reason="no uv on the path")
+def test_the_wheel_works_by_its_name_in_an_empty_environment(tmp_path: Path) -> None:
+    """Installs torch once more, from uv's cache where it has it, else from the index."""
+    tried = ["sh", "scripts/try_wheel.sh", "uv", str(tmp_path), sys.executable]
+    done = subprocess.run(tried, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f"cloakbench {PROJECT['version']}"
+    assert "the wheel works" in done.stdout
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:

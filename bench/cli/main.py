@@ -7,6 +7,8 @@ cloakbench view RUN                                show a run in a browser: find
 cloakbench board [RUN ...] output=FOLDER           a static site that ranks the methods of several runs
 cloakbench submit RUN [note=TEXT]                  check a run and pack it, to be put on the board
 cloakbench submit check=FILE                       what a maintainer does with that: every number again from its records
+cloakbench share RUN [output=FOLDER]               a run as Every Eval Ever, Croissant and model cards
+cloakbench papers [RUN ...]                        tables and figures of finished runs for a paper, with an index
 cloakbench list [GROUP]                            what can be named: methods, models, datasets, experiments, ...
 cloakbench check method=NAME                       run the conformance suite on a method
 cloakbench check model=NAME [dataset=NAME]         the same for a recogniser, on faces where there are any
@@ -80,6 +82,8 @@ CONFIGS = {
     "view": "view",
     "board": "board",
     "submit": "submit",
+    "papers": "papers",
+    "share": "share",
     "zoo": "zoo",
     "generator": "generator_training",
     "views": "views",
@@ -91,6 +95,8 @@ CONFIGS = {
 
 _COMMANDS = (
     "report",
+    "papers",
+    "share",
     "list",
     "check",
     "verify",
@@ -121,7 +127,7 @@ _PLACES = {
 """Where that is not called as the word."""
 
 _VERBS = (*_COMMANDS, "zoo", "generator", "help")
-_WITH_NAMES = ("report", "list", "check", "service", "survey", "view", "board", "submit", "help")
+_WITH_NAMES = ("report", "papers", "share", "list", "check", "service", "survey", "view", "board", "submit", "help")
 """Verbs that take plain names."""
 
 _PROBLEMS_MOST = 10

@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.flags import is_name
+from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
@@ -29,17 +30,19 @@ _LONGEST = 110
 
 
 def main(words: Sequence[str]) -> int:
-    """``cloakbench report RUN [RUN ...] [paths.results=FOLDER]``: write the report of a run again, or one report over
-    several runs.
+    """``cloakbench report RUN [RUN ...] [report.style=slides] [paths.results=FOLDER]``: write the report of a run
+    again, or one report over several runs.
 
     Raises:
         ConfigError: no run is named, one is named twice, or there is none of that name.
     """
     config_dirs, rest = split_config_dirs(words)
     settings = [word for word in rest if not is_name(word)]
-    if other := [word for word in settings if not word.startswith("paths.")]:
-        raise ConfigError(f"report takes names of runs and paths.results=FOLDER, not {other[0]!r}")
-    runs = Path(compose_config(settings, config_dirs=config_dirs).paths.runs)
+    if other := [word for word in settings if not word.startswith(("paths.", "report.style="))]:
+        raise ConfigError(f"report takes names of runs, report.style and paths.results=FOLDER, not {other[0]!r}")
+    config = compose_config(settings, config_dirs=config_dirs)
+    check_values(config)
+    runs, style = Path(config.paths.runs), str(config.report.style)
     names = [word for word in rest if is_name(word)]
     if not names:
         raise ConfigError(f"name a run: cloakbench report RUN; {_known(runs)}")
@@ -47,29 +50,34 @@ def main(words: Sequence[str]) -> int:
     folders = [find_run(name, runs, screen) for name in names]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError(f"{' and '.join(names)} name one run twice: {_known(runs)}")
-    screen.path(_report_one(folders[0], runs, screen) if len(folders) == 1 else _report_several(folders, runs, screen))
+    screen.path(
+        _report_one(folders[0], runs, screen, style) if len(folders) == 1 else _report_several(folders, runs, screen)
+    )
     return 0
 
 
-def _report_one(folder: Path, runs: Path, screen: Screen) -> str:
+def _report_one(folder: Path, runs: Path, screen: Screen, style: str) -> str:
     """Write the report of a run again, into ``runs`` where its folder is read-only; returns what was done.
 
     Raises:
         StoreError: neither can be written to, and there is no current report.
     """
     from cloakbench.bench.report.archive import is_current, load_results, publish
+    from cloakbench.bench.report.drawing.styles import figure_style
     from cloakbench.bench.report.terminal import summary
     from cloakbench.bench.report.writer import write_report
 
     results = load_results(folder)
     screen.print(summary(results))
     try:
-        publish(results, folder)
+        publish(results, folder, style=style)
         return f"Report written: {folder / 'report.md'}"
     except StoreError as problem:
-        if problem.errno in _READ_ONLY and is_current(results, folder):
+        if problem.errno in _READ_ONLY and is_current(results, folder, style=style):
             return f"Report unchanged: {folder / 'report.md'} ({folder} cannot be written to)"
-        return _elsewhere(problem, folder, runs, lambda target: write_report(results, target))
+        return _elsewhere(
+            problem, folder, runs, lambda target: write_report(results, target, style=figure_style(style))
+        )
 
 
 def _report_several(folders: Sequence[Path], runs: Path, screen: Screen) -> str:

@@ -117,6 +117,9 @@ def run_job(config: Any) -> None:
     note_given(config, hydra_config.overrides.task)
     overrides = tuple(map(without_secrets, hydra_config.overrides.task))
     folder = Path(hydra_config.runtime.output_dir)
+    for logger in config.logger.values():
+        if "group" in logger and logger.group is None:  # loggers that know of groups see the jobs of a sweep as one
+            logger.group = folder.parent.name
     log.info("sweep job %s: %s", hydra_config.job.num, " ".join(overrides))
     try:
         outcome = run(config)

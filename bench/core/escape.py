@@ -48,6 +48,7 @@ _LATEX = {
     "∞": r"$\infty$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
+    "ε": r"$\varepsilon$",
 }
 
 

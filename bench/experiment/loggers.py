@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.ranges import SettingError, one_of
+from cloakbench.bench.experiment.logged_numbers import figures_of, report_files, summary_numbers
 
 WandbMode = Literal["offline", "online", "disabled"]
 
@@ -28,7 +30,7 @@ class RunLogger(Protocol):
         failed."""
 
     def finish(self, measurements: pd.DataFrame) -> None:
-        """Called once with the tidy frame of measurements."""
+        """Called once, when the report is written, with the tidy frame of measurements."""
 
 
 class CsvLogger:
@@ -52,7 +54,9 @@ class CsvLogger:
 
 
 class WandbLogger:
-    """Follows a run in Weights & Biases.
+    """Follows a run in Weights & Biases: units of work as they end, then a few numbers as its summary, all
+    measurements as a table, the figures, and the report as an artefact. A run that is started again goes on as the
+    same one.
 
     Args:
         project: project name.
@@ -65,7 +69,7 @@ class WandbLogger:
 
     def __init__(self, project: str, mode: WandbMode, group: str | None) -> None:
         if find_spec("wandb") is None:
-            raise ValueError("package wandb is missing: pip install 'cloakbench[wandb]', or take logger=csv")
+            raise ValueError("package wandb is missing: pip install wandb, or take logger=csv")
         if not project.strip():
             raise SettingError("project", project, "a name")
         self.project, self.group = project, group
@@ -74,10 +78,13 @@ class WandbLogger:
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
+        self._folder = folder
         self._run = wandb.init(
             project=self.project,
             mode=self.mode,
             group=self.group,
+            id=hashlib.sha256(folder.name.encode()).hexdigest()[:16],
+            resume="allow" if self.mode == "online" else None,
             dir=str(folder),
             name=folder.name,
             config=dict(config),
@@ -91,4 +98,10 @@ class WandbLogger:
         import wandb
 
         self._run.log({"measurements": wandb.Table(dataframe=measurements)})
+        self._run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures_of(self._folder)})
+        self._run.summary.update(summary_numbers(measurements))
+        report = wandb.Artifact(f"report-{self._run.id}", "report")
+        for path in report_files(self._folder):
+            report.add_file(str(path), name=path.relative_to(self._folder).as_posix())
+        self._run.log_artifact(report)
         self._run.finish()

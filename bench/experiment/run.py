@@ -129,24 +129,24 @@ def _attempt(experiment: Experiment, loggers: Sequence[RunLogger]) -> Outcome:
     results, more = collect(experiment, status, jobs, added)
     problems += more
 
-    figures, force = config.report.figures, config.runtime.force_report
-    reused = is_current(results, folder, figures=figures) and not force
+    figures, style, force = config.report.figures, config.report.style, config.runtime.force_report
+    reused = is_current(results, folder, figures=figures, style=style) and not force
     if not reused:
-        reused = not _publish(results, folder, figures=figures, force=force)
+        reused = not _publish(results, folder, figures=figures, style=style, force=force)
     for logger in loggers:
         logger.finish(results.measurements)
     return Outcome(folder, results, list(dict.fromkeys(problems)), reused)
 
 
-def _publish(results: Results, folder: Path, *, figures: bool, force: bool) -> bool:
+def _publish(results: Results, folder: Path, *, figures: bool, style: str, force: bool) -> bool:
     """Write the report, unless another process that ran the same experiment has just done so."""
     with ExitStack() as stack:
         with explained(folder, "paths.runs"):
             stack.enter_context(exclusive(folder / ".report.lock", "writing the same report"))
-        if is_current(results, folder, figures=figures) and not force:
+        if is_current(results, folder, figures=figures, style=style) and not force:
             return False
         save_results(results, folder)
-        publish(results, folder, figures=figures)
+        publish(results, folder, figures=figures, style=style)
     return True
 
 

@@ -139,25 +139,32 @@ def _with_axes(records: pd.DataFrame) -> pd.DataFrame:
     return known.assign(**{name: blank for name, blank in _BLANK_AXES.items() if name not in known})
 
 
-def publish(results: Results, folder: Path, *, figures: bool = True) -> None:
+def publish(results: Results, folder: Path, *, figures: bool = True, style: str = "paper") -> None:
     """Write the report of results into ``folder`` and mark it as current: never while any of it is old or missing.
 
     Args:
         figures: whether it has any.
+        style: of figures, a name of `STYLES`.
 
     Raises:
         StoreError: the folder cannot be written; one line saying why.
     """
+    from cloakbench.bench.report.drawing.styles import figure_style
     from cloakbench.bench.report.writer import write_report
 
     with explained(folder, "paths.runs"):
         take_back_mark(folder)
-        files = write_report(results, folder, figures=figures)
+        files = write_report(results, folder, figures=figures, style=figure_style(style))
         data = [path for path in (folder / "data").glob("[!.]*") if path.is_file()]
         shown = sorted({files.report, *files.tables, *files.figures, *files.timing, *data})
-        head = _digest(results) + _PLAIN * (not figures)
+        head = _digest(results) + (_in_style(style) if figures else _PLAIN)
         lines = [head, *(f"{_file_digest(path)}  {path.relative_to(folder).as_posix()}" for path in shown)]
         _write(folder / "data" / _MARK, ("\n".join(lines) + "\n").encode())
+
+
+def _in_style(style: str) -> str:
+    """What the mark says of figures that are not those of a paper."""
+    return f" with figures for {style}" * (style != "paper")
 
 
 def take_back_mark(folder: Path) -> None:
@@ -171,11 +178,12 @@ def is_finished(folder: Path) -> bool:
     return bool(files) and all(digest and _file_digest(folder / name) == digest for digest, _, name in files)
 
 
-def is_current(results: Results, folder: Path, *, figures: bool = True) -> bool:
+def is_current(results: Results, folder: Path, *, figures: bool = True, style: str = "paper") -> bool:
     """Whether the report in ``folder`` is finished and shows these results as the present code would, with what is
     wanted of figures or more."""
     head = _digest(results)
-    return _mark(folder)[:1] in ([[head]] if figures else [[head], [head + _PLAIN]]) and is_finished(folder)
+    drawn = head + _in_style(style)
+    return _mark(folder)[:1] in ([[drawn]] if figures else [[drawn], [head + _PLAIN]]) and is_finished(folder)
 
 
 def _write(path: Path, content: bytes) -> str:

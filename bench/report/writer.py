@@ -18,6 +18,7 @@ from cloakbench.bench.core.escape import csv, markdown
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.report.contents import WholeReport
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes, holds_photos
+from cloakbench.bench.report.drawing.styles import STYLES, FigureStyle, styled_bytes
 from cloakbench.bench.report.html.gallery import full_size_photos
 from cloakbench.bench.report.html.page import page
 from cloakbench.bench.report.opening.findings import findings_markdown
@@ -30,6 +31,8 @@ from cloakbench.bench.store.errors import explained
 PAGE = "report.html"
 """Name of the page beside ``report.md``."""
 
+PAPER = STYLES["paper"]
+
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -41,10 +44,10 @@ class ReportFiles:
     timing: tuple[Path, ...]
 
 
-def write_report(results: Results, folder: Path, *, figures: bool = True) -> ReportFiles:
+def write_report(results: Results, folder: Path, *, figures: bool = True, style: FigureStyle = PAPER) -> ReportFiles:
     """Write everything under ``folder``, replacing an older report file by file; without figures on request."""
     report = WholeReport.of(results)
-    written = write_sections(report.sections, folder, figures=figures)
+    written = write_sections(report.sections, folder, figures=figures, style=style)
     ranked = write_table(report.ranking, folder / "tables") if report.ranking else []
     measurements = folder / "tables" / "measurements.csv"
     write_text(measurements, measurements_csv(results.measurements))
@@ -112,7 +115,9 @@ class Written:
     skipped: dict[str, str]
 
 
-def write_sections(sections: Sequence[Section], folder: Path, *, figures: bool = True) -> Written:
+def write_sections(
+    sections: Sequence[Section], folder: Path, *, figures: bool = True, style: FigureStyle = PAPER
+) -> Written:
     """Write tables and figures of sections under ``folder``; figures are left out on request."""
     tables = [
         path
@@ -120,11 +125,13 @@ def write_sections(sections: Sequence[Section], folder: Path, *, figures: bool =
         for table in (*section.tables, *section.linked)
         for path in write_table(table, folder / "tables")
     ]
-    paths, drawn, skipped = _write_figures(sections, folder / "figures") if figures else ([], {}, _none_drawn(sections))
+    paths, drawn, skipped = [], {}, _none_drawn(sections)
+    if figures:
+        paths, drawn, skipped = _write_figures(sections, folder / "figures", style)
     lines = []
     for section in sections:
         if section.tables or section.linked or section.closing or any(f.name not in skipped for f in section.figures):
-            lines += _section(section, skipped)
+            lines += _section(section, skipped, style)
     return Written(lines, tables, paths, drawn, skipped)
 
 
@@ -144,11 +151,11 @@ def _table_of_contents(body: Sequence[str]) -> list[str]:
     return ["## Contents", "", *lines, ""]
 
 
-def _section(section: Section, skipped: dict[str, str]) -> list[str]:
+def _section(section: Section, skipped: dict[str, str], style: FigureStyle) -> list[str]:
     lines = [f"## {markdown(section.title)}", ""]
     for figure in section.figures:
         why = skipped.get(figure.name)
-        lines += [_figure(figure) if why is None else f"Figure {figure.name} left out: {markdown(why)}.", ""]
+        lines += [_figure(figure, style) if why is None else f"Figure {figure.name} left out: {markdown(why)}.", ""]
     for table in section.tables:
         lines += [to_markdown(table), links(table), ""]
     if section.linked:
@@ -157,9 +164,10 @@ def _section(section: Section, skipped: dict[str, str]) -> list[str]:
     return [*lines, section.closing, ""] if section.closing else lines
 
 
-def _figure(figure: FigureSpec) -> str:
-    name = figure.name
-    return f"![{name}](figures/{name}.png)\n\n{figure.caption} [PDF](figures/{name}.pdf)"
+def _figure(figure: FigureSpec, style: FigureStyle) -> str:
+    name, vector = figure.name, style.vector
+    kind = vector.removeprefix(".").upper()
+    return f"![{name}](figures/{name}.png)\n\n{figure.caption} [{kind}](figures/{name}{vector})"
 
 
 def links(table: Table) -> str:
@@ -189,7 +197,9 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path], dict[str, bytes], dict[str, str]]:
+def _write_figures(
+    sections: Sequence[Section], folder: Path, style: FigureStyle
+) -> tuple[list[Path], dict[str, bytes], dict[str, str]]:
     """Figure files, the figures as SVG by name, and the reason for each that was left out."""
     paths: list[Path] = []
     drawn: dict[str, bytes] = {}
@@ -199,8 +209,8 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[list[Path
         if isinstance(drawing, Skipped):
             skipped[figure.name] = drawing.reason
             continue
-        for suffix in (".png", ".pdf"):
-            paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}"))
+        for suffix in style.suffixes:
+            paths.append(write_figure(drawing, folder / f"{figure.name}{suffix}", style))
         if not holds_photos(drawing):
             drawn[figure.name] = figure_bytes(drawing, ".svg")
     return paths, drawn, skipped
@@ -211,9 +221,10 @@ def _none_drawn(sections: Sequence[Section]) -> dict[str, str]:
     return {figure.name: why for section in sections for figure in section.figures}
 
 
-def write_figure(figure: Figure, path: Path) -> Path:
+def write_figure(figure: Figure, path: Path, style: FigureStyle = PAPER) -> Path:
     """A figure as the file's suffix says."""
-    _replace(path, figure_bytes(figure, path.suffix))
+    drawn = style == PAPER
+    _replace(path, figure_bytes(figure, path.suffix) if drawn else styled_bytes(figure, path.suffix, style))
     return path
 
 

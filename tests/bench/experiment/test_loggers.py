@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.experiment.logged_numbers import summary_numbers
 from cloakbench.bench.experiment.run import run
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
@@ -20,8 +23,58 @@ def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_li
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
     config = compose_config([*small_overrides, "method=fgsm", "logger=wandb"], config_dirs=[str(CONFIG_DIR)])
     outcome = run(config)
-    assert list(outcome.folder.glob("wandb/offline-run-*/*.wandb"))
+    [file] = outcome.folder.glob("wandb/offline-run-*/*.wandb")
+    run_id = hashlib.sha256(outcome.folder.name.encode()).hexdigest()[:16]
+    assert file.stem == f"run-{run_id}", "a run that is started again is the same run"
+    assert list(file.parent.glob("files/media/table/measurements_*.json"))
+    summary = json.loads(next(file.parent.glob("files/wandb-summary.json")).read_text())
+    assert summary["quality/ssim/identity"] == pytest.approx(1)
+    assert 0 < summary["identification/psr_p2_top1/fgsm/eps8"] <= 1
     units = pd.read_csv(outcome.folder / "units.csv")
     assert len(units) == 3 * 3
     assert set(units["method"]) == {"identity", "random_sign", "fgsm"}
     assert units["elapsed_seconds"].is_monotonic_increasing
+
+
+def test_mlflow_keeps_settings_numbers_and_report_and_goes_on_in_the_same_run(
+    small_overrides: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    words = [*small_overrides, "method=fgsm", "logger=mlflow", "logger.mlflow.group=a_sweep"]
+    first = run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
+    run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
+    client = MlflowClient((first.folder / "mlruns").as_uri())
+    place = client.get_experiment_by_name("cloakbench")
+    assert place is not None
+    [kept] = client.search_runs([place.experiment_id])
+    assert kept.data.params["seed"] == "0"
+    assert kept.data.tags["group"] == "a_sweep"
+    assert kept.data.metrics["units"] == len(pd.read_csv(first.folder / "units.csv"))
+    assert kept.data.metrics["quality/ssim/identity"] == pytest.approx(1)
+    assert "report.md" in [item.path for item in client.list_artifacts(kept.info.run_id)]
+
+
+def test_tensorboard_has_curves_and_numbers(small_overrides: list[str]) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = compose_config([*small_overrides, "method=fgsm", "logger=tensorboard"], config_dirs=[str(CONFIG_DIR)])
+    outcome = run(config)
+    events = EventAccumulator(str(outcome.folder / "tensorboard")).Reload()
+    assert len(events.Scalars("unit/seconds")) == len(pd.read_csv(outcome.folder / "units.csv"))
+    assert events.Scalars("quality/ssim/identity")[0].value == pytest.approx(1)
+
+
+def test_a_mean_with_a_gap_is_no_number() -> None:
+    row = {"protocol": "quality", "metric": "ssim", "variant": "", "epsilon_255": 8.0, "white_box": False}
+    row |= {"condition": "none"}
+    cells = [
+        row | {"method": "pgd", "value": 0.5, "status": "ok"},
+        row | {"method": "pgd", "value": 0.7, "status": "ok"},
+        row | {"method": "fgsm", "value": 0.5, "status": "ok"},
+        row | {"method": "fgsm", "value": float("nan"), "status": "target_failed"},
+        row | {"method": "white", "value": 0.5, "status": "ok", "white_box": True},
+    ]
+    assert summary_numbers(pd.DataFrame(cells)) == {"quality/ssim/pgd/eps8": pytest.approx(0.6)}

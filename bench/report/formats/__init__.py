@@ -1,0 +1,1 @@
+"""Formats that others read: measurements as Every Eval Ever, manifests as Croissant, cards of recognisers."""
