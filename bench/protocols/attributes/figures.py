@@ -106,7 +106,8 @@ def each_attribute(hiding: Hiding, task: AttributeTask) -> Drawing:
     for one in task.attributes:
         dots = [[hiding.over_targets(asr_name(one.name), run)] for run in runs]
         guesses = 100 * (1 - 1 / len(one.classes))
-        panels.append(DotPanel("ASR, %", [""], dots, line=(guesses, "guessing"), title=one.name.replace("_", " ")))
+        title = one.name.replace("_", " ").capitalize()
+        panels.append(DotPanel("ASR, %", [""], dots, line=(guesses, "guessing"), title=title))
     return dot_plot([_row(hiding, run) for run in runs], panels)
 
 
