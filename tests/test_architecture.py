@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,20 @@ FURTHER = {
 }
 
 
+def modules_of(package: str) -> list[Path]:
+    return [path for path in MODULES if path.relative_to(ROOT).parts[0] == package]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def project_imports(path: Path) -> set[str]:
     """Modules of this project that a file imports, without the package's name."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cloakbench."):
             found.add(str(node.module).removeprefix("cloakbench."))
         elif isinstance(node, ast.Import):
@@ -142,30 +153,35 @@ def project_imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_layers_import_only_what_they_may(path: Path) -> None:
-    place = path.relative_to(ROOT)
-    allowed = ALLOWED[place.parts[0]] | FURTHER.get(str(place), set())
-    if place.parts[:2] == ("bench", "core"):
-        allowed = {GROUND}
-    for module in project_imports(path):
-        parts = module.split(".")
-        prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-        assert prefixes & allowed, f"{place} imports cloakbench.{module}"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_layers_import_only_what_they_may(package: str) -> None:
+    wrong = []
+    for path in modules_of(package):
+        place = path.relative_to(ROOT)
+        allowed = ALLOWED[package] | FURTHER.get(str(place), set())
+        if place.parts[:2] == ("bench", "core"):
+            allowed = {GROUND}
+        for module in project_imports(path):
+            parts = module.split(".")
+            prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+            wrong += [] if prefixes & allowed else [f"{place} imports cloakbench.{module}"]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bench").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_of_the_bench_import_downwards_only(path: Path) -> None:
-    place = path.relative_to(ROOT)
+def test_rooms_of_the_bench_import_downwards_only() -> None:
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-    if len(place.parts) == 2:
-        assert place.name == "__init__.py", f"{place} stands in no room"
-        return
-    room = place.parts[1]
-    for module in project_imports(path):
-        parts = module.split(".")
-        if parts[0] == "bench" and parts[1:2] not in ([], [room]):
-            assert floor[parts[1]] < floor[room], f"{place} imports {module}, which is no floor below"
+    wrong = []
+    for path in modules_of("bench"):
+        place = path.relative_to(ROOT)
+        if len(place.parts) == 2:
+            wrong += [] if place.name == "__init__.py" else [f"{place} stands in no room"]
+            continue
+        room = place.parts[1]
+        for module in project_imports(path):
+            parts = module.split(".")
+            if parts[0] == "bench" and parts[1:2] not in ([], [room]) and floor[parts[1]] >= floor[room]:
+                wrong.append(f"{place} imports {module}, which is no floor below")
+    assert wrong == []
 
 
 def test_rooms_modules_and_functions_of_the_bench_are_small() -> None:
@@ -178,7 +194,7 @@ def test_rooms_modules_and_functions_of_the_bench_are_small() -> None:
         lines = len(source.splitlines())
         if lines > 300 and place != "bench/cli/perf.py":  # whose split is under way
             large.append(f"{place}: {lines} lines")
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):
                 told = (ast.get_docstring(node, clean=False) or "").count("\n")
                 if (length := (node.end_lineno or 0) - node.lineno + 1 - told) > 60:
@@ -201,19 +217,22 @@ def test_keys_of_protected_photos_hold_no_code_that_prints_or_calls() -> None:
     assert rooms.isdisjoint({"bench.report", "bench.cli", "bench.python", "bench.api"}) and "" not in rooms
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_draws_from_global_random_state(path: Path) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_draws_from_global_random_state(package: str) -> None:
     """Draws name their generator; ``manual_seed`` only inside a fork of the global state."""
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        owner = node.func.value
-        if isinstance(owner, ast.Name) and owner.id in ("torch", "random") and node.func.attr in _DRAWS:
-            assert any(word.arg == "generator" for word in node.keywords), f"{path.name}:{node.lineno} draws globally"
-    if re.search(r"torch\.manual_seed\(", text):
-        assert "fork_rng" in text, f"{path.name} seeds the global generator"
+    wrong = []
+    for path in modules_of(package):
+        for node in ast.walk(parsed(path)):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = node.func.value
+            drawn = isinstance(owner, ast.Name) and owner.id in ("torch", "random") and node.func.attr in _DRAWS
+            if drawn and not any(word.arg == "generator" for word in node.keywords):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} draws globally")
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"torch\.manual_seed\(", text) and "fork_rng" not in text:
+            wrong.append(f"{path.relative_to(ROOT)} seeds the global generator")
+    assert wrong == []
 
 
 _DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "random", "shuffle", "choice"}
@@ -222,7 +241,7 @@ _DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multin
 def test_no_class_name_stands_for_two_things() -> None:
     places: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
@@ -234,7 +253,7 @@ def test_each_status_is_defined_once() -> None:
     again = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in MODULES
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in parsed(path).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value in values
     ]
     assert len(values) == len(again) and {place.partition(":")[0] for place in again} == {"bench/core/status.py"}
