@@ -72,12 +72,12 @@ def test_the_documented_service_compares_and_fails_as_all_do(twins: tuple[Remote
 def test_the_documented_mixture_has_the_labels_of_both_data_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo = Image.fromarray(np.tile(np.arange(112, dtype=np.uint8), (112, 1))).convert("RGB")
-    named = {f"utkface/UTKFace/{10 * number}_1_0_{number}.jpg": None for number in range(1, 4)}
-    named |= {f"celeba/img_align_celeba/00000{number}.jpg": None for number in range(1, 4)}
-    for name in named:
+    ramp = np.tile(np.arange(112, dtype=np.uint8), (112, 1))
+    named = [f"utkface/UTKFace/{10 * number}_1_0_{number}.jpg" for number in range(1, 4)]
+    named += [f"celeba/img_align_celeba/00000{number}.jpg" for number in range(1, 4)]
+    for turn, name in enumerate(named):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        photo.save(tmp_path / name)
+        Image.fromarray(ramp + 20 * np.uint8(turn)).convert("RGB").save(tmp_path / name)
     names = ["Male", "Smiling", *(f"other_{number}" for number in range(38))]
     lines = [
         f"00000{number}.jpg {'1 ' * (number == 1) or '-1 '}{'1 ' * (number > 1) or '-1 '}{'-1 ' * 38}"

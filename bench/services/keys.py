@@ -51,13 +51,23 @@ def keys_of(service: str, environment: Mapping[str, str] = os.environ) -> Servic
 
 
 def keys_for(card: ServiceCard, environment: Mapping[str, str] = os.environ) -> ServiceKeys:
-    """The keys of a service; one on this machine needs none, unless the environment has them.
+    """The keys of a service; one on this machine needs none, unless the environment or its file has them.
 
     Raises:
         ConfigError: there are none, as for `keys_of`.
     """
-    needless = card.on_this_machine and not environment.get(variable(card.name, "KEY"))
+    needless = card.on_this_machine and not has_key(card.name, environment)
     return ServiceKeys("") if needless else keys_of(card.name, environment)
+
+
+def has_key(service: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment, or the file that it names, has a key of a service.
+
+    Raises:
+        ConfigError: the file is not as it must be.
+    """
+    name = variable(service, "KEY")
+    return bool(environment.get(name) or _from_file(environment).get(name))
 
 
 def variable(service: str, part: str) -> str:

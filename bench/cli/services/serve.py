@@ -16,7 +16,7 @@ from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.protocols.verification.impostors import calibration_on, cosines_by_far, impostor_thresholds
 from cloakbench.bench.recognisers.session import OneModel, compose_one_model, faces_of
-from cloakbench.bench.services.keys import keys_of, variable
+from cloakbench.bench.services.keys import has_key, keys_of
 from cloakbench.bench.services.local.server import LocalServer, start
 from cloakbench.bench.services.local.settings import LocalSettings
 from cloakbench.models.attributes import AttributeModel
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
 
 def local_key(environment: Mapping[str, str] = os.environ) -> str:
     """The key of the local service; empty where the environment has none."""
-    return keys_of(SERVICE, environment).key if environment.get(variable(SERVICE, "KEY")) else ""
+    return keys_of(SERVICE, environment).key if has_key(SERVICE, environment) else ""
 
 
 def _attribute_model(one: OneModel) -> AttributeModel | None:

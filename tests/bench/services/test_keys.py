@@ -135,7 +135,7 @@ def test_a_fingerprint_names_the_key_and_not_the_key_itself() -> None:
     assert len({one.fingerprint("facepp"), one.fingerprint("baidu"), other.fingerprint("facepp")}) == 3
 
 
-def test_a_service_on_this_machine_needs_no_key_unless_there_is_one() -> None:
+def test_a_service_on_this_machine_needs_no_key_unless_there_is_one(tmp_path: Path) -> None:
     def card(host: str) -> ServiceCard:
         limits = PictureLimits()
         return ServiceCard("mine", "Mine", host, "1", frozenset(), limits, 1, "", "2026-11-27")
@@ -143,6 +143,7 @@ def test_a_service_on_this_machine_needs_no_key_unless_there_is_one() -> None:
     for host in ("127.0.0.1:8700", "localhost:1", "[::1]:8700"):
         assert keys_for(card(host), {}).key == ""
         assert keys_for(card(host), {"CLOAKBENCH_MINE_KEY": "k"}).key == "k"
+        assert keys_for(card(host), private(tmp_path, "CLOAKBENCH_MINE_KEY=k")).key == "k"
     for host in ("api.example", "127.0.0.1.example:80", "10.0.0.1"):
         with pytest.raises(ConfigError, match="there is no key; set CLOAKBENCH_MINE_KEY"):
             keys_for(card(host), {})

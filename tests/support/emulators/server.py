@@ -144,10 +144,10 @@ class Emulator(ABC):
     def answer(self, asked: Asked) -> Said | None:
         """The reply to a request; None for a connection that is to end."""
         said = self._answer(asked)
-        if said is None or not self.echoes or not said.content().startswith(b"{") or said.headers.get("content-length"):
+        if said is None or not self.echoes or not isinstance(said.value, dict) or said.headers.get("content-length"):
             return said
         echo = f"{self.key} {self.secret} {asked.query.get('access_token')} {asked.headers.get('authorization')}"
-        return Said({**json.loads(said.content()), "echo": echo}, said.status, said.kind, said.headers)
+        return Said({**said.value, "echo": echo}, said.status, said.kind, said.headers)
 
     def _answer(self, asked: Asked) -> Said | None:
         fault = self._fault_of(self.action(asked))
