@@ -55,9 +55,7 @@ def kernel_weights(kernel: Kernel, size: int) -> Tensor:
 def smooth(images: Tensor, weights: Tensor) -> Tensor:
     """``images`` ``[N, C, H, W]`` convolved with the outer product of ``weights`` with itself, zeros outside."""
     height, width = images.shape[-2:]
-    rows = banded(weights, height)
-    columns = rows if width == height else banded(weights, width)
-    return rows @ images @ columns  # 6 times as fast on a CPU as convolving channels
+    return banded(weights, height) @ images @ banded(weights, width)  # 6 times as fast on a CPU as convolving channels
 
 
 def banded(weights: Tensor, side: int) -> Tensor:
