@@ -81,11 +81,12 @@ def small_recipe(steps: int) -> Any:
 
 def test_a_purifier_that_learnt_from_others_brings_photos_nearer_to_originals_that_it_never_saw() -> None:
     faces = smooth_faces(6, 4, "people")
-    published = with_signs(faces, 12, shared=False)
-    adversary = OwnPurifier(small_recipe(80), patch_px=16)
+    tint = torch.tensor([16, -16, 16]).view(3, 1, 1)  # a mask that all people share, and quickly learnt
+    published = (faces.images.int() + tint).clamp(0, 255).to(torch.uint8)
+    adversary = OwnPurifier(small_recipe(60), patch_px=16)
     whole = collected(faces, published)
     cleaned = adversary.cleaned(whole, learn_now)
-    assert error(cleaned, faces) < 0.9 * error(published, faces)
+    assert error(cleaned, faces) < 0.6 * error(published, faces)
     # What it makes of the people of a fold hangs on their originals in no way.
     judged = [row for row, name in enumerate(faces.identity) if whole.fold[name] == 0]
     images = faces.images.clone()
