@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name, split_row_name
@@ -114,7 +115,7 @@ def _methods(found: Sequence[RankedTogether], rows: Sequence[dict[str, Any]]) ->
     cards: dict[str, dict[str, Any]] = {}
     for entry in found:
         for line in records(entry.measured.results.methods):
-            cards.setdefault(line["key"], {name.replace("_", " "): text(line.get(name)) for name in _CARD})
+            cards.setdefault(line["key"], {name.replace("_", " "): _fact(line.get(name)) for name in _CARD})
     methods = []
     for key in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == key]
@@ -124,6 +125,10 @@ def _methods(found: Sequence[RankedTogether], rows: Sequence[dict[str, Any]]) ->
             {"page": page_name(key), "title": title, "card": cards.get(key, {"paper": ""}), "history": history}
         )
     return sorted(methods, key=lambda method: method["title"].lower())
+
+
+def _fact(value: Any) -> str:
+    return {True: "yes", False: "no"}[bool(value)] if isinstance(value, bool | np.bool_) else text(value)
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

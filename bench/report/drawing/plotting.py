@@ -75,7 +75,8 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
 
 def holds_photos(figure: Figure) -> bool:
     """Whether a picture in colour stands in a figure, as in grids of faces; maps of numbers are none."""
-    return any(np.ndim(image.get_array()) == 3 for axis in figure.axes for image in axis.images)
+    arrays = [image.get_array() for axis in figure.axes for image in axis.images]
+    return any(array is not None and array.ndim == 3 for array in arrays)
 
 
 def look_of(number: int) -> tuple[str, str]:
