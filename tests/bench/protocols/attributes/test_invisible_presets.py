@@ -66,9 +66,7 @@ def test_mosr_after_the_denoiser_stands_beside_that_of_controls(finished: Outcom
 
 def test_a_method_to_compare_with_that_is_not_in_the_run_is_told() -> None:
     config = compose_config(["experiment=invisible_face_table5", "report.compare_with=fgsm"])
-    with pytest.raises(
-        ConfigError, match=r"^report.compare_with names fgsm, which is no method of the run: invis"
-    ):
+    with pytest.raises(ConfigError, match=r"^report.compare_with names fgsm, which is no method of the run: invis"):
         build_parts(config)
     build_parts(compose_config(["experiment=invisible_face_table5", "method=fgsm_m"]))
 
