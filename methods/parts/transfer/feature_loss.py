@@ -97,7 +97,7 @@ class Features:
                 sizes = clean.square().sum(dim=(1, 2, 3))
                 feature = -((seen - clean).square().sum(dim=(1, 2, 3)) / sizes.clamp(min=_LEAST)).sum()
             else:
-                feature = (seen * self._weights).sum()
+                feature = (seen * self._weights).sum()  # pyright: ignore[reportOperatorIssue]  (made above)
             if rule.feature_share == 1:
                 self._network.count_backward(seen)
                 return feature
