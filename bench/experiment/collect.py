@@ -21,7 +21,7 @@ from cloakbench.bench.experiment.decided import decided
 from cloakbench.bench.experiment.described import condition_frame, metric_frame, protocol_frame
 from cloakbench.bench.experiment.examples import examples
 from cloakbench.bench.experiment.experiment import Experiment
-from cloakbench.bench.experiment.group_labels import group_labels
+from cloakbench.bench.experiment.groups.labels import group_labels
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.experiment.scoring import ScoreJob
 from cloakbench.bench.plan.plan import Cell

@@ -1,4 +1,4 @@
-"""Group labels of the probes: what a data set says of people and photos, and how hard a photo is.
+"""Labels of the probes by group: what a data set says of people and photos, and how hard a photo is.
 
 Labels come from the data set, under the names of the experiment's attribute task where it has one. Hardness is measured
 on the clean photo, so that it is there for any data set, and cut into thirds of these photos.
