@@ -15,7 +15,7 @@ CLI := $(BIN)/cloakbench
 RUNTIME := $(if $(filter cuda,$(DEVICE)),runtime=gpu)
 PLACE := $(if $(filter cuda,$(DEVICE)),device=cuda)
 .DEFAULT_GOAL := help
-.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock package docs clean
+.PHONY: help smoke bench test test-slow tables figures sweep zoo perf check readme register lint lock package docs notebook clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ lock: $(VENV)/ready-test  ## pin exact versions of everything, with hashes, for 
 
 $(VENV)/ready-docs: requirements.lock requirements-docs.lock pyproject.toml
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh scripts/environment.sh '$(VENV)' docs
+
+notebook: $(VENV)/ready-docs  ## execute docs/tutorial.ipynb again
+	@$(BIN)/python scripts/execute_notebook.py docs/tutorial.ipynb
 
 docs: $(VENV)/ready-docs  ## build the documentation into site/, which opens from disk
 	@$(BIN)/python scripts/write_pages.py build/docs

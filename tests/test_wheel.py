@@ -26,8 +26,10 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "pyyaml": "yaml",
     "facenet-pytorch": "facenet_pytorch",
+    "mlflow-skinny": "mlflow",
 }
 NOT_IMPORTED = {
+    "tensorboard": "imported by torch.utils.tensorboard",
     "frbench": "imported when one of its recognisers is asked for",
     "hydra-joblib-launcher": "a plug-in that Hydra finds",
     "hydra-submitit-launcher": "a plug-in that Hydra finds",
@@ -157,7 +159,7 @@ def test_the_wheel_works_by_its_name_in_an_empty_environment(tmp_path: Path) -> 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     declared = [*PROJECT["dependencies"]]
-    for extra in ("detect", "onnx", "sweep", "frbench"):
+    for extra in ("detect", "onnx", "sweep", "frbench", "mlflow", "tensorboard"):
         declared += PROJECT["optional-dependencies"][extra]
     names = {re.split(r"[<>=!~\[ ;]", line, maxsplit=1)[0] for line in declared}
     modules = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}

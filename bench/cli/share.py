@@ -28,6 +28,7 @@ from cloakbench.bench.report.formats.every_eval_ever import Source, every_eval_e
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.writer import write_text
 
+_RENDERER = "cloakbench.datasets.synthetic."
 _RENDERED = {"licence": "MIT", "page": "https://spdx.org/licenses/MIT"}
 """Of faces that are drawn by this package."""
 
@@ -96,11 +97,9 @@ def _terms(folder: Path) -> dict[str, Any]:
     config = OmegaConf.load(folder / "config.yaml")
     target = OmegaConf.select(config, "dataset.layout._target_")
     if target is None:
-        rendered = str(OmegaConf.select(config, "dataset._target_", default="")).startswith(
-            "cloakbench.datasets.synthetic"
-        )
+        built = str(OmegaConf.select(config, "dataset._target_", default=""))
         unknown = {"licence": "unknown: that of the photos", "page": "https://schema.org/Dataset", "creator": "unknown"}
-        return {**_RENDERED, "creator": "The CloakBench authors"} if rendered else unknown
+        return {**_RENDERED, "creator": "The CloakBench authors"} if built.startswith(_RENDERER) else unknown
     layout = get_class(target)
     return {"licence": layout.licence, "page": layout.page, "creator": layout.__name__}
 

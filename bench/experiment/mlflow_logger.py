@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ class MlflowLogger:
 
     Args:
         experiment: name of the MLflow experiment.
-        tracking_uri: a server, or null for a database and files in the run folder, which need none.
+        tracking_uri: a server, or null for files in the run folder, which need none.
         group: optional, a tag: the name of a sweep.
 
     Raises:
@@ -39,6 +40,8 @@ class MlflowLogger:
         self.experiment, self.tracking_uri, self.group = experiment, tracking_uri, group
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+        if self.tracking_uri is None:  # files of a run that nobody serves; MLflow wants to hear that this is meant
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow import MlflowClient
 
         self._folder, self._units = folder, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from cloakbench.bench.core.escape import markdown
@@ -26,13 +27,12 @@ def model_card(card: Mapping[str, Any]) -> str:
         head["license_name"] = licence
     head |= {"tags": ["face-recognition", "cloakbench"], "pipeline_tag": "image-feature-extraction"}
     clean = card["clean_top1"]
-    if isinstance(clean, float) and clean == clean:  # measured: not NaN
-        metric = {"type": "accuracy", "name": "clean Top-1, leave-one-out", "value": round(clean, 4)}
+    if pd.notna(clean):  # it was measured
+        metric = {"type": "accuracy", "name": "clean Top-1, leave-one-out", "value": round(float(clean), 4)}
         task = {"type": "image-feature-extraction"}
         data = {"name": text(card["training_set"]), "type": "other"}
-        head["model-index"] = [
-            {"name": card["name"], "results": [{"task": task, "dataset": data, "metrics": [metric]}]}
-        ]
+        result = {"task": task, "dataset": data, "metrics": [metric]}
+        head["model-index"] = [{"name": card["name"], "results": [result]}]
     facts = {
         "Family": card["family"],
         "Backbone": card["backbone"],
@@ -58,8 +58,8 @@ def model_card(card: Mapping[str, Any]) -> str:
             "",
             f"# {markdown(text(card['name']))}",
             "",
-            "A face recogniser that took part in a run of CloakBench. It identifies people: use it to measure protection,",
-            "and not on anybody who has not agreed.",
+            "A face recogniser that took part in a run of CloakBench. It identifies people: use it to measure",
+            "protection, and not on anybody who has not agreed.",
             "",
             *lines,
             "",

@@ -2,7 +2,7 @@
 
 The schema speaks of models that are evaluated: here these are methods at a budget, and the recognisers that judge them
 are details of a score. All values of details are strings there. A score is required, so that a cell without one (a
-failure) is no result; how many there are stands in the record.
+failure, or the endless PSNR of equal photos) is no result; how many there are stands in the record.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cloakbench.bench.core.axes import row_name
@@ -62,7 +63,7 @@ def _record(
     cells: pd.DataFrame,
     metrics: Mapping[tuple[str, str], Metric],
 ) -> dict[str, Any]:
-    known = cells[(cells["status"] == OK) & cells["value"].notna()]
+    known = cells[(cells["status"] == OK) & np.isfinite(cells["value"].astype(float))]
     details = {key: text(about.get(key)) for key in ("scope", "goal", "needs", "paper", "deviations")}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -100,7 +101,7 @@ def _result(results: Results, line: Mapping[str, Any], metrics: Mapping[tuple[st
         "details": {key: str(value) for key, value in details.items() if text(value)},
         "uncertainty": {"num_samples": int(line["n"])},
     }
-    if pd.notna(line["low"]) and pd.notna(line["high"]):
+    if np.isfinite(line["low"]) and np.isfinite(line["high"]):
         score["uncertainty"]["confidence_interval"] = {
             "lower": float(line["low"]),
             "upper": float(line["high"]),
