@@ -247,8 +247,9 @@ def _divided(names: Sequence[str], rule: SplitRule) -> dict[str, Role]:
     if rule.validation_share is not None:
         others += count(rule.validation_share, len(names) - tests - 1)
     part: dict[str, Role] = dict.fromkeys(ranked, "train")
-    part |= dict.fromkeys(ranked[:others], "validation")
-    return part | dict.fromkeys(ranked[:tests], "test")
+    part.update(dict.fromkeys(ranked[:others], "validation"))
+    part.update(dict.fromkeys(ranked[:tests], "test"))
+    return part
 
 
 def _nobody(people: Sequence[Person], able: Sequence[Person], rule: SplitRule, photos: PhotoSource) -> str:

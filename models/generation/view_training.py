@@ -22,6 +22,7 @@ from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import Recogniser
 from cloakbench.models.generation.view_network import SIZE_PX, CodeReader, ViewNetwork, apply_changes
 from cloakbench.models.generation.view_recipe import ViewRecipe
+from cloakbench.models.training.memory_format import learning_format
 from cloakbench.models.training.resumable import ResumableTraining
 
 
@@ -109,7 +110,7 @@ class ViewTraining(ResumableTraining):
         if int(self.labels.bincount().min()) < 2 or bool((self.labels.diff() < 0).any()):
             raise ValueError("a generator is trained on people with two photos or more each, which lie side by side")
         self.network, self.reader = (
-            part.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            part.to(device, memory_format=learning_format(device))  # type: ignore[call-overload]
             for part in (network, reader)
         )
         self.critic = Critic(critic.model.to(device), F.normalize(critic.centres.to(device)))

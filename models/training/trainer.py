@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
 from cloakbench.models.base import InputSpec
+from cloakbench.models.training.memory_format import learning_format
 from cloakbench.models.training.recipe import Recipe
 from cloakbench.models.training.resumable import ResumableTraining
 
@@ -74,7 +75,7 @@ class Trainer(ResumableTraining):
     ) -> None:
         self.steps_per_epoch = recipe.steps_per_epoch(len(faces))
         super().__init__(round(recipe.epochs * self.steps_per_epoch), recipe_digest, checkpoint_path, device)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device, memory_format=learning_format(device))  # type: ignore[call-overload]
         self.network.train()
         self.head = head.to(device)
         self.inputs, self.faces, self.recipe, self.seed = inputs, faces, recipe, seed
@@ -113,7 +114,7 @@ class Trainer(ResumableTraining):
         if recipe.flip:
             mirrored = (torch.rand(len(rows), generator=draws) < 0.5).to(self.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=learning_format(self.device))
         attacked = recipe.adversarial_images(step, self.steps)
         if attacked:
             start = torch.empty(attacked, *images.shape[1:]).uniform_(-1, 1, generator=draws).to(self.device)
