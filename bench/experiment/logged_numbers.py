@@ -21,7 +21,8 @@ def summary_numbers(measurements: pd.DataFrame) -> dict[str, float]:
     were published. A row with a gap has no number: a mean of what is left would be another one."""
     published = measurements[(measurements["condition"] == UNTRANSFORMED) & ~measurements["white_box"].astype(bool)]
     numbers = {}
-    for key, cells in published.groupby(_CELL, dropna=False, sort=True):
+    by_cell: Any = published.groupby(_CELL, dropna=False, sort=True)
+    for key, cells in by_cell:
         if (cells["status"] == OK).all() and cells["value"].notna().all():
             numbers[_name(dict(zip(_CELL, key, strict=True)))] = float(cells["value"].mean())
     return numbers

@@ -49,7 +49,8 @@ def every_eval_ever(results: Results, source: Source) -> Iterator[tuple[str, dic
     }
     about = {(str(line["key"]), text(line["variant"])): line for line in records(results.methods)}
     frame = results.measurements
-    for key, cells in frame.groupby(["method", "variant", "epsilon_255"], dropna=False, sort=True):
+    by_row: Any = frame.groupby(["method", "variant", "epsilon_255"], dropna=False, sort=True)
+    for key, cells in by_row:
         method, variant, epsilon_255 = str(key[0]), text(key[1]), float(key[2])
         name = row_name(method, variant) + ("" if pd.isna(epsilon_255) else f"@{epsilon_255:g}")
         yield name, _record(results, source, name, about.get((method, variant), {}), cells, metrics)
@@ -63,7 +64,7 @@ def _record(
     cells: pd.DataFrame,
     metrics: Mapping[tuple[str, str], Metric],
 ) -> dict[str, Any]:
-    known = cells[(cells["status"] == OK) & np.isfinite(cells["value"].astype(float))]
+    known = cells.loc[(cells["status"] == OK) & np.isfinite(cells["value"].astype(float))]
     details = {key: text(about.get(key)) for key in ("scope", "goal", "needs", "paper", "deviations")}
     return {
         "schema_version": SCHEMA_VERSION,
