@@ -81,6 +81,7 @@ class Identification(RecognitionProtocol):
         SettingError: a depth below 1 or that is no whole number, one twice, or none; other mates.
     """
 
+    answer_modules = ()  # embeddings are those of every protocol; adversaries say in their inputs which code they are
     name = "identification"
     title = "Identification"
     needs: frozenset[Role] = frozenset({"distractor"})

@@ -26,6 +26,7 @@ def test_every_kind_belongs_to_a_setting() -> None:
         compose_config(["experiment=bench"]),
         *(compose_config([], name) for name in ("protect", "recover", "perf", "zoo", "views")),
         *(compose_config(["model=arcface_ir"], name) for name in ("verify", "calibrate")),
+        *(compose_config([], name) for name in ("papers", "share")),
     ]
     known = {key for key in KINDS if any(is_there(config, key.split(".")) for config in configs)}
     assert known == {key for key in KINDS if not key.startswith(("ensembles.", "transforms.", "metrics.", "variants."))}

@@ -339,4 +339,4 @@ def test_every_preset_on_the_embedded_world_is_ready(every: bool, monkeypatch: p
     found = {one.name: one.missing for one in diagnose([], measured=False)}
     assert set(found) == set(presets) and "survey_fig2" in found
     lacking = {name for name, parts in found.items() if any(part.blocking for part in parts)}
-    assert lacking == {"real_attributes", "real_faces", "transfer_real", "transfer_search_real"}
+    assert lacking == {"real_attributes", "real_faces", "transfer_real", "transfer_search_hard", "transfer_search_real"}

@@ -32,7 +32,11 @@ def test_decisions_are_made_again_when_a_row_or_judge_has_another_name(
     monkeypatch.setattr(decided_module, "code_digest", lambda *modules: "code")
     for row in (ROW, ROW | {column: "another"}):
         results: Any = SimpleNamespace(
-            measurements=pd.DataFrame([row]), metrics=pd.DataFrame(), protocols=pd.DataFrame()
+            measurements=pd.DataFrame([row]),
+            metrics=pd.DataFrame(),
+            protocols=pd.DataFrame(),
+            labels=pd.DataFrame(),
+            setup={},
         )
         with pytest.raises(AskedError):
             decided_module.decided(experiment, results, ["score"])

@@ -26,9 +26,6 @@ def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_li
     run_id = hashlib.sha256(outcome.folder.name.encode()).hexdigest()[:16]
     assert file.stem == f"run-{run_id}", "a run that is started again is the same run"
     assert list(file.parent.glob("files/media/table/measurements_*.json"))
-    content = file.read_bytes()
-    for number in ("quality/ssim/identity", "identification/psr_p2_top1/fgsm/eps8"):
-        assert number.encode() in content, "the summary has the numbers"
     units = pd.read_csv(outcome.folder / "units.csv")
     assert len(units) == 3 * 3
     assert set(units["method"]) == {"identity", "random_sign", "fgsm"}

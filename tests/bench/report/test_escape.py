@@ -96,7 +96,7 @@ def name(request) -> str:
 def write_texts(results, folder: Path) -> Path:
     """A report without its figures, which take most of the time and are looked at apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cloakbench.bench.report.writer._write_figures", lambda sections, folder: ([], {}, {}))
+        patch.setattr("cloakbench.bench.report.writer._write_figures", lambda sections, folder, style: ([], {}, {}))
         write_report(results, folder)
     return folder
 

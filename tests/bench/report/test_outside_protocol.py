@@ -24,6 +24,7 @@ from cloakbench.bench.protocols.poisoning.protocol import Poisoning
 from cloakbench.bench.protocols.quality.protocol import Quality
 from cloakbench.bench.protocols.verification.protocol import Verification
 from cloakbench.bench.report.archive import load_results
+from cloakbench.bench.report.decisions.columns import DECIDED
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
@@ -183,7 +184,7 @@ def test_one_metric_more_ages_no_photo_no_answer_and_no_value(faces_cache: Path,
     assert {name: after[name] for name in before} == before
     made = Counter(name.partition("/")[0] for name in after.keys() - before.keys())
     units = len(list((tmp_path / "store" / "protected").rglob("*.zip")))
-    decided = dict.fromkeys(("means", "rankings", "pairs", "identical"), 1)
+    decided = dict.fromkeys(DECIDED, 1)
     assert made == {"quality": units, "records": 1, "measurements": 2, **decided}
 
 

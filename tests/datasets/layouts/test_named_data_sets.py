@@ -24,7 +24,7 @@ SETTINGS = {
 }
 ROLES = {
     "celeba_hq_impersonation": {"probe", "distractor", "auxiliary", "impostor"},
-    "utkface": {"train", "test"},
+    "utkface": {"train", "validation", "test"},
 }
 
 
