@@ -119,7 +119,7 @@ def pdf_left_out() -> Iterator[None]:
 @pytest.fixture
 def figures_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their figures, for tests of commands that draw them whatever the run was set to."""
-    monkeypatch.setattr(writer, "_write_figures", lambda sections, folder: ([], {}))
+    monkeypatch.setattr(writer, "_write_figures", lambda sections, folder, style: ([], {}, {}))
 
 
 def run_once(name: str, folder: Path, faces: Path) -> Path:
