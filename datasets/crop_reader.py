@@ -36,7 +36,7 @@ _GROUP = 4  # photos per message
 _GROUPS_AHEAD = 4  # per process
 
 
-class Photo(NamedTuple):
+class PlacedPhoto(NamedTuple):
     """Where a photo lies, and what is known of its face: five points ``[5, 2]`` and the box ``[4]``."""
 
     place: Place
@@ -53,7 +53,7 @@ class CropReader:
         workers: processes; 0 does everything in the calling process.
     """
 
-    def __init__(self, cropper: Cropper, photo: Callable[[int], Photo], workers: int) -> None:
+    def __init__(self, cropper: Cropper, photo: Callable[[int], PlacedPhoto], workers: int) -> None:
         self._cropper = cropper
         self._photo = photo
         self._workers = workers

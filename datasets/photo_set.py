@@ -36,7 +36,7 @@ from cloakbench.bench.core.ranges import one_of, positive, whole
 from cloakbench.datasets.base import ROLES, CropView, Dataset, FaceSet, FullPhoto, Manifest, ManifestEntry, Role
 from cloakbench.datasets.cores import available_cores
 from cloakbench.datasets.crop_buffer import Spool
-from cloakbench.datasets.crop_reader import CropReader, Photo
+from cloakbench.datasets.crop_reader import CropReader, PlacedPhoto
 from cloakbench.datasets.crops import Cropper
 from cloakbench.datasets.detection import Detector, read_boxes, read_landmarks
 from cloakbench.datasets.layouts.identity_folders import IdentityFolders
@@ -59,7 +59,7 @@ class _Index:
     accepted: tuple[ManifestEntry, ...]
     rejected: tuple[ManifestEntry, ...]
     aims: dict[str, str]
-    photos: Callable[[str], Photo]
+    photos: Callable[[str], PlacedPhoto]
 
 
 class PhotoSet(Dataset):
@@ -225,7 +225,7 @@ class PhotoSet(Dataset):
         aims = self._aims(catalogue, faces)
         return _Index(faces, accepted, rejected, aims, lambda name: photo(rows_by_name[name]))
 
-    def _photo(self, catalogue: Catalogue) -> Callable[[int], Photo]:
+    def _photo(self, catalogue: Catalogue) -> Callable[[int], PlacedPhoto]:
         """Where the photo of a row lies, and its points and box where they are known."""
         given: dict[Path, Tensor] = {}
         boxes: dict[Path, Tensor] = {}
@@ -241,12 +241,12 @@ class PhotoSet(Dataset):
                 "box_top, box_right, box_bottom"
             )
 
-        def photo(row: int) -> Photo:
+        def photo(row: int) -> PlacedPhoto:
             place = catalogue.place[row]
             path = Path(place).resolve() if given and isinstance(place, str) else None
             points = None if path is None else given.get(path)
             box = None if path is None else boxes.get(path)
-            return Photo(place, catalogue.landmarks(row) if points is None else points, box)
+            return PlacedPhoto(place, catalogue.landmarks(row) if points is None else points, box)
 
         return photo
 

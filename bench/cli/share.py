@@ -24,7 +24,7 @@ from cloakbench.bench.report.archive import load_results
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.formats.cards import model_card
 from cloakbench.bench.report.formats.croissant import FIELDS, MANIFEST, Described, croissant
-from cloakbench.bench.report.formats.every_eval_ever import Source, every_eval_ever
+from cloakbench.bench.report.formats.every_eval_ever import RunSource, every_eval_ever
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.writer import write_text
 
@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _write_records(results: Results, config: DictConfig, output: Path, finished: str) -> int:
-    source = Source(str(config.organisation), str(config.relationship), finished, __version__)
+    source = RunSource(str(config.organisation), str(config.relationship), finished, __version__)
     found = list(every_eval_ever(results, source))
     for name, record in found:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)

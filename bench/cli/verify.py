@@ -95,7 +95,7 @@ def _pairs(one: OneModel) -> LabelledPairs:
 
 def _listed(config: Any, dataset_name: str) -> LabelledPairs:
     """The pairs of a list, with every photo cropped once as the data set's settings say."""
-    from cloakbench.datasets.crop_reader import CropReader, Photo
+    from cloakbench.datasets.crop_reader import CropReader, PlacedPhoto
     from cloakbench.datasets.crops import Cropper
     from cloakbench.datasets.detection import read_landmarks
     from cloakbench.datasets.pairs import read_pairs, sound_pairs
@@ -121,7 +121,7 @@ def _listed(config: Any, dataset_name: str) -> LabelledPairs:
     )
     names = list(dict.fromkeys((*listed.left, *listed.right)))
     paths = [root / name for name in names]
-    photos = [Photo(str(path), points.get(path.resolve())) for path in paths]
+    photos = [PlacedPhoto(str(path), points.get(path.resolve())) for path in paths]
     reader = CropReader(cropper, photos.__getitem__, available_cores())
     reader.expect(range(len(names)))
     faces = {}

@@ -1,4 +1,4 @@
-"""What crops show and what networks were trained on: of a face box a network of aligned faces says nothing."""
+"""Views: what crops show and what networks were trained on: of a face box a network of aligned faces says nothing."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.datasets.base import FaceSet
 
 
-class OverlapError(ValueError):
+class FoldOverlapError(ValueError):
     """Somebody, or a photo, is both learnt from and judged."""
 
 
@@ -41,7 +41,7 @@ def folds_of(identity: Sequence[str], fold: Mapping[str, int]) -> list[Fold]:
     """The folds of photos that show ``identity``; one in which nobody is judged is left out.
 
     Raises:
-        OverlapError: as `refuse_overlap`.
+        FoldOverlapError: as `refuse_overlap`.
         ValueError: a fold would learn from fewer than two people.
     """
     found = []
@@ -64,10 +64,10 @@ def refuse_overlap(taught: Iterable[str], judged: Iterable[str]) -> None:
         taught, judged: names of people, or of photos.
 
     Raises:
-        OverlapError: a name is among both.
+        FoldOverlapError: a name is among both.
     """
     if both := sorted(set(taught) & set(judged)):
-        raise OverlapError(f"the attacker learns from {both[0]}, which it judges: keep them apart")
+        raise FoldOverlapError(f"the attacker learns from {both[0]}, which it judges: keep them apart")
 
 
 def refuse_shared_photos(faces: FaceSet, fold: Mapping[str, int], others: Iterable[FaceSet] = ()) -> None:

@@ -1,4 +1,4 @@
-"""`Detector`: a classifier of protected and clean photos, and how it learns."""
+"""`ProtectionDetector`: a classifier of protected and clean photos, and how it learns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 100
 """Photos of one pass."""
 
 
-class Detector:
+class ProtectionDetector:
     """Learns to score protected photos above clean ones: logistic loss, half of each batch of either kind.
 
     Args:

@@ -1,4 +1,4 @@
-"""`Detection`: whether somebody who knows the method can tell a protected photo from a clean one.
+"""`DetectionProtocol`: whether somebody who knows the method can tell a protected photo from a clean one.
 
 Whoever can, may leave protected photos out of a collection, or clean them first (LightShed, USENIX Security 2025). A
 detector learns from photos of the people of the other folds, as they were and as the method published them. Its
@@ -33,7 +33,7 @@ from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import CellPhotos
-from cloakbench.bench.protocols.detection.detector import Detector
+from cloakbench.bench.protocols.detection.detector import ProtectionDetector
 from cloakbench.bench.report.metric import Metric
 from cloakbench.datasets.base import Role
 
@@ -45,11 +45,11 @@ DETECTED, FALSE_ALARMS, AUC = "detected", "false_alarms", "detection_auc"
 _PROTECTED, _CLEAN, _STRANGERS = "protected", "clean", "strangers"
 
 
-class Detection(Protocol):
+class DetectionProtocol(Protocol):
     """Small classifiers, one for each method at each budget and fold of people.
 
     Args:
-        detectors: key to config of a `Detector`.
+        detectors: key to config of a `ProtectionDetector`.
         folds: of the people who publish; each is judged by a detector that learnt from the others.
         false_positive_rate: share of strangers' clean photos that may be called protected, above 0 and below 1.
 
@@ -93,8 +93,8 @@ class Detection(Protocol):
     def check(self, config: DictConfig, place: str) -> None:
         for key, one in self._configs.items():
             where = f"{place}detectors.{key}"
-            if not isinstance(made := build(one, where), Detector):
-                raise ConfigError(f"{where}: {one['_target_']} built a {type(made).__name__}, not a Detector")
+            if not isinstance(made := build(one, where), ProtectionDetector):
+                raise ConfigError(f"{where}: {one['_target_']} built a {type(made).__name__}, not a ProtectionDetector")
 
     def try_on(self, planning: Planning) -> None:
         """Look whether a detector would learn from photos that it judges.
@@ -129,7 +129,7 @@ class Detection(Protocol):
         """Scores of a cell's photos and of their originals in the order of its rows, and of strangers by fold."""
         whole = worker.faces(worker.spec.publications[photos.publication].photos)
         faces, fold = whole.select(photos.rows), fold_of(whole.identities(), self.folds)
-        detector: Detector = worker.made(self._configs[judge.name])
+        detector: ProtectionDetector = worker.made(self._configs[judge.name])
         published, place = torch.empty_like(faces.images), {row: number for number, row in enumerate(photos.rows)}
         for chunk in photos.chunks:
             published[[place[row] for row in chunk.rows]] = worker.photos(chunk)

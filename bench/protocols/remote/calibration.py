@@ -1,4 +1,4 @@
-"""`Calibration`: asks a service about impostor pairs, once, and keeps the thresholds that come of it."""
+"""`ImpostorCalibration`: asks a service about impostor pairs, once, and keeps the thresholds that come of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KIND = "remote_calibrations"
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ImpostorCalibration:
     """How services without published false accept rates are calibrated.
 
     Attributes:

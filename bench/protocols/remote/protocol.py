@@ -31,7 +31,7 @@ from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
-from cloakbench.bench.protocols.remote.calibration import Calibration
+from cloakbench.bench.protocols.remote.calibration import ImpostorCalibration
 from cloakbench.bench.protocols.remote.consent import check_pictures, most_questions, questions_in_words, say_and_ask
 from cloakbench.bench.protocols.remote.impostor_thresholds import require_budget, thresholds_in_words
 from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestions
@@ -123,7 +123,7 @@ class Remote(AsksOutside, RemoteScores):
             PictureValues(naturalness or {}) if ATTRIBUTES in operations else None,
             calibrate and COMPARE in operations,
         )
-        self._calibration = Calibration(whole("impostor_pairs", impostor_pairs), rule, self.fars)
+        self._calibration = ImpostorCalibration(whole("impostor_pairs", impostor_pairs), rule, self.fars)
         self.services, self.methods, self.about, self._served_by = services, methods, photos, served
         self._faces_name = "probe"
 

@@ -24,7 +24,7 @@ SCHEMA_VERSION = "0.3.0"
 
 
 @dataclass(frozen=True)
-class Source:
+class RunSource:
     """Who says so, and when.
 
     Attributes:
@@ -40,7 +40,7 @@ class Source:
     version: str
 
 
-def every_eval_ever(results: Results, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
+def every_eval_ever(results: Results, source: RunSource) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and record of each method at each budget; equal results and sources give equal records."""
     metrics = {
         (str(protocol), metric.name): metric
@@ -58,7 +58,7 @@ def every_eval_ever(results: Results, source: Source) -> Iterator[tuple[str, dic
 
 def _record(
     results: Results,
-    source: Source,
+    source: RunSource,
     name: str,
     about: Mapping[str, Any],
     cells: pd.DataFrame,

@@ -13,7 +13,7 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.random_streams import generator, layers_draw_from
 from cloakbench.bench.engine.checkpoints import StoredCheckpoint
 from cloakbench.bench.engine.learning.folds import (
-    OverlapError,
+    FoldOverlapError,
     fold_of,
     folds_of,
     refuse_overlap,
@@ -43,7 +43,7 @@ def test_everybody_is_judged_once_by_what_was_learnt_from_others() -> None:
 
 
 def test_whoever_is_judged_and_learnt_from_is_refused_in_one_line() -> None:
-    with pytest.raises(OverlapError, match=r"^the attacker learns from b, which it judges: keep them apart$"):
+    with pytest.raises(FoldOverlapError, match=r"^the attacker learns from b, which it judges: keep them apart$"):
         refuse_overlap(["a", "b"], ["b", "c"])
     with pytest.raises(ValueError, match="fewer than two other people"):
         folds_of("aab", {"a": 0, "b": 1})

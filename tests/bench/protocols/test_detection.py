@@ -12,15 +12,15 @@ from torch import Tensor
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.core.status import OK
-from cloakbench.bench.protocols.detection.detector import Detector
-from cloakbench.bench.protocols.detection.protocol import AUC, DETECTED, FALSE_ALARMS, Detection, detected
+from cloakbench.bench.protocols.detection.detector import ProtectionDetector
+from cloakbench.bench.protocols.detection.protocol import AUC, DETECTED, FALSE_ALARMS, DetectionProtocol, detected
 from cloakbench.models.protection_detectors import ResidualDetector
 
 CPU = torch.device("cpu")
 
 
-def detector(steps: int = 40) -> Detector:
-    return Detector(partial(ResidualDetector, 4), steps=steps, batch=16, learning_rate=0.01)
+def detector(steps: int = 40) -> ProtectionDetector:
+    return ProtectionDetector(partial(ResidualDetector, 4), steps=steps, batch=16, learning_rate=0.01)
 
 
 def photos(count: int, *name: object) -> Tensor:
@@ -52,7 +52,7 @@ def test_rates_and_area_are_those_of_loops_and_ties_count_half() -> None:
 def test_fewer_strangers_than_the_rate_needs_set_no_threshold() -> None:
     found = detected(torch.ones(2), torch.zeros(2), torch.zeros(99), 0.01)
     assert set(found) == {"score", AUC}
-    protocol = Detection({"one": {}})
+    protocol = DetectionProtocol({"one": {}})
     nothing = {DETECTED: np.full(2, np.nan), FALSE_ALARMS: np.full(2, np.nan), AUC: np.ones(2)}
     names = {"image_id": ["a", "b"], "identity": ["a", "b"], "status": [OK] * 2, "note": [""] * 2}
     rows = protocol.measurements(protocol.records({**names, **nothing}), 20, 0).set_index("metric")
@@ -94,4 +94,4 @@ def test_a_detector_of_one_class_is_refused_in_one_line(protected: int, clean: i
 )
 def test_bad_settings_are_one_line(settings: dict[str, object], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        Detection(**{"detectors": {"one": {}}, **settings})  # type: ignore[arg-type]
+        DetectionProtocol(**{"detectors": {"one": {}}, **settings})  # type: ignore[arg-type]

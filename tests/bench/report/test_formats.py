@@ -13,12 +13,12 @@ import yaml
 
 from cloakbench.bench.report.formats.cards import model_card
 from cloakbench.bench.report.formats.croissant import FIELDS, MANIFEST, Described, croissant
-from cloakbench.bench.report.formats.every_eval_ever import SCHEMA_VERSION, Source, every_eval_ever
+from cloakbench.bench.report.formats.every_eval_ever import SCHEMA_VERSION, RunSource, every_eval_ever
 from cloakbench.bench.report.results import Results
 from cloakbench.models.base import ModelCard
 
 SCHEMA = Path(__file__).parents[2] / "support" / "schemas" / f"every_eval_ever-{SCHEMA_VERSION}.json"
-SOURCE = Source("somebody", "third_party", "1764200000", "0.2.0")
+SOURCE = RunSource("somebody", "third_party", "1764200000", "0.2.0")
 
 
 def test_every_record_fits_the_schema_and_holds_every_number(results: Results) -> None:

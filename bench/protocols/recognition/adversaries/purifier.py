@@ -33,7 +33,7 @@ class Design(Protocol):
     def make(self) -> nn.Module: ...
 
 
-class Recipe(Protocol):
+class CleaningRecipe(Protocol):
     """What of a ``conf/purifier`` counts here: the network and how it learns, not what disturbs photos."""
 
     @property
@@ -60,7 +60,7 @@ class OwnPurifier(CleaningAdversary):
 
     title: ClassVar[str] = "Purifier of the method"
 
-    def __init__(self, recipe: Recipe, folds: int = 2, patch_px: int = 56) -> None:
+    def __init__(self, recipe: CleaningRecipe, folds: int = 2, patch_px: int = 56) -> None:
         self.recipe, self.folds = recipe, whole("folds", folds, 2)
         if not (is_whole(patch_px) and patch_px >= _STRIDE and patch_px % _STRIDE == 0):
             raise SettingError("patch_px", patch_px, f"a multiple of {_STRIDE}")
