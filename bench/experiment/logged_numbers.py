@@ -1,4 +1,4 @@
-"""What loggers take of a finished run: a few numbers by name, and the files of its report."""
+"""Logged numbers: what loggers take of a finished run: a few numbers by name, and the files of its report."""
 
 from __future__ import annotations
 
