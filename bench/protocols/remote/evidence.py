@@ -1,4 +1,4 @@
-"""What services said about a method, for the column API of the survey's Tables I and II."""
+"""Evidence: what services said about a method, for the column API of the survey's Tables I and II."""
 
 from __future__ import annotations
 

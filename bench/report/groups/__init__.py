@@ -1,1 +1,1 @@
-"""Who is protected: numbers by groups of people and of photos, and the gaps between them."""
+"""init: who is protected: numbers by groups of people and of photos, and the gaps between them."""
