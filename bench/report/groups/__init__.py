@@ -1,1 +1,1 @@
-"""init: who is protected: numbers by groups of people and of photos, and the gaps between them."""
+"""Groups: who is protected: numbers by groups of people and of photos, and the gaps between them."""
