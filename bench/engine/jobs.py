@@ -19,6 +19,7 @@ from cloakbench.bench.engine.protocol import Judge, Photos, Protocol
 from cloakbench.bench.engine.unit_state import cell_photos, chunk_photos
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
 from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.plan import Cell
 from cloakbench.bench.plan.publication import CellPhotos, ChunkPhotos, PlannedUnit
 from cloakbench.bench.processes.pool import Busy
 from cloakbench.bench.store.errors import StoreError
@@ -84,6 +85,10 @@ class Question:
     protocol: str
     judge: Judge
     condition: Condition
+
+    def is_about(self, cell: Cell) -> bool:
+        """Whether a cell meets its condition."""
+        return self.condition.part.holds(cell.method, cell.budget)
 
     def key(self, protocol: Protocol, photos: Photos, spec: WorkerSpec) -> str:
         """Where its answer is stored, as ``protocol`` itself says it."""

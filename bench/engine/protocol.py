@@ -242,6 +242,8 @@ class Protocol(ABC):
         """Records and measurements of every cell, numbered in the column ``cell``, and further frames."""
         records, measurements = [], []
         for number, frame in enumerate(self.found(answers)):
+            if not answers.cells[number].chunks:
+                continue
             found = frame.loc[frame["status"] != NOT_PLANNED].reset_index(drop=True)
             rates = self.measurements(found, answers.resamples, answers.seed)
             records.append(found.assign(cell=number))

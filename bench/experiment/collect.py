@@ -204,7 +204,7 @@ def _failed_answers(experiment: Experiment, status: RunStatus) -> Iterator[str]:
         for question in experiment.questions(publication, whole_cells=True):
             protocol = experiment.protocol(question.protocol)
             for number, photos in enumerate(cells):
-                if photos.failure[0] == OK:
+                if photos.failure[0] == OK and question.is_about(publication.cells[number]):
                     failure = experiment.store.read_json("failures", question.key(protocol, photos, experiment.spec))
                     if failure is not None:
                         label = CellJob(question, number, publication.units[number]).label

@@ -113,8 +113,10 @@ def look_again(status: RunStatus, jobs: Collection[Job], unfinished: Collection[
 def count_jobs(experiment: Experiment) -> int:
     """All jobs of an experiment before scoring, done or not."""
     cells = sum(
-        len(publication.cells) * len(experiment.questions(publication, whole_cells=True))
+        question.is_about(cell)
         for publication in experiment.publications.values()
+        for question in experiment.questions(publication, whole_cells=True)
+        for cell in publication.cells
     )
     units = sum(
         len(_lanes(experiment.questions(publication, whole_cells=False))) * sum(map(len, publication.units))
@@ -146,6 +148,8 @@ def due_jobs(status: RunStatus) -> list[Job]:
         cells = status.cells(publication.name)
         for question in experiment.questions(publication, whole_cells=True):
             for number, units in enumerate(publication.units):
+                if not question.is_about(publication.cells[number]):
+                    continue
                 job = CellJob(question, number, units)
                 settled = all(status.states[one.unit.key].is_settled for one in units)
                 failed = settled and cells[number].failure[0] != OK
@@ -166,8 +170,8 @@ def forget_failures(experiment: Experiment) -> None:
     status = look_up(experiment)
     for publication in experiment.publications.values():
         for question in experiment.questions(publication, whole_cells=True):
-            for photos in status.cells(publication.name):
-                if photos.failure[0] == OK:
+            for cell, photos in zip(publication.cells, status.cells(publication.name), strict=True):
+                if photos.failure[0] == OK and question.is_about(cell):
                     experiment.store.remove("failures", _key(experiment, question, photos)[1], ".json")
 
 

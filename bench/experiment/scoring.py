@@ -7,7 +7,7 @@ without recomputing anything.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloakbench.bench.config.node_keys import node_code, node_settings
@@ -79,9 +79,14 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
     """All score jobs of an experiment."""
     clean_digests = {role: list(pixels) for role, pixels in experiment.clean_pixels().items()}
     for asked in experiment.asked:
-        cells = status.cells(asked.publication.name)
-        digests = [[[chunk.pixels for chunk in cell.chunks], [chunk.status for chunk in cell.chunks]] for cell in cells]
+        every = status.cells(asked.publication.name)
         for judge, conditions in asked.questions():
+            cells = tuple(
+                photos if conditions[0].part.holds(cell.method, cell.budget) else replace(photos, chunks=())
+                for cell, photos in zip(asked.publication.cells, every, strict=True)
+            )
+            if not any(cell.chunks for cell in cells):
+                continue
             clean = experiment.clean_photos(asked, judge)
             missing = sorted(_missing(experiment, asked, judge, conditions, cells, clean))
             settings = asked.protocol.score_settings(experiment.spec.protocols[asked.key], judge)
@@ -91,7 +96,9 @@ def score_jobs(experiment: Experiment, status: RunStatus) -> Iterator[ScoreJob]:
                 "photos": experiment.spec.faces[asked.publication.photos],
                 "judge": [judge.name if not judge.inputs else "", dict(judge.inputs), dict(judge.options)],
                 "conditions": [[one.label, node_settings(dict(one.settings)), one.draw] for one in conditions],
-                "cells": digests,
+                "cells": [
+                    [[chunk.pixels for chunk in cell.chunks], [chunk.status for chunk in cell.chunks]] for cell in cells
+                ],
                 "rows": [[list(chunk.rows) for chunk in cell.chunks] for cell in cells],
                 "clean": {role: clean_digests[role] for role in clean},
                 "faces": {role: experiment.spec.faces[role] for role in clean},

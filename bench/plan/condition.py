@@ -6,6 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cloakbench.bench.core.axes import BudgetSize
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some cells of a publication.
+
+    Attributes:
+        methods: keys of methods and controls; empty for all.
+        epsilons_255: budgets of those that have one; empty for all.
+    """
+
+    methods: frozenset[str] = frozenset()
+    epsilons_255: frozenset[float] = frozenset()
+
+    def holds(self, method: str, budget: BudgetSize) -> bool:
+        """Whether the cells of a method at a budget are among them."""
+        at_budget = not (budget and self.epsilons_255) or budget.number in self.epsilons_255
+        return at_budget and (not self.methods or method in self.methods)
+
+
+EVERY_CELL = Part()
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -20,6 +43,7 @@ class Condition:
         order: whether a larger strength is stronger, a smaller one, or both sides of photos as they were published.
         settings: everything else that decides an answer, as plain values.
         draw: which of several repetitions an answer belongs to; a rate is taken over all of them.
+        part: the cells that meet it, for conditions of whole cells; the others have no number under it.
     """
 
     label: str
@@ -30,6 +54,7 @@ class Condition:
     draw: int | None = None
     axis: str = ""
     order: Literal["up", "down", "two_sided"] = "up"
+    part: Part = EVERY_CELL
 
     @property
     def is_plain(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cloakbench.bench.core.hashing import Inputs
-from cloakbench.bench.core.status import METHOD_FAILED, OK
+from cloakbench.bench.core.status import METHOD_FAILED, NOT_PLANNED, OK
 from cloakbench.bench.plan.chunks import Chunk
 from cloakbench.bench.plan.plan import Cell, Unit
 from cloakbench.datasets.base import FaceSet
@@ -86,7 +86,7 @@ class ChunkPhotos:
 
 @dataclass(frozen=True)
 class CellPhotos:
-    """The stored photos of a cell, chunk by chunk."""
+    """The stored photos of a cell, chunk by chunk; without chunks, of a cell that nobody is asked about."""
 
     publication: str
     cell: int
@@ -100,6 +100,8 @@ class CellPhotos:
     @property
     def failure(self) -> tuple[str, str]:
         """Status and reason of a cell that lost photos, for protocols that need all of them; ``ok`` otherwise."""
+        if not self.chunks:
+            return NOT_PLANNED, ""
         for chunk in self.chunks:
             if not chunk.pixels:
                 return chunk.status[0] if chunk.status else METHOD_FAILED, chunk.note

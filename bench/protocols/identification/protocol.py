@@ -60,6 +60,7 @@ _DENOMINATORS = {
     "p2": "protected photos of people with another clean photo in the gallery",
     ENROLLED: "clean photos of people with another protected photo in the gallery",
 }
+_ADVERSARIES_ON = ("methods", "epsilons_255", "targets")
 _REFERENCES_TOO = ", references among them"
 
 
@@ -73,6 +74,8 @@ class Identification(RecognitionProtocol):
         enrolled: whether the rule of protected photos in the gallery is measured, too.
         adversaries: key to config of an attacker who prepares for the method, each a further condition; null for one
             that is left out.
+        adversaries_on: ``methods``, ``epsilons_255`` and ``targets`` that meet them, each a list, or null for all.
+            Controls meet them at these budgets, too.
 
     Raises:
         SettingError: a depth below 1 or that is no whole number, one twice, or none; other mates.
@@ -91,6 +94,7 @@ class Identification(RecognitionProtocol):
         *,
         enrolled: bool = False,
         adversaries: Mapping[str, Any] | None = None,
+        adversaries_on: Mapping[str, Sequence[Any] | None] | None = None,
     ) -> None:
         given = list(ks)
         if not given or len(set(given)) < len(given) or not all(is_whole(k) and k >= 1 for k in given):
@@ -98,7 +102,10 @@ class Identification(RecognitionProtocol):
         self.ks = tuple(sorted(given))
         self.mates = one_of("mates", mates, ("probes", "all"))
         self.enrolled = enrolled
-        self.adversaries = Adversaries(adversaries)
+        on = dict(adversaries_on or {})
+        if strange := sorted(set(on) - set(_ADVERSARIES_ON)):
+            raise SettingError("adversaries_on", strange[0], f"a mapping with {', '.join(_ADVERSARIES_ON)}")
+        self.adversaries = Adversaries(adversaries, **on)
         more = mates == "all" or self.adversaries  # who learns has clean photos of those from whom it learns
         self.needs: frozenset[Role] = frozenset({"distractor", "reference"} if more else {"distractor"})
 
@@ -141,7 +148,8 @@ class Identification(RecognitionProtocol):
         return condition.family == FAMILY
 
     def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
-        return [*super().conditions(judge, planning), *self.adversaries.conditions()]
+        adverse = self.adversaries.conditions(judge.name, map(str, planning.config.controls))
+        return [*super().conditions(judge, planning), *adverse]
 
     def check(self, config: DictConfig, place: str) -> None:
         self.adversaries.check(config, place)

@@ -9,7 +9,8 @@ from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget
 from cloakbench.bench.report.decisions.tables import file_suffix
 from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, worst_cells, worst_columns
 from cloakbench.bench.report.estimate import records
-from cloakbench.bench.report.index import Measured, is_control
+from cloakbench.bench.report.index import Measured, Run, is_control
+from cloakbench.bench.report.interval_text import counted
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
@@ -154,8 +155,13 @@ def worst_tables(measured: Measured) -> list[Table]:
         return []
     first = next(line for line in records(measured.results.worst) if line["protocol"] == _NAME)
     metric, count = str(first["metric"]), int(first["n_attacks"])
+    met, asked = int(first["n_judges"]), len(measured.judges(metric))
+    before = "" if met == asked else f", before the {counted(met, 'target')} that met all of them"
+    attacked = {Run.of(line).budget for line in records(measured.results.worst) if line["protocol"] == _NAME}
     norms, tables = Norms(measured), []
     for budget in measured.budgets or (NO_BUDGET,):
+        if budget not in attacked:
+            continue
         rows = [
             Row(
                 measured.title(run.method),
@@ -171,8 +177,8 @@ def worst_tables(measured: Measured) -> list[Table]:
             Table(
                 name=f"worst_case{file_suffix(budget)}",
                 title=f"PSR against the attack that does best, {budget.title}",
-                caption=f"Per cent, black-box mean over targets and surrogates; the least of {count} attacks. In "
-                "brackets the 95 % interval. Read each row against the clean row.",
+                caption="Per cent, black-box mean over targets and surrogates; the least of "
+                f"{count} attacks{before}. In brackets the 95 % interval. Read each row against the clean row.",
                 stub="Method",
                 columns=(
                     *norms.columns,

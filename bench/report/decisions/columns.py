@@ -102,6 +102,7 @@ WORST_COLUMNS = {
     "attack_metric": "metric of the attack that it is, as in the measurements",
     "attack_condition": "condition of that attack",
     "n_attacks": "attacks that it is the least of",
+    "n_judges": "targets that met all of them",
     "n_photos": "photos in the cell with the fewest",
     "n_identities": "people drawn",
 }

@@ -6,8 +6,8 @@ of people serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloakbench.bench.report.estimate import Estimate
@@ -35,6 +35,12 @@ class MeanOf:
     white_box: bool
     cells: tuple[TrialCell, ...]
     weights: tuple[float, ...]
+
+    def before(self, judges: Collection[str]) -> MeanOf:
+        """The same over those of its cells that some judges were asked about."""
+        kept = [place for place, cell in enumerate(self.cells) if cell.judge in judges]
+        cells, weights = (tuple(part[place] for place in kept) for part in (self.cells, self.weights))
+        return replace(self, cells=cells, weights=weights)
 
 
 def means_of(measured: Measured, place: Place) -> list[MeanOf]:

@@ -1,7 +1,8 @@
 """Worst case: the least black-box mean of each method over everything that attackers did, and who did it.
 
 Who attacks is a condition (photos as published, a transform, an adversary) under one of the rules that a protocol names
-in ``worst_of``. A method that lacks the number of any of them has a gap: there is no partial minimum.
+in ``worst_of``. All means run over the targets that met every attack. A method that lacks the number of any attack has
+a gap: there is no partial minimum.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ def worst_lines(
     if len(taken) < 2:
         return
     metric, condition = next(iter(taken))
-    for mean in means_of(measured, Place(protocol, metric, condition)):
-        if mean.white_box or not all(photos.has(mean.cells) for photos in taken.values()):
+    everywhere = set.intersection(*({cell.judge for cell in photos.cells} for photos in taken.values()))
+    for whole in means_of(measured, Place(protocol, metric, condition)):
+        mean = whole.before(everywhere)
+        if whole.white_box or not mean.cells or not all(photos.has(mean.cells) for photos in taken.values()):
             continue
         sums, plan = _sums(taken, mean)
         interval, which = least_of_means(sums, plan, resamples, seed)
@@ -56,14 +59,15 @@ def worst_lines(
             "attack_metric": worst_metric,
             "attack_condition": worst_condition,
             "n_attacks": len(taken),
+            "n_judges": len(everywhere),
             "n_photos": photos_in(taken[worst_metric, worst_condition], mean.cells),
             "n_identities": interval.n_identities,
         }
 
 
 WORST_NOTE = (
-    "Worst case: the least black-box mean over all that was done to the published photos, and what that was. Its "
-    "interval draws people once for all of it and takes the least of each draw."
+    "Worst case: the least black-box mean over all that was done to the published photos, and what that was, before "
+    "the targets that met all of it. Its interval draws people once for all of it and takes the least of each draw."
 )
 """Under tables with `worst_columns`."""
 

@@ -127,6 +127,47 @@ def test_every_attack_has_a_rate_with_n_and_interval_and_the_worst_is_the_least_
     assert "PSR against the attack that does best" in (attacked.folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_part_of_the_methods_and_targets_meets_adversaries_and_the_others_are_gaps(
+    attacked: Outcome, faces_cache: Path
+) -> None:
+    block = "protocols.identification"
+    part = attack(
+        attacked.folder.parents[1],
+        faces_cache,
+        "+method@methods.fgsm=fgsm",
+        "+model@targets.cosface_se_resnet=cosface_se_resnet",
+        "epsilons_255=[4,8]",
+        f"~{block}.adversaries.recogniser",
+        f"{block}.adversaries_on={{methods: [opom_convex_hull], epsilons_255: [8], targets: [cosface_se_resnet]}}",
+    )
+    assert not part.problems
+    frame = part.results.measurements
+    met = frame[frame["condition"].isin(ADVERSARIES)]
+    assert set(met["judge"]) == {"cosface_se_resnet"} and set(met["condition"]) == {"averaging", "purifier"}
+    assert set(zip(met["method"], met["epsilon_255"].fillna(0), strict=True)) == {
+        ("identity", 0), ("random_sign", 8), ("opom_convex_hull", 8)
+    }  # fmt: skip
+    worst = part.results.worst
+    assert set(worst["method"]) == {"identity", "random_sign", "opom_convex_hull"} and set(worst["n_judges"]) == {1}
+    least = met[met["metric"] == "psr_p2_top1"].groupby("method")["value"].min()
+    assert (worst.groupby("method")["value"].min() <= least + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("on", "said"),
+    [
+        ("{methods: [pgdd]}", "names pgdd, which this experiment does not have"),
+        ("{targets: [nobody]}", "names nobody, which is no target of this experiment"),
+        ("{methods: []}", "adversaries_on.methods"),
+        ("{people: [a]}", "a mapping with methods, epsilons_255, targets"),
+    ],
+)
+def test_a_part_that_is_not_there_is_one_line(on: str, said: str, tmp_path: Path, faces_cache: Path) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        attack(tmp_path, faces_cache, f"++protocols.identification.adversaries_on={on}")
+    assert "\n" not in str(refused.value)
+
+
 def test_detection_and_groups_stand_in_the_report(attacked: Outcome) -> None:
     frame = attacked.results.measurements
     area = frame[frame["metric"] == "detection_auc"].set_index("method")["value"]

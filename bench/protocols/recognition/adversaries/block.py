@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from cloakbench.bench.config.node_keys import node_code, node_settings
 from cloakbench.bench.core.code_digests import code_digest
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.hashing import Inputs
+from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.learning.folds import fold_of, folds_of, refuse_shared_photos
 from cloakbench.bench.engine.learning.training import stored_training
 from cloakbench.bench.engine.protocol import Answer, Judge
-from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.condition import Condition, Part
+from cloakbench.bench.plan.limits import is_meant
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import CellPhotos
 from cloakbench.bench.protocols.recognition.adversaries.base import (
@@ -49,9 +51,24 @@ class Adversaries:
 
     Args:
         configs: key to config of an adversary; null for one that is left out.
+        methods, epsilons_255, targets: keys of the methods that they prepare for, beside the controls; budgets; keys of
+            the targets that look at what they left; None for all.
+
+    Raises:
+        SettingError: one of the lists is empty.
     """
 
-    def __init__(self, configs: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, Any] | None,
+        methods: Sequence[str] | None = None,
+        epsilons_255: Sequence[float] | None = None,
+        targets: Sequence[str] | None = None,
+    ) -> None:
+        for name, given in {"methods": methods, "epsilons_255": epsilons_255, "targets": targets}.items():
+            if given is not None and not given:
+                raise SettingError(f"adversaries_on.{name}", given, "a list that is not empty, or null for all")
+        self._methods, self._budgets, self._targets = methods, frozenset(epsilons_255 or ()), targets
         self._configs = {key: config for key, config in (configs or {}).items() if config is not None}
         self._built: dict[str, Adversary] = {}
 
@@ -66,10 +83,20 @@ class Adversaries:
         """
         return self._made(condition.label, f"adversaries.{condition.label}")
 
-    def conditions(self) -> list[Condition]:
-        """One for each, after those of transforms."""
+    def conditions(self, target: str, controls: Iterable[str]) -> list[Condition]:
+        """One for each that a target looks at, after those of transforms."""
+        if self._targets is not None and target not in self._targets:
+            return []
+        methods = () if self._methods is None else (*self._methods, *controls)
         return [
-            Condition(key, _TITLE, FAMILY, settings=dict(config), axis="adversary")
+            Condition(
+                key,
+                _TITLE,
+                FAMILY,
+                settings=dict(config),
+                axis="adversary",
+                part=Part(frozenset(methods), self._budgets),
+            )
             for key, config in self._configs.items()
         ]
 
@@ -84,6 +111,13 @@ class Adversaries:
             if not key.replace("_", "").isalnum():
                 raise ConfigError(f"{where}: use letters, digits and _ for the name of an adversary")
             self._made(key, where)
+        if strangers := [key for key in self._targets or () if key not in config.targets]:
+            raise ConfigError(
+                f"{place}adversaries_on.targets names {strangers[0]}, which is no target of this experiment; it has: "
+                f"{', '.join(map(str, config.targets))}"
+            )
+        for method in self._methods or ():
+            is_meant(config, f"{place}adversaries_on.methods", method, {*config.methods, str(config.method_key)})
 
     def try_on(self, planning: Planning) -> None:
         """Look whether somebody would be learnt from and judged.
