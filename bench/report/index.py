@@ -118,6 +118,7 @@ class Measured:
         }
         self._with_surrogate = {run.method for run in self._surrogates_of}
         self._small: dict[tuple[str, BudgetSize, str], frozenset[Run]] = {}
+        self._over: dict[tuple[str, Run, str, str, bool], Estimate] = {}
         self._white_box = {(cell.surrogate, cell.judge) for cell in own if self.cells[cell].white_box}
         self._joint = {
             (Place(line["protocol"], line["metric"], line["condition"]), Run.of(line), line["surrogate"], box): ends
@@ -278,16 +279,23 @@ class Measured:
         return run in self._small[key]
 
     def _over_judges(self, metric: str, run: Run, surrogate: str, condition: str, *, white_box: bool) -> Estimate:
+        """Worked out once: tables, figures and pages ask for the same means."""
+        key = (metric, run, surrogate, condition, white_box)
+        if key not in self._over:
+            cells = self._cells_of(*key)
+            self._over[key] = self.mean(cells, self._place(metric, condition), run, surrogate, white_box=white_box)
+        return self._over[key]
+
+    def _cells_of(self, metric: str, run: Run, surrogate: str, condition: str, white_box: bool) -> Sequence[Estimate]:
+        """What a mean is over: cells, or the means of all surrogates."""
         if surrogate == ALL:
             names = self.surrogates_of(run)
             known = [name for name in names if not white_box or self.judges_of(metric, name, white_box=True)]
-            cells = [self._over_judges(metric, run, name, condition, white_box=white_box) for name in known]
-        elif white_box and not self.uses_surrogate(run.method):
-            cells = []
-        else:
-            judges = self.judges_of(metric, surrogate, white_box=white_box)
-            cells = [self.cell(metric, run, surrogate, judge, condition) for judge in judges]
-        return self.mean(cells, self._place(metric, condition), run, surrogate, white_box=white_box)
+            return [self._over_judges(metric, run, name, condition, white_box=white_box) for name in known]
+        if white_box and not self.uses_surrogate(run.method):
+            return []
+        judges = self.judges_of(metric, surrogate, white_box=white_box)
+        return [self.cell(metric, run, surrogate, judge, condition) for judge in judges]
 
     def _place(self, metric: str, condition: str = UNTRANSFORMED) -> Place:
         return Place(self._protocol_of.get(metric, ""), metric, condition)
