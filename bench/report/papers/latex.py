@@ -2,6 +2,7 @@
 
 Nothing is shrunk. Columns are put side by side until the text width is used up, and what is left follows in further
 panels below, each with the row labels; a table that fits one column of the paper is a ``table``, others are ``table*``.
+What is longer than a page goes on in a further float under the same number.
 Numbers are aligned at the decimal point by siunitx, rules are booktabs'. Bold is what was not told apart from the best:
 a paired test decides it, so that several rows may be bold.
 """
@@ -21,6 +22,8 @@ from cloakbench.bench.report.table import Cell, Column, Number, Row, Table, colu
 COLUMN_POINTS = 245.0
 TEXT_POINTS = 505.0
 """Widths of a column and of the text of a two-column paper on letter paper, in points."""
+PAGE_LINES = 52
+"""Lines of a float that fills a page, under a caption of some lines and above notes of as many."""
 BEST = "a"
 """The letter of the rows that were not told apart from the best one."""
 TIES = "Ties"
@@ -76,31 +79,79 @@ def chosen(table: Table, patterns: Sequence[str]) -> Table | None:
 
 
 def paper_latex(table: Table) -> str:
-    """A float for a two-column paper; `PREAMBLE` is what its document needs."""
+    """A float for a two-column paper, or several of one number; `PREAMBLE` is what its document needs."""
     label = max([len(table.stub), *(len(row.label) for row in table.rows)]) * _CHARACTER_POINTS
     stub = min(label, _LONGEST_POINTS) + _GAP_POINTS
     panels = _panels(_fields(table), TEXT_POINTS - stub)
     single = len(panels) == 1 and stub + sum(field.points for field in panels[0]) <= COLUMN_POINTS
     place, width = ("table", r"\columnwidth") if single else ("table*", r"\textwidth")
-    bold = _bold(table)
-    body = [
-        line for number, panel in enumerate(panels) for line in _panel(table, panel, bold, _text_shape(label), number)
-    ]
-    said = "Bold: not told apart from the best on the same photos." if bold else ""
-    notes = " ".join(latex(note) for note in (*table.notes, said) if note)
-    return "\n".join(
-        [
-            *(f"% {line}" for line in PREAMBLE),
+    bold, floats = _bold(table), []
+    for number, page in enumerate(_pages(table, panels)):
+        body = [
+            line
+            for place_on_page, (panel, rows) in enumerate(page)
+            for line in _panel(table, panel, rows, bold, _text_shape(label), place_on_page)
+        ]
+        told = f"{latex(table.title)}. {latex(table.caption)}" if not number else f"{latex(table.title)}, continued."
+        said = "Bold: not told apart from the best on the same photos." if bold else ""
+        notes = "" if number else " ".join(latex(note) for note in (*table.notes, said) if note)
+        floats += [
             rf"\begin{{{place}}}[t]",
+            *([r"\addtocounter{table}{-1}"] * bool(number)),
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{latex(table.title)}. {latex(table.caption)}}}",
-            rf"\label{{tab:{table.name}}}",
+            rf"\caption{{{told}}}",
+            *([rf"\label{{tab:{table.name}}}"] * (not number)),
             *body,
             *([rf"\par\smallskip\begin{{minipage}}{{{width}}}\scriptsize {notes}\end{{minipage}}"] * bool(notes)),
             rf"\end{{{place}}}",
-            "",
         ]
-    )
+    return "\n".join([*(f"% {line}" for line in PREAMBLE), *floats, ""])
+
+
+def _pages(table: Table, panels: Sequence[list[_Field]]) -> list[list[tuple[list[_Field], range]]]:
+    """Panels, and the rows of each, of every float: as many as a page holds, divided before a section where one is near
+    the end of a page."""
+    pages: list[list[tuple[list[_Field], range]]] = [[]]
+    used = 0
+    for panel in panels:
+        head = 2 + max((len(field.heading) for field in panel), default=1) + any(field.column.group for field in panel)
+        start = 0
+        while start < len(table.rows) or not start:
+            whole = head + _lines_of(table, range(start, len(table.rows)))
+            if pages[-1] and used + whole > PAGE_LINES:
+                pages.append([])
+                used = 0
+            end = _last_row(table, start, PAGE_LINES - head)
+            pages[-1].append((panel, range(start, end)))
+            used += head + _lines_of(table, range(start, end))
+            if end >= len(table.rows):
+                break
+            start = end
+    return pages
+
+
+def _lines_of(table: Table, rows: range) -> int:
+    """Lines of rows, with the titles of their sections."""
+    titled = sum(_opens(table, row, rows.start) for row in rows)
+    return len(rows) + titled
+
+
+def _opens(table: Table, row: int, first: int) -> bool:
+    """Whether the title of a section stands above a row."""
+    section = table.rows[row].section
+    return bool(section) and (row == first or table.rows[row - 1].section != section)
+
+
+def _last_row(table: Table, start: int, room: int) -> int:
+    """Where the rows that a page holds end: before a section, if that leaves at least half of the page filled."""
+    end = start
+    while end < len(table.rows) and _lines_of(table, range(start, end + 1)) <= room:
+        end += 1
+    if end < len(table.rows):
+        sections = [row for row in range(start + 1, end + 1) if table.rows[row].section != table.rows[row - 1].section]
+        if sections and _lines_of(table, range(start, sections[-1])) >= room // 2:
+            end = sections[-1]
+    return min(max(end, start + 1), len(table.rows))
 
 
 def _fields(table: Table) -> list[list[_Field]]:
@@ -152,7 +203,9 @@ def _panels(groups: Sequence[Sequence[_Field]], room: float) -> list[list[_Field
     return panels
 
 
-def _panel(table: Table, panel: Sequence[_Field], bold: set[tuple[int, int]], first: str, number: int) -> Iterator[str]:
+def _panel(
+    table: Table, panel: Sequence[_Field], rows: range, bold: set[tuple[int, int]], first: str, number: int
+) -> Iterator[str]:
     shapes = "".join(field.shape + r"@{\,}l" * field.beside for field in panel)
     span = 1 + sum(1 + field.beside for field in panel)
     if number:
@@ -161,13 +214,12 @@ def _panel(table: Table, panel: Sequence[_Field], bold: set[tuple[int, int]], fi
     yield r"\toprule"
     yield from _groups(panel)
     yield " & ".join([latex(table.stub), *(_heading(field) for field in panel)]) + r" \\"
-    section = ""
-    for line, row in enumerate(table.rows):
-        if line == 0 or row.section != section:
+    for line in rows:
+        row = table.rows[line]
+        if line == rows.start or row.section != table.rows[line - 1].section:
             yield r"\midrule"
             if row.section:
                 yield rf"\multicolumn{{{span}}}{{l}}{{\textit{{{latex(row.section)}}}}} \\"
-        section = row.section
         cells = [_cell(field, row.cells[field.position], (line, field.position) in bold) for field in panel]
         yield " & ".join([latex(row.label), *cells]) + r" \\"
     yield r"\bottomrule"

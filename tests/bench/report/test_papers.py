@@ -14,7 +14,7 @@ from PIL import Image
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS
 from cloakbench.bench.report.drawing.styles import STYLES, figure_style, styled_bytes
-from cloakbench.bench.report.papers.latex import chosen, paper_latex
+from cloakbench.bench.report.papers.latex import PAGE_LINES, chosen, paper_latex
 from cloakbench.bench.report.papers.page import RunPart, index_page
 from cloakbench.bench.report.papers.store import document
 from cloakbench.bench.report.results import Results
@@ -54,19 +54,40 @@ def test_columns_are_chosen_by_their_keys_and_ties_come_with_their_numbers() -> 
     assert chosen(table(3), ["nothing*"]) is None
 
 
+def long_table(budgets: int, columns: int = 1) -> Table:
+    """Many rows in sections of four."""
+    one = table(columns)
+    rows = [Row(f"{row.label} {n}", row.cells, f"{n}/255") for n in range(budgets) for row in one.rows]
+    return Table("long", one.title, one.caption, one.stub, one.columns, tuple(rows))
+
+
+def test_a_table_longer_than_a_page_goes_on_before_a_section_under_the_same_number() -> None:
+    text = paper_latex(long_table(25))
+    floats = text.split(r"\begin{table}")[1:]
+    assert len(floats) == 3 and text.count(r"\label") == 1
+    assert all("continued" in one and r"\addtocounter{table}{-1}" in one for one in floats[1:])
+    lines = [len(re.findall(r"\\\\$", one, re.MULTILINE)) for one in floats]
+    assert max(lines) <= PAGE_LINES and sum(len(re.findall(r"^PGD .*", one, re.MULTILINE)) for one in floats) == 100
+    assert all(re.search(r"\\midrule\n\\multicolumn.*\nPGD 63.2", one) for one in floats), "each begins with a section"
+    # Panels of a wide one that do not fit on one page have floats of their own.
+    assert paper_latex(long_table(12, 12)).count(r"\begin{table*}") == 4
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
 def test_tables_compile_and_fit(tmp_path: Path) -> None:
-    tables = [table(1), table(4), table(12, r"Evil \input{x} & $name$ ε †")]
+    tables = [table(1), table(4), table(12, r"Evil \input{x} & $name$ ε †"), long_table(25), long_table(12, 12)]
     for number, one in enumerate(tables):
         (tmp_path / f"rates{number}.tex").write_text(paper_latex(one), encoding="utf-8")
-    text = document("run_1", tables).replace(r"\input{rates}", "%s") % tuple(f"\\input{{rates{n}}}" for n in range(3))
+    text = "".join(document("run_1", tables).partition(r"\input{")[:1])
+    text += "\n".join(f"\\input{{rates{n}}}" for n in range(len(tables))) + "\n\\end{document}\n"
     (tmp_path / "all.tex").write_text(text, encoding="utf-8")
     call = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, check=False)
     if b"siunitx.sty' not found" in done.stdout:
         pytest.skip("this TeX has no siunitx")
     assert done.returncode == 0, done.stdout.decode("latin-1")[-2000:]
-    assert "Overfull" not in (tmp_path / "all.log").read_text("latin-1")
+    log = (tmp_path / "all.log").read_text("latin-1")
+    assert "Overfull" not in log and "Float too large" not in log
 
 
 def test_styles_scale_a_figure_as_a_whole(tmp_path: Path) -> None:
