@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 from cloakbench.bench.report.decisions.columns import DECIDED, SIGHTING_COLUMNS
 from cloakbench.bench.report.groups.columns import LABEL_COLUMNS
 from cloakbench.bench.report.metric import Metric
+
+_Read = TypeVar("_Read")
 
 MEASUREMENT_COLUMNS = {
     "protocol": "who asked: a label of ``Results.protocols``",
@@ -190,6 +192,13 @@ class Results:
     sightings: pd.DataFrame = field(default_factory=lambda: _empty(SIGHTING_COLUMNS))
     problems: tuple[str, ...] = ()
     folder: Path | None = None
+    _read: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, read: Callable[[], _Read]) -> _Read:
+        """What ``read`` gives: called once for each key, as frames are not changed and many tables ask for the same."""
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
 
     def report(self, folder: str | Path) -> Path:
         """Write report, tables (CSV, LaTeX) and figures into a folder, and return the path of ``report.md``.

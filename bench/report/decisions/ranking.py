@@ -100,6 +100,10 @@ class Ranking:
 
 def rankings_of(results: Results, place: Place) -> list[Ranking]:
     """Every ranking of a metric, in the order of budgets and surrogates; none where a kept run decided nothing."""
+    return results.once(("rankings", place), lambda: _read(results, place))
+
+
+def _read(results: Results, place: Place) -> list[Ranking]:
     frame, pairs = (
         frame.loc[(frame[list(Place._fields)] == list(place)).all(axis=1)]
         for frame in (results.rankings, results.pairs)
