@@ -1,8 +1,9 @@
-"""``cloakbench view``: the page of a finished run in a browser."""
+"""``cloakbench view``: the page of a run in a browser: of a finished one its report, of one at work how it goes."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import sys
 import webbrowser
@@ -15,6 +16,7 @@ from cloakbench.bench.config.flags import is_name
 from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
+from cloakbench.bench.experiment.live_page import PAGE
 from cloakbench.bench.store.errors import StoreError
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -33,19 +35,29 @@ def main(words: Sequence[str]) -> int:
     if len(names) != 1:
         raise ConfigError("name one run: cloakbench view RUN")
     screen = Screen()
-    page = _page_of(find_run(names[0], Path(config.paths.runs), screen), Path(config.paths.runs))
+    runs = Path(config.paths.runs)
+    page = _live_page(names[0], runs) or _page_of(find_run(names[0], runs, screen), runs)
     opened = bool(config.open) and _has_screen() and webbrowser.open(page.resolve().as_uri())
     screen.path(f"{'Opened in your browser' if opened else 'Open in a browser'}: {page}")
     return 0
+
+
+def _live_page(name: str, runs: Path) -> Path | None:
+    """The page of a run that is at work, and of no older one of its name that is finished; None where there is none."""
+    folders = [Path(name), *runs.glob(f"{glob.escape(name)}*")]
+    at_work = [folder / PAGE for folder in folders if not (folder / "data" / "about.json").is_file()]
+    found = [page for page in at_work if page.is_file()]
+    return max(found, key=lambda page: page.stat().st_mtime_ns, default=None)
 
 
 def _page_of(folder: Path, runs: Path) -> Path:
     """The page of a run, written where there is none that is newer than its results; into ``runs`` where the run's
     folder is read-only."""
     from cloakbench.bench.report.archive import load_results
-    from cloakbench.bench.report.writer import PAGE, write_page
+    from cloakbench.bench.report.writer import PAGE as REPORT
+    from cloakbench.bench.report.writer import write_page
 
-    page = folder / PAGE
+    page = folder / REPORT
     if page.is_file() and page.stat().st_mtime_ns >= (folder / "data" / "about.json").stat().st_mtime_ns:
         return page
     results = load_results(folder)

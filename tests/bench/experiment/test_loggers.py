@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cloakbench.bench.cli.main import main
 from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.experiment.live_page import LivePage
 from cloakbench.bench.experiment.logged_numbers import summary_numbers
 from cloakbench.bench.experiment.run import run
 
@@ -30,6 +32,28 @@ def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_li
     assert len(units) == 3 * 3
     assert set(units["method"]) == {"identity", "random_sign", "fgsm"}
     assert units["elapsed_seconds"].is_monotonic_increasing
+
+
+def test_a_live_page_tells_what_was_protected_and_view_opens_it_while_the_run_works(
+    small_overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "tiny-0123abcd"
+    folder.mkdir(parents=True)
+    page = LivePage(every_seconds=1e-6)
+    page.start(folder, {"name": "<tiny>"})
+    told = {"method": "pgd", "variant": "steps=2", "epsilon_255": 8.0, "surrogate": "tiny1", "chunk": 0}
+    for failed in (0, 3):
+        page.unit({**told, "seconds": 1.5, "photos": 10, "failed": failed})
+    text = (folder / "live.html").read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' in text and "&lt;tiny&gt;: at work" in text and "<script" not in text
+    row = "<td>pgd (steps=2)</td><td>8</td><td>tiny1</td><td>20</td><td>0.15</td>"
+    assert row in text and '<span class="failed">3</span>' in text
+    assert main(["view", "tiny", "open=false", f"paths.results={tmp_path}"]) == 0
+    assert str(folder / "live.html") in capsys.readouterr().out
+    page.finish(pd.DataFrame())
+    assert "refresh" not in (folder / "live.html").read_text(encoding="utf-8")
+    outcome = run(compose_config([*small_overrides, "method=fgsm", "logger=live"], config_dirs=[str(CONFIG_DIR)]))
+    assert "<td>random_sign</td>" in (outcome.folder / "live.html").read_text(encoding="utf-8")
 
 
 def test_mlflow_keeps_settings_numbers_and_report_and_goes_on_in_the_same_run(
