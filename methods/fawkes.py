@@ -15,6 +15,7 @@ from cloakbench.methods.base import Goal, Protector, Scope
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.dssim import DSSIM, Borders
 from cloakbench.methods.parts.item_rng import ItemStreams
+from cloakbench.methods.parts.photo_failures import FAILED
 from cloakbench.methods.photo_batch import PhotoBatch
 
 log = logging.getLogger(__name__)
@@ -91,8 +92,11 @@ class Fawkes(Protector):
                 balance.adapt(dssim)
         saved = self.save_last(best, gain.detach(), dssim.detach())
         kept = torch.where(saved.view(-1, 1, 1, 1), photos.detach(), kept)
-        if failed := int(kept.flatten(1).isnan().any(dim=1).sum()):
-            log.warning("fawkes: %d photos have no cloak within DSSIM %g", failed, self.dssim_bound)
+        lost = kept.flatten(1).isnan().any(dim=1).tolist()
+        if failed := [image_id for image_id, is_lost in zip(batch.image_id, lost, strict=True) if is_lost]:
+            log.warning("fawkes: %d photos have no cloak within DSSIM %g", len(failed), self.dssim_bound)
+            reason = f"no cloak within DSSIM {self.dssim_bound:g} gained anything in {self.steps} steps"
+            context.facts[FAILED] = dict.fromkeys(failed, reason)
         return kept
 
     @abstractmethod

@@ -20,12 +20,10 @@ from cloakbench.bench.core.ranges import SettingError
 from cloakbench.datasets.photos import PhotoError, decode
 from cloakbench.methods.base import Protector, Scope
 from cloakbench.methods.context import ProtectContext
+from cloakbench.methods.parts.photo_failures import FAILED
 from cloakbench.methods.photo_batch import PhotoBatch
 
 log = logging.getLogger(__name__)
-
-FAILED = "failed"
-"""Name of the fact that says, by photo, why there is no protected one."""
 
 _NAMED = 10  # photos and files named in a line; the others are counted
 _EXPORTED = "manifest.json"  # beside the folder `crops`, in what `cloakbench export` writes

@@ -16,6 +16,7 @@ from cloakbench.methods.context import NetworkKind
 from cloakbench.methods.fawkes import Fawkes, FawkesPaper
 from cloakbench.methods.fawkes_v1 import FawkesTool, SawTooth
 from cloakbench.methods.parts.dssim import DSSIM, Borders
+from cloakbench.methods.parts.photo_failures import FAILED
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 
 MID: dict[str, Any] = {"dssim_bound": 0.012, "steps": 40, "learning_rate": 20}
@@ -116,6 +117,8 @@ def test_a_photo_without_a_cloak_within_the_bound_comes_back_unchanged_and_faile
     assert protected.status == ("method_failed",) * 3 + ("ok",) * 3
     assert torch.equal(protected.images[:3].float(), tiny_photos().images[:3] * 255)
     assert "3 photos have no cloak within DSSIM 0.01" in caplog.text
+    why = "no cloak within DSSIM 0.01 gained anything in 20 steps"
+    assert protected.facts == {FAILED: dict.fromkeys(tiny_photos().image_id[:3], why)}
 
 
 def test_a_target_that_is_the_photo_itself_leaves_it_alone() -> None:  # B9

@@ -32,15 +32,20 @@ class Purified(Transform):
         name: what tables call it.
         trainer: trains and applies the purifier.
         surrogates: keys of the experiment's networks that the trainer's method attacks, in that order.
+        title: what a table calls its family; empty: its name, capitalised.
     """
 
-    def __init__(self, name: str, trainer: Protector, surrogates: Sequence[str] = ()) -> None:
-        self.name, self.trainer, self.surrogates = name, trainer, tuple(surrogates)
+    def __init__(self, name: str, trainer: Protector, surrogates: Sequence[str] = (), title: str = "") -> None:
+        self.name, self.trainer, self.surrogates, self._title = name, trainer, tuple(surrogates), title
         self._context: ProtectContext | None = None
 
     @property
     def label(self) -> str:
         return self.name
+
+    @property
+    def title(self) -> str:  # type: ignore[override]  # of others it is that of their class
+        return self._title
 
     def learn(self, store: Store, context: ProtectContext, inputs: Mapping[str, Any]) -> None:
         """Train the purifier, or read it from the store; from now on photos are cleaned.

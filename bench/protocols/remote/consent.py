@@ -15,15 +15,34 @@ from cloakbench.models.services import COMPARE, ENROL, SEARCH, ServiceCard
 log = logging.getLogger(__name__)
 
 
-def check_pictures(card: ServiceCard, questions: Questions, operations: Sequence[str]) -> None:
-    """Refuse pictures that a service does not take, from the first of them.
+def check_asked(
+    card: ServiceCard, questions: Questions, operations: Sequence[str], not_offered: Mapping[str, str]
+) -> None:
+    """Refuse a service that offers nothing of what is asked, and pictures that it does not take, from the first of
+    them. What else it does not offer is said, and becomes a gap.
+
+    Args:
+        card: of the service.
+        questions: to it.
+        operations: that are asked.
+        not_offered: operations that those who serve lack beside the card, and why.
 
     Raises:
         ConfigError: it is refused; one line.
     """
+    lacking = [one for one in operations if one not in card.operations or one in not_offered]
+    reasons = {**card.not_offered, **not_offered}
+    told = "; ".join(f"{one} ({reasons[one]})" if reasons.get(one) else one for one in lacking)
+    if len(lacking) == len(operations):
+        raise ConfigError(
+            f"service {card.name} does not offer {told}, and is asked nothing else: set protocols.remote.operations, "
+            "or leave it out of protocols.remote.services"
+        )
+    if lacking:
+        log.warning("service %s does not offer %s: a gap", card.name, told)
     picture = questions.first_picture()
     for operation in operations:
-        if operation in card.operations and (why := card.pictures.refusal(picture, operation)):
+        if operation not in lacking and (why := card.pictures.refusal(picture, operation)):
             raise ConfigError(
                 f"service {card.name} does not take pictures such as the first one for {operation}: {why}; set "
                 "protocols.remote.side_px or picture"

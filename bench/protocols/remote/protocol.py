@@ -32,7 +32,7 @@ from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import ChunkPhotos, Publication
 from cloakbench.bench.protocols.attributes.pictures import PictureValues
 from cloakbench.bench.protocols.remote.calibration import ImpostorCalibration
-from cloakbench.bench.protocols.remote.consent import check_pictures, most_questions, questions_in_words, say_and_ask
+from cloakbench.bench.protocols.remote.consent import check_asked, most_questions, questions_in_words, say_and_ask
 from cloakbench.bench.protocols.remote.impostor_thresholds import require_budget, thresholds_in_words
 from cloakbench.bench.protocols.remote.questions import Questions, WantedQuestions
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
@@ -209,10 +209,11 @@ class Remote(AsksOutside, RemoteScores):
     def may_ask(self, planning: Planning, photos: Mapping[Judge, int]) -> None:
         remote = RemoteSettings.of(planning.config)
         for judge, count in () if remote.replay else photos.items():
-            card = card_of(resolved(planning.config.services[judge.name]), judge.name)
+            config = resolved(planning.config.services[judge.name])
+            card, served = card_of(config, judge.name), self._serves(config)
             keys_in_run(card, remote)
             questions = self._questions(planning, judge)
-            check_pictures(card, questions, self.wanted.operations)
+            check_asked(card, questions, self.wanted.operations, {} if served is None else served.not_offered)
             if pairs := self._calibration.pairs_due(planning, judge, card):
                 require_budget(card, pairs, remote)
             if not card.on_this_machine:
@@ -257,8 +258,7 @@ class Remote(AsksOutside, RemoteScores):
             if isinstance(table, str):
                 yield from ((chunk.due, table) for chunk in chunks)
                 return
-            if table is not None:
-                thresholds = table["threshold"].to_list()
+            thresholds = thresholds if table is None else table["threshold"].to_list()
             asked = opened, questions, chunks, worker, self._form(judge), self.task, remote.connections
             yield from answered(*asked, thresholds)
 

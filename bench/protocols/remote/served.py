@@ -18,6 +18,7 @@ from cloakbench.bench.protocols.verification.impostors import calibration_on, co
 from cloakbench.bench.services.local.server import FaceService, running
 from cloakbench.models.attributes import AttributeModel
 from cloakbench.models.base import Recogniser
+from cloakbench.models.services import ATTRIBUTES
 
 LOCAL = "cloakbench.models.mlaas.local.LocalService"
 
@@ -58,6 +59,13 @@ class Served:
     def networks(self, planning: Planning) -> frozenset[str]:
         """Keys of the experiment's networks with the very weights of the model: who attacks them is white-box."""
         return frozenset(key for key, one in planning.fingerprints.items() if one == self.fingerprint)
+
+    @property
+    def not_offered(self) -> Mapping[str, str]:
+        """Operations for which there is no network, and which setting names one."""
+        if self.attribute_model is not None:
+            return {}
+        return {ATTRIBUTES: "attribute_model@protocols.remote.served.attribute_model=NAME serves a network for them"}
 
     @contextmanager
     def offered(self, planning: Planning, fars: Sequence[float], *, replay: bool) -> Iterator[dict[str, Any]]:

@@ -52,6 +52,10 @@ def test_a_purifier_is_trained_once_and_its_condition_is_judged(
     assert first.problems == [] and trainings() == 1
     records = first.results.records["identification"]
     assert set(records["condition"]) == {"none", "dncnn"}
+    assert dict(zip(first.results.conditions["label"], first.results.conditions["title"], strict=True)) == {
+        "none": "As published",
+        "dncnn": "DnCNN",
+    }
     assert set(records[records["condition"] == "dncnn"]["status"]) == {"ok"}
     again = outcome(tmp_path, faces_cache)
     assert again.problems == [] and trainings() == 0

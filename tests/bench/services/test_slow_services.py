@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emulators.askers import PLAN, asker_at, told
@@ -116,6 +117,38 @@ def test_the_rate_is_reached_and_not_passed_at_200_ms(
     assert most <= rate
     assert arrived <= 1.1 * rate + 1  # a machine with other work to do holds requests back for longer than was spared
     assert reached >= 0.95 * rate
+
+
+def _asks(url: str, folder: Path, rate: float, first: int, count: int, sent: Any) -> None:
+    emulator = FaceppEmulator()
+    emulator.url = url
+    permitted: list[float] = []
+    asker = asker_at(emulator, folder, calls_per_second=rate, permitted=permitted)
+    pairs = [(one, other) for one in FACES for other in FACES[:4]][first : first + count]
+    answers = [answer for _, answer in side_by_side(lambda pair: asker.compare(*pair), pairs, CONNECTIONS)]
+    sent.put((permitted, {one.status for one in answers}))
+
+
+def test_two_runs_with_one_key_do_not_pass_its_rate_together(
+    emulator: FaceppEmulator, tmp_path: Path, record_property: Record
+) -> None:
+    emulator.latency_seconds, emulator.respond = 0.2, lambda asked: FIXED  # type: ignore[method-assign]
+    rate, each = 10, 45
+    context = multiprocessing.get_context("fork")
+    sent = context.Queue()
+    places = [(emulator.url, tmp_path, float(rate), number * each, each, sent) for number in range(2)]
+    processes = [context.Process(target=_asks, args=place) for place in places]
+    for process in processes:
+        process.start()
+    found = [sent.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    permitted = sorted(at for times, _ in found for at in times)
+    reached = (len(permitted) - 1) / (permitted[-1] - permitted[0])
+    most = max(sum(begin <= at < begin + 1 for at in permitted) for begin in permitted)
+    record_property("two runs", f"{rate} a second: {reached:.2f} reached, at most {most} sent")
+    assert [statuses for _, statuses in found] == [{"ok"}] * 2 and len(permitted) == 2 * each
+    assert most <= rate and reached >= 0.95 * rate
 
 
 def test_ours_adds_little_to_the_bare_client_and_memory_stays(

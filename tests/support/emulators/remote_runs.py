@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +20,37 @@ from emulators.facepp import FaceppEmulator
 CONFIG_DIR = Path(__file__).parents[1] / "conf"
 
 
-@pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaceppEmulator]:
+ANSWERED = ("services", "remote", "records", "measurements")
+"""Kinds of the store that hold what a service said and what was made of it."""
+Words = Callable[..., list[str]]
+
+
+@contextmanager
+def _emulated(patch: pytest.MonkeyPatch) -> Iterator[FaceppEmulator]:
+    """An emulator whose keys are in the environment."""
     emulator = FaceppEmulator()
-    monkeypatch.setenv("CLOAKBENCH_FACEPP_KEY", emulator.key)
-    monkeypatch.setenv("CLOAKBENCH_FACEPP_SECRET", emulator.secret)
+    patch.setenv("CLOAKBENCH_FACEPP_KEY", emulator.key)
+    patch.setenv("CLOAKBENCH_FACEPP_SECRET", emulator.secret)
     with emulator.running():
         yield emulator
 
 
-Words = Callable[..., list[str]]
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaceppEmulator]:
+    with _emulated(monkeypatch) as emulator:
+        yield emulator
+
+
+def words_of(folder: Path, cache: Path, emulator: FaceppEmulator, *more: str) -> list[str]:
+    """Words of the tiny remote experiment, with results in a folder."""
+    return [
+        "experiment=tiny_remote",
+        f"paths.results={folder}",
+        f"paths.cache={cache}",
+        "runtime.workers=0",
+        f"services.facepp.line.base_url={emulator.url}",
+        *more,
+    ]
 
 
 @pytest.fixture
@@ -33,16 +58,42 @@ def words(tmp_path: Path, faces_cache: Path, emulator: FaceppEmulator) -> Words:
     """Words of the tiny remote experiment, with results in a folder of the test."""
 
     def call(*more: str, results: str = "results") -> list[str]:
-        return [
-            "experiment=tiny_remote",
-            f"paths.results={tmp_path / results}",
-            f"paths.cache={faces_cache}",
-            "runtime.workers=0",
-            f"services.facepp.line.base_url={emulator.url}",
-            *more,
-        ]
+        return words_of(tmp_path / results, faces_cache, emulator, *more)
 
     return call
+
+
+@dataclass(frozen=True)
+class Unbroken:
+    """A whole run of the tiny remote experiment, which several tests hold theirs against.
+
+    Attributes:
+        folder: its results; tests read it, and take a copy to go on from.
+        outcome: of the run.
+        calls: requests by action.
+        sets: galleries that the service was left with.
+    """
+
+    folder: Path
+    outcome: Outcome
+    calls: Counter[str]
+    sets: list[str]
+
+    def copied(self, place: Path, *without: str) -> None:
+        """Copy the results, but for some kinds of the store."""
+        store = self.folder / "store"
+        gone = {store / kind for kind in without}
+        shutil.copytree(
+            self.folder, place, ignore=lambda at, names: [name for name in names if Path(at) / name in gone]
+        )
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Unbroken:
+    folder = tmp_path_factory.mktemp("unbroken") / "results"
+    with pytest.MonkeyPatch.context() as patch, _emulated(patch) as emulator:
+        outcome = ran(words_of(folder, faces_cache, emulator))
+        return Unbroken(folder, outcome, emulator.calls.copy(), list(emulator.sets))
 
 
 def ran(words: Sequence[str]) -> Outcome:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from emulators.facepp import FaceppEmulator
-from emulators.remote_runs import CONFIG_DIR, Words, ran, rates, tables
+from emulators.remote_runs import ANSWERED, CONFIG_DIR, Unbroken, Words, ran, rates, tables
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.dry_run import describe_work
+from cloakbench.bench.experiment.run import Outcome
+from cloakbench.bench.services.journal import Journal
 from cloakbench.models.mlaas import http_service
 
 CALLS = 2 * 18 * 3
@@ -28,24 +30,24 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_service, "PAUSE_SECONDS", 0.01)
 
 
-def test_three_faults_in_ten_requests_leave_the_same_tables(emulator: FaceppEmulator, words: Words) -> None:
-    expected = tables(ran(words(results="unbroken")))
+def test_three_faults_in_ten_requests_leave_the_same_tables(
+    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path
+) -> None:
+    unbroken.copied(tmp_path / "broken", *ANSWERED)
     draw = random.Random(4)
     faults = ("throttle", "error500", "hang")
     emulator.hang_seconds = 0.02
     emulator.faults = [draw.choice(faults) if draw.random() < 0.3 else "" for _ in range(2000)]
     outcome = ran(words(results="broken"))
-    assert outcome.problems == [] and tables(outcome) == expected
+    assert outcome.problems == [] and tables(outcome) == tables(unbroken.outcome)
+    assert emulator.total > CALLS + 20
     assert ", 0 of them again" not in outcome.results.setup["service_facepp"]
 
 
-def test_a_replay_needs_no_service(emulator: FaceppEmulator, words: Words, tmp_path: Path) -> None:
-    expected = tables(ran(words()))
-    for kept in ("remote", "records", "measurements"):
-        subprocess.run(["rm", "-r", str(tmp_path / "results" / "store" / kept)], check=True)
-    calls = emulator.total
+def test_a_replay_needs_no_service(emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path) -> None:
+    unbroken.copied(tmp_path / "results", "remote", "records", "measurements")
     replayed = ran(words("remote.replay=true", "services.facepp.line.base_url=http://127.0.0.1:9"))
-    assert replayed.problems == [] and emulator.total == calls and tables(replayed) == expected
+    assert replayed.problems == [] and emulator.total == 0 and tables(replayed) == tables(unbroken.outcome)
 
 
 def test_a_replay_of_what_nobody_asked_says_so(emulator: FaceppEmulator, words: Words) -> None:
@@ -122,40 +124,89 @@ def test_pictures_that_a_service_does_not_take_are_refused_before_any_work(
     assert emulator.total == 0
 
 
-def run_killed(command: list[str], emulator: FaceppEmulator, calls: int) -> None:
-    """Run in a process of its own, killed as soon as the emulator has heard so many calls."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while emulator.total < calls and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+@pytest.mark.parametrize(
+    ("service", "why"),
+    [
+        ("azure", r"attributes \(gender and emotion are retired, .*\), and is asked nothing else"),
+        ("local", r"attributes \(attribute_model@protocols.remote.served.attribute_model=NAME serves"),
+    ],
+)
+def test_a_service_that_offers_nothing_of_what_is_asked_is_one_line_before_any_work(
+    words: Words, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str, why: str
+) -> None:
+    monkeypatch.setenv("CLOAKBENCH_AZURE_KEY", "EMULATED-KEY")
+    asked = ["+service@services.azure=azure", "services.azure.line.base_url=http://127.0.0.1:9"]
+    asked += [f"protocols.remote.services=[{service}]", "protocols.remote.operations=[attributes]"]
+    with pytest.raises(ConfigError, match=f"^service {service} does not offer {why}") as one:
+        ran(words(*asked, "attribute_task=services3"))
+    assert "\n" not in str(one.value) and not (tmp_path / "results" / "store" / "protected").exists()
 
 
-def killed_and_resumed(emulator: FaceppEmulator, words: Words, moments: list[int]) -> None:
-    connections = 4
-    expected = tables(ran(words(results="unbroken")))
-    emulator.calls.clear()
+def test_what_a_service_does_not_offer_beside_what_it_does_is_said(
+    words: Words, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the run goes on, here to the consent that is missing."""
+    monkeypatch.setenv("CLOAKBENCH_AZURE_KEY", "EMULATED-KEY")
+    asked = ["+service@services.azure=azure", "services.azure.line.base_url=https://azure.example"]
+    asked += ["protocols.remote.services=[azure]", "protocols.remote.operations=[compare,attributes]"]
+    with pytest.raises(ConfigError, match=r"remote\.live=true"):
+        ran(words(*asked, "attribute_task=services3"))
+    assert "service azure does not offer attributes (gender and emotion are retired" in caplog.text
+
+
+CONNECTIONS = 4
+LONG = ("dataset.identities=7", "dataset.probes_per_identity=5", "protocols.remote.pairs=all")
+LONG_CALLS = 7 * 5 * 3 * (4 + 1)
+"""Each photo of `LONG`, clean, by the control and by PGD: compared with four others of its person, and searched for."""
+
+
+def killed_and_resumed(emulator: FaceppEmulator, words: Sequence[str], calls: int, kills: Sequence[int]) -> Outcome:
+    """Run in a process of its own, kill it as soon as the emulator has heard so many calls, and so on; then run to the
+    end, and hold what was asked against ``calls``, those of a run that nobody kills."""
+    context = multiprocessing.get_context("fork")  # a new interpreter takes longer than a tiny run
     emulator.latency_seconds = 0.02
-    command = [sys.executable, "-m", "cloakbench.bench.cli.main", *words(results="broken")]
-    command += ["--config-dir", str(CONFIG_DIR)]
-    for calls in moments:
-        run_killed(command, emulator, calls)
-    outcome = ran(words(results="broken"))
-    assert outcome.problems == [] and tables(outcome) == expected
-    repeated = emulator.calls["compare"] + emulator.calls["search"] - CALLS
-    assert 0 <= repeated <= connections * len(moments)
+    for heard in kills:
+        process = context.Process(target=ran, args=(words,))
+        process.start()
+        while emulator.total < heard and process.is_alive():
+            time.sleep(0.005)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    outcome = ran(words)
+    assert outcome.problems == []
+    repeated = emulator.calls["compare"] + emulator.calls["search"] - calls
+    assert 0 <= repeated <= CONNECTIONS * len(kills)
     told = re.search(r"(\d+) possibly billed twice", outcome.results.setup["service_facepp"])
     # A call that was noted may not have been heard when its process was killed: nobody can know.
-    assert told is not None and repeated <= int(told[1]) <= connections * len(moments)
+    assert told is not None and repeated <= int(told[1]) <= CONNECTIONS * len(kills)
     assert emulator.sets == {}
+    return outcome
 
 
-def test_killed_a_run_asks_nothing_twice_but_what_was_underway(emulator: FaceppEmulator, words: Words) -> None:
-    killed_and_resumed(emulator, words, [60])
+def test_killed_a_run_asks_nothing_twice_but_what_was_underway(
+    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path
+) -> None:
+    unbroken.copied(tmp_path / "broken", *ANSWERED)
+    outcome = killed_and_resumed(emulator, words(results="broken"), CALLS, [60])
+    assert tables(outcome) == tables(unbroken.outcome)
 
 
 @pytest.mark.slow
-def test_killed_at_ten_moments_a_run_asks_nothing_twice_but_what_was_underway(
-    emulator: FaceppEmulator, words: Words
+def test_killed_at_ten_moments_of_five_hundred_calls_a_run_asks_nothing_twice_but_what_was_underway(
+    emulator: FaceppEmulator, words: Words, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    killed_and_resumed(emulator, words, sorted(random.Random(3).sample(range(1, 120), 10)))
+    whole = ran(words(*LONG, results="unbroken"))
+    assert whole.problems == [] and emulator.calls["compare"] + emulator.calls["search"] == LONG_CALLS
+    requests = emulator.total
+    emulator.calls.clear()
+    kills = sorted(random.Random(3).sample(range(1, requests), 10))
+    outcome = killed_and_resumed(emulator, words(*LONG, results="broken"), LONG_CALLS, kills)
+    assert tables(outcome) == tables(whole)
+    services = tmp_path / "broken" / "store" / "services"
+    records = list(Journal(services / "journal").records("facepp"))
+    possibly = sum(one.possibly_billed for one in records)
+    assert len(records) == LONG_CALLS and all(one.answer is not None for one in records)
+    assert list((services / "galleries").rglob("*.json")) == []
+    asked = emulator.calls["compare"] + emulator.calls["search"]
+    record_property("killed", f"at calls {kills}: {asked - LONG_CALLS} of {LONG_CALLS} repeated, {possibly} possibly")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from emulators.facepp import FaceppEmulator
-from emulators.remote_runs import Words, ran, rates, tables
+from emulators.remote_runs import Unbroken, Words, ran, rates, tables
 
 
-def test_a_run_asks_once_and_a_second_one_makes_no_call(emulator: FaceppEmulator, words: Words) -> None:
-    first = ran(words())
+def test_a_run_asks_once_and_a_second_one_makes_no_call(
+    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path
+) -> None:
+    first, calls = unbroken.outcome, unbroken.calls
     assert first.problems == []
-    assert emulator.calls["compare"] == 18 * 3  # clean, random sign, PGD; the clean row is what is asked anyway
-    assert emulator.calls["search"] == 18 * 3 and emulator.sets == {}
+    assert calls["compare"] == 18 * 3  # clean, random sign, PGD; the clean row is what is asked anyway
+    assert calls["search"] == 18 * 3 and unbroken.sets == []
     assert set(rates(first, "remote_dodging_far_1e-3")) == {"identity", "random_sign", "pgd"}
     told = first.results.setup["service_facepp"]
-    assert told.startswith(f"{emulator.total} requests (54 compare,") and ", 54 search)" in told
-    calls, printed = emulator.total, tables(first)
+    assert told.startswith(f"{calls.total()} requests (54 compare,") and ", 54 search)" in told
+    unbroken.copied(tmp_path / "results")
     second = ran(words())
-    assert emulator.total == calls and second.reused and tables(second) == printed
+    assert emulator.total == 0 and second.reused and tables(second) == tables(first)
 
 
 def test_the_run_itself_offers_the_local_service(emulator: FaceppEmulator, words: Words) -> None:
