@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from composed_once import composed_once
 from loopback_only import loopback_only
 from omegaconf import OmegaConf
 
 from cloakbench.bench.cli.main import main
+from cloakbench.bench.config import compose
 from cloakbench.bench.report import writer
 from cloakbench.bench.report.drawing.plotting import figure_bytes
 
@@ -81,6 +83,13 @@ def _yaml_is_parsed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(once))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _choices_are_composed_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "compose", composed_once(compose.compose, CONFIG_DIR))
         yield
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from cloakbench.bench.experiment.logged_numbers import figures_of, plain_setting
 _LONGEST = 500
 """Letters of a parameter's value that every MLflow takes."""
 _FOLDER_TAG = "cloakbench.run"
+_ALLOWED = "MLFLOW_ALLOW_FILE_STORE"
+
+
+@contextmanager
+def _files_are_meant() -> Iterator[None]:
+    """What MLflow wants to hear when it opens a store of files; whoever uses it beside finds the variable as it was."""
+    before = os.environ.get(_ALLOWED)
+    os.environ.setdefault(_ALLOWED, "true")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_ALLOWED, None)
 
 
 class MlflowLogger:
@@ -40,12 +54,14 @@ class MlflowLogger:
         self.experiment, self.tracking_uri, self.group = experiment, tracking_uri, group
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
-        if self.tracking_uri is None:  # files of a run that nobody serves; MLflow wants to hear that this is meant
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow import MlflowClient
 
         self._folder, self._units = folder, 0
-        self._client = MlflowClient(self.tracking_uri or (folder.absolute() / "mlruns").as_uri())
+        if self.tracking_uri is None:  # files of a run that nobody serves
+            with _files_are_meant():
+                self._client = MlflowClient((folder.absolute() / "mlruns").as_uri())
+        else:
+            self._client = MlflowClient(self.tracking_uri)
         known = self._client.get_experiment_by_name(self.experiment)
         place = known.experiment_id if known else self._client.create_experiment(self.experiment)
         begun = self._client.search_runs([place], f"tags.`{_FOLDER_TAG}` = '{folder.name}'", max_results=1)

@@ -64,6 +64,7 @@ def group_is_empty(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ctrl-c", "kill"])
 def test_nothing_is_left_running_and_nobody_but_the_parent_complains(script: list[str], how: str) -> None:
     """Ctrl-C reaches the whole group of processes; kill -9 only the parent."""
@@ -117,6 +118,7 @@ print(entries, peak_mib() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss counts in KiB on Linux only")
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     """2500 crops are 90 MiB; names, digests and the manifest are what stays."""

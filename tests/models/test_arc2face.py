@@ -279,6 +279,7 @@ def load(weights: dict[str, WeightFile]) -> Arc2Face:
     )
 
 
+@pytest.mark.slow
 def test_networks_of_diffusers_come_from_files_and_draw(published: dict[str, WeightFile]) -> None:
     model = load(published)
     made = views(model, smooth_images()[:2], count=2)

@@ -104,6 +104,7 @@ def test_the_manifests_figures_on_the_packs_utk_faces(
     assert (ages - ages.mean()).abs().mean().item() == pytest.approx(expected["mean_predictor_mae"], abs=5e-3)
 
 
+@pytest.mark.slow
 def test_the_packs_lfw_faces_are_told_apart(boxes: dict[str, Tensor]) -> None:
     """The manifest's 0.948 is of 1 000 other LFW faces; ours of 340 must be near, and a wrong channel order lower."""
     rows = [row for row in _rows("attributes.csv") if row["subset"] in ("lfw", "lfw_single")]

@@ -142,6 +142,7 @@ def test_the_packs_onnx_files_run_as_in_onnxruntime(file: str) -> None:
         torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_verification_auc(embedded: Embedded, entries: dict[str, dict[str, Any]]) -> None:
     measured = entries[PRESETS[embedded.preset]]["measured"]["on_this_pack"]
     for subset, expected in measured.items():
@@ -157,6 +158,7 @@ def test_verification_auc(embedded: Embedded, entries: dict[str, dict[str, Any]]
         assert auc == pytest.approx(expected["auc"], abs=1e-3), subset
 
 
+@pytest.mark.slow
 def test_identification_anchors(embedded: Embedded, entries: dict[str, dict[str, Any]]) -> None:
     anchors = entries[PRESETS[embedded.preset]]["measured"]["anchors_lfw"]
     photos, people = embedded.subset("lfw")
@@ -173,6 +175,7 @@ def test_identification_anchors(embedded: Embedded, entries: dict[str, dict[str,
     assert int((stronger < 5).sum()) == anchors["pairwise_p1"]["top5_hits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [10.0, 0.1])
 def test_wrong_input_scale_scores_lower(embedded: Embedded, factor: float) -> None:
     """Ten times or a tenth of the range the network was trained with costs recognition."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from cloakbench.bench.cli.main import main
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
-Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +71,9 @@ def test_check_holds_a_recogniser_against_its_contract_and_skips_what_needs_face
     assert "this network never answers" in " ".join(capsys.readouterr().out.split())
 
 
-def test_check_runs_the_conformance_suite(cloakbench: Cloakbench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cloakbench("check", "method=pgd").returncode == 0
+def test_check_runs_the_conformance_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "method=identity"]) == 0
+    assert "failed" not in capsys.readouterr().out
     assert main(["check", "method=raises", "--config-dir", str(CONFIG_DIR)]) == 1
     assert "failed" in capsys.readouterr().out
 

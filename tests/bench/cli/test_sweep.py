@@ -196,6 +196,7 @@ def launched(launcher: str, tmp_path: Path, tiny_overrides: list[str], *more: st
     return {str(path.relative_to(tmp_path)): path.read_bytes() for path in tables}
 
 
+@pytest.mark.slow
 def test_joblib_works_on_an_empty_store_with_workers(tmp_path: Path, tiny_overrides: list[str]) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launched("joblib", tmp_path, tiny_overrides, "hydra.launcher.n_jobs=2", "runtime.workers=1")

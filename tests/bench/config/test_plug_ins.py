@@ -57,21 +57,33 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_class_beside_the_folder_is_found_by_the_command_and_its_workers(tmp_path: Path) -> None:
-    """As in the README, from the folder that holds both; the command is the installed one, without PYTHONPATH."""
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A folder with a class and a folder of configs that names it."""
     write(
         tmp_path / "my_module_of_a_test.py",
         "from cloakbench.methods.pgd import PGD\n\n\nclass Mine(PGD):\n    pass\n",
     )
     write(tmp_path / "my conf, é" / "method" / "mine.yaml", "_target_: my_module_of_a_test.Mine\nsteps: 1\n")
+    return tmp_path
+
+
+def test_a_class_beside_the_folder_is_found_by_the_command(beside: Path) -> None:
+    """The command is the installed one, without PYTHONPATH, and called from elsewhere."""
+    (beside / "elsewhere").mkdir()
+    words = ["experiment=smoke", "method=mine", "--cfg=job", "--config-dir", "../my conf, é"]
+    done = call(beside / "elsewhere", *words)
+    assert done.returncode == 0, done.stderr
+    assert "my_module_of_a_test.Mine" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_class_beside_the_folder_is_found_by_workers(beside: Path) -> None:
+    """As in the README, from the folder that holds both."""
     small = ["dataset.identities=4", "dataset.distractors=10", "dataset.impostor_identities=20", "runtime.workers=1"]
-    done = call(tmp_path, "experiment=smoke", "method=mine", *small, "--config-dir", "my conf, é")
+    done = call(beside, "experiment=smoke", "method=mine", *small, "--config-dir", "my conf, é")
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout.lower() or "PGD" in done.stdout
-    (tmp_path / "elsewhere").mkdir()
-    words = ["experiment=smoke", "method=mine", "--cfg=job", "--config-dir", "../my conf, é"]
-    done = call(tmp_path / "elsewhere", *words)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

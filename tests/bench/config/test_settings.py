@@ -20,6 +20,7 @@ from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.experiment.prepare import prepare
+from cloakbench.bench.protocols.detection.protocol import DetectionProtocol
 from cloakbench.datasets.base import FaceSet
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -95,21 +96,23 @@ def test_no_wrong_value_goes_through_or_raises_anything_else(group: str, name: s
     fill(config, tmp_path)
     block: Any = OmegaConf.to_container(OmegaConf.select(config, place), resolve=True)
     for key, old in leaves(block):
-        if key.startswith(("served.", "detectors.")):
+        if key.startswith("served."):
             continue  # built when a run begins, and tried as such
         for wrong in WRONG:
-            said = refusal(changed(block, key.split("."), wrong), place, build_it=group != "model")
+            said = refusal(changed(block, key.split("."), wrong), place, build_it=group != "model", config=config)
             if must_be_refused(key, old, wrong) and group != "model":
                 assert said, f"{place}.{key}={wrong} is taken"
             assert not said or said.startswith(place), said
 
 
-def refusal(block: dict[str, Any], place: str, build_it: bool) -> str:
-    """What is wrong with a part, in one line; empty if nothing is."""
+def refusal(block: dict[str, Any], place: str, build_it: bool, config: DictConfig) -> str:
+    """What is wrong with a part of a config, in one line; empty if nothing is."""
     try:
         for where, part in {place: block}.items() if "_target_" in block else named(block, place).items():
             if build_it:
-                build(part, where)
+                built = build(part, where)
+                if isinstance(built, DetectionProtocol):
+                    built.check(config, f"{where}.")  # which tries its detectors
             else:
                 check_part(part, where)
     except ConfigError as problem:

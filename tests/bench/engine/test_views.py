@@ -244,15 +244,28 @@ def test_damaged_views_are_made_again_with_equal_bytes(tmp_path: Path) -> None:
     assert made is not None and again is not None and torch.equal(made.images, again.images)
 
 
+def pictures(results: Path) -> dict[str, bytes]:
+    """Key to pixels of all stored views."""
+    store = Store(results / "store")
+    keys = [Path(name).stem for name in entries(results)]
+    found = {key: store.read_tensors(KIND, key) for key in keys}
+    return {key: one[0]["views"].numpy().tobytes() for key, one in found.items() if one is not None}
+
+
+def test_company_changes_no_byte(tmp_path: Path, faces_cache: Path) -> None:
+    """Everybody in one chunk, and everybody alone."""
+    few = ("dataset.identities=2", "method.epsilon_255=8")
+    found = []
+    for people in (2, 1):
+        results = tmp_path / str(people)
+        assert go(results, faces_cache, *few, f"plan.chunk_identities={people}").problems == []
+        found.append(pictures(results))
+    assert len(found[0]) == 2 and found[0] == found[1]
+
+
+@pytest.mark.slow
 def test_company_and_workers_change_no_byte_and_a_killed_run_goes_on(tmp_path: Path, faces_cache: Path) -> None:
     """Everybody in one chunk, two workers with one person each, and a run that is killed once some views are there."""
-
-    def pictures(results: Path) -> dict[str, bytes]:
-        store = Store(results / "store")
-        keys = [Path(name).stem for name in entries(results)]
-        found = {key: store.read_tensors(KIND, key) for key in keys}
-        return {key: one[0]["views"].numpy().tobytes() for key, one in found.items() if one is not None}
-
     assert go(tmp_path / "one", faces_cache, f"plan.chunk_identities={PEOPLE}").problems == []
     expected = pictures(tmp_path / "one")
     assert len(expected) == PEOPLE

@@ -17,11 +17,12 @@ from cloakbench.bench.report.archive import is_finished
 from cloakbench.bench.store.claims import BY_FILE
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
+FEW = ("dataset.identities=2", "dataset.distractors=4", "dataset.impostor_identities=0")
 
 
 def overrides(results: Path, cache: Path, workers: int, experiment: str = "tiny_small") -> list[str]:
     places = [f"paths.results={results}", f"paths.cache={cache}", f"runtime.workers={workers}"]
-    return [f"experiment={experiment}", *places]
+    return [f"experiment={experiment}", *places, *(FEW if experiment == "tiny_small" else ())]
 
 
 def command(results: Path, cache: Path, experiment: str = "tiny_small", workers: int = 2) -> list[str]:
@@ -42,11 +43,11 @@ def entries(results: Path) -> int:
     return sum(path.is_file() for path in (results / "store").rglob("[!.]*"))
 
 
-def kill(results: Path, cache: Path, stored: float, experiment: str = "tiny_small") -> None:
-    """Kill a run of two workers when it has stored so many entries: a time would depend on the machine's other work.
-    Its workers do not live on."""
+def kill(results: Path, cache: Path, stored: float, experiment: str = "tiny_small", workers: int = 2) -> None:
+    """Kill a run when it has stored so many entries: a time would depend on the machine's other work. Its workers do
+    not live on."""
     process = subprocess.Popen(
-        command(results, cache, experiment),
+        command(results, cache, experiment, workers),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -64,7 +65,7 @@ def kill(results: Path, cache: Path, stored: float, experiment: str = "tiny_smal
 def test_killed_in_the_middle_resumed_to_the_same_tables(tmp_path: Path, faces_cache: Path) -> None:
     expected = run_to_the_end(tmp_path / "unbroken", faces_cache)
     broken = tmp_path / "broken"
-    kill(broken, faces_cache, 0.6 * entries(tmp_path / "unbroken"))
+    kill(broken, faces_cache, 0.6 * entries(tmp_path / "unbroken"), workers=0)  # with two: the slow test
     assert run_to_the_end(broken, faces_cache) == expected
 
 
@@ -83,6 +84,7 @@ def _session_members(session: int) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.strip() and "Z" not in line]
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> None:
     """Not even the faces are drawn."""
     results = tmp_path / "results"
@@ -103,6 +105,7 @@ def test_two_processes_that_start_on_nothing_share_the_work(tmp_path: Path) -> N
     assert one == two
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_run_folder_ask_each_question_once_where_nothing_can_be_locked(tmp_path: Path) -> None:
     results, marks = tmp_path / "results", tmp_path / "marks"
     (results / "store" / "locks").mkdir(parents=True)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +22,23 @@ from cloakbench.bench.experiment.run import run
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 
 
+def records_of(file: Path) -> Iterator[Any]:
+    """Records of a file that Weights & Biases wrote: pieces in blocks of 32 KiB, each with digest, size and kind."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, record = file.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        if (left := 32768 - place % 32768) < 7:
+            place += left
+            continue
+        _, size, kind = struct.unpack_from("<IHB", content, place)
+        record += content[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last piece
+            yield Record.FromString(record)
+            record = b""
+
+
 def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_line_per_unit(
     small_overrides: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -28,6 +50,10 @@ def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_li
     run_id = hashlib.sha256(outcome.folder.name.encode()).hexdigest()[:16]
     assert file.stem == f"run-{run_id}", "a run that is started again is the same run"
     assert list(file.parent.glob("files/media/table/measurements_*.json"))
+    kept = {item.key: item.value_json for record in records_of(file) for item in record.summary.update}
+    expected = summary_numbers(outcome.results.measurements)
+    assert expected["quality/ssim/identity"] == 1
+    assert {name: json.loads(kept[name]) for name in expected} == pytest.approx(expected)
     units = pd.read_csv(outcome.folder / "units.csv")
     assert len(units) == 3 * 3
     assert set(units["method"]) == {"identity", "random_sign", "fgsm"}
@@ -57,14 +83,17 @@ def test_a_live_page_tells_what_was_protected_and_view_opens_it_while_the_run_wo
 
 
 def test_mlflow_keeps_settings_numbers_and_report_and_goes_on_in_the_same_run(
-    small_overrides: list[str], tmp_path: Path
+    small_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow")
     from mlflow import MlflowClient
 
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     words = [*small_overrides, "method=fgsm", "logger=mlflow", "logger.mlflow.group=a_sweep"]
     first = run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
     run(compose_config(words, config_dirs=[str(CONFIG_DIR)]))
+    assert "MLFLOW_ALLOW_FILE_STORE" not in os.environ, "the program around finds everything as it was"
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = MlflowClient((first.folder / "mlruns").as_uri())
     place = client.get_experiment_by_name("cloakbench")
     assert place is not None

@@ -39,6 +39,7 @@ def run_preset(words: list[str]) -> Outcome:
     return run(compose_config([*words, *quick, "runtime.workers=0", "report.figures=false"]))
 
 
+@pytest.mark.slow
 def test_pgd_m_hides_what_random_signs_do_not(words: list[str]) -> None:
     outcome = run_preset(words)
     assert not outcome.problems

@@ -50,6 +50,7 @@ def clean_row(outcome: Outcome, metric: str) -> pd.Series:
     return found.set_index("judge")["value"]
 
 
+@pytest.mark.slow
 def test_clean_top1_agrees_with_the_pack(tmp_path: Path) -> None:
     """The crops of the pack, all five photos of 60 people as probes, 40 distractors: its own P1, hit for hit."""
     root = copy_photos("aligned", tmp_path / "crops")
@@ -62,6 +63,7 @@ def test_clean_top1_agrees_with_the_pack(tmp_path: Path) -> None:
             assert round(1200 * (1 - rates[target])) == hits[place]
 
 
+@pytest.mark.slow
 def test_photographs_are_detected_aligned_protected_and_judged(tmp_path: Path) -> None:
     pytest.importorskip("facenet_pytorch")
     root = copy_photos("file", tmp_path / "photos", people=6, strangers=15)
