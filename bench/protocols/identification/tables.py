@@ -7,7 +7,7 @@ from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget, mean_interval, rate_number
 from cloakbench.bench.report.decisions.tables import file_suffix
-from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, worst_cells, worst_columns
+from cloakbench.bench.report.decisions.worst import WORST_NOTE, has_worst, published_cell, worst_cells, worst_columns
 from cloakbench.bench.report.estimate import records
 from cloakbench.bench.report.index import Measured, Run, is_control
 from cloakbench.bench.report.interval_text import counted
@@ -17,6 +17,8 @@ from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
 _NAME = "identification"
+_ADVERSARY = "adversary"
+"""Family of the conditions of adversaries."""
 RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
@@ -157,21 +159,22 @@ def worst_tables(measured: Measured) -> list[Table]:
     metric, count = str(first["metric"]), int(first["n_attacks"])
     met, asked = int(first["n_judges"]), len(measured.judges(metric))
     before = "" if met == asked else f", before the {counted(met, 'target')} that met all of them"
-    attacked = {Run.of(line).budget for line in records(measured.results.worst) if line["protocol"] == _NAME}
+    met_by = _attacked(measured)
     norms, tables = Norms(measured), []
     for budget in measured.budgets or (NO_BUDGET,):
-        if budget not in attacked:
+        if budget not in {run.budget for run in met_by}:
             continue
         rows = [
             Row(
                 measured.title(run.method),
                 (
                     *norms.cells(run, beside=budget),
-                    Number.of(measured.black_box(metric, run), marks=SMALL * measured.is_small(metric, run)),
+                    published_cell(measured, _NAME, run, SMALL * measured.is_small(metric, run)),
                     *worst_cells(measured, _NAME, run),
                 ),
             )
             for run in measured.runs_at(budget)
+            if run in met_by
         ]
         tables.append(
             Table(
@@ -190,3 +193,11 @@ def worst_tables(measured: Measured) -> list[Table]:
             )
         )
     return tables
+
+
+def _attacked(measured: Measured) -> set[Run]:
+    """Who has a worst case, and who met an adversary and has none, for want of a number."""
+    found = {Run.of(line) for line in records(measured.results.worst) if line["protocol"] == _NAME}
+    adverse = {line["label"] for line in records(measured.results.conditions) if line["family"] == _ADVERSARY}
+    own = [cell for cell in measured.cells if cell.place.protocol == _NAME]
+    return found | {cell.run for cell in own if cell.place.condition in adverse}

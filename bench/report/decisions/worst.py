@@ -18,7 +18,7 @@ from cloakbench.bench.report.index import ALL, Measured, Place, Run
 from cloakbench.bench.report.labels import UNTRANSFORMED
 from cloakbench.bench.report.table import Cell, Column, Number
 from cloakbench.bench.statistics.intervals import PersonSums
-from cloakbench.bench.statistics.joint_intervals import CellMean
+from cloakbench.bench.statistics.joint_intervals import CellMean, joint_intervals
 from cloakbench.bench.statistics.least_of_means import least_of_means
 from cloakbench.bench.statistics.photo_trials import PhotoTrials
 
@@ -47,6 +47,7 @@ def worst_lines(
             continue
         sums, plan = _sums(taken, mean)
         interval, which = least_of_means(sums, plan, resamples, seed)
+        [published] = joint_intervals(sums, plan[:1], resamples, seed)
         worst_metric, worst_condition = list(taken)[which]
         yield {
             "protocol": protocol,
@@ -56,6 +57,9 @@ def worst_lines(
             "value": interval.value,
             "low": interval.low,
             "high": interval.high,
+            "published": published.value,
+            "published_low": published.low,
+            "published_high": published.high,
             "attack_metric": worst_metric,
             "attack_condition": worst_condition,
             "n_attacks": len(taken),
@@ -75,6 +79,15 @@ WORST_NOTE = (
 def has_worst(measured: Measured, protocol: str) -> bool:
     """Whether a protocol met more than one attack."""
     return bool((measured.results.worst["protocol"] == protocol).any())
+
+
+def published_cell(measured: Measured, protocol: str, run: Run, marks: str) -> Cell:
+    """The first attack's mean, as a rule of photos as they were published, before the targets of the worst case."""
+    for line in records(measured.results.worst):
+        if line["protocol"] == protocol and Run.of(line) == run and line["surrogate"] == ALL:
+            value, low, high = (100 * float(line[name]) for name in ("published", "published_low", "published_high"))
+            return Number(value, low, high, marks=marks)
+    return Number()
 
 
 def worst_columns(protocol: str) -> tuple[Column, ...]:
