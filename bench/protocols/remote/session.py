@@ -11,7 +11,7 @@ from typing import Any
 
 from cloakbench.bench.core.files.file_lock import exclusive
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
-from cloakbench.bench.protocols.remote.spent import Spent
+from cloakbench.bench.protocols.remote.spent import SpentOnService
 from cloakbench.bench.services.asking import Asker
 from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.call_rate import CallRate
@@ -65,7 +65,7 @@ def session(
     settings: RemoteSettings,
     places: Places,
     run: str,
-    spent: Spent,
+    spent: SpentOnService,
 ) -> Iterator[Session]:
     """Open a service; of several runs on a store one asks it at a time.
 

@@ -1,4 +1,4 @@
-"""`Spent`: what asking a service took over all tries of a run: requests, retries, cost, what may be billed twice."""
+"""`SpentOnService`: requests, retries and cost over all tries of a run, and what may be billed twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cloakbench.models.services import ServiceCard
 _KIND = "spent"
 
 
-class Spent:
+class SpentOnService:
     """What a run took of a service: a sum in the store, and a ledger of what is not in it yet.
 
     Args:

@@ -12,7 +12,7 @@ from emulators.fleet import CONF
 from omegaconf import OmegaConf
 
 from cloakbench.bench.engine.protocol import Judge
-from cloakbench.bench.protocols.remote.spent import Spent
+from cloakbench.bench.protocols.remote.spent import SpentOnService
 from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.spending import Spending
 from cloakbench.bench.store.store import Store
@@ -27,8 +27,8 @@ def card() -> ServiceCard:
     return build_service(OmegaConf.to_container(config), "facepp", Connection(ServiceKeys("k", "s"))).card  # type: ignore[arg-type]
 
 
-def spent_at(folder: Path) -> Spent:
-    return Spent(Store(folder), "run", Judge("facepp", {"service": "facepp"}))
+def spent_at(folder: Path) -> SpentOnService:
+    return SpentOnService(Store(folder), "run", Judge("facepp", {"service": "facepp"}))
 
 
 def _asks_for_ever(folder: Path) -> None:
