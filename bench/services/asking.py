@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from cloakbench.bench.services.galleries import FilledGallery, Galleries, GalleryPlan, NoGalleryError
 from cloakbench.bench.services.journal import Journal, ServiceQuestion
-from cloakbench.bench.services.spending import Spending
+from cloakbench.bench.services.spending import POSSIBLY_BILLED, RETRY, Spending
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import (
     ATTRIBUTES,
@@ -48,7 +48,7 @@ class Tally:
         stored: answers that were there already.
         asked: questions that were asked, by the status that came.
         retries: repetitions of requests.
-        possibly_billed: earlier tries of these questions of which nothing came.
+        possibly_billed: questions that were asked again since nothing came of the try before.
     """
 
     stored: int = 0
@@ -182,9 +182,13 @@ class Asker:
             if prepare is not None:
                 prepare()
         except NoGalleryError as problem:
-            return self._counted(replace(problem.answer, operation=question.operation), 0)
-        possibly_billed = self._journal.record(question).possibly_billed
+            return self._counted(replace(problem.answer, operation=question.operation))
+        is_asked_again = self._journal.record(question).has_open_try
         self._journal.note(question)
+        if is_asked_again:
+            self._spending.note(POSSIBLY_BILLED)
+            with self._lock:
+                self.tally.possibly_billed += 1
         try:
             with self._spending.on(question.operation):
                 answer = ask()
@@ -192,13 +196,14 @@ class Asker:
             self._journal.put(question, ServiceAnswer(question.operation, _NOT_SENT))
             raise
         self._journal.put(question, answer)
-        return self._counted(answer, possibly_billed)
+        return self._counted(answer)
 
-    def _counted(self, answer: ServiceAnswer, possibly_billed: int) -> ServiceAnswer:
+    def _counted(self, answer: ServiceAnswer) -> ServiceAnswer:
+        for _ in range(answer.retries):
+            self._spending.note(RETRY)
         with self._lock:
             self.tally.asked[answer.status] += 1
             self.tally.retries += answer.retries
-            self.tally.possibly_billed += possibly_billed
             if answer.status in ENDS_SERVICE and self.ended is None:
                 self.ended = answer
         return answer

@@ -67,6 +67,11 @@ class JournalRecord:
     answer: ServiceAnswer | None = None
 
     @property
+    def has_open_try(self) -> bool:
+        """Whether nothing came of the last try."""
+        return bool(self.asked) and not self.asked[-1][1]
+
+    @property
     def possibly_billed(self) -> int:
         """How often it was asked without anything that came."""
         return sum(not status for _, status in self.asked)

@@ -33,6 +33,10 @@ class Places:
         """The last calls of a key."""
         return self.folder / "rates" / keys.fingerprint(service)
 
+    def ledger(self, name: str) -> Path:
+        """Counts that are not in their sum yet."""
+        return self.folder / "ledgers" / name
+
     def galleries(self, service: str) -> Path:
         """Notes of open galleries."""
         return self.folder / "galleries" / service

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 
 from cloakbench.models.services import FORGET, ServiceError
 
+REQUEST, RETRY, POSSIBLY_BILLED = "request", "retry", "possibly_billed"
+"""What is noted: a request, before it leaves, with its operation; one that was a repetition; a question that is asked
+again since nothing came of the last try, so that both may be billed."""
+
 
 class LimitReachedError(ServiceError):
     """The next call would go over a limit; what was answered is kept."""
@@ -23,6 +27,7 @@ class Spending:
         max_calls: requests, retries among them; None for no limit.
         max_cost: in the currency of the prices; None for no limit.
         held_back: how many calls, and what they cost, are kept for the deleting of galleries; asked before each call.
+        note: is told of everything that counts, so that a kill loses no count (`cloakbench.bench.services.ledger`).
     """
 
     def __init__(
@@ -32,8 +37,9 @@ class Spending:
         max_calls: int | None,
         max_cost: float | None,
         held_back: Callable[[], int] = lambda: 0,
+        note: Callable[[str], None] = lambda what: None,
     ) -> None:
-        self._service, self._prices, self.held_back = service, price_per_call, held_back
+        self._service, self._prices, self.held_back, self.note = service, price_per_call, held_back, note
         self._max_calls, self._max_cost = max_calls, max_cost
         self._lock, self._thread = threading.Lock(), threading.local()
         self.calls: Counter[str] = Counter()
@@ -76,3 +82,4 @@ class Spending:
                     "what was answered is kept, a higher limit goes on from there"
                 )
             self.calls[operation] += 1
+            self.note(f"{REQUEST} {operation}")

@@ -13,9 +13,9 @@ from PIL import Image
 
 from cloakbench.bench.core.status import METHOD_FAILED
 from cloakbench.methods.base import Protected
+from cloakbench.methods.parts.photo_failures import FAILED
 from cloakbench.methods.parts.tiny_world import tiny_context, tiny_photos
 from cloakbench.methods.photo_batch import PhotoBatch
-from cloakbench.methods.parts.photo_failures import FAILED
 from cloakbench.methods.precomputed import Precomputed
 
 NAMES = ("p0/0.jpg", "p0/1.JPEG", "p0/plain", "p1/a.b", "p1/0.webp", "p1/x.png")

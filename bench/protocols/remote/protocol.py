@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.utils import instantiate
@@ -40,7 +40,7 @@ from cloakbench.bench.protocols.remote.scores import RemoteScores
 from cloakbench.bench.protocols.remote.served import LOCAL, Served
 from cloakbench.bench.protocols.remote.session import card_of, keys_in_run, session
 from cloakbench.bench.protocols.remote.sheets import DueChunk, answered
-from cloakbench.bench.protocols.remote.spent import add_spent, spent_key, spent_words
+from cloakbench.bench.protocols.remote.spent import SpentOnService
 from cloakbench.bench.protocols.remote.spoken import nothing_said
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.services.places import Places
@@ -250,9 +250,8 @@ class Remote(AsksOutside, RemoteScores):
             if (served := self._serves(config)) is not None:
                 offered = stack.enter_context(served.offered(planning, self.fars, replay=remote.replay))
                 config |= offered | {"line": config["line"] | offered["line"]}
-            noted = partial(add_spent, planning.store, spent_key(name, judge))
-            places = Places(planning.store.root)
-            opened = stack.enter_context(session(config, judge.name, remote, places, name, noted))
+            places, spent = Places(planning.store.root), SpentOnService(planning.store, name, judge)
+            opened = stack.enter_context(session(config, judge.name, remote, places, name, spent))
             questions, thresholds = self._questions(planning, judge), [math.nan] * len(self.fars) * self.is_calibrated
             table = self._calibration.made(planning, judge, opened, questions, remote.connections)
             if isinstance(table, str):
@@ -265,7 +264,7 @@ class Remote(AsksOutside, RemoteScores):
     def setup(self, planning: Planning, publication: Publication) -> dict[str, Any]:
         name, told = str(planning.config.name), {"pictures_for_services": self.wanted.rule.words}
         for judge in self.judges(planning):
-            if words := spent_words(planning.store, spent_key(name, judge)):
+            if words := SpentOnService(planning.store, name, judge).words():
                 told[f"service_{judge.name}"] = words
             if (table := self._calibration.stored(planning, judge)) is not None:
                 told[f"thresholds_of_{judge.name}"] = thresholds_in_words(table)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from cloakbench.bench.core.files.file_lock import exclusive
 from cloakbench.bench.protocols.remote.remote_settings import RemoteSettings
+from cloakbench.bench.protocols.remote.spent import SpentOnService
 from cloakbench.bench.services.asking import Asker
 from cloakbench.bench.services.building import build_service
 from cloakbench.bench.services.call_rate import CallRate
@@ -29,12 +30,10 @@ class Session:
     Attributes:
         service: it.
         asker: asks it.
-        spending: what that takes.
     """
 
     service: RemoteService
     asker: Asker
-    spending: Spending
 
 
 def card_of(config: Mapping[str, Any], key: str) -> ServiceCard:
@@ -66,7 +65,7 @@ def session(
     settings: RemoteSettings,
     places: Places,
     run: str,
-    ended: Callable[[Session], None],
+    spent: SpentOnService,
 ) -> Iterator[Session]:
     """Open a service; of several runs on a store one asks it at a time.
 
@@ -76,14 +75,15 @@ def session(
         settings: of the run.
         places: of the store.
         run: names the run for its galleries, on this machine and in this store.
-        ended: is told of the session when its galleries are deleted, however it ended.
+        spent: takes what is counted, of a session before that was killed, too.
 
     Raises:
         ConfigError: it cannot be built, or there are no keys.
     """
     card = card_of(config, key)
     keys = keys_in_run(card, settings)
-    spending = Spending(card.name, card.price_per_call, settings.max_calls, settings.max_cost)
+    limits = settings.max_calls, settings.max_cost
+    spending = Spending(card.name, card.price_per_call, *limits, note=spent.note)
     rate = CallRate(places.rate(card.name, keys), card.calls_per_second)
 
     def permit(action: str) -> None:
@@ -94,9 +94,9 @@ def session(
     galleries = Galleries(service, places.galleries(card.name), f"{platform.node()} {places.root.resolve()} {run}")
     asker = Asker(service, places.journal, spending, galleries, replay=settings.replay, expire=settings.expire)
     with exclusive(places.lock(card.name), f"asking {card.name}"):
-        opened = Session(service, asker, spending)
+        spent.settle(card)
         try:
-            yield opened
+            yield Session(service, asker)
         finally:
             asker.close()
-            ended(opened)
+            spent.settle(card)
