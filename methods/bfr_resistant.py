@@ -67,8 +67,10 @@ class BFRResistant(Protector):
         step_255: float = 2.0,
         decay: float = 1.0,
     ) -> None:
-        self.mosaic = Mosaic(tiles)
-        self.trainings = restorer_trainings(restorers, self.mosaic.tiles)
+        self.tiles = whole("tiles", tiles)
+        self.restorers = dict(restorers)
+        self.mosaic = Mosaic(self.tiles)
+        self.trainings = restorer_trainings(restorers, self.tiles)
         self.noise_255 = grey_levels("noise_255", noise_255)
         self.steps = whole("steps", steps)
         self.step_255 = grey_step("step_255", step_255)

@@ -62,13 +62,17 @@ class DeepBlur(Protector):
         code_noise: float = 0.1,
     ) -> None:
         self.low_pass_cells = at_least("low_pass_cells", low_pass_cells)
+        self.width, self.channels = whole("width", width), whole("channels", channels)
+        self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.code_noise = at_least("code_noise", code_noise)
         self.training = FaceCodeTraining(
-            width=whole("width", width),
-            channels=whole("channels", channels),
-            steps=whole("training_steps", training_steps),
-            batch=whole("batch", batch, 2),
-            learning_rate=positive("learning_rate", learning_rate),
-            code_noise=at_least("code_noise", code_noise),
+            width=self.width,
+            channels=self.channels,
+            steps=self.training_steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            code_noise=self.code_noise,
         )
 
     def stages(self) -> tuple[Stage, ...]:

@@ -57,18 +57,24 @@ class DeepPrivacy(Protector):
         width: int = 16,
         discriminator_width: int = 16,
         training_steps: int = 500,
-        batch: int = 16,
+        batch: int = 8,
         learning_rate: float = 1e-3,
         l1_weight: float = 20.0,
     ) -> None:
+        self.covered = share("covered", covered)
+        self.width = whole("width", width)
+        self.discriminator_width = whole("discriminator_width", discriminator_width)
+        self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.l1_weight = at_least("l1_weight", l1_weight)
         self.training = InpaintingTraining(
-            covered=share("covered", covered),
-            width=whole("width", width),
-            discriminator_width=whole("discriminator_width", discriminator_width),
-            steps=whole("training_steps", training_steps),
-            batch=whole("batch", batch, 2),
-            learning_rate=positive("learning_rate", learning_rate),
-            l1_weight=at_least("l1_weight", l1_weight),
+            covered=self.covered,
+            width=self.width,
+            discriminator_width=self.discriminator_width,
+            steps=self.training_steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            l1_weight=self.l1_weight,
         )
 
     def stages(self) -> tuple[Stage, ...]:

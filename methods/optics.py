@@ -68,16 +68,24 @@ class Optics(Protector):
         learning_rate: float = 1e-2,
         identity_weight: float = 2.0,
     ) -> None:
+        self.mask: Mask = one_of("mask", mask, get_args(Mask))
+        self.order = one_of("order", order, range(2, 9))
+        self.rms_waves = at_least("rms_waves", rms_waves)
+        self.noise_255 = grey_levels("noise_255", noise_255)
+        self.width = whole("width", width)
+        self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch, 2)
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.identity_weight = at_least("identity_weight", identity_weight)
         self.training = OpticsTraining(
-            mask=one_of("mask", mask, get_args(Mask)),
-            order=one_of("order", order, range(2, 9)),
-            rms_waves=at_least("rms_waves", rms_waves),
-            noise_255=grey_levels("noise_255", noise_255),
-            width=whole("width", width),
-            steps=whole("training_steps", training_steps),
-            batch=whole("batch", batch, 2),
-            learning_rate=positive("learning_rate", learning_rate),
-            identity_weight=at_least("identity_weight", identity_weight),
+            mask=self.mask,
+            order=self.order,
+            rms_waves=self.rms_waves,
+            noise_255=self.noise_255,
+            width=self.width,
+            steps=self.training_steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            identity_weight=self.identity_weight,
         )
 
     def stages(self) -> tuple[Stage, ...]:
@@ -91,4 +99,4 @@ class Optics(Protector):
         camera = self.training.trained(context.trained[self.training.name]).mask.to(context.device)
         noise = ItemStreams(batch.image_id, context.seed, self.name, device=context.device)
         sensed = camera(batch.images)
-        return sensed + self.training.noise_255 / 255 * noise.normal(*batch.images.shape[1:])
+        return sensed + self.noise_255 / 255 * noise.normal(*batch.images.shape[1:])
