@@ -11,7 +11,9 @@ import numpy as np
 from cloakbench.bench.core.status import METHOD_FAILED, OK
 from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.publication import PROBES, Publication
+from cloakbench.bench.statistics.intervals import Interval, ratio_interval
 
+_RESAMPLES = 1000
 _PER_PHOTO = {
     "seconds_per_image": "seconds",
     "forward_per_image": "forward_images",
@@ -58,6 +60,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "status": OK if whole else METHOD_FAILED,
             "note": status.reasons(units) or _refusal(abouts),
             "converged": _converged(abouts),
+            **_bits_read(abouts, whole),
             "norm": ball.norm if ball else "",
             "size_255": float(ball.size_255) if ball else np.nan,
             **{norm: _mean_change(abouts, norm) for norm in ("linf_255", "l2_255")},
@@ -99,6 +102,23 @@ def _mean_change(abouts: list[Mapping[str, Any]], norm: str) -> float:
     """Mean over the photos that were protected; NaN where there is none."""
     used = [size for about in abouts for size, state in zip(about[norm], about["status"], strict=True) if state == OK]
     return math.fsum(used) / len(used) if used else math.nan
+
+
+def _bits_read(abouts: list[Mapping[str, Any]], whole: bool) -> dict[str, float]:
+    """Share of the bits that a method wrote into photos and read back, its interval over people, and how many there
+    are; NaN for methods that write none."""
+    told = [by_person for about in abouts if (by_person := about.get("facts", {}).get("bits_read")) is not None]
+    people = [name for by_person in told for name in by_person]
+    counts = np.array([counts for by_person in told for counts in by_person.values()], dtype=np.float64).reshape(-1, 2)
+    found = Interval(math.nan, math.nan, math.nan, 0)
+    if whole and len(counts) and counts[:, 1].sum():
+        found = ratio_interval(counts[:, 0], counts[:, 1], people, _RESAMPLES, 0)
+    return {
+        "bits_read": found.value,
+        "bits_read_low": found.low,
+        "bits_read_high": found.high,
+        "bits_written": float(counts[:, 1].sum()) if whole and len(counts) else math.nan,
+    }
 
 
 def _converged(abouts: list[Mapping[str, Any]]) -> str:

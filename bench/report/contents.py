@@ -30,6 +30,7 @@ from cloakbench.bench.report.tables_facts import (
     models_table,
     passes_table,
 )
+from cloakbench.bench.report.tables_marks import marks_sections
 from cloakbench.bench.report.tables_methods import methods_table, settings_table, survey_tables
 
 _FOR_COMPUTING = ("reported_differences",)
@@ -118,6 +119,7 @@ def contents(measured: Measured, reporters: Sequence[Reporter]) -> list[Section]
             tuple(table for table in reported if table.name not in _FOR_COMPUTING),
             linked=tuple(table for table in reported if table.name in _FOR_COMPUTING),
         ),
+        *marks_sections(measured),
         Section("Cost", _known(passes_table(measured)), closing="" if results.costs.empty else costs),
         Section(
             "Failures and gaps",

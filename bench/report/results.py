@@ -137,7 +137,9 @@ class Results:
             training_seconds, training_passes (of what is trained once for all photos), view_seconds, view_passes (of
             views of the cell's people, made once for all cells), peak_memory_mib (what protecting added to the process,
             or of the device; NaN where it was not measured), status, note (why a method raised, or gave no photo back),
-            converged (whether a search met its stop error: yes, no or nothing), norm and size_255 (of the ball that
+            converged (whether a search met its stop error: yes, no or nothing), bits_read, bits_read_low,
+            bits_read_high and bits_written (of a method that writes bits into photos: the share that is read back, its
+            interval, and how many were written; NaN for others), norm and size_255 (of the ball that
             photos lie in: linf or l2 and grey levels; nothing where there is none), linf_255 and l2_255 (what was used
             of either norm in 8 bits, mean over photos). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
