@@ -18,7 +18,7 @@ from documents import commands, files
 from PIL import Image
 
 from cloakbench.bench.cli.main import main
-from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
+from cloakbench.bench.cli.running.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.bench.core import status
 from cloakbench.datasets.base import ROLES
 from cloakbench.methods.base import Scope

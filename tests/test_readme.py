@@ -25,7 +25,7 @@ from newcomer import Newcomer, settle
 from real_pack import PACK
 
 from cloakbench.bench.cli.main import main
-from cloakbench.bench.cli.sweep_jobs import check_sweep
+from cloakbench.bench.cli.running.sweep_jobs import check_sweep
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.dry_run import describe_work
 

@@ -73,8 +73,8 @@ def _check_generator(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[
     """Name and results of a generator; of its settings the words may change some."""
     import torch
 
+    from cloakbench.bench.config.checks.setting_checks import check_values
     from cloakbench.bench.config.networks import build_generator
-    from cloakbench.bench.config.setting_checks import check_values
     from cloakbench.models.conformance import smooth_images
     from cloakbench.models.generator_conformance import check_generator
 

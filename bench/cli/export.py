@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.experiment.parts import build_dataset

@@ -51,7 +51,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
 
 from cloakbench import __version__
 from cloakbench.bench.cli.environment import read_environment
@@ -60,11 +59,8 @@ from cloakbench.bench.config.flags import CommandLine, read_command_line
 from cloakbench.bench.core.errors import one_line
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.redaction import without_secrets
-from cloakbench.bench.core.screen import Screen, ScreenFormatter, accept_every_sign
+from cloakbench.bench.core.screen import ScreenFormatter, accept_every_sign
 from cloakbench.bench.services.keys import refuse_keys
-
-if TYPE_CHECKING:
-    from cloakbench.bench.experiment.run import Outcome
 
 log = logging.getLogger("cloakbench")
 
@@ -130,8 +126,6 @@ _VERBS = (*_COMMANDS, "zoo", "generator", "help")
 _WITH_NAMES = ("report", "papers", "share", "list", "check", "service", "survey", "view", "board", "submit", "help")
 """Verbs that take plain names."""
 
-_PROBLEMS_MOST = 10
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
@@ -166,7 +160,7 @@ def _dispatch(line: CommandLine) -> int:
     make_importable(line.config_dirs)
     for unused in shadowed(line.config_dirs) if line.config_dirs else ():
         log.warning("warning: %s", unused)
-    from cloakbench.bench.cli.show import check_hydra_settings, show
+    from cloakbench.bench.cli.running.show import check_hydra_settings, show
 
     if line.shows:
         show(replace(line, words=_settings(line)), _config_of(line), _VERBS, CONFIGS)
@@ -175,7 +169,11 @@ def _dispatch(line: CommandLine) -> int:
     if line.verb in _COMMANDS:
         place = _PLACES.get(line.verb, line.verb)
         return importlib.import_module(f"cloakbench.bench.cli.{place}").main(line.plain)
-    return _trainings(line) if line.verb in ("zoo", "generator") else _experiments(line)
+    from cloakbench.bench.cli.running.experiments import run_experiments, run_trainings
+
+    if line.verb in ("zoo", "generator"):
+        return run_trainings(line, CONFIGS[line.verb])
+    return run_experiments(line, _say)
 
 
 def _config_of(line: CommandLine) -> str:
@@ -220,64 +218,6 @@ def _help(line: CommandLine) -> str:
     usage = "\n".join(row for row in str(__doc__).splitlines() if row.startswith(f"cloakbench {verb} "))
     settings = resources.files("cloakbench.conf") / f"{CONFIGS.get(verb, verb)}.yaml"
     return f"{usage}\n\n{settings.read_text(encoding='utf-8')}" if settings.is_file() else f"{usage}\n"
-
-
-def _trainings(line: CommandLine) -> int:
-    """Train embedded networks again."""
-    from cloakbench.bench.config.compose import compose_config
-    from cloakbench.bench.config.setting_checks import check_values
-    from cloakbench.bench.core.machine import checked_device
-
-    config = compose_config(line.words, CONFIGS[line.verb], line.config_dirs)
-    check_values(config)
-    checked_device(config.device, "device")
-    if line.verb == "zoo":
-        from cloakbench.models.training.command import run_zoo as train
-    else:
-        from cloakbench.models.generation.view_command import run_generator as train
-    train(config, Screen(stderr=True))
-    return 0
-
-
-def _experiments(line: CommandLine) -> int:
-    """Run one experiment, or a sweep, through Hydra."""
-    from cloakbench.bench.cli.sweep import run_sweep
-    from cloakbench.bench.config.compose import compose_config
-
-    if flags.MULTIRUN in line:
-        return run_sweep(line.words, line.config_dirs)
-    return _one_experiment(compose_config(line.words, config_dirs=line.config_dirs))
-
-
-def _one_experiment(config: Any) -> int:
-    if config.runtime.dry_run is True:
-        from cloakbench.bench.experiment.dry_run import describe_work
-
-        Screen().path(describe_work(config))
-        return 0
-    from cloakbench.bench.experiment.run import run
-
-    outcome = run(config)
-    _show(outcome)
-    for problem in outcome.problems[:_PROBLEMS_MOST]:
-        _say(problem)
-    if len(outcome.problems) > _PROBLEMS_MOST:
-        more = len(outcome.problems) - _PROBLEMS_MOST
-        _say(f"and {more} more: see {outcome.folder / 'report.md'} and {outcome.folder / 'manifest.csv'}")
-    if outcome.problems:
-        _say(
-            "everything else is done and kept: mend the cause and run the same command again; work of a method that "
-            "failed is tried again with runtime.retry_failed=true"
-        )
-    return 1 if outcome.problems else 0
-
-
-def _show(outcome: Outcome) -> None:
-    from cloakbench.bench.report.terminal import summary
-
-    screen = Screen()
-    screen.print(summary(outcome.results))
-    screen.path(f"Report {'unchanged' if outcome.reused else 'written'}: {outcome.folder / 'report.md'}")
 
 
 def _start_logging(level: str) -> None:

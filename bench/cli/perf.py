@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 from rich.table import Table
 
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.machine import checked_device

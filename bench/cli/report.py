@@ -12,9 +12,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.flags import is_name
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.config.values import file_name
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen

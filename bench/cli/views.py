@@ -13,9 +13,9 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_generator, build_recogniser
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.files.whole_file import whole_file
 from cloakbench.bench.core.machine import checked_device

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from cloakbench.bench.config.annotations import check_part
+from cloakbench.bench.config.checks.annotations import check_part
 from cloakbench.bench.core.errors import ConfigError, refusal_of
 from cloakbench.bench.core.machine import MachineError, machine_trouble
 

@@ -13,10 +13,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cloakbench.bench.config.checks.mistakes import explain, no_choice
 from cloakbench.bench.config.compositions import composition_key, keep_composition, kept_composition
 from cloakbench.bench.config.flags import UsageError
 from cloakbench.bench.config.given import note_given, take_out
-from cloakbench.bench.config.mistakes import explain, no_choice
 from cloakbench.bench.config.plug_ins import check_targets, project, search_path, sources
 from cloakbench.bench.config.values import as_typed, check_values
 from cloakbench.bench.core.errors import ConfigError

@@ -22,7 +22,7 @@ from cloakbench.bench.engine.outside import AsksOutside
 from cloakbench.bench.engine.protocol import Judge
 from cloakbench.bench.engine.protocol import Protocol as AskedProtocol
 from cloakbench.bench.engine.worker import WorkerSpec
-from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.logging.loggers import RunLogger
 from cloakbench.bench.plan.chunks import measured_aim_rows
 from cloakbench.bench.plan.condition import Condition
 from cloakbench.bench.plan.planning import Planning

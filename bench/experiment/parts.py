@@ -11,15 +11,15 @@ from omegaconf import DictConfig
 
 from cloakbench.bench.config.asked import asks_about_probes
 from cloakbench.bench.config.build import build
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config, group_options, resolved
 from cloakbench.bench.config.given import is_given
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.added_metric import AddedMetric
 from cloakbench.bench.engine.device.devices import check_devices
 from cloakbench.bench.engine.protocol import Protocol
 from cloakbench.bench.engine.transforms import Transform
-from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.logging.loggers import RunLogger
 from cloakbench.bench.plan.condition import AS_PUBLISHED
 from cloakbench.bench.plan.plan import Cell, build_cells
 from cloakbench.bench.report.reported.pairings import load_pairings

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.asked import asks_about_probes
+from cloakbench.bench.config.checks.views import check_view
 from cloakbench.bench.config.compose import resolved
-from cloakbench.bench.config.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.device.devices import devices_of
 from cloakbench.bench.engine.protocol import Judge

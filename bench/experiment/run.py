@@ -27,8 +27,8 @@ from cloakbench.bench.experiment.added_scores import AddedScoreJob, added_score_
 from cloakbench.bench.experiment.collect import collect
 from cloakbench.bench.experiment.environment import describe
 from cloakbench.bench.experiment.experiment import Experiment
-from cloakbench.bench.experiment.log_file import LogFileFormatter
-from cloakbench.bench.experiment.loggers import RunLogger
+from cloakbench.bench.experiment.logging.log_file import LogFileFormatter
+from cloakbench.bench.experiment.logging.loggers import RunLogger
 from cloakbench.bench.experiment.outside import ask_outside, check_outside
 from cloakbench.bench.experiment.prepare import prepare
 from cloakbench.bench.experiment.run_status import RunStatus, count_jobs, due_jobs, forget_failures, look_again, look_up

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from cloakbench.bench.config.build import build
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import missing_settings, resolved
 from cloakbench.bench.config.networks import (
     build_generator,
@@ -22,7 +23,6 @@ from cloakbench.bench.config.networks import (
     is_embedded,
 )
 from cloakbench.bench.config.node_keys import node_code, node_settings
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import check_views, make_protector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloakbench.bench.config.annotations import check_part
+from cloakbench.bench.config.checks.annotations import check_part
 from cloakbench.bench.config.networks import build_generator, build_recogniser
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.plan.plan import make_protector

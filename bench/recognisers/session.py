@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.checks.setting_checks import check_values
+from cloakbench.bench.config.checks.views import check_view
 from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.networks import build_recogniser, fingerprint, is_embedded
-from cloakbench.bench.config.setting_checks import check_values
-from cloakbench.bench.config.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.machine import checked_device
 from cloakbench.bench.experiment.parts import build_dataset

@@ -10,7 +10,7 @@ from box_crop import square_crop
 from photo_sets import StubDetector, people, pixels
 from torch import Tensor
 
-from cloakbench.bench.config.views import check_view
+from cloakbench.bench.config.checks.views import check_view
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.alignment import ARCFACE_TEMPLATE

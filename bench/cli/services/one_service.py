@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
 from cloakbench.bench.config.flags import is_name, nearest
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.escape import terminal
 from cloakbench.bench.core.files.file_lock import exclusive

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloakbench.bench.cli.report import find_run
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.flags import is_name
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.files.regular_file import read_regular
 from cloakbench.bench.core.screen import Screen

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloakbench.bench.cli.report import find_run
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.flags import is_name
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.screen import Screen
-from cloakbench.bench.experiment.live_page import PAGE
+from cloakbench.bench.experiment.logging.live_page import PAGE
 from cloakbench.bench.store.errors import StoreError
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -14,7 +14,7 @@ from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_p
 FILE = "claims.yaml"
 _TOP = ("reasons", "counted", "terms", "claims", "orderings", "unchecked")
 _TERM = frozenset(
-    (
+    [
         "protocol",
         "metric",
         "method",
@@ -26,7 +26,7 @@ _TERM = frozenset(
         "targeted",
         "unit",
         "white_box",
-    )
+    ]
 )
 PARTS: Mapping[str, Mapping[str, str]] = {
     "greater": {"left": "term", "right": "term"},

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cloakbench.bench.cli import sweep
-from cloakbench.bench.cli import sweep_jobs as listing
 from cloakbench.bench.cli.main import main
-from cloakbench.bench.cli.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
-from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
+from cloakbench.bench.cli.running import sweep
+from cloakbench.bench.cli.running import sweep_jobs as listing
+from cloakbench.bench.cli.running.sweep import Note, combine_sweep, new_folder, read_notes, settings_of, write_note
+from cloakbench.bench.cli.running.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.store.errors import StoreError
 

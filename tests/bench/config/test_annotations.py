@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Optional
 
 import pytest
 
-from cloakbench.bench.config.annotations import check_part, kind_of
 from cloakbench.bench.config.build import build
+from cloakbench.bench.config.checks.annotations import check_part, kind_of
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError, whole
 

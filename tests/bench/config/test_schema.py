@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.checks.schema import KINDS
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.config.schema import KINDS
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 
 PRESETS = ("bench", "smoke", "survey_fig2", "survey_fig3", "survey_fig4", "survey_tables")

@@ -11,12 +11,12 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.cli.main import main
-from cloakbench.bench.config.annotations import check_part
 from cloakbench.bench.config.build import build
+from cloakbench.bench.config.checks.annotations import check_part
+from cloakbench.bench.config.checks.schema import check_kinds
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, missing_settings
 from cloakbench.bench.config.networks import build_recogniser
-from cloakbench.bench.config.schema import check_kinds
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.experiment.prepare import prepare
@@ -226,7 +226,7 @@ def test_nothing_is_read_or_rendered_before_the_settings_are_sound(monkeypatch: 
         (("~transforms",), ""),
         (("+transforms.x=3",), "transforms.x is 3: it must be a block with _target_"),
         (
-            ("method._target_=cloakbench.bench.experiment.loggers.CsvLogger", "~method.epsilon_255"),
+            ("method._target_=cloakbench.bench.experiment.logging.loggers.CsvLogger", "~method.epsilon_255"),
             "method has no setting",
         ),
         (("dataset=folder",), "dataset.root is not set"),

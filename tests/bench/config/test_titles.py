@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.config.titles import builds_method, without_titles
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.methods.controls import Identity

@@ -15,8 +15,8 @@ import pytest
 
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.experiment.live_page import LivePage
-from cloakbench.bench.experiment.logged_numbers import summary_numbers
+from cloakbench.bench.experiment.logging.live_page import LivePage
+from cloakbench.bench.experiment.logging.logged_numbers import summary_numbers
 from cloakbench.bench.experiment.run import run
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.axes import NO_BUDGET
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.plan.chunks import build_chunks, measured_aim_rows

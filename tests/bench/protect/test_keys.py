@@ -13,8 +13,8 @@ from keyed_albums import hide, note_of, recover, rewrite, table, veil_in
 from PIL import Image
 from veils import KEY, veils_of
 
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.protect import recover as recover_module
 from cloakbench.bench.protect import run as run_module

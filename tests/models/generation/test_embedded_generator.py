@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from cloakbench.bench.cli.views import make_album
+from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, resolved
 from cloakbench.bench.config.networks import build_generator
-from cloakbench.bench.config.setting_checks import check_values
 from cloakbench.bench.core.random_streams import generator
 from cloakbench.bench.engine.views import make_views, view_inputs
 from cloakbench.datasets.base import FaceSet

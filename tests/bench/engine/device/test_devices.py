@@ -6,8 +6,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.engine.device import devices
 from cloakbench.bench.engine.device.devices import check_devices, devices_of, processes_of

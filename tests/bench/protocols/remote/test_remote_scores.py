@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from hydra.utils import instantiate
 
+from cloakbench.bench.config.checks.setting_checks import check_settings
 from cloakbench.bench.config.compose import compose_config, resolved
-from cloakbench.bench.config.setting_checks import check_settings
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
 from cloakbench.bench.protocols.remote.attribute_columns import attribute_columns

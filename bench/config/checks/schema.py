@@ -1,7 +1,7 @@
 """Schema of an experiment and of commands: the kind of each setting, so that a wrong value is one line, no traceback.
 
 Settings of methods, models and data sets are held against the annotations of their constructors
-(:mod:`cloakbench.bench.config.annotations`), which then say what is out of range.
+(:mod:`cloakbench.bench.config.checks.annotations`), which then say what is out of range.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
-from cloakbench.bench.cli.show import call_hydra
-from cloakbench.bench.cli.sweep_jobs import check_sweep, sweep_jobs
+from cloakbench.bench.cli.running.show import call_hydra
+from cloakbench.bench.cli.running.sweep_jobs import check_sweep, sweep_jobs
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.config.given import note_given, take_out
 from cloakbench.bench.config.kept import strip_kept_sweep

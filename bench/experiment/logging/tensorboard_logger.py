@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from cloakbench.bench.core.errors import ConfigError
-from cloakbench.bench.experiment.logged_numbers import figures_of, summary_numbers
+from cloakbench.bench.experiment.logging.logged_numbers import figures_of, summary_numbers
 
 
 class TensorboardLogger:

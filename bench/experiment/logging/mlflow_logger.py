@@ -13,7 +13,7 @@ import pandas as pd
 
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.ranges import SettingError
-from cloakbench.bench.experiment.logged_numbers import figures_of, plain_settings, report_files, summary_numbers
+from cloakbench.bench.experiment.logging.logged_numbers import figures_of, plain_settings, report_files, summary_numbers
 
 _LONGEST = 500
 """Letters of a parameter's value that every MLflow takes."""

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from hydra.utils import get_method
 
-from cloakbench.bench.config.schema import (
+from cloakbench.bench.config.checks.schema import (
     BLOCK,
     BOOL,
     BUDGET,

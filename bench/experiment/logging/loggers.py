@@ -14,7 +14,7 @@ import pandas as pd
 
 from cloakbench.bench.core.escape import csv as csv_text
 from cloakbench.bench.core.ranges import SettingError, one_of
-from cloakbench.bench.experiment.logged_numbers import figures_of, report_files, summary_numbers
+from cloakbench.bench.experiment.logging.logged_numbers import figures_of, report_files, summary_numbers
 
 WandbMode = Literal["offline", "online", "disabled"]
 

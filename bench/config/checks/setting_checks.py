@@ -9,9 +9,9 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cloakbench.bench.config.annotations import check_inside
+from cloakbench.bench.config.checks.annotations import check_inside
+from cloakbench.bench.config.checks.schema import KINDS, at_least, check_kinds
 from cloakbench.bench.config.compose import missing_settings
-from cloakbench.bench.config.schema import KINDS, at_least, check_kinds
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.models.services import RemoteService
 
