@@ -66,7 +66,7 @@ FLOORS = (
 """The rooms of ``bench`` from the ground up; a room imports from itself and from the floors below."""
 FURTHER = {
     # Command modules reach further: they are the places where a person's words become calls.
-    "bench/cli/main.py": {"models.training.command", "models.generation.view_command"},
+    "bench/cli/running/experiments.py": {"models.training.command", "models.generation.view_command"},
     "bench/cli/check.py": {
         "methods.conformance",
         "models.attribute_surrogate",
@@ -185,14 +185,14 @@ def test_rooms_of_the_bench_import_downwards_only() -> None:
 
 
 def test_rooms_modules_and_functions_of_the_bench_are_small() -> None:
-    """At most 21 modules in a room, 310 lines in a module, 60 in a function, its docstring apart."""
+    """At most 19 modules in a room, 300 lines in a module, 60 in a function, its docstring apart."""
     modules = sorted((ROOT / "bench").rglob("*.py"))
     rooms = Counter(path.parent for path in modules if path.name != "__init__.py")
-    large = [f"{room.relative_to(ROOT)}: {count} modules" for room, count in rooms.items() if count > 21]
+    large = [f"{room.relative_to(ROOT)}: {count} modules" for room, count in rooms.items() if count > 19]
     for path in modules:
         source, place = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
         lines = len(source.splitlines())
-        if lines > 310 and place != "bench/cli/perf.py":  # whose split is under way
+        if lines > 300:
             large.append(f"{place}: {lines} lines")
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):

@@ -10,7 +10,7 @@ from cloakbench.bench.core.axes import BudgetSize
 
 
 @dataclass(frozen=True)
-class Part:
+class CellPart:
     """Some cells of a publication.
 
     Attributes:
@@ -27,7 +27,7 @@ class Part:
         return at_budget and (not self.methods or method in self.methods)
 
 
-EVERY_CELL = Part()
+EVERY_CELL = CellPart()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Condition:
     draw: int | None = None
     axis: str = ""
     order: Literal["up", "down", "two_sided"] = "up"
-    part: Part = EVERY_CELL
+    part: CellPart = EVERY_CELL
 
     @property
     def is_plain(self) -> bool:

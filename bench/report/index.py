@@ -156,13 +156,8 @@ class Measured:
         return text(self._publications.get(protocol, ""))
 
     def places(self, protocol: str = "", metrics: Collection[str] = (), condition: str = "") -> frozenset[Place]:
-        """Everything that was measured, whatever its photos are.
-
-        Args:
-            protocol: as in the ``protocol`` column; any when empty.
-            metrics: only these; all when empty.
-            condition: only under this; under any when empty.
-        """
+        """Everything that was measured, whatever its photos are: by one protocol, of some metrics, under one condition;
+        by any, of all, under any where these are empty."""
         return frozenset(
             place
             for place in {cell.place for cell in self.cells}
@@ -246,13 +241,11 @@ class Measured:
         return absent
 
     def black_box(self, metric: str, run: Run, surrogate: str = ALL, condition: str = UNTRANSFORMED) -> Estimate:
-        """Mean over the judges who are not the surrogate, of all surrogates the mean of these means; missing when one
-        of them is."""
+        """Mean over judges who are not the surrogate, or the mean of these means; missing when one of them is."""
         return self._over_judges(metric, run, surrogate, condition, white_box=False)
 
     def white_box(self, metric: str, run: Run, surrogate: str = ALL) -> Estimate:
-        """Mean over the judges who are the surrogate, of all surrogates over those that also judge; missing for methods
-        without a surrogate."""
+        """Mean over judges who are the surrogate, or the mean over those that judge; missing without a surrogate."""
         return self._over_judges(metric, run, surrogate, UNTRANSFORMED, white_box=True)
 
     def quality(self, metric: str, run: Run) -> Estimate:
@@ -279,15 +272,13 @@ class Measured:
         return run in self._small[key]
 
     def _over_judges(self, metric: str, run: Run, surrogate: str, condition: str, *, white_box: bool) -> Estimate:
-        """Worked out once: tables, figures and pages ask for the same means."""
         key = (metric, run, surrogate, condition, white_box)
         if key not in self._over:
             cells = self._cells_of(*key)
             self._over[key] = self.mean(cells, self._place(metric, condition), run, surrogate, white_box=white_box)
         return self._over[key]
 
-    def _cells_of(self, metric: str, run: Run, surrogate: str, condition: str, white_box: bool) -> Sequence[Estimate]:
-        """What a mean is over: cells, or the means of all surrogates."""
+    def _cells_of(self, metric: str, run: Run, surrogate: str, condition: str, white_box: bool) -> list[Estimate]:
         if surrogate == ALL:
             names = self.surrogates_of(run)
             known = [name for name in names if not white_box or self.judges_of(metric, name, white_box=True)]

@@ -13,21 +13,8 @@ from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_p
 
 FILE = "claims.yaml"
 _TOP = ("reasons", "counted", "terms", "claims", "orderings", "unchecked")
-_TERM = frozenset(
-    [
-        "protocol",
-        "metric",
-        "method",
-        "epsilon_255",
-        "variant",
-        "surrogate",
-        "judge",
-        "condition",
-        "targeted",
-        "unit",
-        "white_box",
-    ]
-)
+_CELL = ("protocol", "metric", "method", "epsilon_255", "variant", "surrogate", "judge", "condition")
+_TERM = frozenset((*_CELL, "targeted", "unit", "white_box"))
 PARTS: Mapping[str, Mapping[str, str]] = {
     "greater": {"left": "term", "right": "term"},
     "lowest": {"of": "term", "among": "terms"},

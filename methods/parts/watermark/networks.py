@@ -74,5 +74,5 @@ class MarkDecoder(nn.Module):
 
 def mark_networks(bits: int, width: int) -> tuple[MarkEncoder, MarkDecoder]:
     """Both networks, with the same patterns at first, drawn from torch's own state as all first weights are."""
-    patterns = torch.randn(3 * _CELLS**2, bits)
+    patterns = nn.init.normal_(torch.empty(3 * _CELLS**2, bits))
     return MarkEncoder(bits, width, patterns), MarkDecoder(bits, patterns)

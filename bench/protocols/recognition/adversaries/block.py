@@ -21,7 +21,7 @@ from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.learning.folds import fold_of, folds_of, refuse_shared_photos
 from cloakbench.bench.engine.learning.training import stored_training
 from cloakbench.bench.engine.protocol import Answer, Judge
-from cloakbench.bench.plan.condition import Condition, Part
+from cloakbench.bench.plan.condition import CellPart, Condition
 from cloakbench.bench.plan.limits import is_meant
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import CellPhotos
@@ -95,7 +95,7 @@ class Adversaries:
                 FAMILY,
                 settings=dict(config),
                 axis="adversary",
-                part=Part(frozenset(methods), self._budgets),
+                part=CellPart(frozenset(methods), self._budgets),
             )
             for key, config in self._configs.items()
         ]
