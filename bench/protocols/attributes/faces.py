@@ -16,7 +16,8 @@ OWN = "attributes"
 
 
 def publish(planning: Planning, cells: Sequence[Cell], role: Role, identities: int | None) -> Publication:
-    """The photos of a role, or of its first people, in the chunks that the experiment's own methods would have.
+    """The photos of a role, or of its first people, in the chunks that the experiment's own methods would have. Figures
+    show a photo of each of the first people, unless they show the probes.
 
     Raises:
         ConfigError: the data set has no such photos.
@@ -45,4 +46,5 @@ def publish(planning: Planning, cells: Sequence[Cell], role: Role, identities: i
         seed=config.seed,
         aims=dataset.aims(),
     )
-    return planning.publish(OWN, name, "reference", cells, lambda _: chunks)
+    shown = () if role == "probe" else tuple(faces.identity.index(one) for one in people[: config.report.examples])
+    return planning.publish(OWN, name, "reference", cells, lambda _: chunks, shown=shown)

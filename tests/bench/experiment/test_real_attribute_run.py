@@ -47,6 +47,7 @@ def test_pgd_m_hides_what_random_signs_do_not(words: list[str]) -> None:
     assert (rates["n"] == PEOPLE).all() and rates.loc["pgd_m", "white_box"]
     assert rates.loc["identity", "value"] <= 2 / PEOPLE and rates.loc["random_sign", "value"] <= 2 / PEOPLE
     assert rates.loc["pgd_m", "value"] >= 0.5
+    assert len(outcome.results.examples) == 4 and "pgd_m 8/255" in outcome.results.examples[0].protected
     distances: pd.DataFrame = outcome.results.measurements.query("metric == 'linf_255' and method == 'pgd_m'")
     assert len(distances) and (distances["value"] <= 8).all()
 
