@@ -20,8 +20,8 @@ from emulators.facepp import FaceppEmulator
 CONFIG_DIR = Path(__file__).parents[1] / "conf"
 
 
-ANSWERED = ("services", "remote", "records", "measurements")
-"""Kinds of the store that hold what a service said and what was made of it."""
+ANSWERED = ("services", "spent", "remote", "records", "measurements")
+"""Kinds of the store that hold what a service said, what that took, and what was made of it."""
 Words = Callable[..., list[str]]
 
 
@@ -94,6 +94,12 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, faces_cache: Path) -> Unb
     with pytest.MonkeyPatch.context() as patch, _emulated(patch) as emulator:
         outcome = ran(words_of(folder, faces_cache, emulator))
         return Unbroken(folder, outcome, emulator.calls.copy(), list(emulator.sets))
+
+
+@pytest.fixture
+def protected(unbroken: Unbroken, tmp_path: Path) -> None:
+    """Results in which everything is protected and nobody was asked, for tests of asking alone."""
+    unbroken.copied(tmp_path / "results", *ANSWERED)
 
 
 def ran(words: Sequence[str]) -> Outcome:

@@ -1,5 +1,5 @@
 """Fixtures of the remote protocol."""
 
-from emulators.remote_runs import emulator, unbroken, words
+from emulators.remote_runs import emulator, protected, unbroken, words
 
-__all__ = ["emulator", "unbroken", "words"]
+__all__ = ["emulator", "protected", "unbroken", "words"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from emulators.facepp import FaceppEmulator
-from emulators.remote_runs import ANSWERED, CONFIG_DIR, Unbroken, Words, ran, rates, tables
+from emulators.remote_runs import CONFIG_DIR, Unbroken, Words, ran, rates, tables
 
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
@@ -31,14 +31,13 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_three_faults_in_ten_requests_leave_the_same_tables(
-    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path
+    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, protected: None
 ) -> None:
-    unbroken.copied(tmp_path / "broken", *ANSWERED)
     draw = random.Random(4)
     faults = ("throttle", "error500", "hang")
     emulator.hang_seconds = 0.02
     emulator.faults = [draw.choice(faults) if draw.random() < 0.3 else "" for _ in range(2000)]
-    outcome = ran(words(results="broken"))
+    outcome = ran(words())
     assert outcome.problems == [] and tables(outcome) == tables(unbroken.outcome)
     assert emulator.total > CALLS + 20
     assert ", 0 of them again" not in outcome.results.setup["service_facepp"]
@@ -50,12 +49,14 @@ def test_a_replay_needs_no_service(emulator: FaceppEmulator, words: Words, unbro
     assert replayed.problems == [] and emulator.total == 0 and tables(replayed) == tables(unbroken.outcome)
 
 
+@pytest.mark.usefixtures("protected")
 def test_a_replay_of_what_nobody_asked_says_so(emulator: FaceppEmulator, words: Words) -> None:
     outcome = ran(words("remote.replay=true"))
     assert emulator.total == 0 and len(outcome.problems) == 1 and "remote.replay: service facepp" in outcome.problems[0]
     assert all(map(math.isnan, rates(outcome, "remote_psr_top1").values()))
 
 
+@pytest.mark.usefixtures("protected")
 def test_exactly_so_many_calls_are_made_as_are_allowed_and_a_higher_limit_goes_on(
     emulator: FaceppEmulator, words: Words
 ) -> None:
@@ -67,6 +68,7 @@ def test_exactly_so_many_calls_are_made_as_are_allowed_and_a_higher_limit_goes_o
     assert emulator.calls["compare"] + emulator.calls["search"] == CALLS
 
 
+@pytest.mark.usefixtures("protected")
 def test_a_wrong_key_stops_after_one_call_with_one_line(
     emulator: FaceppEmulator, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_wrong_key_stops_after_one_call_with_one_line(
     assert outcome.problems == ["service facepp: refused: AUTHENTICATION_ERROR"]
 
 
+@pytest.mark.usefixtures("protected")
 def test_used_up_quota_stops_a_service_and_the_others_go_on(emulator: FaceppEmulator, words: Words) -> None:
     emulator.faults = [*[""] * 20, *["quota"] * 2000]
     outcome = ran(words("protocols.remote.services=null", "protocols.remote.operations=[compare]"))
@@ -185,10 +188,9 @@ def killed_and_resumed(emulator: FaceppEmulator, words: Sequence[str], calls: in
 
 
 def test_killed_a_run_asks_nothing_twice_but_what_was_underway(
-    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path
+    emulator: FaceppEmulator, words: Words, unbroken: Unbroken, protected: None
 ) -> None:
-    unbroken.copied(tmp_path / "broken", *ANSWERED)
-    outcome = killed_and_resumed(emulator, words(results="broken"), CALLS, [60])
+    outcome = killed_and_resumed(emulator, words(), CALLS, [60])
     assert tables(outcome) == tables(unbroken.outcome)
 
 
