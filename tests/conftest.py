@@ -131,6 +131,19 @@ def figures_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_write_figures", lambda sections, folder, style: ([], {}, {}))
 
 
+@pytest.fixture
+def report_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of nothing but their measurements, for tests that look at results: the rest is a third of a small run."""
+
+    def write(results: writer.Results, folder: Path, **_: Any) -> writer.ReportFiles:
+        report, measurements = folder / "report.md", folder / "tables" / "measurements.csv"
+        writer.write_text(report, "")
+        writer.write_text(measurements, writer.measurements_csv(results.measurements))
+        return writer.ReportFiles(report, (measurements,), (), ())
+
+    monkeypatch.setattr(writer, "write_report", write)
+
+
 def run_once(name: str, folder: Path, faces: Path) -> Path:
     """Results folder in which an experiment of the tests was run from the command line, by the process that came first.
 

@@ -233,6 +233,7 @@ def _draw_at_once(cache: Path, barrier: Any, answers: Any) -> None:
             answers.put(f"{type(problem).__name__}: {problem}")
 
 
+@pytest.mark.slow
 def test_processes_that_want_the_same_faces_at_once_all_get_them(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(2), context.Queue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
+from one_of_each_class import one_of_each_class
 from PIL import Image
 
 from cloakbench.methods.base import Budget, Protector, without_title
@@ -41,19 +41,6 @@ def built(*overrides: str) -> Any:
 
 def failures(results: list[Any]) -> list[str]:
     return [f"{result.name}: {result.detail}" for result in results if not result.passed]
-
-
-def one_of_each_class(names: list[str]) -> list[Any]:
-    """The names, of which all but the first of each class are slow tests: other settings of what has been checked."""
-    seen: set[str] = set()
-    marked = []
-    for name in names:
-        text = (ROOT / "conf" / "method" / f"{name}.yaml").read_text(encoding="utf-8")
-        target = re.search(r"^_target_: (\S+)$", text, re.MULTILINE)
-        known = target is None or target[1] in seen  # without one it takes that of another file
-        marked.append(pytest.param(name, marks=pytest.mark.slow) if known else name)
-        seen |= {target[1]} if target else set()
-    return marked
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in NEED_A_FILE])

@@ -11,6 +11,8 @@ import pytest
 
 from cloakbench.bench.cli.list import main
 
+CONF = Path(__file__).parents[3] / "conf"
+
 
 def test_missing_weights_are_named_with_their_page_and_not_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -42,6 +44,8 @@ def test_lists_fit_80_columns_and_keep_names_whole(words, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     if words == ["methods"]:
+        first = {line.split()[0] for line in lines if line.strip()}
+        assert {path.stem for path in (CONF / "method").glob("*.yaml")} <= first
         assert any(line.startswith("opom_convex_hull_dfanet_m ") for line in lines)
 
 
@@ -49,7 +53,6 @@ def test_methods_are_listed_again_without_building_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor are they composed, and torch stays where it is; what cannot be built here is tried again."""
-    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["methods"]) == 0
     first = capsys.readouterr().out
@@ -58,7 +61,9 @@ def test_methods_are_listed_again_without_building_one(
     )
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert again.stdout == first
+    monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
     (tmp_path / "listed_methods.json").write_bytes(b"damaged")
+    monkeypatch.setattr("cloakbench.bench.cli.list.group_options", lambda *_: ["fgsm", "pgd"])
     monkeypatch.setattr("cloakbench.bench.plan.plan.make_protector", lambda *_: None)
     assert main(["methods"]) == 0
     assert "cannot be used" in capsys.readouterr().out

@@ -60,6 +60,7 @@ def unit_keys(tmp_path: Path, cache: Path, *more: str) -> set[str]:
     }
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_views_are_made_once_for_all_budgets_methods_and_runs(
     tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +253,7 @@ def pictures(results: Path) -> dict[str, bytes]:
     return {key: one[0]["views"].numpy().tobytes() for key, one in found.items() if one is not None}
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_company_changes_no_byte(tmp_path: Path, faces_cache: Path) -> None:
     """Everybody in one chunk, and everybody alone."""
     few = ("dataset.identities=2", "method.epsilon_255=8")

@@ -140,6 +140,7 @@ def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(tiny_o
     assert base > units("epsilons_255=[8]")
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_method_that_loses_photos_leaves_rows_with_a_status(small_overrides: list[str]) -> None:
     outcome = run(compose(small_overrides, "+method@methods.broken=every_third_fails", "methods.pgd.steps=1"))
     found = rates(outcome).query("method == 'broken'")
@@ -157,6 +158,7 @@ def test_a_method_that_loses_photos_leaves_rows_with_a_status(small_overrides: l
     assert (whole["n"] == 18).all()
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_costly_method_runs_on_the_stated_part_of_the_probes(small_overrides: list[str]) -> None:
     part = run(compose(small_overrides, "+plan.limits.pgd={people: 3, photos: 2}"))
     found = rates(part).query("method == 'pgd'")
@@ -189,6 +191,7 @@ def test_another_surrogate_lifts_the_limits_that_name_the_old_one(tiny_overrides
     assert [cell.budget.number for cell in unlimited.publications["probes"].cells if cell.method == "pgd"] == [4, 8]
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(small_overrides: list[str]) -> None:
     more = ("method=trained", "method.epsilon_255=4")
     outcome = run(compose(small_overrides, *more))
@@ -233,6 +236,7 @@ def test_where_files_of_an_image_metric_would_lie_is_in_no_key(
     assert prepare(compose(tiny_overrides, "~protocols.quality.image_metrics.lpips")).key not in keys
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_sweep_over_budgets_trains_what_no_budget_decides_once(small_overrides: list[str]) -> None:
     quick = ("method.width=4", "method.epochs=1", "method.steps=1")
     outcome = run(compose(small_overrides, "method=apf", "epsilons_255=[4,8]", *quick))
@@ -267,6 +271,7 @@ def test_a_method_that_raises_is_a_gap_and_is_retried_on_request(small_overrides
     assert "Traceback" in log
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_target_that_answers_nan_leaves_rows_with_a_status(small_overrides: list[str]) -> None:
     outcome = run(compose(small_overrides, "+model@targets.tiny_nan=tiny_nan", "methods.pgd.steps=1"))
     assert any("tiny_nan returned NaN" in problem for problem in outcome.problems)
@@ -281,6 +286,7 @@ def test_a_target_that_answers_nan_leaves_rows_with_a_status(small_overrides: li
     )
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_a_target_that_raises_is_a_gap_and_is_asked_again(small_overrides: list[str]) -> None:
     more = ("+model@targets.refusing=refusing", "methods.pgd.steps=1")
     outcome = run(compose(small_overrides, *more))
@@ -293,6 +299,7 @@ def test_a_target_that_raises_is_a_gap_and_is_asked_again(small_overrides: list[
     assert run(compose(small_overrides, *more)).problems == outcome.problems
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(small_overrides: list[str]) -> None:
     more = ("+model@surrogates.tiny3=tiny3", "+ensembles.both=[tiny1,tiny3]", "single_surrogates=false")
     outcome = run(compose(small_overrides, *more, "method=pgd", "method.steps=2"))
@@ -301,6 +308,7 @@ def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(small_overri
     assert found.set_index("judge")["white_box"].groupby(level=0).first().to_dict() == {"tiny1": True, "tiny2": False}
 
 
+@pytest.mark.usefixtures("report_left_out")
 def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
     small_overrides: list[str], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ Evaluate = Callable[..., Any]
 
 
 @pytest.fixture
-def evaluate(tmp_path: Path, faces_cache: Path) -> Evaluate:
+def evaluate(tmp_path: Path, faces_cache: Path, report_left_out: None) -> Evaluate:
     """`cloakbench.evaluate` on few faces, with results in a folder of the test and the work done in this process."""
     sizes = {
         "dataset.identities": 3,

@@ -63,13 +63,14 @@ def spelled_out(results: Path, cache: Path, **more: Any) -> cloakbench.Results:
     return cloakbench.evaluate(**parts | more, results=results, name="tiny", settings=settings, config_dir=CONFIG_DIR)
 
 
-def test_a_preset_from_python_on_two_workers_is_the_preset_of_the_command_line_in_one(
-    tiny_results: Path, tmp_path: Path, faces_cache: Path
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_preset_from_python_is_the_preset_of_the_command_line_in_one_process(
+    workers: int, tiny_results: Path, tmp_path: Path, faces_cache: Path
 ) -> None:
     found = cloakbench.evaluate(
         experiment="tiny",
         results=tmp_path,
-        workers=2,
+        workers=workers,
         settings={"paths.cache": str(faces_cache)},
         config_dir=[CONFIG_DIR],
     )

@@ -23,7 +23,7 @@ from cloakbench.bench.store import store as store_module
 from cloakbench.bench.store.errors import StoreError
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
-FAST, SLOW = 2, 100
+FAST, SLOW = 1, 100
 """Random trials per experiment."""
 
 

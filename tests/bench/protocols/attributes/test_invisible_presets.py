@@ -20,7 +20,8 @@ TINY = (
     *(f"{METHOD}.epochs=1", f"{METHOD}.batch=2", f"{METHOD}.width=4", f"{METHOD}.region.cooling=0.5"),
     *(f"{METHOD}.purifier.steps=2", f"{METHOD}.purifier.batch=2", f"{METHOD}.purifier.design.width=4"),
     *(f"{RECIPE}.steps=2", f"{RECIPE}.batch=2", f"{RECIPE}.design.width=4", f"{RECIPE}.design.depth=3"),
-    *("report.examples=0", "statistics.resamples=10", "runtime.workers=0"),
+    *("report.examples=0", "report.figures=false", "statistics.resamples=10"),
+    "runtime.workers=0",
 )
 
 
