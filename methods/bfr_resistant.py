@@ -61,7 +61,7 @@ class BFRResistant(Protector):
         self,
         restorers: Mapping[str, PurifierRecipe | None],
         *,
-        tiles: int = 16,
+        tiles: int = 8,
         noise_255: float = 8.0,
         steps: int = 10,
         step_255: float = 2.0,

@@ -31,7 +31,7 @@ class DeepPrivacy(Protector):
     the pose is guessed from the surroundings; an ellipse of the aligned crop is erased.
 
     Args:
-        covered: axes of the ellipse over the sides of the crop.
+        covered: height of the ellipse that is erased over that of the crop.
         width, discriminator_width: channels of the first convolutions.
         training_steps, batch, learning_rate: of the training.
         l1_weight: of the distance to what was there, while it learns.
@@ -62,7 +62,7 @@ class DeepPrivacy(Protector):
         l1_weight: float = 20.0,
     ) -> None:
         self.covered = share("covered", covered)
-        self.width = whole("width", width)
+        self.width = whole("width", width, 2)
         self.discriminator_width = whole("discriminator_width", discriminator_width)
         self.training_steps, self.batch = whole("training_steps", training_steps), whole("batch", batch, 2)
         self.learning_rate = positive("learning_rate", learning_rate)

@@ -50,7 +50,7 @@ def test_what_is_made_follows_from_the_surroundings() -> None:
 def test_the_region_is_an_ellipse_about_the_middle() -> None:
     region = face_region(40, 20, 0.5)[0, 0]
     assert torch.equal(region, region.flip(0)) and torch.equal(region, region.flip(1))
-    assert region[20].sum() == 10 and region[:, 10].sum() == 20
+    assert region[20].sum() == 8 and region[:, 10].sum() == 20
     assert not face_region(40, 20, 0).any()
 
 
