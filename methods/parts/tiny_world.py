@@ -55,7 +55,8 @@ def tiny_context() -> ProtectContext:
     identities = tuple(name.partition("-")[0] for name in others)
     people = torch.arange(len(others)) // 2
     labels = {"gender": people % 2, "age": people % 5, "complexion": people % 3 + 1}
-    auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities, None, labels)
+    points = _LANDMARKS.repeat(len(others), 1, 1)
+    auxiliary = FaceSet((tiny_faces(others) * 255).round().to(torch.uint8), others, identities, points, labels)
     networks = {
         NetworkKind.RECOGNISER: (_tiny_recogniser(),),
         NetworkKind.ATTRIBUTE_SURROGATE: (TinyAttributes(),),
