@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any
 
 from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
+from cloakbench.bench.report.reported.systems import foreign_systems
 from cloakbench.bench.report.section import Reporter
+from cloakbench.bench.report.survey_answers import RULES, agreement, by_class
 from cloakbench.bench.report.table import Column, Row, Table, columns
 
 SURVEY_ROWS = {
@@ -25,6 +26,8 @@ SURVEY_ROWS = {
     "Fawkes [15]": ("fawkes", "fawkes_tool"),
     "TIP-IM [5]": ("tip_im",),
     "Gender-AN [7]": ("gender_an",),
+    "AMT-GAN [4]": ("amt_gan",),
+    "DFPP [13]": ("dfpp",),
 }
 """Rows of the survey's Tables I and II to the ``name`` of each of our classes."""
 OPEN_SET = "Open-set"
@@ -95,16 +98,18 @@ def _survey_table(
     number: int, measured: Measured, found: Mapping[str, Mapping[str, str]], ours: Mapping[str, list[str]]
 ) -> Table:
     questions, lines = load_survey_table(number)
-    rows = []
+    elsewhere = {system.survey: system.reason for system in foreign_systems().values() if system.survey}
+    rows: list[Row] = []
     for line in lines:
         printed = line[questions[0]]
         rows.append(Row("survey", tuple(line[column] for column in questions[1:]), printed))
         variants = [key for name in SURVEY_ROWS.get(printed, ()) for key in ours.get(name, [])]
         if not variants:
-            words = _NOT_RUN if printed in SURVEY_ROWS else _NOT_HERE
-            rows.append(Row("here", (words, *[""] * (len(questions) - 2)), printed))
+            words = _NOT_RUN if printed in SURVEY_ROWS else elsewhere.get(printed, _NOT_HERE)
+            rows.append(Row("here", (words,) * (len(questions) - 1), printed))
         for key in variants:
-            cells = tuple(_evidence(column, measured.methods[key], found[key]) for column in questions[1:])
+            answers = {**by_class(measured.methods[key], measured.results.costs, key), **found[key]}
+            cells = tuple(answers.get(column, _NOT_MEASURED) for column in questions[1:])
             rows.append(Row(f"here: {measured.title(key)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
@@ -121,7 +126,8 @@ def _survey_table(
             "leakage. Person-specific: one perturbation covers all photos of a person.",
         )
         * (number == 2)
-        + (_api_note(found),),
+        + (RULES,) * (number == 1)
+        + (_api_note(found), *filter(None, (agreement(rows),))),
         section_key="method",
     )
 
@@ -134,17 +140,6 @@ def _api_note(found: Mapping[str, Mapping[str, str]]) -> str:
         "API: rates by services that were asked over a network, at the largest budget; a high rate is protection. PSR "
         "by searches with protected photos; dodging by comparisons at the service's own threshold; MOSR by attributes."
     )
-
-
-def _evidence(column: str, method: Mapping[str, Any], found: Mapping[str, str]) -> str:
-    """Our answer to a question of the survey about one method: of its class, or of a protocol."""
-    if column == "Auxiliary data requirement":
-        return _yes("auxiliary" in str(method["needs"]).split(", ")).upper()
-    if column == "Target-identity":
-        return _yes(method["targeted"]).upper()
-    if column == "Person-specific":
-        return _yes(method["person_specific"]).upper()
-    return found.get(column, _NOT_MEASURED)
 
 
 def _by_class(measured: Measured) -> dict[str, list[str]]:

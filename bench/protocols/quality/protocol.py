@@ -152,6 +152,11 @@ class Quality(Protocol):
 
         return quality_checks(index)
 
+    def evidence(self, index: Measured, method: str) -> Mapping[str, str]:
+        from cloakbench.bench.protocols.quality.report import quality_evidence
+
+        return quality_evidence(index, method)
+
     def metric_of(self, judge: Judge) -> ImageMetric:
         """The metric that a judge stands for."""
         return self.image_metrics[judge.options[_KEY]]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.norms import Norms
 from cloakbench.bench.report.section import FigureSpec, Quantity, Section
+from cloakbench.bench.report.survey_answers import WHOLE_IMAGE
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 NAME = "quality"
 SSIM = "ssim"
 SSIM_BESIDE = Quantity(SSIM, "SSIM", is_rate=False, decimals=3, on_screen=False, curve=False)
 """Beside the rates of a headline."""
-_LINF = "linf_255"
+_LINF, _OUTSIDE = "linf_255", "changed_outside"
+_HALF = 50.0
+"""Per cent of the pixels outside the face, from which on the whole photo is changed."""
 _ROUNDING_255 = {"linf": 0.51, "l2": 97.5}
 """Rounding to 8 bits moves a value by up to half a grey level: of a photo of 112 x 112 by up to 97 in L2."""
 
@@ -87,3 +91,13 @@ def quality_checks(measured: Measured) -> list[str]:
             title = norm.capitalize()
             over.append(f"{measured.name(run)} exceeds its budget: mean {title} is {used.value:.1f} grey levels")
     return [*unchanged, *over]
+
+
+def quality_evidence(measured: Measured, method: str) -> Mapping[str, str]:
+    """Whether a method changes what is outside the face, at its largest budget; nothing where that was not asked."""
+    runs = [run for run in measured.runs if run.method == method]
+    share = measured.quality(_OUTSIDE, max(runs, key=lambda run: run.budget)) if runs else Estimate()
+    if not share.ok:
+        return {}
+    word = "YES" if share.value >= _HALF else "NO"
+    return {WHOLE_IMAGE: f"{word}: {Number.of(share, 1.0).words()} % of the pixels outside the face (n {share.n})"}

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from albums import CONFIG_DIR, POINTS, save_photo, write_points
+from PIL import Image
 
 from cloakbench.bench.cli.export import main
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.run import run
 from cloakbench.bench.protect.export import COLUMNS
+from cloakbench.bench.report.reported.systems import foreign_systems
 from cloakbench.datasets.alignment import warp
 from cloakbench.datasets.photos import decode
 
@@ -194,3 +196,29 @@ def test_what_is_missing_and_what_is_too_much_is_named_in_report_and_log(
     assert f"precomputed: 16 of 18 photos have no file in {back}: {probes[2]['image_id']}.*, " in log
     assert f"precomputed: 1 files in {back} belong to no photo of the experiment: stranger.png" in log
     assert "WARNING cloakbench.methods.precomputed: precomputed: 4 of 6 photos failed: " in log
+
+
+def test_each_system_without_weights_here_enters_by_its_folder(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    """Made-up pictures stand for what each of them would have made: no number of theirs is claimed."""
+    exported = [*tiny_overrides, f"output={tmp_path}/out", "--config-dir", CONFIG_DIR]
+    assert main(exported) == 0
+    probes = [row["crop"] for row in rows(tmp_path / "out") if row["role"] == "probe"]
+    systems = foreign_systems()
+    words = [*tiny_overrides, "methods={}", "report.figures=false"]
+    for place, (key, system) in enumerate(systems.items()):
+        for crop in probes:
+            file = tmp_path / key / crop
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(tmp_path / "out" / crop).point(lambda value, step=place + 1: min(255, value + step)).save(file)
+        words += [f"+method@methods.{key}=precomputed", f"methods.{key}.folder={tmp_path}/{key}/crops"]
+        words.append(f"methods.{key}.title={system.title}")
+    outcome = run(compose_config(words, config_dirs=[CONFIG_DIR]))
+    assert not outcome.problems
+    table = outcome.results.measurements
+    means = table[(table["metric"] == "linf_255") & table["method"].isin(systems)].set_index("method")["value"]
+    assert len(means) == len(systems) == 11
+    assert all(0 < means[key] <= place + 1 for place, key in enumerate(systems))
+    rates = table[(table["metric"] == "psr_p1_top1") & table["method"].isin(systems) & (table["condition"] == "none")]
+    assert len(rates) == 2 * 11 and rates[["value", "low", "high"]].notna().all(axis=None) and (rates["n"] == 18).all()
+    titles = outcome.results.methods.set_index("key")["title"]
+    assert {titles[key] for key in systems} == {system.title for system in systems.values()}

@@ -14,11 +14,15 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from cloakbench.bench.protocols.identification.report import identification_evidence
+from cloakbench.bench.protocols.quality.report import quality_evidence
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.printed import load_survey_table
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter
+from cloakbench.bench.report.survey_answers import WHOLE_IMAGE, agreement, by_class
+from cloakbench.bench.report.table import Number, Row
+from cloakbench.bench.report.tables_marks import marks_sections
 from cloakbench.bench.report.tables_methods import (
     API,
     LEAKAGE,
@@ -45,6 +49,7 @@ def test_every_row_that_we_map_is_printed_in_one_of_the_tables() -> None:
 
 def test_every_class_that_stands_in_a_row_exists() -> None:
     names = ("em_class", "rem", "opom_convex_hull", "apf", "fawkes_paper", "fawkes_v1_mid", "tip_im", "gender_an")
+    names = (*names, "amt_gan", "dfpp")
     targets = [OmegaConf.load(CONF / "method" / f"{name}.yaml")["_target_"] for name in names]
     assert {get_class(target).name for target in targets} == set(chain(*SURVEY_ROWS.values()))
 
@@ -101,13 +106,74 @@ def test_unprotected_photos_that_search_enrolled_ones_are_leakage_beside_the_cle
     assert words.endswith(", 2.0 [1.0, 3.0] % where clean ones are")
 
 
-def test_a_row_without_a_run_says_whether_there_is_an_implementation(measured: Measured) -> None:
-    here = {
-        row.section: row.cells[0]
-        for row in survey_tables(measured, reporters(measured.results))[1].rows
-        if row.label == "here"
-    }
-    assert (here["DFPP [13]"], here["APF [14]"]) == ("no implementation here", "not in this run")
+def test_a_row_without_a_run_says_why_in_every_cell(measured: Measured) -> None:
+    tables = survey_tables(measured, reporters(measured.results))
+    here = {row.section: row.cells for table in tables for row in table.rows if row.label == "here"}
+    assert set(here["DFPP [13]"]) == set(here["AMT-GAN [4]"]) == {"not in this run"}
+    [reason] = set(here["Diff-Privacy [8]"])
+    assert str(reason).startswith(
+        "no weights here: it needs Stable Diffusion 1.4, CLIP, FaceNet; photos made elsewhere"
+    )
+    assert all(str(cell).strip() for table in tables for row in table.rows for cell in row.cells)
+
+
+def test_answers_that_follow_from_what_a_run_keeps_begin_with_a_word_of_the_survey(measured: Measured) -> None:
+    line = {"needs": "surrogates", "targeted": False, "person_specific": True, "official_settings": ""}
+    cost = {"method": "ours", "status": "ok", "images": 10, "publication": "", "training_passes": 0}
+    photo_by_photo = {**cost, "seconds_per_image": 0.05, "forward_per_image": 7.5, "backward_per_image": 6.0}
+    generated = {**cost, "seconds_per_image": 0.04, "forward_per_image": 1.0, "backward_per_image": 0.0}
+    generated["training_passes"] = 1200
+    failed = {**cost, "status": "method_failed", "seconds_per_image": 9.0}
+    slow = by_class(line, pd.DataFrame([photo_by_photo, failed]), "ours")
+    assert (slow["Real-time capability"], slow["Person-specific"], slow["Hardware compatibility"]) == (
+        "NO",
+        "YES",
+        "NO",
+    )
+    assert slow["Scalability"] == "Moderate: 7.5 forward and 6.0 backward passes a photo"
+    quick = by_class({**line, "official_settings": "a lens, built as hardware"}, pd.DataFrame([generated]), "ours")
+    assert quick["Real-time capability"] == "YES" and quick["Hardware compatibility"].startswith("YES: ")
+    assert quick["Scalability"].startswith("Low: 1.0 forward and 0.0 backward passes a photo, 1200 once")
+    plain = by_class(line, pd.DataFrame([generated]), "ours")
+    assert plain["Scalability"].startswith("High: ")
+    assert "Scalability" not in by_class(line, pd.DataFrame([generated]), "another")
+
+
+def test_agreement_counts_cells_that_both_sources_decide() -> None:
+    rows = [
+        Row("survey", ("YES", "Not discussed", "High", "NO"), "a"),
+        Row("here: a", ("NO: 3 %", "YES", "High: 1 pass", "NO"), "a"),
+        Row("survey", ("NO", "NO", "NO", "NO"), "b"),
+        Row("here", ("not in this run",) * 4, "b"),
+    ]
+    assert agreement(rows) == "Of 3 cells that both sources decide, 2 agree."
+    assert agreement(rows[2:]) == ""
+
+
+def test_pixels_outside_the_face_say_whether_the_whole_photo_is_changed(measured: Measured) -> None:
+    frame = measured.results.measurements
+    assert quality_evidence(measured, "opom_convex_hull") == {}
+    told = frame[frame["metric"] == "ssim"].assign(metric="changed_outside", value=61.5, low=60.0, high=63.0)
+    results = replace(measured.results, measurements=pd.concat([frame, told], ignore_index=True))
+    words = quality_evidence(Measured(results), "opom_convex_hull")[WHOLE_IMAGE]
+    assert words.startswith("YES: 61.5 [") and "% of the pixels outside the face (n " in words
+
+
+def test_bits_that_were_read_back_are_a_table_of_their_own(measured: Measured) -> None:
+    assert marks_sections(measured) == []
+    costs = measured.results.costs.assign(
+        bits_read=float("nan"), bits_read_low=float("nan"), bits_read_high=float("nan"), bits_written=float("nan")
+    )
+    costs.loc[costs.index[-1], ["bits_read", "bits_read_low", "bits_read_high", "bits_written"]] = [
+        0.97,
+        0.95,
+        0.99,
+        600,
+    ]
+    [section] = marks_sections(Measured(replace(measured.results, costs=costs)))
+    [row] = section.tables[0].rows
+    rate = row.cells[-1]
+    assert row.cells[-2] == "600" and isinstance(rate, Number) and rate.words() == "97.0 [95.0, 99.0]"
 
 
 def test_needs_decide_about_auxiliary_data(measured: Measured) -> None:
