@@ -219,6 +219,6 @@ def test_each_system_without_weights_here_enters_by_its_folder(tmp_path: Path, t
     assert len(means) == len(systems) == 11
     assert all(0 < means[key] <= place + 1 for place, key in enumerate(systems))
     rates = table[(table["metric"] == "psr_p1_top1") & table["method"].isin(systems) & (table["condition"] == "none")]
-    assert len(rates) == 2 * 11 and rates[["value", "low", "high"]].notna().all(axis=None) and (rates["n"] == 18).all()
+    assert len(rates) == 2 * 11 and rates[["value", "low", "high"]].notna().all(axis=None) and (rates["n"] == 36).all()
     titles = outcome.results.methods.set_index("key")["title"]
     assert {titles[key] for key in systems} == {system.title for system in systems.values()}
