@@ -63,7 +63,7 @@ class AdvMakeup(Protector):
         strength: float = 0.3,
         width: int = 8,
         discriminator_width: int = 8,
-        training_steps: int = 400,
+        training_steps: int = 300,
         batch: int = 8,
         learning_rate: float = 1e-3,
         adversarial_weight: float = 1.0,

@@ -28,6 +28,9 @@ SURVEY_ROWS = {
     "Gender-AN [7]": ("gender_an",),
     "AMT-GAN [4]": ("amt_gan",),
     "DFPP [13]": ("dfpp",),
+    "DeepBlur [6]": ("deepblur",),
+    "Optics [9]": ("optics",),
+    "Transferable [10]": ("bfr_resistant",),
 }
 """Rows of the survey's Tables I and II to the ``name`` of each of our classes."""
 OPEN_SET = "Open-set"
