@@ -1,1 +1,1 @@
-"""What is looked at in a config before any work: kinds, settings, names, and what networks were trained on."""
+"""Checks of a config before any work: kinds, settings, names, and the views that networks were trained on."""

@@ -1,1 +1,1 @@
-"""Where an experiment says how it goes: its log file, and loggers that carry its numbers elsewhere."""
+"""Logs of an experiment: its file, its live page, and loggers that carry its numbers elsewhere."""

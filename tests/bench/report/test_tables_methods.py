@@ -49,7 +49,7 @@ def test_every_row_that_we_map_is_printed_in_one_of_the_tables() -> None:
 
 def test_every_class_that_stands_in_a_row_exists() -> None:
     names = ("em_class", "rem", "opom_convex_hull", "apf", "fawkes_paper", "fawkes_v1_mid", "tip_im", "gender_an")
-    names = (*names, "amt_gan", "dfpp")
+    names = (*names, "amt_gan", "dfpp", "deepblur", "optics", "bfr_resistant")
     targets = [OmegaConf.load(CONF / "method" / f"{name}.yaml")["_target_"] for name in names]
     assert {get_class(target).name for target in targets} == set(chain(*SURVEY_ROWS.values()))
 
