@@ -13,9 +13,9 @@ from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
+from cloakbench.bench.report.reported.survey_answers import RULES, agreement, by_class
 from cloakbench.bench.report.reported.systems import foreign_systems
 from cloakbench.bench.report.section import Reporter
-from cloakbench.bench.report.survey_answers import RULES, agreement, by_class
 from cloakbench.bench.report.table import Column, Row, Table, columns
 
 SURVEY_ROWS = {

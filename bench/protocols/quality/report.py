@@ -10,8 +10,8 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.report.norms import Norms
+from cloakbench.bench.report.reported.survey_answers import WHOLE_IMAGE
 from cloakbench.bench.report.section import FigureSpec, Quantity, Section
-from cloakbench.bench.report.survey_answers import WHOLE_IMAGE
 from cloakbench.bench.report.table import BUDGET, Column, Number, Row, Table, cell_marks, trials_text
 
 NAME = "quality"

@@ -63,7 +63,7 @@ class TransferRules:
 
 
 @dataclass(frozen=True)
-class Side:
+class MakeupSide:
     """Faces of one kind in a step: photos ``[N, 3, H, W]``, regions, and per surrogate clean features ``[N, D]``."""
 
     photos: Tensor
@@ -94,7 +94,7 @@ class TransferGame(Game):
         self.rules, self.pair, self.discriminators = rules, pair, discriminators
 
     def terms(
-        self, plain: Side, made_up: Side, surrogates: tuple[CountedNetwork, ...]
+        self, plain: MakeupSide, made_up: MakeupSide, surrogates: tuple[CountedNetwork, ...]
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """What the generator minimises the weighted sum of, and both faces as it makes them: made up, and plain.
 
@@ -122,7 +122,7 @@ class TransferGame(Game):
             "identity": (transfer(x, x, on_x) - x).abs().mean() + (transfer(y, y, on_y) - y).abs().mean(),
         }, (worn.detach(), taken.detach())
 
-    def learn(self, plain: Side, made_up: Side, surrogates: tuple[CountedNetwork, ...]) -> Tensor:
+    def learn(self, plain: MakeupSide, made_up: MakeupSide, surrogates: tuple[CountedNetwork, ...]) -> Tensor:
         """One step of generator and discriminators; returns the losses of both, ``[2]``."""
         self.discriminator.requires_grad_(False)  # the generator's loss is none of its business
         terms, (worn, taken) = self.terms(plain, made_up, surrogates)
@@ -180,10 +180,10 @@ class MakeupTraining(Stage):
         game = TransferGame(self.rules, self.learning_rate, pair, judges)
         size = min(self.batch, len(halves[1]))
 
-        def side(rows: Tensor) -> Side:
+        def side(rows: Tensor) -> MakeupSide:
             photos = faces.images[rows].to(context.device).float() / 255
             regions = face_regions(points[rows], *photos.shape[-2:]).to(context.device)
-            return Side(photos, regions, tuple(own[rows] for own in clean))
+            return MakeupSide(photos, regions, tuple(own[rows] for own in clean))
 
         def step(places: tuple[Tensor, Tensor], number: int) -> Tensor:
             plain, made_up = (side(half[rows]) for half, rows in zip(halves, places, strict=True))

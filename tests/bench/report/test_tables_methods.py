@@ -17,10 +17,10 @@ from cloakbench.bench.protocols.identification.report import identification_evid
 from cloakbench.bench.protocols.quality.report import quality_evidence
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.reported.printed import load_survey_table
+from cloakbench.bench.report.reported.survey_answers import WHOLE_IMAGE, agreement, by_class
 from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.section import Reporter
-from cloakbench.bench.report.survey_answers import WHOLE_IMAGE, agreement, by_class
 from cloakbench.bench.report.table import Number, Row
 from cloakbench.bench.report.tables_marks import marks_sections
 from cloakbench.bench.report.tables_methods import (
