@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cloakbench.methods.amt_gan import AMTGAN
 from cloakbench.methods.parts.makeup.regions import face_regions
 from cloakbench.methods.parts.makeup.transfer_networks import MakeupTransfer, Regulariser
-from cloakbench.methods.parts.makeup.transfer_training import Side, TransferGame
+from cloakbench.methods.parts.makeup.transfer_training import MakeupSide, TransferGame
 from cloakbench.methods.parts.tiny_world import similarity, tiny_context, tiny_photos
 
 FAST: dict[str, Any] = {"width": 4, "discriminator_width": 4, "training_steps": 3}
@@ -52,7 +52,7 @@ def test_terms_are_what_the_paper_says(game: TransferGame) -> None:
     x, y = torch.full((2, 3, 32, 32), 0.4), torch.full((2, 3, 32, 32), 0.6)
     with torch.no_grad():
         known = model.embed(batch.images[:2])
-    plain, made_up = Side(x, regions[:2], (known,)), Side(y, regions[2:4], (known,))
+    plain, made_up = MakeupSide(x, regions[:2], (known,)), MakeupSide(y, regions[2:4], (known,))
     game.pair.transfer, game.pair.regulariser = Add(), Off()
     terms, (worn, taken) = game.terms(plain, made_up, (model,))
     # 0.4 becomes 0.41 beside 0.6, and 0.6 becomes 0.59; H takes 0.03 off; their own makeup does 0.01.
@@ -80,7 +80,7 @@ def test_the_cycle_asks_h_and_a_way_back_that_is_right_costs_nothing(game: Trans
 
     game.pair.transfer = Swap()
     known = tuple(model.embed(batch.images[:2]) for model in context.surrogates)
-    plain, made_up = (Side(batch.images[rows], regions[rows], known) for rows in (slice(2), slice(2, 4)))
+    plain, made_up = (MakeupSide(batch.images[rows], regions[rows], known) for rows in (slice(2), slice(2, 4)))
     terms, _ = game.terms(plain, made_up, context.surrogates)
     assert terms["cycle"] == terms["identity"] == 0 and terms["makeup"] < 1e-6
 
