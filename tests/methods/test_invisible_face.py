@@ -117,7 +117,7 @@ def test_labels_and_people_of_other_parts_decide_nothing() -> None:
     images = faces.images.clone()
     images[[row for row, name in enumerate(faces.identity) if name in parts.attackers]] = 0
     labels = {"two": torch.ones(len(faces), dtype=torch.long)}
-    planted = FaceSet(images, faces.image_id, faces.identity, None, labels)
+    planted = FaceSet(images, faces.image_id, faces.identity, faces.landmarks, labels)
     results = [
         one.protect(tiny_photos(), trained(one, replace(context, auxiliary=given))).images for given in (faces, planted)
     ]

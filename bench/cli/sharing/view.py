@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import sys
 import webbrowser
@@ -44,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 
 def _live_page(name: str, runs: Path) -> Path | None:
     """The page of a run that is at work, and of no older one of its name that is finished; None where there is none."""
-    folders = [Path(name), *runs.glob(f"{glob.escape(name)}*")]
+    folders = [Path(name), *(one for one in (runs.iterdir() if runs.is_dir() else ()) if one.name.startswith(name))]
     at_work = [folder / PAGE for folder in folders if not (folder / "data" / "about.json").is_file()]
     found = [page for page in at_work if page.is_file()]
     return max(found, key=lambda page: page.stat().st_mtime_ns, default=None)

@@ -51,7 +51,7 @@ class MakeupReference:
 
     def __init__(self, file: str | Path | None = None, align: Callable[[Tensor], Tensor] | None = None) -> None:
         self.file = None if file is None else Path(file)
-        self._align = align
+        self.align = align
         self._crop = None if self.file is None else self._read(self.file)
 
     def fingerprint(self) -> str:
@@ -84,9 +84,9 @@ class MakeupReference:
         except (OSError, PhotoError) as problem:
             reason = getattr(problem, "strerror", None) or str(problem)
             raise SettingError("file", file, f"a photo of a made-up face ({reason})") from problem
-        if self._align is not None:
+        if self.align is not None:
             try:
-                return self._align(pixels)
+                return self.align(pixels)
             except DatasetError:  # there is no detector to ask
                 raise
             except ValueError as problem:
