@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,12 @@ def test_wandb_offline_writes_its_files_into_the_run_and_the_csv_logger_has_a_li
     run_id = hashlib.sha256(outcome.folder.name.encode()).hexdigest()[:16]
     assert file.stem == f"run-{run_id}", "a run that is started again is the same run"
     assert list(file.parent.glob("files/media/table/measurements_*.json"))
-    kept = {item.key: item.value_json for record in records_of(file) for item in record.summary.update}
     expected = summary_numbers(outcome.results.measurements)
+    kept: dict[str, str] = {}
+    end = time.monotonic() + 60  # the writer is a process of its own, and may still be at it
+    while not set(expected) <= set(kept) and time.monotonic() < end:
+        kept = {item.key: item.value_json for record in records_of(file) for item in record.summary.update}
+        time.sleep(0.2)
     assert expected["quality/ssim/identity"] == 1
     assert {name: json.loads(kept[name]) for name in expected} == pytest.approx(expected)
     units = pd.read_csv(outcome.folder / "units.csv")
