@@ -28,7 +28,8 @@ def test_passes_are_those_of_the_reference_run() -> None:
     for key, method in config.methods.items():
         if key in limits:  # fewer photos share what is learnt once
             continue
-        counted = count_passes(OmegaConf.to_container(method), str(key), probes=10, references=10)
+        probes = config.dataset.probes_per_identity
+        counted = count_passes(OmegaConf.to_container(method), str(key), probes=probes, references=10)
         rows = costs[costs.method == key]
         assert len(rows)
         assert counted == pytest.approx((rows.forward_per_image.iloc[0], rows.backward_per_image.iloc[0])), key

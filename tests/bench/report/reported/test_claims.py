@@ -66,7 +66,7 @@ def test_the_survey_s_claims_are_judged_on_the_reference_run():
     assert NOT_COMPARABLE not in survey.values()
     assert survey[20] == survey[21] == survey[22] == HELD
     assert survey[19] == NOT_HELD, "OPOM protects more than EM and REM here"
-    assert Counter(verdicts.values())[NOT_COMPARABLE] == 30
+    assert Counter(verdicts.values())[NOT_COMPARABLE] == 28
     orderings = {claim.text: judge(lookup, claim).verdict for claim in CLAIMS.orderings}
     assert orderings["FaceCloak: baseline < +R < +R+A < +R+A+H"] == NOT_COMPARABLE
     assert orderings["OPOM: FI-UAP < AffineHull < ClassCenter < ConvexHull"] in (HELD, NOT_HELD)
