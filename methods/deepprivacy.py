@@ -59,7 +59,7 @@ class DeepPrivacy(Protector):
         training_steps: int = 500,
         batch: int = 8,
         learning_rate: float = 1e-3,
-        l1_weight: float = 20.0,
+        l1_weight: float = 100.0,
     ) -> None:
         self.covered = share("covered", covered)
         self.width = whole("width", width, 2)

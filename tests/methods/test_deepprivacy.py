@@ -39,7 +39,7 @@ def test_what_is_made_follows_from_the_surroundings() -> None:
     photos = ((255 * colours).round() / 255).expand(-1, -1, SIDE, SIDE).contiguous()
     names = tuple(f"colour{number}" for number in range(34))
     faces = FaceSet((255 * photos[6:]).round().to(torch.uint8), names, names)
-    method = DeepPrivacy(**SHORT)
+    method = DeepPrivacy(**{**SHORT, "training_steps": 100, "batch": 16})
     trained = method.run_training(replace(tiny_context(), auxiliary=faces)).tensors
     batch = replace(tiny_photos(), images=photos[:6])
     made = method.protect(batch, replace(tiny_context(), trained=trained)).images / 255

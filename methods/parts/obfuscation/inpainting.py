@@ -24,6 +24,7 @@ from cloakbench.methods.parts.obfuscation.learning import pixels
 
 _BETAS = (0.5, 0.999)
 _LEVELS = 4
+_WAVES = 4
 _WIDTH_OVER_HEIGHT = 0.8
 """Of a face."""
 
@@ -45,7 +46,8 @@ def face_region(height: int, width: int, covered: float) -> Tensor:
 class FaceInpainter(nn.Module):
     """Photos ``[N, 3, H, W]`` in [0, 1] with the face filled in; pixels of the region are blanked before it looks.
 
-    Three halvings, dilated convolutions that reach across the region, three doublings. Sides are multiples of 8.
+    Three halvings, dilated convolutions that reach across the region and are told their place, three doublings. Sides
+    are multiples of 8.
 
     Args:
         width: channels at half size, which double at each halving.
@@ -56,11 +58,12 @@ class FaceInpainter(nn.Module):
         super().__init__()
         self.covered = covered
         wide = 4 * width
-        self.layers = nn.Sequential(
-            *_normed(4, width, 4, 2),
-            *_normed(width, 2 * width, 4, 2),
-            *_normed(2 * width, wide, 4, 2),
-            *(layer for reach in (1, 2, 4, 2) for layer in _normed(wide, wide, 3, 1, reach)),
+        self.encoder = nn.Sequential(
+            *_normed(4, width, 4, 2), *_normed(width, 2 * width, 4, 2), *_normed(2 * width, wide, 4, 2)
+        )
+        self.filler = nn.Sequential(
+            *_normed(wide + 4 * _WAVES, wide, 3, 1),
+            *(layer for reach in (2, 4, 2) for layer in _normed(wide, wide, 3, 1, reach)),
             nn.Upsample(scale_factor=2),
             *_normed(wide, 2 * width, 3, 1),
             nn.Upsample(scale_factor=2),
@@ -72,8 +75,18 @@ class FaceInpainter(nn.Module):
     def forward(self, photos: Tensor) -> Tensor:
         region = face_region(photos.shape[-2], photos.shape[-1], self.covered).to(photos)
         around = photos * (1 - region)
-        made = self.layers(torch.cat([around, region.expand(len(photos), -1, -1, -1)], dim=1)).sigmoid()
-        return around + region * made
+        code = self.encoder(torch.cat([around, region.expand(len(photos), -1, -1, -1)], dim=1))
+        place = places(code.shape[-2], code.shape[-1]).to(code).expand(len(code), -1, -1, -1)
+        return around + region * self.filler(torch.cat([code, place], dim=1)).sigmoid()
+
+
+def places(height: int, width: int) -> Tensor:
+    """Sines and cosines of where a cell of the code is, ``[1, 16, H, W]``: in the middle of the region nothing else
+    tells it."""
+    down, across = (torch.pi * ((2 * torch.arange(side) + 1) / side - 1) / 2 for side in (height, width))
+    angles = torch.stack(torch.meshgrid(down, across, indexing="ij"))
+    turns = torch.cat([angles * (wave + 1) for wave in range(_WAVES)])
+    return torch.cat([turns.sin(), turns.cos()]).unsqueeze(0)
 
 
 def _normed(inputs: int, outputs: int, kernel: int, stride: int, reach: int = 1) -> list[nn.Module]:
