@@ -129,6 +129,8 @@ class Protector(ABC):
     """What paper or official code set, in a line of the table of methods."""
     deviations: ClassVar[str] = ""
     """Where this implementation departs from that, in a line of the same table."""
+    hardware: ClassVar[bool] = False
+    """Whether it is published as a device that has to be bought; here it is simulated."""
 
     goal: Goal = "evade recognition"
     """What it is for; may depend on options."""

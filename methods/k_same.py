@@ -15,6 +15,8 @@ from cloakbench.methods.photo_batch import PhotoBatch
 
 _AT_ONCE = 256
 """Auxiliary faces that photos are compared with together."""
+_MEANS_AT_ONCE = 16
+"""Photos whose means are taken together."""
 
 
 class KSame(Protector):
@@ -50,7 +52,8 @@ class KSame(Protector):
     def perturb(self, batch: PhotoBatch, fitted: Any, context: ProtectContext) -> Tensor:
         faces = context.require_auxiliary()
         chosen = self.chosen(batch, faces)
-        return torch.stack([faces.images[rows].double().mean(dim=0) for rows in chosen]).to(batch.images) / 255
+        means = [faces.images[rows].double().mean(dim=1) for rows in chosen.split(_MEANS_AT_ONCE)]
+        return torch.cat(means).to(batch.images) / 255
 
     def chosen(self, batch: PhotoBatch, faces: FaceSet) -> Tensor:
         """Rows ``[N, k]`` of the faces that each photo becomes the mean of, nearest first.

@@ -52,6 +52,7 @@ class Optics(Protector):
     )
     official_settings: ClassVar[str] = "a learnt lens, then a GAN on its pictures; built as hardware"
     deviations: ClassVar[str] = "small: the lens alone, simulated on photos that were taken already"
+    hardware: ClassVar[bool] = True
     needs = frozenset({Need.SURROGATES, Need.AUXILIARY})
     max_change_255 = 255.0
 

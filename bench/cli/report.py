@@ -145,12 +145,10 @@ def find_run(name: str, runs: Path, screen: Screen) -> Path:
     Of several the one that finished last is taken, and said so.
     """
     for folder in (Path(name), runs / name):
-        if _finished(folder) is not None:
+        if finished(folder) is not None:
             return folder
-    start = file_name(name)
-    folders = [folder for folder in _folders(runs) if folder.name.startswith(start)]
-    matches = [folder for folder in folders if _KEY.fullmatch(folder.name.removeprefix(start))] or folders
-    ready = sorted((folder for folder in matches if _finished(folder) is not None), key=lambda one: _finished(one) or 0)
+    matches = runs_of(name, runs)
+    ready = sorted((folder for folder in matches if finished(folder) is not None), key=lambda one: finished(one) or 0)
     if not ready and matches:
         raise ConfigError(f"the run {matches[0]} is not finished: run its command again")
     if not ready:
@@ -163,7 +161,14 @@ def find_run(name: str, runs: Path, screen: Screen) -> Path:
     return ready[-1]
 
 
-def _finished(folder: Path) -> int | None:
+def runs_of(name: str, runs: Path) -> list[Path]:
+    """Folders of the runs of a name, or where there is none, of names that begin so; finished or not."""
+    start = file_name(name)
+    folders = [folder for folder in _folders(runs) if folder.name.startswith(start)]
+    return [folder for folder in folders if _KEY.fullmatch(folder.name.removeprefix(start))] or folders
+
+
+def finished(folder: Path) -> int | None:
     """When a run wrote its results, in nanoseconds; None if it did not."""
     try:
         return (folder / "data" / "about.json").stat().st_mtime_ns
@@ -177,7 +182,7 @@ def _folders(runs: Path) -> list[Path]:
 
 def _known(runs: Path) -> str:
     """Which runs there are, the latest first."""
-    ready = sorted((path for path in _folders(runs) if _finished(path)), key=lambda one: _finished(one) or 0)
+    ready = sorted((path for path in _folders(runs) if finished(path)), key=lambda one: finished(one) or 0)
     if not ready:
         return f"there is no finished run in {runs} yet (paths.results=FOLDER names another place)"
     names = [path.name for path in reversed(ready)]

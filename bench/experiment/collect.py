@@ -252,6 +252,7 @@ def _methods(cells: Sequence[Cell]) -> pd.DataFrame:
             "targeted": protector.targeted,
             "trained": protector.is_trained,
             "person_specific": protector.person_specific,
+            "hardware": protector.hardware,
             "paper": protector.paper,
             "official_settings": protector.official_settings,
             "deviations": protector.deviations,

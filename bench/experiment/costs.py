@@ -13,7 +13,6 @@ from cloakbench.bench.experiment.run_status import RunStatus
 from cloakbench.bench.plan.publication import PROBES, Publication
 from cloakbench.bench.statistics.intervals import Interval, ratio_interval
 
-_RESAMPLES = 1000
 _PER_PHOTO = {
     "seconds_per_image": "seconds",
     "forward_per_image": "forward_images",
@@ -30,7 +29,7 @@ _PARTS = {
 def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str, Any]]:
     """Cost per protected photo of every cell, its ball and the norms used, and what the method says of its own search;
     NaN where a unit failed."""
-    foreign = publication.name != PROBES
+    foreign, config = publication.name != PROBES, status.experiment.config
     for cell, units in zip(publication.cells, publication.units, strict=True):
         abouts = [about for one in units if (about := status.states[one.unit.key].about)]
         photos = sum(len(about["status"]) for about in abouts)
@@ -60,7 +59,7 @@ def cost_rows(status: RunStatus, publication: Publication) -> Iterator[dict[str,
             "status": OK if whole else METHOD_FAILED,
             "note": status.reasons(units) or _refusal(abouts),
             "converged": _converged(abouts),
-            **_bits_read(abouts, whole),
+            **_bits_read(abouts, whole, int(config.statistics.resamples), int(config.seed)),
             "norm": ball.norm if ball else "",
             "size_255": float(ball.size_255) if ball else np.nan,
             **{norm: _mean_change(abouts, norm) for norm in ("linf_255", "l2_255")},
@@ -104,7 +103,7 @@ def _mean_change(abouts: list[Mapping[str, Any]], norm: str) -> float:
     return math.fsum(used) / len(used) if used else math.nan
 
 
-def _bits_read(abouts: list[Mapping[str, Any]], whole: bool) -> dict[str, float]:
+def _bits_read(abouts: list[Mapping[str, Any]], whole: bool, resamples: int, seed: int) -> dict[str, float]:
     """Share of the bits that a method wrote into photos and read back, its interval over people, and how many there
     are; NaN for methods that write none."""
     told = [by_person for about in abouts if (by_person := about.get("facts", {}).get("bits_read")) is not None]
@@ -112,7 +111,7 @@ def _bits_read(abouts: list[Mapping[str, Any]], whole: bool) -> dict[str, float]
     counts = np.array([counts for by_person in told for counts in by_person.values()], dtype=np.float64).reshape(-1, 2)
     found = Interval(math.nan, math.nan, math.nan, 0)
     if whole and len(counts) and counts[:, 1].sum():
-        found = ratio_interval(counts[:, 0], counts[:, 1], people, _RESAMPLES, 0)
+        found = ratio_interval(counts[:, 0], counts[:, 1], people, resamples, seed)
     return {
         "bits_read": found.value,
         "bits_read_low": found.low,

@@ -62,5 +62,7 @@ class Condition:
         return not self.family
 
 
+ADVERSARY = "adversary"
+"""Family of conditions in which somebody who prepares for the method acts first."""
 AS_PUBLISHED = Condition("none", "As published")
 """Photos as they were published: the only condition of protocols that know no other."""

@@ -144,7 +144,7 @@ class Results:
             of either norm in 8 bits, mean over photos). Times are the only numbers that differ between equal runs.
         methods: one row per method and variant: key, variant, varied (what sets the variants of the method apart, also
             in the row of the method as composed; empty where it has none), title (how it is printed), name, scope,
-            goal, needs, targeted, trained, person_specific, paper, official_settings and deviations (of its
+            goal, needs, targeted, trained, person_specific, hardware, paper, official_settings and deviations (of its
             class: what the paper set, and where the class departs from that), notes (how the configuration departs from
             what its name promises).
         thresholds: one row per judge and false accept rate (far): threshold, low, high, n_pairs, n_identities, status,

@@ -55,7 +55,7 @@ def test_every_width_shares_one_training() -> None:
 def test_one_auxiliary_face_and_a_negative_width_are_one_line() -> None:
     context = tiny_context()
     alone = ProtectContext({}, context.require_auxiliary().select([0]))
-    with pytest.raises(ValueError, match=r"^deepblur: training needs at least two auxiliary faces: set dataset\.aux"):
+    with pytest.raises(ValueError, match=r"^training deepblur needs at least two auxiliary faces: set dataset\.aux"):
         DeepBlur(**SHORT).run_training(alone)
     with pytest.raises(ValueError, match=r"^low_pass_cells is -1: it must be a finite number of at least 0$"):
         DeepBlur(-1)

@@ -56,7 +56,7 @@ def test_the_region_is_an_ellipse_about_the_middle() -> None:
 
 def test_one_auxiliary_face_and_a_rate_too_high_are_one_line() -> None:
     context = tiny_context()
-    with pytest.raises(ValueError, match=r"^deepprivacy: training needs two auxiliary faces: set dataset\.auxiliary"):
+    with pytest.raises(ValueError, match=r"^training deepprivacy needs at least two auxiliary faces: set dataset\.aux"):
         DeepPrivacy(**SHORT).run_training(ProtectContext({}, context.require_auxiliary().select([0])))
     with pytest.raises(ValueError, match=r"^training of an inpainter diverged at step \d+ of 60: lower method\.learn"):
         DeepPrivacy(**{**SHORT, "learning_rate": 1e30}).run_training(context)

@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloakbench.bench.cli.report import find_run
+from cloakbench.bench.cli.report import find_run, finished, runs_of
 from cloakbench.bench.config.checks.setting_checks import check_values
 from cloakbench.bench.config.compose import compose_config, split_config_dirs
 from cloakbench.bench.config.flags import is_name
@@ -42,11 +42,12 @@ def main(words: Sequence[str]) -> int:
 
 
 def _live_page(name: str, runs: Path) -> Path | None:
-    """The page of a run that is at work, and of no older one of its name that is finished; None where there is none."""
-    folders = [Path(name), *(one for one in (runs.iterdir() if runs.is_dir() else ()) if one.name.startswith(name))]
-    at_work = [folder / PAGE for folder in folders if not (folder / "data" / "about.json").is_file()]
-    found = [page for page in at_work if page.is_file()]
-    return max(found, key=lambda page: page.stat().st_mtime_ns, default=None)
+    """The page of a run that is at work; None where there is none, or a run of its name has finished since."""
+    folders = [Path(name), *runs_of(name, runs)]
+    pages = [folder / PAGE for folder in folders if finished(folder) is None and (folder / PAGE).is_file()]
+    written = {page: page.stat().st_mtime_ns for page in pages}
+    latest = max((finished(folder) or 0 for folder in folders), default=0)
+    return max((page for page in pages if written[page] > latest), key=lambda page: written[page], default=None)
 
 
 def _page_of(folder: Path, runs: Path) -> Path:

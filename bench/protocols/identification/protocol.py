@@ -41,10 +41,10 @@ from cloakbench.bench.engine.answers import Answers
 from cloakbench.bench.engine.protocol import Answer, Judge
 from cloakbench.bench.engine.rates import Trials
 from cloakbench.bench.engine.worker import Worker, WorkerSpec
-from cloakbench.bench.plan.condition import Condition
+from cloakbench.bench.plan.condition import ADVERSARY, Condition
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.protocols.identification.records import ENROLLED, probe_records
-from cloakbench.bench.protocols.recognition.adversaries.block import FAMILY, Adversaries
+from cloakbench.bench.protocols.recognition.adversaries.block import Adversaries
 from cloakbench.bench.protocols.recognition.protocol import EMBEDDINGS, RecognitionProtocol
 from cloakbench.bench.protocols.recognition.responses import Responses
 from cloakbench.bench.report.metric import Metric
@@ -145,7 +145,7 @@ class Identification(RecognitionProtocol):
         return [*roles, "reference"] if self.mates == "all" else roles
 
     def takes_whole_cells(self, judge: Judge, condition: Condition) -> bool:
-        return condition.family == FAMILY
+        return condition.family == ADVERSARY
 
     def conditions(self, judge: Judge, planning: Planning) -> Sequence[Condition]:
         adverse = self.adversaries.conditions(judge.name, map(str, planning.config.controls))
@@ -159,18 +159,18 @@ class Identification(RecognitionProtocol):
         self.adversaries.try_on(planning)
 
     def inputs(self, judge: Judge, condition: Condition, photos: Any, spec: WorkerSpec) -> Inputs:
-        if condition.family == FAMILY:
+        if condition.family == ADVERSARY:
             return self.adversaries.inputs(judge, condition, photos, spec)
         return super().inputs(judge, condition, photos, spec)
 
     def respond(self, judge: Judge, condition: Condition, photos: Any, worker: Worker) -> Answer:
-        if condition.family == FAMILY:
+        if condition.family == ADVERSARY:
             return self.adversaries.respond(judge, condition, photos, worker)
         return super().respond(judge, condition, photos, worker)
 
     def read(self, answers: Answers, cell: int) -> Sequence[Responses]:
         """What `records` takes: a part for each gallery that the photos are searched in."""
-        adverse = answers.job.conditions[0].family == FAMILY
+        adverse = answers.job.conditions[0].family == ADVERSARY
         found = self.compared(answers, None, answers.status(cell)) if adverse else super().read(answers, cell)
         if "reference" in answers.job.clean:
             place = {name: number for number, name in enumerate(answers.faces.identities())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloakbench.bench.core.axes import NO_BUDGET
+from cloakbench.bench.plan.condition import ADVERSARY
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.recognition.conditions import families_of
 from cloakbench.bench.protocols.recognition.rate_tables import Spread, by_budget, mean_interval, rate_number
@@ -17,8 +18,6 @@ from cloakbench.bench.report.table import SMALL, Column, Number, Row, Table
 from cloakbench.bench.statistics.flat_curves import flat_families
 
 _NAME = "identification"
-_ADVERSARY = "adversary"
-"""Family of the conditions of adversaries."""
 RULES = {
     "p1": "P1: gallery of one clean photo of the person and the distractors; every ordered pair of photos is a trial",
     "p2": "P2: gallery of the person's other clean photos and the distractors; every protected photo is a trial",
@@ -198,6 +197,6 @@ def worst_tables(measured: Measured) -> list[Table]:
 def _attacked(measured: Measured) -> set[Run]:
     """Who has a worst case, and who met an adversary and has none, for want of a number."""
     found = {Run.of(line) for line in records(measured.results.worst) if line["protocol"] == _NAME}
-    adverse = {line["label"] for line in records(measured.results.conditions) if line["family"] == _ADVERSARY}
+    adverse = {line["label"] for line in records(measured.results.conditions) if line["family"] == ADVERSARY}
     own = [cell for cell in measured.cells if cell.place.protocol == _NAME]
     return found | {cell.run for cell in own if cell.place.condition in adverse}

@@ -37,7 +37,7 @@ def by_class(method: Mapping[str, Any], costs: pd.DataFrame, key: str) -> dict[s
         costs: `cloakbench.bench.report.results.Results.costs`.
         key: the method's.
     """
-    hardware = "hardware" in text(method.get("official_settings"))
+    hardware = bool(method.get("hardware", False))
     answers = {
         "Auxiliary data requirement": _yes("auxiliary" in str(method["needs"]).split(", ")),
         "Target-identity": _yes(method["targeted"]),

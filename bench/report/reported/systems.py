@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources.abc import Traversable
 
-import yaml
-
-from cloakbench.bench.report.reported.printed import ReportedSchemaError, reported_folder
+from cloakbench.bench.report.reported.printed import ReportedSchemaError, load_yaml
 
 _FILE = "systems.yaml"
 _WANTED = frozenset({"title", "repository", "licence", "needs"})
@@ -38,7 +36,7 @@ def foreign_systems(folder: Traversable | None = None) -> Mapping[str, ForeignSy
     Raises:
         ReportedSchemaError: an entry lacks a field, has one too many, or one that is empty.
     """
-    entries = yaml.safe_load(((folder or reported_folder()) / _FILE).read_text(encoding="utf-8"))
+    entries = load_yaml(_FILE, folder)
     for key, entry in entries.items():
         if not _WANTED <= set(entry) <= _WANTED | {"survey"}:
             raise ReportedSchemaError(f"{_FILE}: {key} must have {', '.join(sorted(_WANTED))}, and may have survey")

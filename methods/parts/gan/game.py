@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -149,6 +150,11 @@ class BatchGame(Game, ABC, Generic[Batch]):
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def batches_of_steps(steps: int, count: int, size: int, *name: object) -> Iterator[Tensor]:
+    """Those of `whole_batches` that so many steps take."""
+    return islice(whole_batches(count, size, -(-steps // (count // size)), *name), steps)
 
 
 def whole_batches(count: int, size: int, epochs: int, *name: object) -> Iterator[Tensor]:

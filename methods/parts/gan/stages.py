@@ -15,6 +15,7 @@ from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.gan.adversarial import GameBatch, GameRules, MaskGame
 from cloakbench.methods.parts.gan.game import whole_batches
 from cloakbench.methods.parts.hulls import affine_weights, center_weights, combine, convex_weights
+from cloakbench.methods.parts.taught_faces import clean_features, enough, pixels
 
 Subspace = Literal["own", "center", "affine", "convex"]
 """What a person's mask moves each photo away from: its own clean feature, or the nearest point of the mean, the affine
@@ -46,9 +47,7 @@ class ImageMasks(Stage):
         Raises:
             ValueError: there are fewer than two faces, or training diverged.
         """
-        faces = context.require_auxiliary().images
-        if len(faces) < 2:
-            raise ValueError("training masks needs at least two auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(context.require_auxiliary(), "masks").images
         clean = clean_features(faces, self.batch, context)
         game = MaskGame.drawn(self.rules, self.learning_rate, context)
 
@@ -60,7 +59,7 @@ class ImageMasks(Stage):
                 ]
                 return self.identity_weight * torch.stack(cosines).mean()
 
-            return GameBatch(_pixels(faces, rows, context), None, alike)
+            return GameBatch(pixels(faces, rows, context), None, alike)
 
         size = min(self.batch, len(faces))
         total = self.epochs * (len(faces) // size)
@@ -114,7 +113,7 @@ class PersonMasks(Stage):
                 ]
                 return self.identity_weight * torch.stack(cosines).mean()
 
-            return GameBatch(_pixels(auxiliary.images, rows, context), shares, alike)
+            return GameBatch(pixels(auxiliary.images, rows, context), shares, alike)
 
         turns = ((epoch, group) for epoch in range(self.epochs) for group in groups)  # in the order given, as released
         game.play(turns, batch_of, self.epochs * len(groups), context, "method.person_learning_rate")
@@ -143,14 +142,3 @@ def _nearest(clean: Tensor, protected: Tensor, subspace: Subspace) -> Tensor:
     if subspace == "convex":
         return combine(convex_weights(clean, protected, gap=_GAP), clean)
     return combine((center_weights if subspace == "center" else affine_weights)(clean, protected), clean)
-
-
-@torch.no_grad()
-def clean_features(faces: Tensor, batch: int, context: ProtectContext) -> list[Tensor]:
-    """Per surrogate the unit features ``[N, D]`` of uint8 faces."""
-    parts = torch.arange(len(faces)).split(batch)
-    return [torch.cat([model.embed(_pixels(faces, rows, context)) for rows in parts]) for model in context.surrogates]
-
-
-def _pixels(faces: Tensor, rows: Tensor, context: ProtectContext) -> Tensor:
-    return faces[rows].to(context.device).float() / 255

@@ -26,6 +26,7 @@ from cloakbench.methods.parts.invisible.losses import LossWeights
 from cloakbench.methods.parts.invisible.region import RegionRules, find_regions, inside
 from cloakbench.methods.parts.perceptual_distance import PerceptualDistance
 from cloakbench.methods.parts.purifying.training import NoisePurifier
+from cloakbench.methods.parts.taught_faces import enough
 
 _AT_ONCE = 64
 """Faces whose boxes and directions are found together."""
@@ -147,9 +148,7 @@ class LocalMasks(Stage):
         Raises:
             ValueError: there are too few people or faces, or training diverged.
         """
-        faces = faces_of(context.require_auxiliary(), "method", context.seed)
-        if len(faces) < 2:
-            raise ValueError("training masks needs at least two auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(faces_of(context.require_auxiliary(), "method", context.seed), "masks")
         purifier = perceptual = None
         if self.purifier is not None:
             purifier = context.counted(self.purifier.purifier(context.trained[self.purifier.name]))

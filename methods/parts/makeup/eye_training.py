@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -17,12 +16,12 @@ from torch import Tensor, nn
 
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
-from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, whole_batches
+from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, batches_of_steps
 from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn
-from cloakbench.methods.parts.gan.stages import clean_features
 from cloakbench.methods.parts.makeup.eye_crop import EyeCrop
 from cloakbench.methods.parts.makeup.reference import makeup_strength, points_of
 from cloakbench.methods.parts.meta_step import meta_gradients
+from cloakbench.methods.parts.taught_faces import clean_features, enough, pixels
 
 STREAM = "adv_makeup"
 _BETAS = (0.5, 0.999)
@@ -172,14 +171,12 @@ class EyeMakeup(Stage):
         Raises:
             ValueError: there are fewer than two faces, no landmarks, too few surrogates, or training diverged.
         """
-        faces = context.require_auxiliary()
+        faces = enough(context.require_auxiliary(), "makeup")
         if len(context.surrogates) < self.least_surrogates:
             raise ValueError(
                 f"the meta-step of {STREAM} holds one surrogate out and needs {self.least_surrogates}, there is "
                 f"{len(context.surrogates)}: name more, as in plan.limits.{STREAM}.surrogates={{both: [FIRST, SECOND]}}"
             )
-        if len(faces) < 2:
-            raise ValueError("training makeup needs at least two auxiliary faces: set dataset.auxiliary_identities")
         points = points_of(faces).to(context.device)
         strongest = makeup_strength(faces).argsort(descending=True, stable=True)[: len(faces) // 2]
         clean = clean_features(faces.images, self.batch, context)
@@ -188,13 +185,13 @@ class EyeMakeup(Stage):
         game = EyeGame(made[0], made[1], self.learning_rate, _BETAS)
         size = min(self.batch, len(strongest))
         batches = zip(
-            _batches(len(faces), size, self.steps, context.seed, "photos"),
-            _batches(len(strongest), size, self.steps, context.seed, "made up"),
+            batches_of_steps(self.steps, len(faces), size, context.seed, STREAM, "photos"),
+            batches_of_steps(self.steps, len(strongest), size, context.seed, STREAM, "made up"),
             strict=True,
         )
 
         def photos_at(rows: Tensor) -> tuple[Tensor, EyeCrop]:
-            photos = faces.images[rows].to(context.device).float() / 255
+            photos = pixels(faces.images, rows, context)
             return photos, EyeCrop(points[rows], *photos.shape[-2:])
 
         def step(rows: tuple[Tensor, Tensor], number: int) -> Tensor:
@@ -205,9 +202,3 @@ class EyeMakeup(Stage):
 
         game.go_on(batches, step, self.steps, context, "method.learning_rate")
         return game.weights()
-
-
-def _batches(count: int, size: int, steps: int, seed: int, purpose: str) -> islice[Tensor]:
-    """Places of so many steps."""
-    epochs = -(-steps // (count // size))
-    return islice(whole_batches(count, size, epochs, seed, STREAM, purpose), steps)

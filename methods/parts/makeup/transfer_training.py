@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -18,13 +17,13 @@ from torch import Tensor, nn
 
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import CountedNetwork, ProtectContext
-from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, whole_batches
+from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, batches_of_steps
 from cloakbench.methods.parts.gan.networks import drawn
-from cloakbench.methods.parts.gan.stages import clean_features
 from cloakbench.methods.parts.makeup.histogram import histogram_losses
 from cloakbench.methods.parts.makeup.reference import makeup_strength, points_of
 from cloakbench.methods.parts.makeup.regions import face_regions, soft_face
 from cloakbench.methods.parts.makeup.transfer_networks import DomainDiscriminators, TransferPair
+from cloakbench.methods.parts.taught_faces import clean_features, enough, pixels
 
 STREAM = "amt_gan"
 _BETAS = (0.5, 0.999)
@@ -167,9 +166,7 @@ class MakeupTraining(Stage):
         Raises:
             ValueError: there are fewer than four faces, they have no landmarks, or training diverged.
         """
-        faces = context.require_auxiliary()
-        if len(faces) < 4:
-            raise ValueError("training makeup needs at least four auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(context.require_auxiliary(), "makeup", least=4)
         points = points_of(faces)
         order = makeup_strength(faces).argsort(descending=True, stable=True)
         halves = order[len(order) // 2 :], order[: len(order) // 2]
@@ -181,7 +178,7 @@ class MakeupTraining(Stage):
         size = min(self.batch, len(halves[1]))
 
         def side(rows: Tensor) -> MakeupSide:
-            photos = faces.images[rows].to(context.device).float() / 255
+            photos = pixels(faces.images, rows, context)
             regions = face_regions(points[rows], *photos.shape[-2:]).to(context.device)
             return MakeupSide(photos, regions, tuple(own[rows] for own in clean))
 
@@ -189,9 +186,7 @@ class MakeupTraining(Stage):
             plain, made_up = (side(half[rows]) for half, rows in zip(halves, places, strict=True))
             return game.learn(plain, made_up, context.surrogates)
 
-        walks = [self._batches(len(half), size, context.seed, kind) for kind, half in enumerate(halves)]
+        name = (context.seed, STREAM)
+        walks = [batches_of_steps(self.steps, len(half), size, *name, kind) for kind, half in enumerate(halves)]
         game.go_on(zip(*walks, strict=True), step, self.steps, context, "method.learning_rate")
         return game.weights()
-
-    def _batches(self, count: int, size: int, seed: int, kind: int) -> islice[Tensor]:
-        return islice(whole_batches(count, size, -(-self.steps // (count // size)), seed, STREAM, kind), self.steps)

@@ -14,7 +14,9 @@ from cloakbench.methods.base import Stage
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.dssim import DSSIM
 from cloakbench.methods.parts.gan.networks import drawn
-from cloakbench.methods.parts.obfuscation.learning import learn, pixels
+from cloakbench.methods.parts.obfuscation.layers import normed
+from cloakbench.methods.parts.taught_faces import enough, pixels
+from cloakbench.methods.parts.training_steps import learn
 from cloakbench.methods.parts.veils.blend import smoothed
 
 MEAN_CODE = "mean_code"
@@ -35,28 +37,24 @@ class FaceCode(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            *_normed(3, width, 4, 2),
-            *_normed(width, 2 * width, 4, 2),
-            *_normed(2 * width, 4 * width, 4, 2),
+            *normed(3, width, 4, 2),
+            *normed(width, 2 * width, 4, 2),
+            *normed(2 * width, 4 * width, 4, 2),
             nn.Conv2d(4 * width, channels, 3, 1, 1),
             nn.BatchNorm2d(channels, affine=False),
         )
         self.decoder = nn.Sequential(
-            *_normed(channels, 4 * width, 3, 1),
+            *normed(channels, 4 * width, 3, 1),
             nn.Upsample(scale_factor=2),
-            *_normed(4 * width, 2 * width, 3, 1),
+            *normed(4 * width, 2 * width, 3, 1),
             nn.Upsample(scale_factor=2),
-            *_normed(2 * width, width, 3, 1),
+            *normed(2 * width, width, 3, 1),
             nn.Conv2d(width, 12, 3, 1, 1),
             nn.PixelShuffle(2),
         )
 
     def forward(self, photos: Tensor) -> Tensor:
         return self.decoder(self.encoder(photos))
-
-
-def _normed(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, kernel, stride, 1), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
 
 
 def low_pass(code: Tensor, mean: Tensor, width: float) -> Tensor:
@@ -91,9 +89,7 @@ class FaceCodeTraining(Stage):
         Raises:
             ValueError: there are fewer than two faces, or the loss is no longer finite.
         """
-        faces = context.require_auxiliary().images
-        if len(faces) < 2:
-            raise ValueError("deepblur: training needs at least two auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(context.require_auxiliary(), "deepblur").images
         network = drawn(self.make, context.seed, self.name, "layers").to(context.device)
         assert isinstance(network, FaceCode)
 

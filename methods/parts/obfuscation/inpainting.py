@@ -20,7 +20,8 @@ from cloakbench.methods.base import Stage
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, below
 from cloakbench.methods.parts.gan.networks import PatchDiscriminator, drawn, with_weights
-from cloakbench.methods.parts.obfuscation.learning import pixels
+from cloakbench.methods.parts.obfuscation.layers import normed
+from cloakbench.methods.parts.taught_faces import enough, pixels
 
 _BETAS = (0.5, 0.999)
 _LEVELS = 4
@@ -59,15 +60,15 @@ class FaceInpainter(nn.Module):
         self.covered = covered
         wide = 4 * width
         self.encoder = nn.Sequential(
-            *_normed(4, width, 4, 2), *_normed(width, 2 * width, 4, 2), *_normed(2 * width, wide, 4, 2)
+            *normed(4, width, 4, 2), *normed(width, 2 * width, 4, 2), *normed(2 * width, wide, 4, 2)
         )
         self.filler = nn.Sequential(
-            *_normed(wide + 4 * _WAVES, wide, 3, 1),
-            *(layer for reach in (2, 4, 2) for layer in _normed(wide, wide, 3, 1, reach)),
+            *normed(wide + 4 * _WAVES, wide, 3, 1),
+            *(layer for reach in (2, 4, 2) for layer in normed(wide, wide, 3, 1, reach)),
             nn.Upsample(scale_factor=2),
-            *_normed(wide, 2 * width, 3, 1),
+            *normed(wide, 2 * width, 3, 1),
             nn.Upsample(scale_factor=2),
-            *_normed(2 * width, width // 2, 3, 1),
+            *normed(2 * width, width // 2, 3, 1),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(width // 2, 3, 3, 1, 1),
         )
@@ -87,11 +88,6 @@ def places(height: int, width: int) -> Tensor:
     angles = torch.stack(torch.meshgrid(down, across, indexing="ij"))
     turns = torch.cat([angles * (wave + 1) for wave in range(_WAVES)])
     return torch.cat([turns.sin(), turns.cos()]).unsqueeze(0)
-
-
-def _normed(inputs: int, outputs: int, kernel: int, stride: int, reach: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=reach, dilation=reach)
-    return [convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
 
 
 class InpaintingGame(Game):
@@ -145,9 +141,7 @@ class InpaintingTraining(Stage):
         Raises:
             ValueError: there are fewer than two faces, or training diverged.
         """
-        faces = context.require_auxiliary().images
-        if len(faces) < 2:
-            raise ValueError("deepprivacy: training needs two auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(context.require_auxiliary(), "deepprivacy").images
         makers = {
             GENERATOR: partial(FaceInpainter, self.width, self.covered),
             DISCRIMINATOR: partial(PatchDiscriminator, self.discriminator_width, _LEVELS),

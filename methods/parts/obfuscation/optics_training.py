@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.gan.networks import drawn, with_weights
-from cloakbench.methods.parts.obfuscation.learning import learn, pixels
 from cloakbench.methods.parts.obfuscation.phase_mask import imaged, modes, point_spread, zernike
+from cloakbench.methods.parts.taught_faces import clean_features, pixels
+from cloakbench.methods.parts.training_steps import learn
 from cloakbench.methods.parts.transfer.views import sample
 
 Mask = Literal["learnt", "defocus"]
@@ -135,6 +136,7 @@ class OpticsTraining(Stage):
             )
         side = torch.tensor(faces.images.shape[:1:-1])
         points = ((2 * faces.landmarks + 1) / side - 1).to(context.device)
+        clean = [] if self.mask == "defocus" else clean_features(faces.images, self.batch, context)
         pair = drawn(self.make, context.seed, self.name, "layers").to(context.device)
         assert isinstance(pair, CameraAndFinder)
 
@@ -147,11 +149,9 @@ class OpticsTraining(Stage):
             error = (pair.finder(moved) - moved_points(points[rows], places)).norm(dim=2).mean()
             if self.mask == "defocus":
                 return error
-            with torch.no_grad():
-                known = [model.embed(photos) for model in context.surrogates]
             cosines = [
-                (model.embed(seen.clamp(0, 1)) * own).sum(dim=1).mean()
-                for model, own in zip(context.surrogates, known, strict=True)
+                (model.embed(seen.clamp(0, 1)) * own[rows]).sum(dim=1).mean()
+                for model, own in zip(context.surrogates, clean, strict=True)
             ]
             return error + self.identity_weight * torch.stack(cosines).mean()
 

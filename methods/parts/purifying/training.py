@@ -12,19 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloakbench.bench.core.random_streams import generator
 from cloakbench.datasets.base import FaceSet
 from cloakbench.datasets.thirds import Part, faces_of
 from cloakbench.methods.base import Protector, Stage
 from cloakbench.methods.context import Need, ProtectContext
 from cloakbench.methods.parts.gan.networks import drawn, with_weights
 from cloakbench.methods.parts.purifying.recipe import Disturbances, PurifierRecipe
-from cloakbench.methods.parts.training_state import read_state, state_of
+from cloakbench.methods.parts.taught_faces import pixels
+from cloakbench.methods.parts.training_steps import learn
 from cloakbench.methods.pgd import PGD
 from cloakbench.methods.photo_batch import PhotoBatch
 from cloakbench.models.base import Purifier
 
-_BETAS = (0.9, 0.999)
 _AT_ONCE = 64
 """Photos that are disturbed by a method together."""
 
@@ -68,26 +67,25 @@ class PurifierTraining(Stage):
         recipe, seed = self.recipe, context.seed
         faces = faces_of(context.require_auxiliary(), self.part, seed)
         network = drawn(recipe.design.make, seed, self.name, "layers").to(context.device)
-        optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=_BETAS)
         changed = self.pairs(faces, context)  # counted anew by who resumes, as part of what was kept
-        reached = context.resume()
-        done = 0 if reached is None else read_state(reached, network, optimiser)
-        for step in range(done, recipe.steps):
-            draws = generator(seed, self.name, "step", step)
-            rows = torch.randperm(len(faces), generator=draws)[: recipe.batch]
-            photos = _pixels(faces.images, rows, context)
-            seen = self.disturbed(photos, None if changed is None else _pixels(changed, rows, context), draws)
-            loss = _distance(network(_blurred(seen, recipe.blur_px, draws)), photos, recipe)
-            if not bool(loss.isfinite()):
-                raise ValueError(
-                    f"training of the purifier {recipe.title} diverged at step {step + 1} of {recipe.steps}: lower its "
-                    "learning_rate"
-                )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            context.keep(state_of(step + 1, network, optimiser))
-            context.progress(step + 1, recipe.steps)
+
+        def loss_of(rows: Tensor, draws: torch.Generator) -> Tensor:
+            photos = pixels(faces.images, rows, context)
+            seen = self.disturbed(photos, None if changed is None else pixels(changed, rows, context), draws)
+            return _distance(network(_blurred(seen, recipe.blur_px, draws)), photos, recipe)
+
+        learn(
+            network,
+            loss_of,
+            photos=len(faces),
+            steps=recipe.steps,
+            batch=recipe.batch,
+            learning_rate=recipe.learning_rate,
+            stream=self.name,
+            context=context,
+            falls=False,
+            lower=f"the learning_rate of the purifier {recipe.title}",
+        )
         return network.state_dict()
 
     def purifier(self, weights: Mapping[str, Tensor]) -> Purifier:
@@ -138,7 +136,7 @@ def protected_faces(method: Protector, faces: FaceSet, context: ProtectContext) 
 
 def _protected(method: Protector, part: FaceSet, context: ProtectContext) -> Tensor:
     batch = PhotoBatch(
-        images=_pixels(part.images, torch.arange(len(part)), context),
+        images=pixels(part.images, torch.arange(len(part)), context),
         image_id=part.image_id,
         owner=part.labels().to(context.device),
         identities=part.identities(),
@@ -146,10 +144,6 @@ def _protected(method: Protector, part: FaceSet, context: ProtectContext) -> Ten
     )
     changed = method.perturb(batch, method.fit(batch, context), context).detach()
     return (255 * changed).round().clamp(0, 255).to(torch.uint8).cpu()
-
-
-def _pixels(images: Tensor, rows: Tensor, context: ProtectContext) -> Tensor:
-    return images[rows].to(context.device).float() / 255
 
 
 def _blurred(photos: Tensor, most_px: float, draws: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -18,9 +17,9 @@ from torch import Tensor, nn
 from cloakbench.bench.core.random_streams import generator, layers_draw_from
 from cloakbench.methods.base import Stage
 from cloakbench.methods.context import ProtectContext
-from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, whole_batches
-from cloakbench.methods.parts.gan.stages import clean_features
+from cloakbench.methods.parts.gan.game import DISCRIMINATOR, GENERATOR, Game, batches_of_steps
 from cloakbench.methods.parts.meta_step import meta_gradients
+from cloakbench.methods.parts.taught_faces import clean_features, enough, pixels
 from cloakbench.methods.parts.transfer.jpeg import through_jpeg
 from cloakbench.methods.parts.watermark.networks import MarkDecoder, MarkEncoder, mark_networks
 
@@ -153,9 +152,7 @@ class MarkTraining(Stage):
         Raises:
             ValueError: there are fewer than two faces, or training diverged.
         """
-        faces = context.require_auxiliary().images
-        if len(faces) < 2:
-            raise ValueError("training marks needs at least two auxiliary faces: set dataset.auxiliary_identities")
+        faces = enough(context.require_auxiliary(), "marks").images
         with layers_draw_from(context.seed, STREAM):
             encoder, decoder = mark_networks(self.rules.bits, self.rules.width)
         game = MarkGame(encoder.to(context.device), decoder.to(context.device), self.learning_rate, _BETAS)
@@ -163,11 +160,10 @@ class MarkTraining(Stage):
             return game.weights()
         clean = clean_features(faces, self.batch, context)
         size = min(self.batch, len(faces))
-        epochs = -(-self.steps // (len(faces) // size))
-        batches = islice(whole_batches(len(faces), size, epochs, context.seed, STREAM), self.steps)
+        batches = batches_of_steps(self.steps, len(faces), size, context.seed, STREAM)
 
         def step(rows: Tensor, number: int) -> Tensor:
-            photos = faces[rows].to(context.device).float() / 255
+            photos = pixels(faces, rows, context)
             draws = generator(context.seed, STREAM, "step", number)
             return game.learn(self.rules, photos, [own[rows] for own in clean], draws, context)
 

@@ -90,7 +90,7 @@ def test_rows_of_a_run_are_its_black_box_means_and_rendered_faces_are_no_front(m
     monkeypatch.setattr(expected, "_RENDERED", "no such data")
     (row,) = (row for row in expected.rows_of(REFERENCE) if row["method"] == "pgd" and row["epsilon_255"] == 8)
     printed = f"{100 * row['psr']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    assert f"| PGD | 500 | {printed} |" in (REFERENCE.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"| PGD | {row['photos']} | {printed} |" in (REFERENCE.parents[2] / "README.md").read_text(encoding="utf-8")
     assert row["metric"] == "Top-1 (P2)" and row["low"] < row["psr"] < row["high"] and row["people"] == 50
 
 

@@ -21,7 +21,7 @@ from cloakbench.bench.engine.answers import Answers, UnansweredError
 from cloakbench.bench.engine.learning.folds import fold_of, folds_of, refuse_shared_photos
 from cloakbench.bench.engine.learning.training import stored_training
 from cloakbench.bench.engine.protocol import Answer, Judge
-from cloakbench.bench.plan.condition import CellPart, Condition
+from cloakbench.bench.plan.condition import ADVERSARY, CellPart, Condition
 from cloakbench.bench.plan.limits import is_meant
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import CellPhotos
@@ -39,8 +39,6 @@ from cloakbench.models.base import embed_in_batches
 if TYPE_CHECKING:
     from cloakbench.bench.engine.worker import Worker, WorkerSpec
 
-FAMILY = "adversary"
-"""Family of the conditions that an adversary makes."""
 _TITLE = "Adversaries"
 CLEAN, GALLERY, REFERENCES = "clean", "gallery", "references"
 """What a target that learnt says of clean photos, fold by fold."""
@@ -92,7 +90,7 @@ class Adversaries:
             Condition(
                 key,
                 _TITLE,
-                FAMILY,
+                ADVERSARY,
                 settings=dict(config),
                 axis="adversary",
                 part=CellPart(frozenset(methods), self._budgets),

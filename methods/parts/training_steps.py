@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,9 +22,11 @@ def learn(
     learning_rate: float,
     stream: str,
     context: ProtectContext,
-    after: Callable[[], None] | None = None,
+    *,
+    falls: bool = True,
+    lower: str = "method.learning_rate",
 ) -> None:
-    """Adam with a rate that falls to zero by half a cosine; each step on photos of its own draw.
+    """Adam; each step on photos of its own draw.
 
     Args:
         network: what learns, in training mode and on the device of the run.
@@ -32,7 +35,8 @@ def learn(
         steps, batch, learning_rate: of the training; a batch is no larger than there are photos.
         stream: names the draws, and the training in messages.
         context: resumes, keeps and is told.
-        after: called after every step, such as to bring parameters back to where they are allowed.
+        falls: whether the rate falls to zero by half a cosine; it stays as it is otherwise.
+        lower: what a user calls the learning rate.
 
     Raises:
         ValueError: the loss is no longer finite.
@@ -43,20 +47,13 @@ def learn(
     for step in range(done, steps):
         draws = generator(context.seed, stream, "step", step)
         rows = torch.randperm(photos, generator=draws)[:batch]
-        share = torch.tensor(step / steps, dtype=torch.float64)
-        optimiser.param_groups[0]["lr"] = learning_rate * float((1 + (torch.pi * share).cos()) / 2)
+        if falls:
+            optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         loss = loss_of(rows, draws)
         if not bool(loss.isfinite()):
-            raise ValueError(f"{stream}: training diverged at step {step + 1} of {steps}: lower method.learning_rate")
+            raise ValueError(f"{stream}: training diverged at step {step + 1} of {steps}: lower {lower}")
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if after is not None:
-            after()
         context.keep(state_of(step + 1, network, optimiser))
         context.progress(step + 1, steps)
-
-
-def pixels(faces: Tensor, rows: Tensor, context: ProtectContext) -> Tensor:
-    """The uint8 faces at rows, as floats in [0, 1] on the device of the run."""
-    return faces[rows].to(context.device).float() / 255
