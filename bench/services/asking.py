@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from cloakbench.bench.services.galleries import FilledGallery, Galleries, GalleryPlan, NoGalleryError
-from cloakbench.bench.services.journal import Journal, ServiceQuestion
+from cloakbench.bench.services.journal import Journal, JournalRecord, ServiceQuestion
 from cloakbench.bench.services.spending import POSSIBLY_BILLED, RETRY, Spending
 from cloakbench.models.pictures import Picture
 from cloakbench.models.services import (
@@ -150,31 +150,36 @@ class Asker:
         card = self._service.card
         if question.operation not in card.operations:
             return ServiceAnswer(question.operation, NOT_OFFERED, card.not_offered.get(question.operation, ""))
-        if (found := self._found(question)) is not None:
+        if (found := self._current(self._journal.record(question))) is not None:
             return found
         if self._replay:
             raise NotStoredError(self._missing(question))
         with self._journal.claimed(question):
-            if (found := self._found(question)) is not None:
+            known = self._journal.record(question)
+            if (found := self._current(known)) is not None:
                 return found
             if self._opened:
-                return self._ask(question, ask, prepare)
+                return self._ask(question, known, ask, prepare)
             with self._first:  # alone: a wrong key is told after one call, however many connections wait
                 if not self._opened:
-                    answer = self._ask(question, ask, prepare)
+                    answer = self._ask(question, known, ask, prepare)
                     self._opened = True
                     return answer
-            return self._ask(question, ask, prepare)
+            return self._ask(question, known, ask, prepare)
 
-    def _found(self, question: ServiceQuestion) -> ServiceAnswer | None:
-        found = self._journal.answer(question, self._expire)
+    def _current(self, known: JournalRecord) -> ServiceAnswer | None:
+        found = known.current(self._expire)
         if found is not None:
             with self._lock:
                 self.tally.stored += 1
         return found
 
     def _ask(
-        self, question: ServiceQuestion, ask: Callable[[], ServiceAnswer], prepare: Callable[[], object] | None
+        self,
+        question: ServiceQuestion,
+        known: JournalRecord,
+        ask: Callable[[], ServiceAnswer],
+        prepare: Callable[[], object] | None,
     ) -> ServiceAnswer:
         if (ended := self.ended) is not None:
             return ServiceAnswer(question.operation, ended.status, f"not asked after: {ended.note}")
@@ -183,9 +188,8 @@ class Asker:
                 prepare()
         except NoGalleryError as problem:
             return self._counted(replace(problem.answer, operation=question.operation))
-        is_asked_again = self._journal.record(question).has_open_try
-        self._journal.note(question)
-        if is_asked_again:
+        noted = self._journal.note(question, known)
+        if known.has_open_try:
             self._spending.note(POSSIBLY_BILLED)
             with self._lock:
                 self.tally.possibly_billed += 1
@@ -193,9 +197,9 @@ class Asker:
             with self._spending.on(question.operation):
                 answer = ask()
         except ServiceError:  # a limit, or a certificate: the question did not leave
-            self._journal.put(question, ServiceAnswer(question.operation, _NOT_SENT))
+            self._journal.put(question, ServiceAnswer(question.operation, _NOT_SENT), noted)
             raise
-        self._journal.put(question, answer)
+        self._journal.put(question, answer, noted)
         return self._counted(answer)
 
     def _counted(self, answer: ServiceAnswer) -> ServiceAnswer:

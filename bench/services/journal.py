@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class ServiceQuestion:
     pictures: Sequence[str]
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """32 hex digits, the same for all API versions."""
         said = [self.service, self.operation, list(self.pictures), dict(self.parameters)]
@@ -65,6 +66,13 @@ class JournalRecord:
 
     asked: tuple[tuple[str, str], ...] = ()
     answer: ServiceAnswer | None = None
+
+    def current(self, expire: date | None) -> ServiceAnswer | None:
+        """The answer, unless it is from before ``expire``. One without a date was never sent, and stays."""
+        found = self.answer
+        if found is None or expire is None or not found.date:
+            return found
+        return None if datetime.fromisoformat(found.date).date() < expire else found
 
     @property
     def has_open_try(self) -> bool:
@@ -92,11 +100,8 @@ class Journal:
         return self._read(self._path(question)) or JournalRecord()
 
     def answer(self, question: ServiceQuestion, expire: date | None = None) -> ServiceAnswer | None:
-        """The stored answer, unless it is from before ``expire``. One without a date was never sent, and stays."""
-        found = self.record(question).answer
-        if found is None or expire is None or not found.date:
-            return found
-        return None if datetime.fromisoformat(found.date).date() < expire else found
+        """The stored answer, unless it is from before ``expire``."""
+        return self.record(question).current(expire)
 
     def other_versions(self, question: ServiceQuestion) -> tuple[str, ...]:
         """API versions for which the same question has an answer."""
@@ -112,15 +117,23 @@ class Journal:
         with exclusive(path.with_suffix(".lock"), f"asking {question.service} the same"):
             yield
 
-    def note(self, question: ServiceQuestion) -> None:
-        """Write down that a question is about to be asked."""
-        known = self.record(question)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write(question, JournalRecord((*known.asked, (now, "")), known.answer))
+    def note(self, question: ServiceQuestion, known: JournalRecord | None = None) -> JournalRecord:
+        """Write down that a question is about to be asked.
 
-    def put(self, question: ServiceQuestion, answer: ServiceAnswer) -> None:
-        """Write down what came of the last `note`."""
-        known = self.record(question)
+        Args:
+            question: which one.
+            known: what `record` says, of whoever has claimed the question and read it; read here where it is not given.
+
+        Returns:
+            What is known now.
+        """
+        known = known or self.record(question)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return self._write(question, JournalRecord((*known.asked, (now, "")), known.answer))
+
+    def put(self, question: ServiceQuestion, answer: ServiceAnswer, noted: JournalRecord | None = None) -> None:
+        """Write down what came of the last `note`, which gave ``noted``; read here where it is not given."""
+        known = noted or self.record(question)
         asked = (*known.asked[:-1], (known.asked[-1][0], answer.status))
         self._write(question, JournalRecord(asked, answer if answer.status in RESULTS else known.answer))
 
@@ -132,7 +145,7 @@ class Journal:
 
     def _path(self, question: ServiceQuestion) -> Path:
         folder = self._folder / _plain(question.service) / _plain(question.api_version)
-        return folder / question.key[:2] / f"{question.key}{_SUFFIX}"
+        return folder / question.key[:1] / f"{question.key}{_SUFFIX}"
 
     def _read(self, path: Path) -> JournalRecord | None:
         try:
@@ -145,7 +158,7 @@ class Journal:
         except (FileNotFoundError, DamagedError, KeyError, TypeError):
             return None
 
-    def _write(self, question: ServiceQuestion, record: JournalRecord) -> None:
+    def _write(self, question: ServiceQuestion, record: JournalRecord) -> JournalRecord:
         path = self._path(question)
         plain = {
             "question": {
@@ -158,8 +171,14 @@ class Journal:
             "asked": [list(one) for one in record.asked],
             "answer": None if record.answer is None else record.answer.to_json(),
         }
+        content = sealed_json(plain, path.name, indent=None)
+        if not record.asked[:-1] and not record.asked[-1][1]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)  # the first note: nothing to lose, and what a kill cuts off here did not leave
+            return record
         with whole_file(path, durable=False) as file:  # a power cut costs the question again, a kill does not
-            file.write(sealed_json(plain, path.name))
+            file.write(content)
+        return record
 
 
 def _plain(name: str) -> str:

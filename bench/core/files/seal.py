@@ -87,9 +87,9 @@ def check_stream(file: IO[bytes], size: int, name: str) -> None:
         raise DamagedError("it does not match its digest")
 
 
-def sealed_json(value: Any, name: str) -> bytes:
-    """A JSON value as a sealed file: an object with the seal and the value."""
-    text = unmarked(json.dumps(value, sort_keys=True, indent=1))
+def sealed_json(value: Any, name: str, indent: int | None = 1) -> bytes:
+    """A JSON value as a sealed file: an object with the seal and the value, in one line where ``indent`` is None."""
+    text = unmarked(json.dumps(value, sort_keys=True, indent=indent))
     return b"".join(seal(f'{{"seal": "{BLANK}",\n "value": {text}}}'.encode(), name))
 
 

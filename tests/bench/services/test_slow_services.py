@@ -19,6 +19,7 @@ from emulators.facepp import FaceppEmulator
 from emulators.fleet import connected, face, service_of
 from emulators.server import Said
 
+from cloakbench.bench.perf.service_calls import folder_in_memory
 from cloakbench.bench.services.asking import Asker, side_by_side
 from cloakbench.bench.services.journal import Journal, ServiceQuestion
 from cloakbench.models.services import COMPARE, ServiceAnswer
@@ -151,13 +152,19 @@ def test_two_runs_with_one_key_do_not_pass_its_rate_together(
     assert most <= rate and reached >= 0.95 * rate
 
 
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield Path(folder)
+
+
 def test_ours_adds_little_to_the_bare_client_and_memory_stays(
-    emulator: FaceppEmulator, tmp_path: Path, record_property: Record
+    emulator: FaceppEmulator, memory: Path, record_property: Record
 ) -> None:
-    """In time of the asking thread, which waits for no disk; the emulator has threads of its own."""
+    """In time of the asking thread, beside no disk; the emulator has threads of its own."""
     emulator.respond = lambda asked: FIXED  # type: ignore[method-assign]
     pairs = [(one, other) for one in FACES for other in FACES[:7]]
-    service, asker = service_of("facepp", emulator, connected(emulator)), asker_at(emulator, tmp_path)
+    service, asker = service_of("facepp", emulator, connected(emulator)), asker_at(emulator, memory)
     bare, whole = [], []
     for a, b in pairs[:300]:
         begun = time.thread_time()
