@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 from omegaconf import DictConfig
 
@@ -45,12 +46,12 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
     Raises:
         ConfigError: a method or surrogate that the experiment does not have, or an unknown key.
     """
-    limits = {}
+    limits, meant = {}, Meant(config, "plan.limits", {*methods, *map(str, config.controls)}, place)
     for method, given in (config.plan.limits or {}).items():
         plain = resolved(given)
         if unknown := sorted(set(plain) - {item.name for item in fields(Limit)}):
             raise ConfigError(f"plan.limits.{method} has no setting {unknown[0]!r}; see conf/config.yaml")
-        if not is_meant(config, "plan.limits", str(method), {*methods, *map(str, config.controls)}, place):
+        if not meant.of(str(method)):
             continue
         surrogates = {label: tuple(keys) for label, keys in (plain.get("surrogates") or {}).items()}
         known = {*map(str, config.surrogates), *(key for keys in attribute_labels(config).values() for key in keys)}
@@ -64,7 +65,7 @@ def read_limits(config: DictConfig, methods: Collection[str], place: str = "") -
     return limits
 
 
-def is_meant(config: DictConfig, setting: str, method: str, methods: Collection[str], place: str = "") -> bool:
+class Meant:
     """Whether what a setting says of a method is meant for a publication.
 
     What a preset says of methods that were not chosen, or were taken out, does not apply; nor what it says of those of
@@ -72,23 +73,34 @@ def is_meant(config: DictConfig, setting: str, method: str, methods: Collection[
 
     Args:
         config: the experiment.
-        setting: a mapping from methods, such as ``plan.limits``.
-        method: one of them.
+        setting: a mapping from methods, such as ``plan.limits``, or a list of them.
         methods: those of the publication of which it may speak.
         place: the block they stand in, with a dot at its end; empty for the experiment's own.
-
-    Raises:
-        ConfigError: the experiment does not have the method.
     """
-    if method in methods:
-        return True
-    lists = _method_lists(config)
-    elsewhere = any(method in block for block in lists)
-    taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", place))
-    if elsewhere or ((config.method is not None or taken_out) and not is_given(config, f"{setting}.{method}")):
-        return False
-    known = ", ".join(sorted({*methods, *(str(key) for block in lists for key in block)}))
-    raise ConfigError(f"{setting} names {method}, which this experiment does not have; it has: {known}")
+
+    def __init__(self, config: DictConfig, setting: str, methods: Collection[str], place: str = "") -> None:
+        self._config, self._setting, self._methods, self._place = config, setting, methods, place
+
+    def of(self, method: str) -> bool:
+        """Whether it speaks of the method here.
+
+        Raises:
+            ConfigError: the experiment does not have the method.
+        """
+        if method in self._methods:
+            return True
+        config, lists = self._config, self._lists
+        elsewhere = any(method in block for block in lists)
+        taken_out = any(is_taken_out(config, f"{block}methods.{method}") for block in ("", self._place))
+        is_own = is_given(config, f"{self._setting}.{method}")
+        if elsewhere or ((config.method is not None or taken_out) and not is_own):
+            return False
+        known = ", ".join(sorted({*self._methods, *(str(key) for block in lists for key in block)}))
+        raise ConfigError(f"{self._setting} names {method}, which this experiment does not have; it has: {known}")
+
+    @cached_property
+    def _lists(self) -> list[Collection[str]]:
+        return _method_lists(self._config)  # which builds the protocols: once for all methods
 
 
 def _method_lists(config: DictConfig) -> list[Collection[str]]:

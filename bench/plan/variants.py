@@ -15,7 +15,7 @@ from cloakbench.bench.config.given import is_given
 from cloakbench.bench.core.axes import in_order, variant_text
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.core.redaction import without_secret_settings
-from cloakbench.bench.plan.limits import is_meant
+from cloakbench.bench.plan.limits import Meant
 from cloakbench.methods.base import TITLE, without_title
 
 Grid = Mapping[str, Sequence[Any]]
@@ -41,16 +41,16 @@ class Variant:
 
 
 def read_grids(config: DictConfig, methods: Collection[str], place: str = "") -> dict[str, Grid]:
-    """``variants`` of the methods of a publication, by method; see `is_meant` for what applies.
+    """``variants`` of the methods of a publication, by method; see `Meant` for what applies.
 
     Raises:
         ConfigError: a method that the experiment does not have, or a control.
     """
-    grids = {}
+    grids, meant = {}, Meant(config, "variants", methods, place)
     for method, given in (config.variants or {}).items():
         if method in config.controls and method not in methods:
             raise ConfigError(f"variants names {method}, a control, which has none; name one of {', '.join(methods)}")
-        if is_meant(config, "variants", str(method), methods, place):
+        if meant.of(str(method)):
             grids[str(method)] = _left(config, str(method), resolved(given))
     return grids
 

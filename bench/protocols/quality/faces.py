@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloakbench.bench.protocols.quality.metrics import psnr, ssim
+from cloakbench.bench.report.decisions.who_knows import Answers, mean_similarity, run_of, who_knows
 from cloakbench.bench.report.drawing.difference import DIFFERENCE_GAIN, difference_picture
 from cloakbench.bench.report.drawing.plotting import TWO_COLUMNS, Drawing, Skipped, styled
 from cloakbench.bench.report.drawing.words import LINE_SPACING, wrapped
@@ -27,8 +29,9 @@ _GAP_INCHES = 0.02
 def image_grid(measured: Measured) -> Drawing:
     """Methods in columns; for each face a line of photos, the original first, over a line of differences times ten.
 
-    In each difference stand SSIM and PSNR of the protected photo above it. Many methods stand in up to three blocks,
-    the more blocks the fewer faces; methods for which there is no room at all are named below.
+    In each difference stand SSIM and PSNR of the protected photo above it, and its mean cosine to photos of the person
+    before recognisers that hold no weights of its surrogate, where a run has asked some. Many methods stand in up to
+    three blocks, the more blocks the fewer faces; methods for which there is no room at all are named below.
     """
     examples = measured.results.first_examples
     labels = list(dict.fromkeys(label for e in examples for label in e.protected if label != CLEAN))
@@ -50,7 +53,7 @@ def image_grid(measured: Measured) -> Drawing:
         for column, words in enumerate(line):
             place = {"ha": "center", "va": "center", "fontsize": _HEAD_PT, "linespacing": 1.1}
             figure.text((column + 0.5) * side / wide, (top - head / 2) / high, words, **place)
-        _block(figure, examples, part, side, top - head)
+        _block(figure, measured, examples, part, side, top - head)
         top -= head + 2 * side * len(examples)
     if left_out:
         figure.text(0.05 / wide, below / 2 / high, footer, ha="left", va="center", fontsize=_HEAD_PT)
@@ -74,9 +77,12 @@ def left_out_line(measured: Measured, labels: Sequence[str], wide: float) -> tup
     return line, LINE_SPACING * _HEAD_PT / 72 * (line.count("\n") + 1) + 0.06
 
 
-def _block(figure: Figure, examples: Sequence[Example], labels: Sequence[str], side: float, top: float) -> None:
+def _block(
+    figure: Figure, measured: Measured, examples: Sequence[Example], labels: Sequence[str], side: float, top: float
+) -> None:
     """Photos and differences of some methods, from ``top`` inches downwards."""
     wide, high = figure.get_size_inches()
+    answers = who_knows(measured)
     for number, example in enumerate(examples):
         for line, pictures in enumerate(_lines(example, labels)):
             bottom = top - (2 * number + line + 1) * side
@@ -88,20 +94,22 @@ def _block(figure: Figure, examples: Sequence[Example], labels: Sequence[str], s
                     panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=_WORDS_PT)
                 else:
                     panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-                    if line and (seen := _seen(example, labels[column - 1])):
+                    if line and (seen := _seen(measured, answers, example, labels[column - 1])):
                         place = {"transform": panel.transAxes, "ha": "right", "va": "bottom", "fontsize": _SSIM_PT}
                         panel.text(
                             0.97, 0.03, seen, **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}
                         )
 
 
-def _seen(example: Example, label: str) -> str:
-    """SSIM and PSNR of one protected photo to its original, as printed."""
+def _seen(measured: Measured, answers: Answers, example: Example, label: str) -> str:
+    """SSIM, PSNR and cosine of one protected photo, as printed."""
     protected = example.protected.get(label)
     if protected is None:
         return ""
     pair = example.original[None] / 255, protected[None] / 255
-    return f"SSIM {float(ssim(*pair)):.2f}\n{float(psnr(*pair)):.1f} dB"
+    alike = mean_similarity(answers.get((example.publication, example.image_id, *run_of(measured, label)), []))
+    lines = [f"SSIM {float(ssim(*pair)):.2f}", f"{float(psnr(*pair)):.1f} dB"]
+    return "\n".join([*lines, *([] if math.isnan(alike) else [f"cos {alike:.2f}"])])
 
 
 def _lines(example: Example, labels: Sequence[str]) -> tuple[list[np.ndarray | str], list[np.ndarray | str]]:

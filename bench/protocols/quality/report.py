@@ -34,7 +34,8 @@ def quality_section(measured: Measured, metrics: Sequence[Metric], title: str) -
     faces = FigureSpec(
         "faces",
         partial(image_grid, measured),
-        "Originals, protected photos, and their difference times ten about mid-grey, with SSIM and PSNR.",
+        "Originals, protected photos, and their difference times ten about mid-grey, with SSIM, PSNR, and the mean "
+        "cosine to photos of the person before recognisers that were not attacked.",
     )
     parts = FigureSpec(
         "made_of",

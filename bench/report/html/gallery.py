@@ -8,19 +8,17 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from cloakbench.bench.core.axes import BudgetSize
 from cloakbench.bench.report.contents import WholeReport
+from cloakbench.bench.report.decisions.who_knows import run_of, who_knows
 from cloakbench.bench.report.drawing.difference import difference_picture
 from cloakbench.bench.report.estimate import records, text
-from cloakbench.bench.report.index import Measured, Run
 from cloakbench.bench.report.labels import CLEAN
 from cloakbench.bench.report.results import Example
 
@@ -33,7 +31,7 @@ _QUALITY = 82
 def gallery(report: WholeReport) -> list[dict[str, Any]]:
     """The faces of a run for a page: each with its pictures, and every method with who was asked about its photo."""
     measured = report.measured
-    said = _said(measured)
+    said = who_knows(measured)
     titles = {line["label"]: text(line["title"]) for line in records(measured.results.protocols)}
     faces = []
     for number, example in enumerate(measured.results.examples):
@@ -83,46 +81,6 @@ def full_size(number: int, place: int = 0, label: str = "") -> str:
     """Name of the file of a photo: ``gallery/face1/03_pgd_8_255.png``; the original's without a label."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:80]
     return f"{FOLDER}/face{number + 1}/" + (f"{place:02d}_{plain}.png" if label else "original.png")
-
-
-def run_of(measured: Measured, label: str) -> tuple[Run, str]:
-    """Method at its budget and surrogate of an example's label, such as ``pgd 8/255`` or ``veil on arcface_ir``.
-
-    A label without a surrogate is of the first one that the run used, or of none.
-    """
-    known = {cell.surrogate for cell in measured.cells if cell.surrogate}
-    before, _, named = label.rpartition(" on ")
-    surrogate = named if before and named in known else ""
-    told = re.fullmatch(r"(.*) (\d[\d.]*)/255", before if surrogate else label)
-    run = Run(told[1], BudgetSize(float(told[2]))) if told else Run(before if surrogate else label)
-    if not surrogate and measured.uses_surrogate(run.method):
-        surrogate = measured.surrogates_of(run)[0]
-    elif not surrogate:
-        own = [cell.surrogate for cell in measured.cells if cell.run == run and cell.surrogate]
-        surrogate = own[0] if own else ""
-    return run, surrogate
-
-
-def _said(measured: Measured) -> Mapping[tuple[str, str, Run, str], list[dict[str, Any]]]:
-    """By publication, photo, method and surrogate: each judge, in the order of the model cards."""
-    found: dict[tuple[str, str, Run, str], list[dict[str, Any]]] = {}
-    judges = measured.in_order(measured.results.sightings["judge"])
-    for line in sorted(records(measured.results.sightings), key=lambda line: judges.index(line["judge"])):
-        surrogate = text(line["surrogate"])
-        key = (measured.publication(line["protocol"]), line["image_id"], Run.of(line), surrogate)
-        answer = {name: _flag(line[name]) for name in ("recognised", "recognised_clean")}
-        likeness = {name: _cosine(line[name]) for name in ("similarity", "bar")}
-        white = measured.is_white_box(surrogate, line["judge"])
-        found.setdefault(key, []).append({"judge": line["judge"], **answer, **likeness, "white": white})
-    return found
-
-
-def _flag(value: Any) -> bool | None:
-    return None if pd.isna(value) else bool(value)
-
-
-def _cosine(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), 3) + 0.0
 
 
 def _pixels(photo: Tensor) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ from cloakbench.bench.protocols.identification import figures, heat_map, robustn
 from cloakbench.bench.protocols.identification.ranks import Ranks
 from cloakbench.bench.protocols.quality import faces
 from cloakbench.bench.protocols.recognition.conditions import families_of
+from cloakbench.bench.report.decisions.who_knows import run_of
 from cloakbench.bench.report.drawing.plotting import Skipped, figure_bytes
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.index import Measured
@@ -92,6 +94,32 @@ def test_face_without_a_protected_photo_is_labelled(measured):
     shown = [label for label in face.protected if label != "identity"]
     assert words.count("failed") == len(shown) - len(set(shown) & set(broken.protected))
     assert words.count("difference\n×10") == 2
+
+
+def test_a_face_has_its_mean_cosine_before_recognisers_that_were_not_attacked(make_results):
+    results = make_results(methods=("pgd",), budgets=(8.0,))
+    example, measured = results.examples[0], Measured(results)
+    (label,) = (label for label in example.protected if label.startswith("pgd"))
+    run, surrogate = run_of(measured, label)
+    white, black = (measured.judges_of("psr_p2_top1", surrogate, white_box=flag) for flag in (True, False))
+    said = dict.fromkeys(white, 0.9) | dict.fromkeys(black, 0.2)
+    said[black[0]] += 0.1 * len(black)
+    assert white and black
+    lines = {
+        "image_id": example.image_id,
+        "method": run.method,
+        "variant": "",
+        "epsilon_255": 8.0,
+        "surrogate": surrogate,
+        "protocol": "identification",
+        "recognised": True,
+        "recognised_clean": True,
+        "bar": 0.1,
+    }
+    rows = pd.DataFrame([{**lines, "judge": judge, "similarity": value} for judge, value in said.items()])
+    figure = faces.image_grid(Measured(replace(results, sightings=rows)))
+    words = [text.get_text() for axis in figure.axes for text in axis.texts if "SSIM" in text.get_text()]
+    assert words[0].endswith(" dB\ncos 0.30") and sum("cos" in text for text in words) == 1
 
 
 def test_pdf_embeds_fonts_and_carries_no_date(measured):

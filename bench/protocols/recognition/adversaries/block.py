@@ -22,7 +22,7 @@ from cloakbench.bench.engine.learning.folds import fold_of, folds_of, refuse_sha
 from cloakbench.bench.engine.learning.training import stored_training
 from cloakbench.bench.engine.protocol import Answer, Judge
 from cloakbench.bench.plan.condition import ADVERSARY, CellPart, Condition
-from cloakbench.bench.plan.limits import is_meant
+from cloakbench.bench.plan.limits import Meant
 from cloakbench.bench.plan.planning import Planning
 from cloakbench.bench.plan.publication import CellPhotos
 from cloakbench.bench.protocols.recognition.adversaries.base import (
@@ -114,8 +114,9 @@ class Adversaries:
                 f"{place}adversaries_on.targets names {strangers[0]}, which is no target of this experiment; it has: "
                 f"{', '.join(map(str, config.targets))}"
             )
+        meant = Meant(config, f"{place}adversaries_on.methods", {*config.methods, str(config.method_key)})
         for method in self._methods or ():
-            is_meant(config, f"{place}adversaries_on.methods", method, {*config.methods, str(config.method_key)})
+            meant.of(method)
 
     def try_on(self, planning: Planning) -> None:
         """Look whether somebody would be learnt from and judged.
