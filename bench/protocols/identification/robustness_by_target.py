@@ -1,4 +1,7 @@
-"""Robustness by target: protection left after what may happen to a photo, a line per target (FaceCloak, Figure 6)."""
+"""Robustness by target: protection left after what may happen to a photo, a line per target (FaceCloak, Figure 6).
+
+What has no strength, such as adversaries, has no line: points of kinds that no order joins.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ def robustness_by_target(measured: Measured, ranks: Ranks) -> Drawing:
         for family, panel in zip(families, panels, strict=True):
             for place, target in enumerate(targets):
                 rates = [_rate(measured, ranks.first, run, target, key) for key, _ in family.members]
-                ends += curve(panel, rates, place, len(targets))
+                style = "-" if family.is_ordered else ""
+                ends += curve(panel, rates, place, len(targets), style=style)
             if run == runs[0]:
                 panel.set_title(family.title)
         panels[0].set_ylim(*near(ends, 0.04))
@@ -61,5 +65,6 @@ def _rate(measured: Measured, metric: str, run: Run, target: str, condition: str
 
 def _label_axes(panels: Sequence[Axes], families: Sequence[Family]) -> None:
     for panel, family in zip(panels, families, strict=True):
-        panel.set_xticks(range(len(family.members)), [tick for _, tick in family.members])
-        panel.set_xlabel(family.axis)
+        words = [tick if family.is_ordered else tick.replace(" ", "\n") for _, tick in family.members]
+        panel.set_xticks(range(len(family.members)), words)
+        panel.set_xlabel(family.axis if family.is_ordered else "")

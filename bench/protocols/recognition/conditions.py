@@ -20,11 +20,13 @@ class Family:
         title: as a table heads it.
         axis: what the numbers mean.
         members: label and tick of each condition, the photo as it was published among them.
+        is_ordered: whether they are strengths on an axis, and no kinds beside each other.
     """
 
     title: str
     axis: str
     members: tuple[tuple[str, str], ...]
+    is_ordered: bool = True
 
 
 def families_of(measured: Measured, metric: str) -> list[Family]:
@@ -48,7 +50,8 @@ def _family(lines: list[dict[str, Any]]) -> Family:
     title, axis = text(first["title"]), text(first["axis"])
     plain = (UNTRANSFORMED, "none")
     if any(math.isnan(_strength(line)) for line in lines):
-        return Family(title, axis, (plain, *((line["label"], line["label"].replace("_", " ")) for line in lines)))
+        kinds = ((line["label"], line["label"].replace("_", " ")) for line in lines)
+        return Family(title, axis, (plain, *kinds), is_ordered=False)
     ordered = sorted((_strength(line), line["label"]) for line in lines)
     members = [(label, f"{strength:g}") for strength, label in ordered]
     if first["order"] == "two_sided":

@@ -184,6 +184,11 @@ def test_robustness_by_target_has_a_line_for_each_target_and_a_panel_for_each_tr
     panels = [panel for panel in figure.axes if panel.get_title()]
     assert len(panels) == len(families_of(measured, RANKS.first))
     assert {len(panel.containers) for panel in panels} == {len(measured.judges(RANKS.first))}
+    assert {line.get_linestyle() for panel in panels for line, *_ in panel.containers} == {"-"}
+    kinds = measured.results.conditions.assign(strength=np.nan)
+    unordered = robustness_by_target.robustness_by_target(Measured(replace(measured.results, conditions=kinds)), RANKS)
+    assert isinstance(unordered, Figure)
+    assert {line.get_linestyle() for panel in unordered.axes for line, *_ in panel.containers} == {"None"}
 
 
 def test_pictures_of_how_a_mask_was_made_stand_beside_it(measured):
