@@ -1,4 +1,4 @@
-"""Who still knows the person in the photos that a report shows: `who_knows`, and the mean of what they say.
+"""`who_knows`: what each judge says of the photos that a report shows, and the mean of it.
 
 Judges that hold weights of the surrogate are told apart, as everywhere.
 """
