@@ -144,7 +144,9 @@ def data_table() -> str:
     lines = ["| `dataset=` | What | How to get it | Licence | Disk, GiB |", "|---|---|---|---|--:|"]
     for path in sorted((ROOT / "conf" / "dataset").glob("*.yaml")):
         what = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(" Root:")[0]
-        target = OmegaConf.select(compose_config(["experiment=smoke", f"dataset={path.stem}"]), "dataset.layout._target_")
+        target = OmegaConf.select(
+            compose_config(["experiment=smoke", f"dataset={path.stem}"]), "dataset.layout._target_"
+        )
         if target is None:
             continue
         layout: type[Layout] = get_class(target)

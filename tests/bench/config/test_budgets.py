@@ -72,7 +72,7 @@ def test_what_would_be_dropped_in_silence_is_one_line(words: tuple[str, ...], sa
 
 
 def test_limits_of_methods_that_are_not_chosen_do_not_apply() -> None:
-    config = compose_config(["method=ti_dim"])
+    config = compose_config(["method=pgd"])
     assert read_limits(config, chosen_methods(config)) == {}
     config = compose_config(["method=apf"])
     limits = read_limits(config, chosen_methods(config))

@@ -106,7 +106,7 @@ def test_blurring_is_that_of_a_plain_gaussian() -> None:
 def test_a_training_that_diverges_is_one_line() -> None:
     stage = NoisePurifier(recipe(learning_rate=1e30))
     with pytest.raises(
-        ValueError, match=r"purifier test diverged at step \d+ of 60: lower its learning_rate"
+        ValueError, match=r"diverged at step \d+ of 60: lower the learning_rate of the purifier test"
     ) as problem:
         RUNNER.run_stage(stage, tiny_context())
     assert "\n" not in str(problem.value)

@@ -114,9 +114,10 @@ class Adversaries:
                 f"{place}adversaries_on.targets names {strangers[0]}, which is no target of this experiment; it has: "
                 f"{', '.join(map(str, config.targets))}"
             )
-        meant = Meant(config, f"{place}adversaries_on.methods", {*config.methods, str(config.method_key)})
-        for method in self._methods or ():
-            meant.of(method)
+        if self._methods:
+            meant = Meant(config, f"{place}adversaries_on.methods", {*config.methods, str(config.method_key)})
+            for method in self._methods:
+                meant.of(method)
 
     def try_on(self, planning: Planning) -> None:
         """Look whether somebody would be learnt from and judged.
