@@ -97,7 +97,9 @@ class Journal:
 
     def record(self, question: ServiceQuestion) -> JournalRecord:
         """What is known of a question. A file that does not match its seal counts as absent."""
-        return self._read(self._path(question)) or JournalRecord()
+        path = self._path(question)
+        earlier = path.parents[1] / question.key[:2] / path.name  # where 0.2.0 began to keep them: paid for is not lost
+        return self._read(path) or self._read(earlier) or JournalRecord()
 
     def answer(self, question: ServiceQuestion, expire: date | None = None) -> ServiceAnswer | None:
         """The stored answer, unless it is from before ``expire``."""
@@ -106,8 +108,8 @@ class Journal:
     def other_versions(self, question: ServiceQuestion) -> tuple[str, ...]:
         """API versions for which the same question has an answer."""
         mine = self._path(question)
-        others = sorted(mine.parents[2].glob(f"*/{mine.parent.name}/{mine.name}")) if mine.parents[2].exists() else []
-        return tuple(one.parents[1].name for one in others if one != mine)
+        others = sorted(mine.parents[2].glob(f"*/*/{mine.name}")) if mine.parents[2].exists() else []
+        return tuple(one.parents[1].name for one in others if one.parents[1] != mine.parents[1])
 
     @contextmanager
     def claimed(self, question: ServiceQuestion) -> Iterator[None]:

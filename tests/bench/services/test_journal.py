@@ -115,6 +115,16 @@ def test_a_damaged_answer_counts_as_absent(journal: Journal, tmp_path: Path, dam
     assert journal.record(QUESTION).possibly_billed == 1
 
 
+def test_an_answer_in_a_folder_of_two_digits_is_found(journal: Journal, tmp_path: Path) -> None:
+    journal.note(QUESTION)
+    journal.put(QUESTION, ANSWER)
+    (file,) = tmp_path.rglob("*.json")
+    (file.parents[1] / QUESTION.key[:2]).mkdir()
+    file.rename(file.parents[1] / QUESTION.key[:2] / file.name)
+    assert journal.answer(QUESTION) == ANSWER
+    assert journal.other_versions(QUESTION) == ()
+
+
 def test_an_answer_of_another_question_is_not_taken(journal: Journal, tmp_path: Path) -> None:
     """The seal is over the name of the file, too."""
     journal.note(QUESTION)
