@@ -140,7 +140,8 @@ def missing_settings(config: DictConfig) -> list[str]:
 
 
 def _known_keys(config_name: str, overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
-    """Every dotted key of the config that the sound overrides give; those of the chosen method rank first."""
+    """Every dotted key of the config that the sound overrides give, those of the chosen method first, and every group
+    that a word may choose from."""
     search, sound = search_path(config_dirs), []
     with hydra_ready():
         config = compose(config_name)
@@ -159,4 +160,4 @@ def _known_keys(config_name: str, overrides: Sequence[str], config_dirs: Sequenc
                 if child is not None:
                     yield from walk(child, f"{prefix}{key}.")
 
-    return list(walk(config, ""))
+    return [*walk(config, ""), *sorted(set().union(*(one.groups() for one in (project(), *sources(config_dirs)))))]

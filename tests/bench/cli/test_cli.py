@@ -27,6 +27,7 @@ Cloakbench = Callable[..., subprocess.CompletedProcess[str]]
         ),
         (["experiment=smoke", "model@surrogate=facep"], "there is no model called 'facep'"),
         (["sed=3"], "there is no setting 'sed'; did you mean 'seed'?"),
+        (["experimnt=bench"], "there is no setting 'experimnt'; did you mean 'experiment'?"),
         (["experiment=benhc"], "there is no experiment called 'benhc'; did you mean 'bench'?"),
         (["dataset=folder"], "dataset.root"),
         (["dataset=folder", "dataset.root=nowhere"], "nowhere"),
