@@ -98,7 +98,7 @@ class Journal:
     def record(self, question: ServiceQuestion) -> JournalRecord:
         """What is known of a question. A file that does not match its seal counts as absent."""
         path = self._path(question)
-        earlier = path.parents[1] / question.key[:2] / path.name  # where 0.2.0 began to keep them: paid for is not lost
+        earlier = path.parents[1] / question.key[:2] / path.name  # an older place: what was paid for is not lost
         return self._read(path) or self._read(earlier) or JournalRecord()
 
     def answer(self, question: ServiceQuestion, expire: date | None = None) -> ServiceAnswer | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -48,12 +49,12 @@ def image_grid(measured: Measured) -> Drawing:
     footer, below = left_out_line(measured, left_out, wide)
     high = sum(tops) + 2 * side * len(examples) * len(parts) + below
     figure = Figure(figsize=(wide, high))
-    top = high
+    top, seen_of = high, partial(_seen, measured, who_knows(measured))
     for part, line, head in zip(parts, heads, tops, strict=True):
         for column, words in enumerate(line):
             place = {"ha": "center", "va": "center", "fontsize": _HEAD_PT, "linespacing": 1.1}
             figure.text((column + 0.5) * side / wide, (top - head / 2) / high, words, **place)
-        _block(figure, measured, examples, part, side, top - head)
+        _block(figure, seen_of, examples, part, side, top - head)
         top -= head + 2 * side * len(examples)
     if left_out:
         figure.text(0.05 / wide, below / 2 / high, footer, ha="left", va="center", fontsize=_HEAD_PT)
@@ -78,11 +79,15 @@ def left_out_line(measured: Measured, labels: Sequence[str], wide: float) -> tup
 
 
 def _block(
-    figure: Figure, measured: Measured, examples: Sequence[Example], labels: Sequence[str], side: float, top: float
+    figure: Figure,
+    seen_of: Callable[[Example, str], str],
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    side: float,
+    top: float,
 ) -> None:
-    """Photos and differences of some methods, from ``top`` inches downwards."""
+    """Photos and differences of some methods, with what is printed of each, from ``top`` inches downwards."""
     wide, high = figure.get_size_inches()
-    answers = who_knows(measured)
     for number, example in enumerate(examples):
         for line, pictures in enumerate(_lines(example, labels)):
             bottom = top - (2 * number + line + 1) * side
@@ -94,7 +99,7 @@ def _block(
                     panel.text(0.5, 0.5, picture, ha="center", va="center", color="0.4", fontsize=_WORDS_PT)
                 else:
                     panel.imshow(picture.transpose(1, 2, 0), aspect="auto")
-                    if line and (seen := _seen(measured, answers, example, labels[column - 1])):
+                    if line and (seen := seen_of(example, labels[column - 1])):
                         place = {"transform": panel.transAxes, "ha": "right", "va": "bottom", "fontsize": _SSIM_PT}
                         panel.text(
                             0.97, 0.03, seen, **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}

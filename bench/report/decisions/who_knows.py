@@ -62,6 +62,6 @@ def _cosine(value: float) -> float | None:
 
 def mean_similarity(answers: list[dict[str, Any]]) -> float:
     """Mean cosine, to the photos of the person, that judges without the surrogate's weights find; NaN where none was
-    asked."""
-    told = [one["similarity"] for one in answers if not one["white"] and one["similarity"] is not None]
-    return math.fsum(told) / len(told) if told else math.nan
+    asked, or one has no answer."""
+    told = [one["similarity"] for one in answers if not one["white"]]
+    return math.nan if not told or None in told else math.fsum(told) / len(told)

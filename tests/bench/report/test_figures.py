@@ -120,6 +120,9 @@ def test_a_face_has_its_mean_cosine_before_recognisers_that_were_not_attacked(ma
     figure = faces.image_grid(Measured(replace(results, sightings=rows)))
     words = [text.get_text() for axis in figure.axes for text in axis.texts if "SSIM" in text.get_text()]
     assert words[0].endswith(" dB\ncos 0.30") and sum("cos" in text for text in words) == 1
+    rows.loc[rows["judge"] == black[-1], "similarity"] = np.nan
+    figure = faces.image_grid(Measured(replace(results, sightings=rows)))
+    assert not any("cos" in text.get_text() for axis in figure.axes for text in axis.texts)
 
 
 def test_pdf_embeds_fonts_and_carries_no_date(measured):
