@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from cloakbench.methods.base import Trained, without_title
 from cloakbench.methods.context import MissingNeedError, Need, NetworkKind, ProtectContext
 from cloakbench.methods.invisible_face import InvisibleFace
 from cloakbench.methods.parts.attributes.own_answers import OwnAnswers
+from cloakbench.methods.parts.gan.networks import drawn, recomputed_by_few
 from cloakbench.methods.parts.invisible.directional import DirectionRules, find_directions, unpack_signs
 from cloakbench.methods.parts.invisible.losses import LossWeights
 from cloakbench.methods.parts.invisible.region import RegionRules
@@ -26,6 +28,7 @@ from cloakbench.methods.parts.purifying.recipe import PurifierRecipe
 from cloakbench.methods.parts.shortened import in_short
 from cloakbench.methods.parts.stage_checks import KilledAt, _KilledError
 from cloakbench.methods.parts.tiny_world import TinyAttributes, tiny_context, tiny_photos
+from cloakbench.models.base import Purifier
 from cloakbench.models.purifiers.design import PurifierDesign
 
 UNET = PurifierRecipe("U-Net", PurifierDesign("unet", 4, 2), steps=3, batch=8)
@@ -158,6 +161,19 @@ def test_computing_parts_again_to_save_memory_changes_no_weight(monkeypatch: pyt
     monkeypatch.setattr("cloakbench.methods.parts.invisible.game._MOST_BYTES", 0)
     again = trained(one, context).trained["local_masks"]
     assert all(torch.equal(value, again[name]) for name, value in kept.items())
+
+
+def test_a_purifier_computed_again_for_a_few_photos_at_a_time_gives_the_same_gradients() -> None:
+    purifier = Purifier(drawn(UNET.design.make, 0, "purifier").eval())
+    strengths, photos = torch.rand(6, generator=generator(0, "strengths")), tiny_photos().images
+    found = []
+    for clean in (purifier, partial(recomputed_by_few, purifier, 4)):
+        seen = photos.clone().requires_grad_(True)
+        answer = clean(seen, strengths)
+        answer.square().sum().backward()
+        found.append((answer.detach(), seen.grad))
+    for whole, by_few in zip(*found, strict=True):
+        torch.testing.assert_close(by_few, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_passes_of_the_training_are_three_a_photo_and_surrogate_and_those_of_the_purifier() -> None:

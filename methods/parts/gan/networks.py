@@ -96,6 +96,21 @@ def recomputed(part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
 
+def recomputed_by_few(network: nn.Module, few: int, *inputs: Tensor) -> Tensor:
+    """As `recomputed`, of a whole network that looks at each photo alone: ``few`` photos at a time, whose maps are all
+    that is kept at once.
+
+    Args:
+        network: in eval mode.
+        few: photos of a part.
+        inputs: ``[N, ...]`` each.
+    """
+    if len(inputs[0]) <= few:
+        return recomputed(network, *inputs)
+    parts = zip(*(tensor.split(few) for tensor in inputs), strict=True)
+    return torch.cat([recomputed(network, *part) for part in parts])
+
+
 class MaskBlock(nn.Module):
     """A residual block of two 3x3 convolutions."""
 

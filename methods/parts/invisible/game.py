@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from cloakbench.methods.context import ProtectContext
 from cloakbench.methods.parts.attributes.own_answers import Labels
 from cloakbench.methods.parts.gan.game import BatchGame
-from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn, recomputed
+from cloakbench.methods.parts.gan.networks import MaskGenerator, PatchDiscriminator, drawn, recomputed_by_few
 from cloakbench.methods.parts.invisible import losses
 from cloakbench.methods.parts.invisible.features import SurrogateFeatures
 from cloakbench.methods.parts.perceptual_distance import LoadedDistance
@@ -26,7 +25,9 @@ _BLOCKS, _LEVELS = 4, 4
 
 _MAPS, _MOST_BYTES = 20, 2**30
 """Maps of full size and first width that a step of the generator keeps, about; and above how many bytes of them
-networks are computed again instead. It changes no gradient, and so no key."""
+networks are computed again instead. It changes no gradient beyond rounding, and settings decide it."""
+_FEW = 16
+"""Photos that a purifier, which looks at each alone, is computed again for at once: all its maps are kept meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,12 @@ class LocalGame(BatchGame[LocalBatch]):
         pixels = len(photos) * photos.shape[-2] * photos.shape[-1]
         return pixels * self.rules.width * photos.element_size() * _MAPS > _MOST_BYTES
 
+    def _cleaned(self, purifier: nn.Module, protected: Tensor, strengths: Tensor) -> Tensor:
+        """What a purifier makes of protected photos; of many, a few at a time and again on the way back."""
+        if not self._is_large(protected):
+            return purifier(protected, strengths)  # type: ignore[no-any-return]
+        return recomputed_by_few(purifier, _FEW, protected, strengths)
+
     def _generator_loss(self, batch: LocalBatch, mask: Tensor, protected: Tensor) -> Tensor:
         """Equation 20, and the game's term."""
         weights = self.lambdas
@@ -139,8 +146,7 @@ class LocalGame(BatchGame[LocalBatch]):
             natural = losses.naturalness_loss(batch.photos, protected, mask, weights)
             total = total + weights.naturalness * natural
         if batch.strengths is not None and self.purifier is not None:
-            clean = partial(recomputed, self.purifier) if self._is_large(batch.photos) else self.purifier
-            cleaned = clean(protected, batch.strengths)
+            cleaned = self._cleaned(self.purifier, protected, batch.strengths)
             terms = [
                 losses.adversarial_loss(model.logits(cleaned), labels)
                 for model, labels in zip(self.surrogates, batch.labels, strict=True)
