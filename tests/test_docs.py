@@ -85,6 +85,7 @@ def measured(place: Path, dataset: str, name: str = "my_experiment") -> pd.DataF
     return pd.read_csv(run / "tables" / "measurements.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["synthetic", "flat"])
 def test_every_example_is_measured(place: Path, dataset: str) -> None:
     found = measured(place, dataset)
@@ -152,6 +153,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
         assert not anchor or anchor in {head.lower().replace(" ", "-") for head in heads}, f"{document}: #{anchor}"
 
 
+@pytest.mark.slow
 def test_commands_for_clusters_fit_the_launchers() -> None:
     from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
     from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf

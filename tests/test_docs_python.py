@@ -32,6 +32,7 @@ def empty_folder(tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPa
     sys.modules.pop("my_rows", None)
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_page_run_one_after_the_other(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}

@@ -98,6 +98,7 @@ esac
     return str(python)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installer", INSTALLERS)
 def test_the_locked_versions_are_installed_although_newer_ones_exist(tmp_path: Path, installer: str) -> None:
     project = Project(tmp_path / "project", installer)
@@ -112,6 +113,7 @@ def test_the_locked_versions_are_installed_although_newer_ones_exist(tmp_path: P
     assert (project.venv / "ready-test").exists()
 
 
+@pytest.mark.slow
 def test_the_index_of_this_test_stops_an_old_pip_that_resolves(project: Project, empty: Path) -> None:
     shutil.copytree(empty, project.venv, symlinks=True)
     python = project.venv / "bin" / "python"
@@ -139,6 +141,7 @@ def test_a_build_that_was_cut_off_is_done_again(project: Project, empty: Path) -
     assert project.version("coverage") == "7.0"
 
 
+@pytest.mark.slow
 def test_a_build_that_goes_on_is_left_alone_and_one_whose_process_is_gone_is_done_again(
     project: Project, empty: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_a_torch_that_exists_can_be_kept(tmp_path: Path, installer: str, empty: 
     assert project.version("wants") == "1.0"
 
 
+@pytest.mark.slow
 def test_a_cut_off_build_never_removes_an_environment_that_is_kept(project: Project, empty: Path) -> None:
     project.own(empty)
     lock = project.folder / "requirements.lock"

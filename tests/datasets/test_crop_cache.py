@@ -103,6 +103,7 @@ def test_full_disk_leaves_no_partial_entry(tmp_path: Path, monkeypatch: pytest.M
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_crops_do_not_depend_on_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = people(tmp_path / "faces", **{f"p{number:02}": 5 for number in range(8)})
     Image.new("RGB", (130, 130)).save(root / "p03" / "0-black.png")

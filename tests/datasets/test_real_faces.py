@@ -85,6 +85,7 @@ def test_mirrored_photo_gives_mirrored_landmarks(detector: Mtcnn):
     assert torch.stack(shifts).median().abs() < 0.3
 
 
+@pytest.mark.slow
 def test_reduction_of_large_photos_moves_no_landmark(detector: Mtcnn):
     """Photos enlarged from 250 to 2000 pixels, which the detector sees at 1000: no shift of the points on average."""
     shifts = []

@@ -142,6 +142,7 @@ def test_the_discriminator_minimises_source_penalty_and_labels_of_real_photos() 
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), "the generator moved, too"
 
 
+@pytest.mark.slow
 def test_told_its_own_labels_a_photo_finds_its_way_back_after_training() -> None:  # C18
     faces = tiny_context().require_auxiliary()
     photos = 2 * faces.images.float() / 255 - 1

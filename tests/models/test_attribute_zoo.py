@@ -257,6 +257,7 @@ def test_bad_weights_are_named(trained: dict[str, Path]) -> None:
         load(trained["shared"], "together")
 
 
+@pytest.mark.slow
 def test_the_zoo_command_trains_recognisers_and_attribute_classifiers(trained: dict[str, Path], tmp_path: Path) -> None:
     config = {
         "members": {"toy": settings_of() | {"evaluation": UNSEEN}},

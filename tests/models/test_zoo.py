@@ -123,6 +123,7 @@ def test_same_settings_same_bytes_and_other_seed_other_bytes(trained: Path, tmp_
     assert (tmp_path / "other" / "weights" / "toy.safetensors").read_bytes() != first
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_the_bytes_of_an_unbroken_one(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +271,7 @@ def zoo_config(folder: Path, **members: Any):
     )
 
 
+@pytest.mark.slow
 def test_the_command_trains_in_processes_and_reports_failures(trained: Path, tmp_path: Path) -> None:
     broken = copy.deepcopy(SETTINGS)
     broken["training"]["epochs"] = 0

@@ -6,7 +6,7 @@ not plain - folders of a test's own, a sweep, a mistake - Hydra composes itself,
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def composed_once(compose: Callable[..., DictConfig], tests: Path) -> Callable[.
         compose: Hydra's.
         tests: config folder of the tests, which no test changes.
     """
-    known: dict[tuple[object, ...], DictConfig] = {}
+    known: dict[tuple[object, ...], bytes] = {}  # a pickle is read several times as fast as a config is copied
     shared = search_path([str(tests)])
     groups = project().groups() | {entry.name for entry in tests.iterdir() if entry.is_dir()}
 
@@ -45,8 +45,8 @@ def composed_once(compose: Callable[..., DictConfig], tests: Path) -> Callable[.
         try:
             parsed = OverridesParser.create().parse_overrides(values)
             if key not in known:
-                known[key] = compose(config_name, choices, **options)
-            config = copy.deepcopy(known[key])
+                known[key] = pickle.dumps(compose(config_name, choices, **options))
+            config: DictConfig = pickle.loads(known[key])
             if not any(override.is_sweep_override() for override in parsed):
                 ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
                 return config

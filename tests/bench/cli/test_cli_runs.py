@@ -112,6 +112,7 @@ def test_a_sweep_shares_the_store_and_ends_in_one_table_and_curve(
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures_left_out")
 def test_a_sweep_over_lists_of_budgets_has_them_in_the_table(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
@@ -123,6 +124,7 @@ def test_a_sweep_over_lists_of_budgets_has_them_in_the_table(
     assert all(any(f"fgsm,,{budget}" in line for line in lines) for budget in ("4", "8"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures_left_out")
 def test_a_job_of_a_sweep_that_fails_does_not_stop_the_others(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str]
@@ -145,6 +147,7 @@ def name_kept(name: str, results: Path, done: subprocess.CompletedProcess[str]) 
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures_left_out")
 def test_a_run_keeps_its_name_on_a_terminal_of_few_signs(
     cloakbench: Cloakbench,
@@ -195,6 +198,7 @@ def test_report_says_which_of_several_runs_it_takes(tmp_path: Path, monkeypatch:
         find_run("bench-00000004", runs, screen)
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_can_be_written_again(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, small_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

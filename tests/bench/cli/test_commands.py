@@ -78,6 +78,7 @@ def test_check_runs_the_conformance_suite(capsys: pytest.CaptureFixture[str]) ->
     assert "failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_check_holds_a_generator_against_its_contract_with_the_settings_that_are_typed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -87,6 +88,7 @@ def test_check_holds_a_generator_against_its_contract_with_the_settings_that_are
     assert "not finite" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_check_all_goes_on_after_a_failure_and_skips_what_lacks_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

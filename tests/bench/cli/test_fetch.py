@@ -150,6 +150,7 @@ def test_photos_that_cannot_be_used_are_counted(tmp_path: Path, capsys: pytest.C
     assert "2 more cannot be used; the first is 117_0_0_" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_weights_of_a_model(tmp_path: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
     httpserver.expect_request("/net.onnx").respond_with_data(b"weights")
     words = ["fetch", "model=mobilefacenet_casia", f"model.weights.path={tmp_path}/net.onnx"]
@@ -219,6 +220,7 @@ def test_what_of_dreamsim_nobody_serves_alone_names_page_licence_and_places(
         assert part in said
 
 
+@pytest.mark.slow
 def test_files_that_nobody_publishes_a_digest_of_are_kept_to_once_they_have_been_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

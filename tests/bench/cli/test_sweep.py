@@ -134,6 +134,7 @@ def run_tiny(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_steps_are_one_table_and_one_curve(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_steps_are_one_table_and_one_curve(
     assert "has two values of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures_left_out")
 def test_seeds_are_rows_with_mean_and_spread(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -124,6 +124,7 @@ def test_a_class_in_a_class_and_a_target_to_be_set_are_no_mistakes(user: Path) -
     check_targets(config, [])
 
 
+@pytest.mark.slow
 def test_a_broken_plug_in_is_a_line_of_the_list(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(user / "conf" / "method" / "absent.yaml", "_target_: no_such_module_z.Thing\n")
     write(user / "conf" / "method" / "syntax.yaml", "_target_: [\n  y: {\n")
@@ -142,6 +143,7 @@ def test_a_broken_plug_in_is_a_line_of_the_list(user: Path, capsys: pytest.Captu
     assert "method/pgd.yaml is not used" in shown
 
 
+@pytest.mark.slow
 def test_a_broken_model_is_a_line_of_the_list(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(user / "conf" / "model" / "absent.yaml", "_target_: no_such_module_z.Thing\nname: absent\n")
     assert main(["list", "models", "--config-dir", "conf"]) == 0

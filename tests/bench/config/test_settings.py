@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
+from one_of_each_class import one_of_each_class
 
 from cloakbench.bench.cli.main import main
 from cloakbench.bench.config.build import build
@@ -104,7 +105,14 @@ def must_be_refused(name: str, old: Any, wrong: Any) -> bool:
     return not (wrong is None or (wrong == -1e9 and (of_a_network or any_number)))
 
 
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group in (*GROUPS, *ALONE) for name in names(group)])
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        pytest.param(group, *one.values, marks=one.marks)
+        for group in (*GROUPS, *ALONE)
+        for one in one_of_each_class(names(group), group)
+    ],
+)
 def test_no_wrong_value_goes_through_or_raises_anything_else(group: str, name: str, tmp_path: Path) -> None:
     config, place = composed(group, name), PLACES.get(group, group)
     fill(config, tmp_path)

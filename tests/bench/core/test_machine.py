@@ -125,6 +125,7 @@ def test_a_failure_of_the_machine_ends_the_run_and_the_next_one_is_clean(
     assert run(tiny(tiny_overrides)).problems == []
 
 
+@pytest.mark.slow
 def test_an_error_of_the_method_itself_is_a_stored_row(
     tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -275,6 +275,7 @@ def test_times_are_measured_on_request(planted: Planted) -> None:
     assert 0 < seconds < 600
 
 
+@pytest.mark.slow
 def test_photos_that_nobody_counted_are_timed_one_by_one(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     planted.experiment(dataset="folder")
     found = planted.diagnosis(measured=True)
@@ -306,6 +307,7 @@ def test_a_poisoning_alone_has_a_time_too(planted: Planted) -> None:
     assert found.seconds is not None and found.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     planted.experiment("missing", "asked")
     assert main(["--config-dir", str(planted.folder)]) == 0

@@ -153,6 +153,7 @@ class Ends:
                 raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_advcloak_killed_at_ten_random_moments_repeats_at_most_half_a_minute_and_ends_with_equal_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

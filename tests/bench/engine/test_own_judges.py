@@ -124,6 +124,7 @@ def test_a_protocol_finds_the_keys_of_photos_and_those_taken_away_stay_away(
         worker.private(chunk)
 
 
+@pytest.mark.slow
 def test_questions_of_a_lane_are_asked_one_at_a_time(tmp_path: Path, faces_cache: Path) -> None:
     marks = tmp_path / "marks"
     words = ["runtime.workers=2", "protocols.counting.lane=desk", f"protocols.counting.marks={marks}"]

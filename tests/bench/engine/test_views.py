@@ -111,6 +111,7 @@ def test_a_generator_that_no_method_needs_is_in_no_key_and_never_built(tmp_path:
     assert keys() == keys("generator.light=0.5") == keys(generator="") == keys(generator="arc2face")
 
 
+@pytest.mark.slow
 def test_facecloak_learns_from_views_of_references_and_never_touches_a_probe(
     tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def rooms_on_the_way(config: DictConfig) -> list[str]:
     return [room for room, _ in groupby(entered.values())]
 
 
+@pytest.mark.slow
 def test_the_way_of_a_run_through_the_rooms_is_straight(words: Words, tmp_path: Path) -> None:
     stays = rooms_on_the_way(words(tmp_path, *PROBES))
     assert {"bench.experiment", "bench.plan", "bench.config"} <= set(stays)

@@ -78,6 +78,7 @@ def test_without_identification_the_run_goes_through_with_verification_alone(
     assert (outcome.folder / "report.md").exists()
 
 
+@pytest.mark.slow
 def test_verification_alone_has_rates_where_there_are_impostors(tiny_overrides: list[str]) -> None:
     words = [*tiny_overrides, "method=fgsm", "~protocols.identification", "dataset.distractors=0"]
     words += ["protocols.verification.fars=[0.1]", "~transforms.jpeg", "+model@targets.tiny_nan=tiny_nan"]

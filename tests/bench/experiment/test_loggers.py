@@ -87,6 +87,7 @@ def test_a_live_page_tells_what_was_protected_and_view_opens_it_while_the_run_wo
     assert "<td>random_sign</td>" in (outcome.folder / "live.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_mlflow_keeps_settings_numbers_and_report_and_goes_on_in_the_same_run(
     small_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_mlflow_keeps_settings_numbers_and_report_and_goes_on_in_the_same_run(
     assert "report.md" in [item.path for item in client.list_artifacts(kept.info.run_id)]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_curves_and_numbers(small_overrides: list[str]) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -39,6 +39,7 @@ def outcome(tmp_path: Path, cache: Path) -> Any:
     return run(compose_config(["experiment=tiny", *words], config_dirs=[str(CONFIG_DIR)]))
 
 
+@pytest.mark.slow
 def test_a_purifier_is_trained_once_and_its_condition_is_judged(
     tmp_path: Path, faces_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -127,6 +127,7 @@ def test_worker_count_and_paths_change_no_byte(finished: Outcome, tiny_overrides
     assert report_bytes(other.folder) == report_bytes(finished.folder)
 
 
+@pytest.mark.slow
 def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(tiny_overrides: list[str]) -> None:
     def units(*more: str) -> set[str]:
         return {planned.unit.key for planned in prepare(compose(tiny_overrides, *more)).units}
@@ -236,6 +237,7 @@ def test_where_files_of_an_image_metric_would_lie_is_in_no_key(
     assert prepare(compose(tiny_overrides, "~protocols.quality.image_metrics.lpips")).key not in keys
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("report_left_out")
 def test_a_sweep_over_budgets_trains_what_no_budget_decides_once(small_overrides: list[str]) -> None:
     quick = ("method.width=4", "method.epochs=1", "method.steps=1")

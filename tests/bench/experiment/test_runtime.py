@@ -51,6 +51,7 @@ def rates(outcome: Outcome) -> Any:
     return found[found["protocol"].isin(["identification", "verification"])].reset_index(drop=True)
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_has_entries_of_its_own_and_rates_near_the_exact_ones(
     exact: Outcome, tiny_overrides: list[str]
 ) -> None:
@@ -102,6 +103,7 @@ def measured(outcome: Outcome) -> str:
     return outcome.results.measurements.to_csv()
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices_has_the_same_results(
     exact: Outcome, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_run_on_two_devices_has_the_same_results(
     assert stored(spread, "protected", "embeddings") == stored(exact, "protected", "embeddings")
 
 
+@pytest.mark.slow
 def test_a_run_that_reads_ahead_has_the_same_results(
     exact: Outcome, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

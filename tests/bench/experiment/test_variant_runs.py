@@ -11,7 +11,7 @@ from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.run import Outcome, run
 from cloakbench.bench.report.archive import load_results
 
-pytestmark = pytest.mark.usefixtures("pdf_left_out")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pdf_left_out")]
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 SMALL = (

@@ -46,6 +46,7 @@ def test_there_is_a_preset_for_every_table_and_figure_of_results() -> None:
     ] == PRESETS
 
 
+@pytest.mark.slow
 def test_a_veil_is_made_once_for_all_presets(keys: dict[str, dict[str, tuple[str, ...]]]) -> None:
     made: dict[str, set[tuple[str, ...]]] = {}
     for cells in keys.values():

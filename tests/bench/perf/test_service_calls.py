@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cloakbench.bench.perf.service_calls import ADDED_SECONDS, READ_SECONDS, service_calls
 
 
+@pytest.mark.slow
 def test_questions_are_held_against_the_bare_client_and_what_they_may_add() -> None:
     asked, read = service_calls(repeats=2, stored=20)
     assert len(asked.ratios) == 2 and asked.bar == read.bar == 1.0

@@ -174,6 +174,7 @@ def test_the_folder_has_to_be_named(photos: list[str]) -> None:
         main(photos)
 
 
+@pytest.mark.slow
 def test_what_is_missing_and_what_is_too_much_is_named_in_report_and_log(
     tmp_path: Path, tiny_overrides: list[str]
 ) -> None:
@@ -198,6 +199,7 @@ def test_what_is_missing_and_what_is_too_much_is_named_in_report_and_log(
     assert "WARNING cloakbench.methods.precomputed: precomputed: 4 of 6 photos failed: " in log
 
 
+@pytest.mark.slow
 def test_each_system_without_weights_here_enters_by_its_folder(tmp_path: Path, tiny_overrides: list[str]) -> None:
     """Made-up pictures stand for what each of them would have made: no number of theirs is claimed."""
     exported = [*tiny_overrides, f"output={tmp_path}/out", "--config-dir", CONFIG_DIR]

@@ -127,6 +127,7 @@ def test_every_attack_has_a_rate_with_n_and_interval_and_the_worst_is_the_least_
     assert "PSR against the attack that does best" in (attacked.folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_part_of_the_methods_and_targets_meets_adversaries_and_the_others_are_gaps(
     attacked: Outcome, faces_cache: Path
 ) -> None:

@@ -295,6 +295,7 @@ def test_attackers_need_no_key_and_a_second_run_learns_and_asks_nothing(watched:
     assert (third.folder / "tables" / "visual_found.csv").read_bytes() == table
 
 
+@pytest.mark.slow
 def test_more_photos_than_anybody_has_are_a_gap_and_a_start_that_is_no_target_is_refused(
     tmp_path: Path, faces_cache: Path
 ) -> None:

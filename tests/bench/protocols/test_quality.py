@@ -213,6 +213,7 @@ def test_a_metric_without_one_of_its_files_is_a_gap_with_reason_and_remedy(
     assert one.of(original, protected, ["ok"] * 2).isnan().all()
 
 
+@pytest.mark.slow
 def test_dists_and_dreamsim_are_measured_a_few_pairs_at_a_time(tmp_path: Path) -> None:
     original, protected, image_id, identity = batch(6)
     for metric, load, files in (

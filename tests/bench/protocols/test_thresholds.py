@@ -122,6 +122,7 @@ def test_a_run_judges_by_legacy_thresholds_when_asked(legacy_run: list[str], tmp
     assert len(kept) == 2, "one table per target, whatever the protocol takes"
 
 
+@pytest.mark.slow
 def test_calibrate_finds_what_a_run_has_stored(
     legacy_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

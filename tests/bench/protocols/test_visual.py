@@ -130,6 +130,7 @@ def test_white_box_is_marked_and_left_out_of_the_black_box_mean(hidden: Outcome)
     assert f"{own:.1f}†" in text
 
 
+@pytest.mark.slow
 def test_rates_are_those_of_identification_on_the_same_photos(tmp_path: Path, faces_cache: Path) -> None:
     beside = ["protocol@protocols.identification=identification", "protocols.identification.enrolled=true"]
     again = ["+method@methods.keyed_blend=keyed_blend", "protocols.visual.photos=probe", *SMALL]
@@ -187,6 +188,7 @@ def stored_keys(results: Path) -> list[Path]:
     return sorted(path for path in (results / "store" / "keys").rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_reason(
     hidden: Outcome, tmp_path: Path, faces_cache: Path
 ) -> None:
@@ -211,6 +213,7 @@ def test_without_keys_finished_tables_stay_and_what_is_due_is_a_gap_with_its_rea
     assert any("the key of these photos is not in" in problem for problem in due.problems)
 
 
+@pytest.mark.slow
 def test_recovery_reads_the_stored_key_and_the_stored_photo(tmp_path: Path, faces_cache: Path) -> None:
     first = hide(tmp_path, faces_cache, *SMALL)
     store = Store(tmp_path / "store")
@@ -224,6 +227,7 @@ def test_recovery_reads_the_stored_key_and_the_stored_photo(tmp_path: Path, face
     assert value(swapped, "recovered_psnr", "keyed_blend") < 11 < value(first, "recovered_psnr", "keyed_blend")
 
 
+@pytest.mark.slow
 def test_visual_without_methods_measures_the_controls(tmp_path: Path, faces_cache: Path) -> None:
     few = ["dataset.identities=2", "dataset.probes_per_identity=2", "~transforms.jpeg", "epsilons_255=[8]"]
     added = ["experiment=tiny", "protocol@protocols.visual=visual", "~methods.opom_convex_hull", *few]

@@ -23,7 +23,7 @@ from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.results import RECOVERED
 from cloakbench.bench.report.tables_facts import cost_table
 
-pytestmark = pytest.mark.usefixtures("pdf_left_out")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pdf_left_out")]
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 

@@ -84,6 +84,7 @@ def test_a_preset_from_python_is_the_preset_of_the_command_line_in_one_process(
     assert not found.problems
 
 
+@pytest.mark.slow
 def test_loaded_parts_share_the_keys_of_their_names(
     tiny_results: Path, tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def _no(jobs: list[Any]) -> list[Any]:
     return jobs
 
 
+@pytest.mark.slow
 def test_parts_named_one_by_one_in_a_call_that_was_interrupted_end_in_the_same_bytes(
     tiny_results: Path, tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def test_results_show_themselves_in_a_few_lines_and_write_their_report(tiny_resu
     assert isinstance(results.measurements, pd.DataFrame)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path, faces_cache: Path) -> None:
     few = {"dataset.identities": 3, "dataset.distractors": 10, "dataset.impostor_identities": 10}
     settings = {**few, "statistics.resamples": 50, "report.examples": 0, "report.figures": False}

@@ -40,6 +40,7 @@ def values(found: cloakbench.Results, method: str, metric: str = "ssim") -> list
     return list(rows[(rows["method"] == method) & (rows["metric"] == metric)]["value"])
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_runs_at_every_budget_and_shares_the_key_of_its_block(evaluate: Any) -> None:
     found = evaluate({"mine": Brighter(first_row=1)}, targets="tiny2", budgets_255=[4, 8])
     rows = found.measurements
@@ -171,6 +172,7 @@ def test_a_named_network_that_was_trained_on_is_known_by_what_it_is_now() -> Non
     assert "part" in recogniser_block(named, "targets.one")
 
 
+@pytest.mark.slow
 def test_a_digest_is_the_same_in_every_process() -> None:
     """Sets are walked in another order in each."""
     held = "{'words': {'one', 'two', 'three', 'four'}, 'pair': (1, 2.0), 'own': own_recogniser().network}"
@@ -231,6 +233,7 @@ def test_faces_in_a_folder_are_a_data_set(evaluate: Any, tmp_path: Path) -> None
     assert set(found.measurements["protocol"]) == {"identification", "quality"}
 
 
+@pytest.mark.slow
 def test_lists_replace_those_of_a_preset_with_all_that_it_says_of_them() -> None:
     """The preset limits costly methods to some surrogates, of which none is left."""
     lists = {"methods": ["pgd", "tip_im"], "surrogates": "tiny1", "targets": "tiny2", "protocols": "identification"}
@@ -338,6 +341,7 @@ def test_a_part_that_cannot_be_loaded_is_one_line(load: Any, name: str, settings
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.slow
 def test_a_generator_in_memory_shares_keys_with_the_one_of_its_name(evaluate: Any) -> None:
     def keys(generator: Any) -> set[str]:
         results = evaluate({"views": UsesViews()}, targets="tiny2", faces="synthetic", generator=generator)

@@ -17,6 +17,8 @@ from cloakbench.bench.report.formats.every_eval_ever import SCHEMA_VERSION, RunS
 from cloakbench.bench.report.results import Results
 from cloakbench.models.base import ModelCard
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = Path(__file__).parents[2] / "support" / "schemas" / f"every_eval_ever-{SCHEMA_VERSION}.json"
 SOURCE = RunSource("somebody", "third_party", "1764200000", "0.2.0")
 

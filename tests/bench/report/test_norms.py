@@ -147,6 +147,7 @@ def test_a_mean_over_surrogates_is_that_of_their_norms(unlike: Results) -> None:
     assert Norms(Measured(unlike)).cells(Run("nobody"))[0].text == "–"
 
 
+@pytest.mark.slow
 def test_an_l2_ball_is_held_to_its_own_norm(unlike: Results) -> None:
     frame = unlike.measurements
     masks = frame["method"] == "opom_convex_hull"

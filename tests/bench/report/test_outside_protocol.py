@@ -30,7 +30,7 @@ from cloakbench.bench.report.reporters import reporters
 from cloakbench.bench.report.results import Results
 from cloakbench.bench.report.writer import write_report
 
-pytestmark = pytest.mark.usefixtures("pdf_left_out")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pdf_left_out")]
 
 CONFIG_DIR = Path(__file__).parents[2] / "support" / "conf"
 

@@ -54,6 +54,7 @@ def test_every_class_that_stands_in_a_row_exists() -> None:
     assert {get_class(target).name for target in targets} == set(chain(*SURVEY_ROWS.values()))
 
 
+@pytest.mark.slow
 def test_a_run_without_a_method_of_the_survey_has_no_survey_table(measured: Measured) -> None:
     results = replace(measured.results, methods=measured.results.methods.assign(name="pgd"))
     assert survey_tables(Measured(results), reporters(results)) == []
@@ -150,6 +151,7 @@ def test_agreement_counts_cells_that_both_sources_decide() -> None:
     assert agreement(rows[2:]) == ""
 
 
+@pytest.mark.slow
 def test_pixels_outside_the_face_say_whether_the_whole_photo_is_changed(measured: Measured) -> None:
     frame = measured.results.measurements
     assert quality_evidence(measured, "opom_convex_hull") == {}
@@ -201,6 +203,7 @@ def test_a_title_of_the_run_is_printed_and_a_run_that_kept_none_has_the_usual_na
     assert [row.cells for row in table.rows] == [row.cells for row in usual.rows], "the order is the same"
 
 
+@pytest.mark.slow
 def test_a_variant_has_the_title_of_its_method_and_its_settings(measured: Measured) -> None:
     methods = pd.DataFrame({"key": ["pgd"], "variant": ["steps=2"], "title": ["Ours"]})
     assert Measured(replace(measured.results, methods=methods)).title("pgd (steps=2)") == "Ours (steps=2)"

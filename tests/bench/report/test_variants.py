@@ -151,6 +151,7 @@ def test_seeds_are_parts_with_mean_and_spread(make_results: Make, tmp_path: Path
     assert set(csv["variant"]) == {"seed=0", "seed=1", "seed=2"}
 
 
+@pytest.mark.slow
 def test_seeds_and_steps_average_the_curve_and_make_reports_of_parts(make_results: Make, tmp_path: Path) -> None:
     given = []
     for seed in (0, 1):
@@ -201,6 +202,7 @@ def test_what_no_setting_explains_is_a_part_for_each_run(make_results: Make) -> 
     assert len(arrange([SweepJob(run(make_results)), SweepJob(run(make_results, 0.5))]).parts) == 2
 
 
+@pytest.mark.slow
 def test_many_lines_are_rows_of_panels(make_results: Make) -> None:
     given = [{"method.steps": a, "method.decay": b} for a in (1, 100) for b in range(12)]
     figures = sweep_figures(arrange(jobs(make_results, *given)))
@@ -227,6 +229,7 @@ def with_variants(results: Results, own: str, **rates: float) -> Results:
     )
 
 
+@pytest.mark.slow
 def test_variants_of_one_run_are_a_table_and_a_curve_through_its_own_setting(
     make_results: Make, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_two_hundred_times_random_damage_leaves_the_tables_as_they_were(either: 
     trials(either, range(1000, 1000 + SLOW))
 
 
+@pytest.mark.slow
 def test_every_entry_damaged_at_once_is_made_again_in_one_run(
     tiny_poisoning: Finished, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_job_is_done_again_when_one_of_its_tables_is_not_whole(
     assert caplog.text.count(f"{wrong} is damaged") == 1
 
 
+@pytest.mark.slow
 def test_damaged_embeddings_are_made_again_before_anything_is_computed_from_them(tiny: Finished) -> None:
     """All of them, under both targets; the tables that are made from them are gone."""
     shutil.rmtree(tiny.store / "measurements")
@@ -155,6 +157,7 @@ def test_damaged_embeddings_are_made_again_before_anything_is_computed_from_them
     assert (rates.loc[rates["protocol"] == "identification", "n_failed"] == 0).all()
 
 
+@pytest.mark.slow
 def test_what_tables_are_made_from_is_made_again_in_the_same_run(tiny: Finished) -> None:
     shutil.rmtree(tiny.store / "embeddings")
     shutil.rmtree(tiny.store / "records")
@@ -172,6 +175,7 @@ def test_stages_of_a_poisoning_are_made_again_in_the_same_run(tiny_poisoning: Fi
     tiny_poisoning.assert_as_before()
 
 
+@pytest.mark.slow
 def test_what_a_method_trained_is_trained_again_when_it_is_damaged(tiny: Finished) -> None:
     more = ("method=trained", "method.epsilon_255=4")
     first = tiny.run(*more)
@@ -186,6 +190,7 @@ def test_what_a_method_trained_is_trained_again_when_it_is_damaged(tiny: Finishe
     assert again.results.measurements.equals(rates)
 
 
+@pytest.mark.slow
 def test_a_damaged_failure_is_found_out_again(tiny: Finished) -> None:
     more = ("+method@methods.broken=raises",)
     first = tiny.run(*more)
@@ -254,6 +259,7 @@ def test_another_users_entries_stay(tiny: Finished, tmp_path: Path) -> None:
     assert [p.name for p in entries(results / "store")] == [p.name for p in entries(tiny.store)]
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_nobody_may_write_to_is_shown_again(tiny: Finished, tmp_path: Path) -> None:
     tiny.assert_as_before()
     results = tmp_path / "results"
@@ -273,6 +279,7 @@ def test_a_finished_run_that_nobody_may_write_to_is_shown_again(tiny: Finished, 
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_store_that_forgets_what_is_written_is_one_line_and_no_hang(
     tiny: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ print(max(peaks) - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_a_role_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     """Own memory, without the pages of mapped files, which the system takes back when it needs them."""

@@ -38,6 +38,7 @@ def test_no_mask_and_no_norm_stay_zero() -> None:
     assert not NormMatch({"linf": 0}).scaled(masks()).any()
 
 
+@pytest.mark.slow
 def test_on_a_command_line_the_ball_of_a_file_gives_way_to_another() -> None:
     def ball(*overrides: str) -> Budget | None:
         config = compose_config(["+method@m=advfaces_plus", *overrides]).m

@@ -167,6 +167,7 @@ def test_the_package_carries_the_weights() -> None:
     assert '"cloakbench.models.generation"' in declared
 
 
+@pytest.mark.slow
 def test_loading_it_does_not_import_the_compiler_of_torch() -> None:
     words = (
         "import sys; from cloakbench.bench.config.compose import compose_config, resolved; "

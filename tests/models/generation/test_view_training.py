@@ -142,6 +142,7 @@ def test_another_seed_gives_other_weights_and_the_global_random_state_is_left_al
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 def test_training_learns_what_lies_between_two_photos(tmp_path: Path) -> None:
     losses: list[float] = []
     rendered = {

@@ -121,6 +121,7 @@ def test_recognisers_answer_about_the_same_protected_photos(finished: Outcome, f
     assert {one.protocol.name for one in both.asked} >= {"attributes", "identification"}
 
 
+@pytest.mark.slow
 def test_methods_of_its_own_make_the_photos_that_the_experiment_would(finished: Outcome, faces_cache: Path) -> None:
     own = (
         "+method@protocols.attributes.methods.pgd_m=pgd_m",

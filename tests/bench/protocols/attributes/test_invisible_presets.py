@@ -12,6 +12,8 @@ from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
 from cloakbench.bench.experiment.run import Outcome, run
 
+pytestmark = pytest.mark.slow
+
 METHOD = "methods.invisible_face"
 RECIPE = "transforms.dncnn.trainer.recipe"
 TINY = (

@@ -54,6 +54,7 @@ def test_workers_change_no_byte(finished: tuple[Outcome, DictConfig], tmp_path: 
     assert report_bytes(other.folder) == report_bytes(outcome.folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_after_some_jobs_goes_on_to_the_same_answers(
     finished: tuple[Outcome, DictConfig], tmp_path: Path, faces_cache: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_predictions_are_the_same_bytes_in_another_process_order(finished: tuple
     assert np.isclose(stored[1]["train_accuracy"], again.note["train_accuracy"])
 
 
+@pytest.mark.slow
 def test_what_changes_an_answer_changes_its_key_and_what_does_not_does_not(tmp_path: Path, faces_cache: Path) -> None:
     def keys(*more: str) -> set[str]:
         experiment = prepare(compose(tmp_path, faces_cache, *more))

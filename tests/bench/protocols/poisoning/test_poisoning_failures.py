@@ -40,6 +40,7 @@ def test_an_attacker_that_raises_is_a_row_and_the_others_still_answer(tmp_path: 
     assert again.problems == outcome.problems
 
 
+@pytest.mark.slow
 def test_an_attacker_that_answers_nan_is_a_row(tmp_path: Path, faces_cache: Path) -> None:
     outcome = run(
         compose(

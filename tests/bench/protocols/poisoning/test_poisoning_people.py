@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from omegaconf import DictConfig
 from tiny_poisoning import (
@@ -60,6 +61,7 @@ def test_people_can_be_fewer_and_masks_come_from_the_photos_they_go_onto(tmp_pat
             assert all(set(rows) <= set(chunk.probes) and len(rows) == 3 for rows in chunk.references)
 
 
+@pytest.mark.slow
 def test_other_people_are_classes_of_the_attacker_and_of_nobody_else(tmp_path: Path, faces_cache: Path) -> None:
     two = "protocols.poisoning.identities=2"
     alone = prepare(compose(tmp_path, faces_cache, two))

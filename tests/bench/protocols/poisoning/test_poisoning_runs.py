@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from omegaconf import DictConfig
 from tiny_poisoning import (
     CELLS,
@@ -66,6 +67,7 @@ def test_one_method_on_the_command_line_replaces_the_list_and_keeps_the_controls
     assert [cell.label for cell in publication_of(experiment).cells] == ["identity", "random_sign 3/255", "rem 3/255"]
 
 
+@pytest.mark.slow
 def test_a_track_can_be_added_to_an_experiment_with_targets(tiny_overrides: list[str]) -> None:
     taken_out = (
         "more_epsilons_255.em_class",

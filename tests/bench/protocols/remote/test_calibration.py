@@ -91,6 +91,7 @@ def baidu(monkeypatch: pytest.MonkeyPatch, words: Words) -> tuple[BaiduEmulator,
     return emulator, [*words(*CALIBRATED)]
 
 
+@pytest.mark.slow
 def test_rates_stand_at_calibrated_thresholds_and_are_asked_for_once(
     baidu: tuple[BaiduEmulator, list[str]],
 ) -> None:

@@ -30,6 +30,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_service, "PAUSE_SECONDS", 0.01)
 
 
+@pytest.mark.slow
 def test_three_faults_in_ten_requests_leave_the_same_tables(
     emulator: FaceppEmulator, words: Words, unbroken: Unbroken, protected: None
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_wrong_key_stops_after_one_call_with_one_line(
     assert outcome.problems == ["service facepp: refused: AUTHENTICATION_ERROR"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("protected")
 def test_used_up_quota_stops_a_service_and_the_others_go_on(emulator: FaceppEmulator, words: Words) -> None:
     emulator.faults = [*[""] * 20, *["quota"] * 2000]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from emulators.facepp import FaceppEmulator
 from emulators.remote_runs import Unbroken, Words, ran, rates, tables
 
@@ -23,6 +24,7 @@ def test_a_run_asks_once_and_a_second_one_makes_no_call(
     assert emulator.total == 0 and second.reused and tables(second) == tables(first)
 
 
+@pytest.mark.slow
 def test_the_run_itself_offers_the_local_service(emulator: FaceppEmulator, words: Words) -> None:
     local = ran(words("protocols.remote.services=[local]", "~services.facepp", "dataset.impostor_identities=30"))
     assert local.problems == [] and emulator.total == 0
@@ -45,12 +47,14 @@ def test_attributes_are_read_and_held_against_labels(emulator: FaceppEmulator, w
     assert 0 <= mosr["identity"] < 0.3 and set(h_pn) == {"identity", "random_sign", "pgd"}
 
 
+@pytest.mark.slow
 def test_only_named_methods_and_controls_are_asked_about(emulator: FaceppEmulator, words: Words) -> None:
     outcome = ran(words("protocols.remote.methods=[]", "protocols.remote.photos_each=1"))
     assert outcome.problems == [] and emulator.calls["compare"] == 6 * 2
     assert set(rates(outcome, "remote_psr_top1")) == {"identity", "random_sign"}
 
 
+@pytest.mark.slow
 def test_photos_of_another_protocol_are_asked_about(emulator: FaceppEmulator, words: Words) -> None:
     outcome = ran(
         words(
