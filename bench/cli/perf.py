@@ -75,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> int:
             _save(config, section, [vars(row) for row in precise])
             continue
         rows = list(_rows(section, config))
-        Screen().print(_table(section.capitalize(), rows))
+        Screen().print(ratio_table(section.capitalize(), rows))
         _save(config, section, [row.record() for row in rows])
         missed |= any(row.missed for row in rows)
     return int(missed)
@@ -100,26 +100,27 @@ def _sizes(config: DictConfig) -> tuple[int, int, int, torch.device]:
     return config.people, config.photos, config.repeats, torch.device(config.device)
 
 
-def _table(title: str, rows: Sequence[Ratio]) -> Table:
+def ratio_table(title: str, rows: Sequence[Ratio]) -> Table:
+    """The rows of a section as they are printed; 80 columns hold every cell."""
     grown = any(row.scale != 1 for row in rows)
-    heads = ("larger s", "smaller s", "per piece") if grown else ("ours s", "other s", "ratio")
+    heads = ("larger / smaller, s", "per piece") if grown else ("ours / other, s", "ratio")
     table = Table(title=title)
-    table.add_column("", ratio=3, min_width=24)
+    table.add_column("", ratio=3, min_width=16, overflow="fold")  # with the others it fits into 80 columns
     for head in (*heads, "bar"):
         table.add_column(head, no_wrap=True)
     table.add_column("", ratio=2, min_width=12)
     for row in rows:
         remarks = ["MISSED"] * row.missed + [part for part in (_memory(row), row.note) if part]
-        table.add_row(row.name, *_numbers(row), f"<= {row.bar}", "; ".join(remarks))
+        table.add_row(row.name, *_numbers(row), f"<= {row.bar}" if row.ratios else "-", "; ".join(remarks))
     return table
 
 
-def _numbers(row: Ratio) -> tuple[str, str, str]:
+def _numbers(row: Ratio) -> tuple[str, str]:
     if row.ratio is None:
-        return "-", "-", "-"
-    ours, other = (f"{median(turns):.3f}" for turns in (row.ours_seconds, row.other_seconds))
-    spread = f" ({row.ratios[0]:.2f}–{row.ratios[-1]:.2f})" if len(row.ratios) > 1 else ""
-    return ours, other, f"{row.ratio:.3f}{spread}"
+        return "-", "-"
+    seconds = " / ".join(f"{median(turns):.3f}" for turns in (row.ours_seconds, row.other_seconds))
+    spread = f"\n{row.ratios[0]:.2f}–{row.ratios[-1]:.2f}" if len(row.ratios) > 1 else ""
+    return seconds, f"{row.ratio:.3f}{spread}"
 
 
 def _memory(row: Ratio) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -11,9 +12,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 
 from cloakbench.bench.cli import perf
-from cloakbench.bench.cli.perf import main
+from cloakbench.bench.cli.perf import main, ratio_table
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.perf import timing
 from cloakbench.bench.perf.faces import MappedFaces
@@ -95,6 +97,19 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StoreError, match=r"taken.*save"):
         main(["only=[peers]", f"save={tmp_path}/taken"])
+
+
+def test_80_columns_hold_every_cell_of_a_section() -> None:
+    rows = [
+        Ratio("training", 1.0, ours_mib=3247, other_mib=12, mib_bar=3072),
+        Ratio("EOT ensemble / bare passes, attributes_resnet18", 1.05, ours_seconds=[62.3], other_seconds=[31.15]),
+    ]
+    text = io.StringIO()
+    Console(file=text, width=80).print(ratio_table("Loops", rows))
+    said = [line.split("│")[1:-1] for line in text.getvalue().splitlines() if "│" in line]
+    columns = ["".join(cell.strip() for cell in cells) for cells in zip(*said, strict=True)]
+    assert "attributes_resnet18" in columns[0] and columns[1:4] == ["-62.300 / 31.150", "-2.000", "-<= 1.05"]
+    assert columns[4].count("MISSED") == 2 and "(bar3072)" in columns[4].replace(" ", "")
 
 
 @pytest.mark.slow
