@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,15 @@ def test_all_configs_of_a_group_compose_and_their_keys_reach_constructors(group:
     assert_keys_reach_constructors(config)
 
 
+@cache
+def zoo() -> DictConfig:
+    """The config of the zoo."""
+    return compose_config([], config_name="zoo")
+
+
 @pytest.mark.parametrize("name", [name for name in names("recipe") if not name.startswith("_")])
 def test_every_recipe_belongs_to_the_zoo_and_its_keys_reach_a_constructor(name: str) -> None:
-    config = compose_config([], config_name="zoo")
+    config = zoo()
     assert name in config.members
     assert_keys_reach_constructors(config.members[name])
 
@@ -139,18 +146,32 @@ def test_every_group_of_conf_is_tested() -> None:
     assert groups == {*CHOSEN, *ADDED, "experiment", "recipe", "detector"}
 
 
-@pytest.mark.parametrize("name", names("experiment"))
-def test_every_experiment_composes_and_is_kept_as_it_was_composed(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
+@cache
+def experiment(name: str) -> DictConfig:
+    """The config of an experiment as Hydra composes it."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(composing, "kept_composition", lambda _: None)
-        config = compose_config([f"experiment={name}"])
+        return compose_config([f"experiment={name}"])
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_composes(name: str) -> None:
+    config = experiment(name)
     assert_keys_reach_constructors(config)
     assert config.targets or config.attribute_targets or config.services or "poisoning" in config.protocols
     assert config.description
     assert set(config.controls) == {"identity", "random_sign"}
 
+
+KEPT = ("smoke", "bench", "invisible_face_table1", "remote_identity", "transfer_front", "veil_table1")
+"""Experiments of all kinds; the others are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in KEPT else [pytest.mark.slow]) for name in names("experiment")]
+)
+def test_an_experiment_is_kept_as_it_was_composed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(name)
     monkeypatch.setenv("CLOAKBENCH_CACHE", str(tmp_path))
     _compositions.cache_clear()
     keep_composition(name, config)
