@@ -11,7 +11,7 @@ from typing import Any
 from cloakbench.bench.core.axes import row_name, split_row_name
 from cloakbench.bench.report.estimate import Estimate
 from cloakbench.bench.report.reported.claims import Claim, Rule, Term, terms_of
-from cloakbench.bench.report.reported.lookup import Lookup, NotComparableError
+from cloakbench.bench.report.reported.lookup import Lookup, NotAskedError, NotComparableError
 from cloakbench.bench.report.reported.printed import comparability, is_comparable
 from cloakbench.bench.report.reported.readings import Reading, read, read_all, surrogates_of
 
@@ -30,11 +30,13 @@ class Judgement:
         verdict: `HELD`, `NOT_HELD` (both by the measured values) or `NOT_COMPARABLE`.
         measured: the numbers it rests on, as text.
         because: whether the intervals say the same, or why nothing can be compared.
+        asked: whether the run has the protocol and the methods that it is about; None where no run could judge it.
     """
 
     verdict: str
     measured: str = ""
     because: str = ""
+    asked: bool | None = True
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Comparison:
 def judge(lookup: Lookup, claim: Claim) -> Judgement:
     """Judge one claim on a run."""
     if claim.rule is None:
-        return Judgement(NOT_COMPARABLE, because=claim.why_not)
+        return Judgement(NOT_COMPARABLE, because=claim.why_not, asked=None)
     try:
         readings, steps = _steps(lookup, claim, claim.rule)
     except NotComparableError as reason:
-        return Judgement(NOT_COMPARABLE, because=str(reason))
+        return Judgement(NOT_COMPARABLE, because=str(reason), asked=not isinstance(reason, NotAskedError))
     held = all(step.held for step in steps)
     decisive = [step.clear for step in steps if step.held == held]
     clear = all(decisive) if held else any(decisive)
@@ -207,6 +209,8 @@ def _along(lookup: Lookup, parts: Parts, low: float, high: float) -> list[Readin
         same = name == term.method and (axis != "budget" or variant == term.variant)
         if same and at is not None and not other and low <= at <= high:
             values.append((at, method))
+    if not any(split_row_name(method.run.method)[0] == term.method for method in lookup.methods(term.protocol)):
+        raise NotAskedError(f"{term.method} is not in this run")
     if len({at for at, _ in values}) < 2:
         raise NotComparableError(f"{term.method} is not measured at two values of {axis}")
     readings = []

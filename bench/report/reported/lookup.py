@@ -21,6 +21,10 @@ class NotComparableError(Exception):
     """A run has no number for what is asked; the message is the reason to print."""
 
 
+class NotAskedError(NotComparableError):
+    """The run has nothing of the kind: it never asked."""
+
+
 @dataclass(frozen=True)
 class MeasuredMethod:
     """A method as one protocol measured it.
@@ -87,10 +91,10 @@ class Lookup:
         """
         methods = self.methods(protocol)
         if not methods:
-            raise NotComparableError(f"no {protocol} in this run")
+            raise NotAskedError(f"no {protocol} in this run")
         same = {one.run.budget: one for one in methods if one.run.method == method}
         if not same:
-            raise NotComparableError(f"{subject}not in this run")
+            raise NotAskedError(f"{subject}not in this run")
         if budget is None:
             budget = USUAL_BUDGET if len(same) > 1 else next(iter(same))
         if budget not in same:
