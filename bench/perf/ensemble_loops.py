@@ -37,8 +37,8 @@ def ensemble_over_bare(
     def bare() -> None:
         for model in models:
             with torch.no_grad():
-                model.embed(batch.require_references().flatten(0, 1))
-                anchors = model.embed(batch.images)
+                known = model.embed(batch.require_references().flatten(0, 1))
+            anchors = known.mean(dim=0).expand(photos, -1)
             bare_passes(model, batch.images, anchors, steps=eot.steps, see=see if through_views else None)
 
     passes = "bare passes through its views" if through_views else "bare passes"

@@ -67,7 +67,7 @@ class NamedPGD(EOTEnsemble):
 
 @pytest.mark.parametrize("transfer", [None, Transfer(), Transfer(ensemble="normalised")])
 def test_one_surrogate_without_views_and_filter_is_pgd(transfer: Transfer | None) -> None:
-    plain = NamedPGD(steps=10, objective="own", least_surrogates=1, transfer=transfer)
+    plain = NamedPGD(steps=10, objective="own", momentum_decay=0, least_surrogates=1, transfer=transfer)
     assert torch.equal(images(plain), images(PGD()))
 
 
@@ -306,8 +306,10 @@ def test_views_of_a_photo_depend_on_no_other_photo(method: Protector) -> None:
 def test_passes() -> None:
     batch, context = tiny_photos(), ensemble()
     cost = EOTEnsemble(steps=4, transfer=every_part()).protect(batch, context).cost
-    # Two networks: 4 steps, the photo itself, and nine references; one gradient each.
-    assert (cost.forward_images, cost.backward_images) == (2 * (6 * (4 + 1) + 9), 2 * 6 * 4)
+    # Two networks: 4 steps and nine references; one gradient each.
+    assert (cost.forward_images, cost.backward_images) == (2 * (6 * 4 + 9), 2 * 6 * 4)
+    too = EOTEnsemble(steps=4, objective="own_and_reference", transfer=every_part()).protect(batch, context).cost
+    assert too.forward_images - cost.forward_images == 2 * 6, "each photo itself, too"
     cost = EOTOPOM(OwnAndCenter(), steps=4, transfer=every_part()).protect(batch, context).cost
     assert (cost.forward_images, cost.backward_images) == (2 * 9 * (4 + 1), 2 * 9 * 4)
 

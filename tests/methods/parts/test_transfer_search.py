@@ -115,7 +115,7 @@ def test_parts_without_strength_give_pgd_to_the_byte() -> None:
         features=FeatureLoss(feature_share=0),
     )
     flat = ContrastBudget(1, 1)
-    plain = Named(steps=10, objective="own", least_surrogates=1, transfer=none, perceptual=flat)
+    plain = Named(steps=10, objective="own", momentum_decay=0, least_surrogates=1, transfer=none, perceptual=flat)
     assert torch.equal(images(plain), images(PGD()))
 
 
@@ -170,10 +170,10 @@ def test_a_feature_loss_moves_maps_further_than_the_objective_does(kind: Any) ->
 
 def test_passes_of_features_and_views() -> None:
     batch, context = tiny_photos(), tiny_context()
-    expected = {  # six photos, four steps, their own embedding, and nine references
-        Transfer(views_per_step=3): (6 * (12 + 1) + 9, 6 * 12),
-        Transfer(features=FeatureLoss("distance")): (6 * (8 + 1) + 9, 6 * 4),
-        Transfer(features=FeatureLoss("importance", copies=5)): (6 * (4 + 1 + 5 + 1) + 9, 6 * (4 + 5)),
+    expected = {  # six photos, four steps, and nine references
+        Transfer(views_per_step=3): (6 * 12 + 9, 6 * 12),
+        Transfer(features=FeatureLoss("distance")): (6 * 8 + 9, 6 * 4),
+        Transfer(features=FeatureLoss("importance", copies=5)): (6 * (4 + 5 + 1) + 9, 6 * (4 + 5)),
     }
     for transfer, passes in expected.items():
         cost = eot(transfer, steps=4).protect(batch, context).cost
