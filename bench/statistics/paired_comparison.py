@@ -39,8 +39,10 @@ from cloakbench.bench.statistics.intervals import (
 LEVEL = 0.05
 """A comparison is decided when its corrected p value is below this."""
 
-_SWAPS = 9999
-"""Random swaps: with the observed one a round 10 000, fine enough for Holm's correction over 500 comparisons."""
+_SWAPS = 10_000
+"""Swaps of a test, the observed one among them, drawn so many at once."""
+_SWAPS_OF_A_PAIR = 100
+"""At least so many swaps for each pair of a ranking: the smallest p, corrected for all of them, is a hundredth."""
 _EXACT_PEOPLE = 13
 """2 ** 13 swaps of everybody are fewer than `_SWAPS`."""
 _ROUNDING = 1e-12
@@ -103,6 +105,7 @@ def paired_differences(
     for number, (_, trials) in enumerate(numbers):
         same_trials.setdefault(trials.tobytes(), []).append(number)
     found: dict[Pair, Difference] = {}
+    swaps = max(_SWAPS, _SWAPS_OF_A_PAIR * math.comb(len(numbers), 2))
     for one, other in itertools.combinations_with_replacement(same_trials.values(), 2):
         pairs = [(min(pair), max(pair)) for pair in itertools.product(one, other) if pair[0] != pair[1]]
         pairs = sorted(set(pairs))
@@ -110,7 +113,7 @@ def paired_differences(
             trials = [numbers[group[0]][1] for group in (one, other)]
             common = np.where(trials[0] == trials[1], trials[0], 0.0)
             events = {place: numbers[place][0] for pair in pairs for place in pair}
-            found |= _compare(pairs, events, common, np.asarray(identity), weights, resamples, seed, bounded)
+            found |= _compare(pairs, events, common, np.asarray(identity), weights, resamples, seed, swaps, bounded)
     return [found[pair] for pair in itertools.combinations(range(len(numbers)), 2)]
 
 
@@ -140,6 +143,7 @@ def _compare(
     weights: Sequence[float],
     resamples: int,
     seed: int,
+    swaps: int,
     bounded: bool,
 ) -> dict[Pair, Difference]:
     """Pairs of methods that have the same photos in common: trials ``common`` ``[N, K]``."""
@@ -157,7 +161,7 @@ def _compare(
     low, high = percentile_interval(means[:, first] - means[:, second])
     differences = parts[:, first] - parts[:, second]
     photos = int((common > 0).sum(axis=0).min())
-    p = _swap_test(differences, seed)
+    p = _swap_test(differences, seed, swaps)
     return {
         pair: _difference(differences[:, place].sum(), low[place], high[place], p[place], photos, bounded, len(parts))
         for place, pair in enumerate(pairs)
@@ -176,20 +180,24 @@ def _difference(
     return Difference(value, min(low, value), max(high, value), float(p), n_photos, n_identities)
 
 
-def _swap_test(differences: Floats, seed: int) -> Floats:
+def _swap_test(differences: Floats, seed: int, swaps: int) -> Floats:
     """Share of the swaps in which a difference is at least as large as it is, in either direction, ``[Q]``.
 
     Args:
         differences: what each person adds to each of Q differences, ``[P, Q]``.
         seed: names the swaps.
+        swaps: how many, the observed one among them.
     """
     differs = np.abs(differences) > _ROUNDING * 1e-3
     observed = np.abs(differences.sum(axis=0)) - _ROUNDING
     rng = np.random.default_rng(stream_seed(seed, "swap by person"))
-    signs = 1.0 - 2.0 * rng.integers(2, size=(_SWAPS, len(differences)), dtype=np.uint8)
-    p = ((np.abs(signs @ differences) >= observed).sum(axis=0) + 1) / (_SWAPS + 1)
+    as_large = np.ones(differences.shape[1])
+    for start in range(1, swaps, _SWAPS):
+        signs = 1.0 - 2.0 * rng.integers(2, size=(min(_SWAPS, swaps - start), len(differences)), dtype=np.uint8)
+        as_large += (np.abs(signs @ differences) >= observed).sum(axis=0)
+    p = as_large / swaps
     for pair in np.flatnonzero(differs.sum(axis=0) <= _EXACT_PEOPLE):
         some = differences[differs[:, pair], pair]
-        swaps = np.array(list(itertools.product((1.0, -1.0), repeat=len(some)))).reshape(2 ** len(some), len(some))
-        p[pair] = (np.abs(swaps @ some) >= observed[pair]).mean()
+        every = np.array(list(itertools.product((1.0, -1.0), repeat=len(some)))).reshape(2 ** len(some), len(some))
+        p[pair] = (np.abs(every @ some) >= observed[pair]).mean()
     return p

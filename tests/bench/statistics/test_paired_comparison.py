@@ -197,3 +197,14 @@ def test_holm_is_that_of_the_library_and_leaves_gaps_alone() -> None:
     assert holm(p)[known] == pytest.approx([0.09, 0.004, 0.09, 0.2])  # by hand: 3 x 0.03 also holds for 0.04
     assert np.isnan(holm(p)[1])
     assert len(holm([])) == 0
+
+
+def test_a_plain_difference_is_told_apart_among_a_thousand_pairs() -> None:
+    rng = np.random.default_rng(0)
+    people, methods = 40, 46
+    trials = np.ones((people, 1))
+    events = [(rng.random((people, 1)) < (0.05 if one == 0 else 0.9)).astype(float) for one in range(methods)]
+    found = paired_differences([(one, trials) for one in events], np.arange(people), [1.0], 50, 0)
+    assert len(found) == 1035
+    of_the_first = holm([one.p for one in found])[: methods - 1]
+    assert (of_the_first < 0.05).all()
