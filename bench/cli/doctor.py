@@ -173,6 +173,15 @@ def _print_machine(console: Screen) -> None:
     )
 
 
+def where_lacking(part: Missing, diagnoses: Sequence[Diagnosis]) -> str:
+    """The experiments that lack a part; of most of them, those that do not."""
+    lacking = [one.name for one in diagnoses if part in one.missing]
+    others = [one.name for one in diagnoses if part not in one.missing]
+    if len(lacking) <= len(others):
+        return ", ".join(lacking)
+    return "every experiment" + (f" but {', '.join(others)}" if others else "")
+
+
 def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for title in ("experiment", "state", "photos", "disk", "time"):
@@ -186,9 +195,7 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         names = ", ".join(one.name for one in diagnoses if part in one.missing)
         console.note(f"missing for {names}: {part}", style="")
     for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
-        names = [one.name for one in diagnoses if gap in one.missing]
-        where = "every experiment" if len(names) == len(diagnoses) else ", ".join(names)
-        console.note(f"a gap in {where}: {gap}")
+        console.note(f"a gap in {where_lacking(gap, diagnoses)}: {gap}")
     for one in diagnoses:
         for asked in one.services:
             console.note(f"services in {one.name}: {asked}, photos that are enrolled apart")

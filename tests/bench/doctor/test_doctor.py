@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from cloakbench.bench.cli.doctor import Diagnosis, diagnose, main
+from cloakbench.bench.cli.doctor import Diagnosis, diagnose, main, where_lacking
 from cloakbench.bench.doctor import preflight as needs
 
 MODULE = """
@@ -345,3 +345,12 @@ def test_every_preset_on_the_embedded_world_is_ready(every: bool, monkeypatch: p
     assert set(found) == set(presets) and "survey_fig2" in found
     lacking = {name for name, parts in found.items() if any(part.blocking for part in parts)}
     assert lacking == LACKING
+
+
+def test_what_most_experiments_lack_is_told_by_those_that_do_not() -> None:
+    part = needs.Missing("LPIPS", "cloakbench fetch metric=lpips", blocking=False)
+    with_gap = [Diagnosis(name, [part]) for name in "abc"]
+    without = [Diagnosis(name, []) for name in "de"]
+    assert where_lacking(part, with_gap) == "every experiment"
+    assert where_lacking(part, with_gap + without) == "every experiment but d, e"
+    assert where_lacking(part, with_gap[:2] + without) == "a, b"
