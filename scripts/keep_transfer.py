@@ -24,6 +24,7 @@ if __name__ == "__main__":
     if not rows:
         sys.exit(f"{sys.argv[1]} measured no method on real faces: name a run of transfer_real")
     measured = {_named(row) for row in rows}
+    rows = [{**row, **{name: f"{row[name]:.5f}" for name in ("psr", "low", "high")}} for row in rows]
     with _KEPT.open(newline="", encoding="utf-8") as stream:
         rows += [row for row in csv.DictReader(stream) if _named(row) not in measured]
     with _KEPT.open("w", newline="", encoding="utf-8") as stream:

@@ -25,7 +25,8 @@ COLUMNS = ("experiment", "dataset", "date", "method", "epsilon_255", "metric", "
 
 _METRICS = {"psr_p2_top1": "Top-1 (P2)", "psr_p1_top1": "Top-1 (P1)"}
 """Which rate is named, the first that was measured."""
-_RENDERED = "synthetic"
+_RENDERED, _FOLDER = "synthetic", "folder"
+"""How the names of data sets begin that are no photographs, and of those that somebody keeps without a name."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     results = load_results(folder)
     if results.dataset.startswith(_RENDERED):
         return []
+    dataset = "a folder of photographs" if results.dataset.startswith(_FOLDER) else results.dataset
     measured = Measured(results)
     metric = next((name for name in _METRICS if name in measured.metrics), None)
     day = datetime.fromtimestamp((folder / "data" / "about.json").stat().st_mtime, UTC).date().isoformat()
@@ -74,7 +76,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         if (rate := measured.black_box(metric, run)).ok:
             values = (run.method, run.budget.epsilon_255, _METRICS[metric], rate.value, rate.low, rate.high)
             counts = (rate.n, rate.n_identities)
-            rows.append(dict(zip(COLUMNS, (results.name, results.dataset, day, *values, *counts), strict=True)))
+            rows.append(dict(zip(COLUMNS, (results.name, dataset, day, *values, *counts), strict=True)))
     return rows
 
 
