@@ -23,8 +23,8 @@ class EOTEnsemble(MIFGSM):
     """Away from what recognisers know of a person, by gradients that hold for recognisers nobody has.
 
     Every step shows each surrogate another random view of every photo, divides the gradients that come back by their
-    mean size, adds them up, smooths the sum, gathers it (MI, by a half), and moves along its sign. Photos leave the mean
-    of the person's references: what an attacker's gallery is likely to hold.
+    mean size, adds them up, smooths the sum, gathers it (MI, by a half), and moves along its sign. Photos leave the
+    mean of the person's references: what an attacker's gallery is likely to hold.
 
     Ours: a combination of known parts, named by their papers in `cloakbench.methods.parts.transfer`. No paper has it in
     this form. Its settings were chosen by a rule that was written before the search; ``docs/transfer.md`` has both.
@@ -48,8 +48,8 @@ class EOTEnsemble(MIFGSM):
     name: ClassVar[str] = "eot_ensemble"
     paper: ClassVar[str] = "none: CloakBench's own combination of EOT, TI and normalised ensembles"
     official_settings: ClassVar[str] = (
-        "ours: epsilon 8, 20 steps of 1, random start, momentum .5, views (scale .925 to 1.05, 4 degrees, 2.5 %, mirror), "
-        "Gaussian 1 px, references as anchor"
+        "ours: epsilon 8, 20 steps of 1, random start, momentum .5, "
+        "views (scale .925 to 1.05, 4 degrees, 2.5 %, mirror), Gaussian 1 px, references as anchor"
     )
     deviations: ClassVar[str] = ""
 
