@@ -108,6 +108,7 @@ def test_every_example_is_measured(place: Path, dataset: str) -> None:
     assert mean["identity"] == 0 < mean["smoothed_steps"] <= 8 and 7 < mean["random_sign"] <= 8
 
 
+@pytest.mark.slow
 def test_an_attacker_of_ones_own_is_asked(place: Path) -> None:
     found = measured(place, "synthetic", "my_poisoning")
     rates = found[found["judge"] == "nearest_mean"]

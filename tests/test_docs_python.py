@@ -50,6 +50,7 @@ def test_the_blocks_of_the_page_run_one_after_the_other(empty_folder: Path, caps
     assert "Results of evaluate on synthetic" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_example_of_a_docstring_runs(name: str, empty_folder: Path) -> None:
     found = doctest.DocTestFinder().find(getattr(cloakbench, name), name, globs={})

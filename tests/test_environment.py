@@ -126,6 +126,7 @@ def test_the_index_of_this_test_stops_an_old_pip_that_resolves(project: Project,
     assert "must have their versions pinned" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_build_that_was_cut_off_is_done_again(project: Project, empty: Path) -> None:
     project.environment["PYTHON"] = copying(project.folder / "python", empty)
     lock = project.folder / "requirements.lock"

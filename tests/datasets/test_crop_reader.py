@@ -93,6 +93,7 @@ def test_nothing_is_left_running_and_nobody_but_the_parent_complains(script: lis
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_one_line(script: list[str]) -> None:
     done = subprocess.run([*script, "crash"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3

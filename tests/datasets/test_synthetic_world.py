@@ -142,6 +142,7 @@ def test_cached_faces_are_the_same_and_are_drawn_once(tmp_path: Path, monkeypatc
         assert all(torch.equal(faces.attributes[name], plain.attributes[name]) for name in ATTRIBUTES)
 
 
+@pytest.mark.slow
 def test_two_workers_draw_the_same_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render_cache, "SHARD", 12)
     assert torch.equal(train(tmp_path, workers=2).images, train(None).images)

@@ -71,6 +71,7 @@ def test_one_training_serves_both_and_every_ball() -> None:
     assert AdvFaces(soft_labels=True, **FAST).stages() != plain.stages()
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_shrinks_masks_towards_the_hinge() -> None:
     def outcome(epochs: int, hinge: float) -> tuple[float, float]:
         method = AdvFaces(**{**FAST, "image_epochs": epochs, "learning_rate": 2e-3, "hinge": hinge})

@@ -80,6 +80,7 @@ def test_passes_are_ten_of_the_probe_per_photo_and_training_is_counted_apart() -
     assert cost.forward_images == 10 * len(batch.images) + len(batch.identities)
 
 
+@pytest.mark.slow
 def test_training_moves_photos_further_than_the_untrained_server() -> None:
     batch, context = tiny_photos(), tiny_context()
     model = context.surrogates[0]

@@ -37,6 +37,7 @@ def method(noise_255: float = 16, steps: int = 8, training: int = 60) -> BFRResi
     return BFRResistant(restorers, tiles=TILES, noise_255=noise_255, steps=steps, step_255=4)
 
 
+@pytest.mark.slow
 def test_a_held_out_restorer_brings_back_less_than_from_the_plain_mosaic() -> None:
     batch, judge, one = tiny_photos(), HeldOutRestorer(config("dense", 8, 1, 200), TILES), method()
     published = one.protect(batch, trained_context(one)).images.float() / 255

@@ -28,8 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 NEED_A_FILE = ("precomputed", "lowkey_lpips")
 """They have tests of their own."""
-TAKE_LONG = ("adv_makeup", "amt_gan", "dpg", "deepprivacy", "ric")
-"""They train networks that cannot be made much smaller; tests of their own look at them in short."""
+TAKE_LONG = (
+    *("adv_makeup", "advcloak", "amt_gan", "avih", "deepprivacy", "dfpp", "dpg"),
+    *("invisible_face", "optics", "ric", "veil"),
+)
+"""They train, or search for long, whatever their settings; tests of their own look at them in short."""
 
 
 def composed(*overrides: str) -> Any:

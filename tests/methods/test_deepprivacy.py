@@ -33,6 +33,7 @@ def test_the_face_is_never_seen_and_its_surroundings_are_kept(trained: tuple[Dee
     assert torch.equal(one[kept], (255 * batch.images).round().to(torch.uint8)[kept])
 
 
+@pytest.mark.slow
 def test_what_is_made_follows_from_the_surroundings() -> None:
     """Photos of one colour each: who has learnt from others to go on where the surroundings end, finds it."""
     colours = torch.empty(40, 3, 1, 1).uniform_(0.1, 0.9, generator=generator("colours"))

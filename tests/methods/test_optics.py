@@ -80,6 +80,7 @@ def test_points_move_as_their_photos_do() -> None:
     torch.testing.assert_close(moved_points(points, places)[:, 0], centre, atol=0.01, rtol=0)
 
 
+@pytest.mark.slow
 def test_at_equal_error_of_the_wavefront_the_learnt_mask_hides_more_than_defocus() -> None:
     found = {}
     for mask in ("learnt", "defocus"):

@@ -45,6 +45,7 @@ def test_a_code_into_which_nothing_is_written_is_four_fifths_of_its_cover(monkey
     assert torch.allclose(coder.code(photos, covers), 0.8 * covers)
 
 
+@pytest.mark.slow
 def test_covers_follow_from_key_and_class_and_the_classifier_is_right_about_them(
     method: RIC, context: ProtectContext
 ) -> None:

@@ -247,6 +247,7 @@ def test_face_resnet_says_what_timms_own_network_says(architecture: str) -> None
         torch.testing.assert_close(ours.body(images), theirs(images))
 
 
+@pytest.mark.slow
 def test_loading_a_face_resnet_imports_no_timm() -> None:
     words = "import sys; from cloakbench.models.backbones.se_resnet import FaceResNet; FaceResNet(blocks=(1, 1, 1, 1))"
     found = subprocess.run(

@@ -83,6 +83,7 @@ def test_a_pair_alone_is_as_far_apart_as_in_company(distance: DistsDistance) -> 
     torch.testing.assert_close(distance(left, right), alone, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_large_photos_are_reduced_to_256_pixels_first(distance: DistsDistance) -> None:
     left, right = (images[:1] for images in pairs(288, 320))
     smaller = [F.interpolate(one, size=[256, 284], mode="bilinear", antialias=True) for one in (left, right)]

@@ -65,6 +65,7 @@ def test_no_surrogate_saw_a_targets_training_people_or_the_people_of_another_pai
     assert len({card(name)["recipe"]["seed"] for name in NAMES}) == len(NAMES)
 
 
+@pytest.mark.slow
 def test_targets_of_one_family_are_few_and_carry_their_family() -> None:
     families = {name: build(name).card.family for name in set(NAMES) - SURROGATES}
     assert len(set(families.values())) >= 7

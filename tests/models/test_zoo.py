@@ -289,6 +289,7 @@ def test_the_command_trains_in_processes_and_reports_failures(trained: Path, tmp
         run_zoo(config)
 
 
+@pytest.mark.slow
 def test_a_killed_process_continues(trained: Path, tmp_path: Path) -> None:
     """A real kill -9, at the first checkpoint."""
     code = (

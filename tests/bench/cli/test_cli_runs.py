@@ -215,6 +215,7 @@ def test_the_report_of_a_run_can_be_written_again(
     assert (run / "figures" / "psr_dots.pdf").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_the_next_run_continues(
     tmp_path: Path, small_overrides: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

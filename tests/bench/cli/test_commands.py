@@ -39,6 +39,7 @@ def test_list_alone_names_every_group(capsys: pytest.CaptureFixture[str]) -> Non
         assert not folder.is_dir() or folder.name == "__pycache__" or folder.name in shown
 
 
+@pytest.mark.slow
 def test_doctor_says_what_each_experiment_lacks(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

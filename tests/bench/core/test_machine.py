@@ -112,7 +112,9 @@ def fail_once(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FGSM, "perturb", perturb)
 
 
-@pytest.mark.parametrize("problem", [MACHINE[1], MACHINE[0], MACHINE[-2]], ids=repr)
+@pytest.mark.parametrize(
+    "problem", [MACHINE[1], *(pytest.param(one, marks=pytest.mark.slow) for one in (MACHINE[0], MACHINE[-2]))], ids=repr
+)
 def test_a_failure_of_the_machine_ends_the_run_and_the_next_one_is_clean(
     problem: Exception, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

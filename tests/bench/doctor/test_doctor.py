@@ -327,6 +327,7 @@ def test_the_command_prints_a_table_and_ends_well(planted: Planted, capsys: pyte
 LACKING = {"real_attributes", "real_faces", "transfer_real", "transfer_search_hard", "transfer_search_real"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_preset_on_the_embedded_world_is_ready(every: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever has no data or weights of others in it runs on a fresh machine. Presets whose names begin alike differ

@@ -60,6 +60,7 @@ def unit_keys(tmp_path: Path, cache: Path, *more: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("report_left_out")
 def test_views_are_made_once_for_all_budgets_methods_and_runs(
     tmp_path: Path, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +76,7 @@ def test_views_are_made_once_for_all_budgets_methods_and_runs(
     assert len(marks.read_text().split()) == len(entries(tmp_path)) == 2 * PEOPLE
 
 
+@pytest.mark.slow
 def test_what_views_took_is_told_apart_from_what_protecting_took(tmp_path: Path, faces_cache: Path) -> None:
     outcome = go(tmp_path, faces_cache)
     [cost] = outcome.results.costs.query("method == 'uses_views'").to_dict("records")
@@ -151,6 +153,7 @@ def test_a_generator_of_rendered_faces_is_told_where_faces_are_no_rendered_ones(
     assert "generator=augment" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["not_finite", "raises"])
 def test_a_generator_that_fails_leaves_rows_with_a_status_and_no_number(
     tmp_path: Path, faces_cache: Path, fault: str
@@ -188,6 +191,7 @@ def test_what_cannot_be_is_one_line_before_any_work(
     assert not (tmp_path / "store" / "protected").exists()
 
 
+@pytest.mark.slow
 def test_points_of_references_are_given_to_who_asks_and_are_in_its_key(tmp_path: Path, faces_cache: Path) -> None:
     assert unit_keys(tmp_path, faces_cache).isdisjoint(unit_keys(tmp_path, faces_cache, "method.points=true"))
     outcome = go(tmp_path, faces_cache, "method.points=true")

@@ -86,6 +86,7 @@ POISONING = (
 PROBES = ("tiny_glance", "dataset.identities=2", "dataset.probes_per_identity=2", "report.figures=false")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [PROBES, POISONING], ids=["probes", "poisoning"])
 def test_a_run_builds_hashes_and_reads_nothing_in_vain(
     experiment: tuple[str, ...], words: Words, tmp_path: Path

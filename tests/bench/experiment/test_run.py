@@ -218,6 +218,7 @@ def test_a_method_is_trained_once_for_all_chunks_and_its_cost_is_told(small_over
     assert {path: path.stat().st_mtime_ns for path in stored} == before
 
 
+@pytest.mark.slow
 def test_a_title_is_printed_and_is_in_no_key(small_overrides: list[str]) -> None:
     usual, named = (prepare(compose(small_overrides, f"methods.pgd.title={title}")) for title in ("PGD", "Ours"))
     assert usual.key == named.key != prepare(compose(small_overrides, "methods.pgd.steps=1")).key
@@ -310,6 +311,7 @@ def test_an_ensemble_is_one_surrogate_and_its_members_are_white_box(small_overri
     assert found.set_index("judge")["white_box"].groupby(level=0).first().to_dict() == {"tiny1": True, "tiny2": False}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("report_left_out")
 def test_attacked_weights_are_white_box_under_any_name_file_and_scale(
     small_overrides: list[str], tmp_path: Path

@@ -140,6 +140,7 @@ def test_a_run_that_reads_ahead_has_the_same_results(
     assert list(read.values()).count(threading.get_ident()) <= 1
 
 
+@pytest.mark.slow
 def test_nothing_is_due_on_another_device(
     tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, exact: Outcome
 ) -> None:

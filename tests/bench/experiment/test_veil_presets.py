@@ -9,6 +9,8 @@ import pytest
 from cloakbench.bench.config.compose import compose_config
 from cloakbench.bench.experiment.prepare import prepare
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).parents[3] / "conf" / "experiment"
 PRESETS = sorted(path.stem for path in CONF.glob("veil_table*.yaml")) + sorted(
     path.stem for path in CONF.glob("veil_figure*.yaml")

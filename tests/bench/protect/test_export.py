@@ -49,6 +49,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_shell_script_protects_the_export_and_gets_a_rate(tmp_path: Path, tiny_overrides: list[str]) -> None:
     assert main([*tiny_overrides, f"output={tmp_path}/out", "--config-dir", CONFIG_DIR]) == 0
     (tmp_path / "outside.sh").write_text(OUTSIDE)

@@ -44,6 +44,7 @@ def test_what_is_not_named_is_all_that_does_not_judge(
     assert at_hand.with_defaults([*FOLDERS, *more]) == [*FOLDERS, *more, *added]
 
 
+@pytest.mark.slow
 @requires_pack
 def test_a_network_in_two_files_helps_once_and_never_where_it_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOAKBENCH_WEIGHTS", str(PACK / "weights"))

@@ -79,6 +79,7 @@ def small_recipe(steps: int) -> Any:
     return instantiate(config.recipe)
 
 
+@pytest.mark.slow
 def test_a_purifier_that_learnt_from_others_brings_photos_nearer_to_originals_that_it_never_saw() -> None:
     faces = smooth_faces(6, 4, "people")
     tint = torch.tensor([16, -16, 16]).view(3, 1, 1)  # a mask that all people share, and quickly learnt

@@ -100,6 +100,7 @@ NOISES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [True, False], ids=["with targets", "without"])
 def test_recovery_is_measured_and_shown_after_each_transform(tmp_path: Path, faces_cache: Path, targets: bool) -> None:
     outcome = hide(tmp_path, faces_cache, *NOISES, *([] if targets else ["~targets"]))

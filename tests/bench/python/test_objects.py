@@ -57,6 +57,7 @@ def test_a_method_of_ones_own_runs_at_every_budget_and_shares_the_key_of_its_blo
     assert units(other) > first
 
 
+@pytest.mark.slow
 def test_a_module_that_is_edited_and_reloaded_gives_new_keys(
     evaluate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def test_auc_on_the_aligned_crops(model: str, subset: str, verified: Verified, t
     assert found["accuracy"]["value"] > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "subset", ["hires", pytest.param("orl", marks=pytest.mark.slow), pytest.param("lfw", marks=pytest.mark.slow)]
 )
@@ -82,6 +83,7 @@ def test_auc_through_our_own_detector_and_aligner(model: str, subset: str, verif
     assert found["n_pairs_without_score"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [16, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", [pytest.param(MODELS[0], marks=pytest.mark.slow), MODELS[1]])
 def test_check_passes_and_reproduces_the_clean_top1_of_the_card(

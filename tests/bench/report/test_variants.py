@@ -48,6 +48,7 @@ def rows_of(sweep: Sweep) -> set[str]:
     return {run.method for run in Measured(part.results).runs}
 
 
+@pytest.mark.slow
 def test_a_setting_of_a_method_makes_rows_a_column_and_a_curve(make_results: Make, tmp_path: Path) -> None:
     sweep = arrange(jobs(make_results, *({"method.steps": steps} for steps in (10, 2, 3))))
     [part] = sweep.parts

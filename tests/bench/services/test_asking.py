@@ -264,7 +264,9 @@ class Killed(BaseException):
     """Stands for kill -9: nothing is tidied up but what the operating system does."""
 
 
-@pytest.mark.parametrize("name", ["facepp", "azure", "tencent"])
+@pytest.mark.parametrize(
+    "name", ["facepp", *(pytest.param(one, marks=pytest.mark.slow) for one in ("azure", "tencent"))]
+)
 def test_a_run_that_dies_before_any_of_its_calls_ends_in_the_same_answers(tmp_path: Path, name: str) -> None:
     emulator = EMULATORS[name]()
     with emulator.running():

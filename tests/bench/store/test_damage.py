@@ -241,6 +241,7 @@ def powerless(*command: str) -> list[str]:
     return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
 
 
+@pytest.mark.slow
 def test_another_users_entries_stay(tiny: Finished, tmp_path: Path) -> None:
     results = tmp_path / "results"
     shutil.copytree(tiny.store, results / "store")

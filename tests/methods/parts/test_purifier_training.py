@@ -39,6 +39,7 @@ def trained(stage: NoisePurifier, context: ProtectContext) -> dict[str, Tensor]:
     return dict(RUNNER.run_stage(stage, context).tensors["purifier"])
 
 
+@pytest.mark.slow
 def test_it_removes_noise_from_photos_of_people_it_never_saw() -> None:
     # Noise as fine as that which the tiny world's photos are made with cannot be told from them.
     loud = Disturbances(uniform_255=60, gaussian_255=0, attack_255=0)

@@ -116,6 +116,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / WEIGHTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_training_stopped_anywhere_ends_with_the_bytes_of_an_unbroken_one(
     tmp_path: Path, unbroken: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

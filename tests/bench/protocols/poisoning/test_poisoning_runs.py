@@ -51,6 +51,7 @@ def test_quality_and_cost_are_measured_on_what_was_published(finished: tuple[Out
     assert costs.loc["opom_convex_hull", "converged"].item() == ""
 
 
+@pytest.mark.slow
 def test_limits_of_the_plan_hold_for_what_is_published_too(tmp_path: Path, faces_cache: Path) -> None:
     limit = "+plan.limits.opom_convex_hull={people: 2, photos: 3}"
     outcome = run(compose(tmp_path, faces_cache, limit, "protocols.poisoning.seeds=[0]"))

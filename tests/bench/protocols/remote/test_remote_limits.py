@@ -44,6 +44,7 @@ def test_three_faults_in_ten_requests_leave_the_same_tables(
     assert ", 0 of them again" not in outcome.results.setup["service_facepp"]
 
 
+@pytest.mark.slow
 def test_a_replay_needs_no_service(emulator: FaceppEmulator, words: Words, unbroken: Unbroken, tmp_path: Path) -> None:
     unbroken.copied(tmp_path / "results", "remote", "records", "measurements")
     replayed = ran(words("remote.replay=true", "services.facepp.line.base_url=http://127.0.0.1:9"))
@@ -57,6 +58,7 @@ def test_a_replay_of_what_nobody_asked_says_so(emulator: FaceppEmulator, words: 
     assert all(map(math.isnan, rates(outcome, "remote_psr_top1").values()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("protected")
 def test_exactly_so_many_calls_are_made_as_are_allowed_and_a_higher_limit_goes_on(
     emulator: FaceppEmulator, words: Words

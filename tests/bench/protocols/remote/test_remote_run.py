@@ -32,6 +32,7 @@ def test_the_run_itself_offers_the_local_service(emulator: FaceppEmulator, words
     assert dodging["pgd"] >= dodging["identity"]
 
 
+@pytest.mark.slow
 def test_attributes_are_read_and_held_against_labels(emulator: FaceppEmulator, words: Words) -> None:
     ran_once = ran(
         words(
