@@ -267,7 +267,8 @@ class Measured:
         if key not in self._small:
             means = {one: self.black_box(metric, one, surrogate) for one in self.runs_at(run.budget)}
             known = {one: mean for one, mean in means.items() if mean.ok}
-            small = is_small([mean.n for mean in known.values()], [mean.n_identities for mean in known.values()])
+            counted, people = ([getattr(mean, of) for mean in known.values()] for of in ("n", "n_identities"))
+            small = is_small(counted, people, [not is_control(one) for one in known])
             self._small[key] = frozenset(one for one, few in zip(known, small, strict=True) if few)
         return run in self._small[key]
 

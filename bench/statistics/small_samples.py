@@ -11,15 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 SMALL_SHARE = 0.5
-"""Below this share of the photos of the fullest row, a row is small."""
+"""Below this share of the photos of the fullest row of a method, a row is small. Controls cost nothing and have all."""
 FEW_PEOPLE = 10
 """Below this many people the percentile interval is too narrow; where nobody has more, all rows are equal in that."""
 
 
-def is_small(n_photos: ArrayLike, n_identities: ArrayLike) -> NDArray[np.bool_]:
-    """Which of M rows are small, from their photos and people, both ``[M]``."""
+def is_small(n_photos: ArrayLike, n_identities: ArrayLike, is_method: ArrayLike) -> NDArray[np.bool_]:
+    """Which of M rows are small.
+
+    Args:
+        n_photos, n_identities: photos and people of each, ``[M]``.
+        is_method: bool ``[M]``, False for controls, which set the bar only where there is nothing else.
+    """
     photos, people = np.asarray(n_photos, dtype=np.float64), np.asarray(n_identities, dtype=np.float64)
-    return (photos < SMALL_SHARE * photos.max(initial=0)) | (people < min(FEW_PEOPLE, people.max(initial=0)))
+    methods = np.asarray(is_method, dtype=bool)
+    of_the_fullest = photos[methods if methods.any() else slice(None)].max(initial=0)
+    return (photos < SMALL_SHARE * of_the_fullest) | (people < min(FEW_PEOPLE, people.max(initial=0)))
 
 
 def pareto_front(first: ArrayLike, second: ArrayLike, eligible: ArrayLike) -> list[int]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from cloakbench.bench.core.axes import NO_BUDGET, BudgetSize
 from cloakbench.bench.report.decisions.means import MeanOf, intervals_of, over_surrogates, photos_in
-from cloakbench.bench.report.index import ALL, Measured, Place, Run
+from cloakbench.bench.report.index import ALL, Measured, Place, Run, is_control
 from cloakbench.bench.report.metric import Metric
 from cloakbench.bench.statistics.paired_comparison import LEVEL, holm, paired_differences
 from cloakbench.bench.statistics.photo_trials import PhotoTrials
@@ -79,7 +79,8 @@ def rank(
     sign = -1 if metric.higher_protects else 1
     contenders = sorted(means, key=lambda mean: (sign * intervals[mean].value, str(_name(mean))))
     counted = [photos_in(photos, mean.cells) for mean in contenders]
-    small = is_small(counted, [intervals[mean].n_identities for mean in contenders]).tolist()
+    people = [intervals[mean].n_identities for mean in contenders]
+    small = is_small(counted, people, [not is_control(mean.run) for mean in contenders]).tolist()
     ranked = [mean for mean, few in zip(contenders, small, strict=True) if not few]
     axes = dict(zip(("protocol", "metric", "condition"), place, strict=True))
     axes |= {"ranking_epsilon_255": budget.number, "ranking_surrogate": surrogate}

@@ -12,9 +12,13 @@ from cloakbench.bench.statistics.small_samples import is_small, pareto_front
 
 
 def test_rows_of_less_than_half_the_photos_or_of_few_people_are_small() -> None:
-    assert is_small([500, 260, 20, 500], [50, 26, 10, 9]).tolist() == [False, False, True, True]
-    assert is_small([30, 30], [3, 3]).tolist() == [False, False]  # nobody has more
-    assert is_small([], []).tolist() == []
+    methods = [True] * 4
+    assert is_small([500, 260, 20, 500], [50, 26, 10, 9], methods).tolist() == [False, False, True, True]
+    assert is_small([30, 30], [3, 3], methods[:2]).tolist() == [False, False]  # nobody has more
+    assert is_small([], [], []).tolist() == []
+    controls = [True, True, True, False]  # which cost nothing
+    assert is_small([100, 80, 40, 500], [50, 20, 10, 50], controls).tolist() == [False, False, True, False]
+    assert is_small([20, 500], [20, 50], [False, False]).tolist() == [True, False]
 
 
 def test_front_is_that_of_a_search_over_all_pairs_and_leaves_small_rows_out() -> None:
