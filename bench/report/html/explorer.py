@@ -166,8 +166,8 @@ class _Explorer:
         frame = self.measured.results.means
         same = (frame["protocol"] == place.protocol) & (frame["metric"] == place.metric)
         lines = records(frame.loc[same & (frame["condition"] == place.condition)])
-        counted = [[line[name] for line in lines] for name in ("n_photos", "n_identities")]
-        small = is_small(*counted, [not is_control(Run.of(line)) for line in lines])
+        photos, people = ([line[name] for line in lines] for name in ("n_photos", "n_identities"))
+        small = is_small(photos, people, [not is_control(Run.of(line)) for line in lines])
         for line, few in zip(lines, small, strict=True):
             ends = (line["value"], line["low"], line["high"])
             mean = Estimate(*ends, n=line["n_photos"], n_identities=line["n_identities"], status="ok")
