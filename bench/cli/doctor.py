@@ -192,8 +192,7 @@ def _print_diagnoses(console: Screen, diagnoses: Sequence[Diagnosis]) -> None:
         table.add_row(one.name, state, photos, _size(one.disk_bytes), _duration(one))
     console.print(table)
     for part in dict.fromkeys(part for one in diagnoses for part in one.missing if part.blocking):
-        names = ", ".join(one.name for one in diagnoses if part in one.missing)
-        console.note(f"missing for {names}: {part}", style="")
+        console.note(f"missing for {where_lacking(part, diagnoses)}: {part}", style="")
     for gap in dict.fromkeys(part for one in diagnoses for part in one.missing if not part.blocking):
         console.note(f"a gap in {where_lacking(gap, diagnoses)}: {gap}")
     for one in diagnoses:
