@@ -13,7 +13,7 @@ from cloakbench.bench.report.estimate import text
 from cloakbench.bench.report.index import Measured
 from cloakbench.bench.report.labels import CONTROLS
 from cloakbench.bench.report.reported.printed import load_survey_table
-from cloakbench.bench.report.reported.survey_answers import RULES, agreement, by_class
+from cloakbench.bench.report.reported.survey_answers import RULES, WHOLE_IMAGE, agreement, by_class
 from cloakbench.bench.report.reported.systems import foreign_systems
 from cloakbench.bench.report.section import Reporter
 from cloakbench.bench.report.table import Column, Row, Table, columns
@@ -39,7 +39,12 @@ LEAKAGE = "Effective for out-of-distribution data leakage"
 """Questions that protocols answer, as the tables head them."""
 _NOT_HERE = "no implementation here"
 _NOT_RUN = "not in this run"
-_NOT_MEASURED = "not measured"
+_NOBODY_ASKED = {
+    OPEN_SET: "no identification judged it in this run",
+    API: "no service was asked about it in this run",
+    LEAKAGE: "photos of it were neither enrolled nor trained on in this run",
+    WHOLE_IMAGE: "pixels outside the face were not compared in this run",
+}
 
 
 def methods_table(measured: Measured) -> Table | None:
@@ -112,7 +117,8 @@ def _survey_table(
             rows.append(Row("here", (words,) * (len(questions) - 1), printed))
         for key in variants:
             answers = {**by_class(measured.methods[key], measured.results.costs, key), **found[key]}
-            cells = tuple(answers.get(column, _NOT_MEASURED) for column in questions[1:])
+            goal = str(measured.methods[key]["goal"])
+            cells = tuple(answers.get(column) or _not_measured(column, goal) for column in questions[1:])
             rows.append(Row(f"here: {measured.title(key)}", cells, printed))
     kind = "image obfuscation" if number == 1 else "adversarial perturbation"
     return Table(
@@ -133,6 +139,13 @@ def _survey_table(
         + (_api_note(found), *filter(None, (agreement(rows),))),
         section_key="method",
     )
+
+
+def _not_measured(question: str, goal: str) -> str:
+    """Why a method of the run has no answer."""
+    if goal == "poison training" and question in (OPEN_SET, API):
+        return "not measured: it is for recognisers in training, and these are finished"
+    return f"not measured: {_NOBODY_ASKED.get(question, 'what it costs was not kept')}"
 
 
 def _api_note(found: Mapping[str, Mapping[str, str]]) -> str:

@@ -116,5 +116,10 @@ def unit_mean(gradient: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
     Where papers divide by the L1 norm, this is the same up to a constant, which no sign notices, and keeps the numbers
     near one.
     """
+    return gradient / mean_size(gradient, axes)
+
+
+def mean_size(gradient: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+    """What `unit_mean` divides by, along ``axes`` that are kept: the mean size, or one for a gradient of zeros."""
     size = gradient.abs().mean(dim=axes, keepdim=True)
-    return gradient / torch.where(size > 0, size, 1.0)
+    return torch.where(size > 0, size, 1.0)

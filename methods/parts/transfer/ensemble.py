@@ -18,7 +18,7 @@ from torch import Tensor
 from cloakbench.bench.core.ranges import one_of, whole
 from cloakbench.methods.context import CountedNetwork
 from cloakbench.methods.parts.item_rng import ItemStreams
-from cloakbench.methods.parts.objectives import input_gradient, unit_mean
+from cloakbench.methods.parts.objectives import input_gradient, mean_size, unit_mean
 from cloakbench.methods.parts.transfer.convolutions import after_convolutions
 from cloakbench.methods.parts.transfer.dropout import SurrogateDropout
 from cloakbench.methods.parts.transfer.feature_loss import FeatureLoss, Features
@@ -148,9 +148,15 @@ class Gradients:
             with self._thin(place):
                 return reduce(torch.add, (slope(place, self._view(place, draws)) for draws in shared))
 
-        total = reduce(torch.add, (self._voice(through_views(place)) for place in range(count)))
-        if self._rule.ensemble == "mean" and count > 1:
-            total = total / count
+        slopes = (through_views(place) for place in range(count))
+        if self._rule.ensemble == "normalised":
+            total = unit_mean(next(slopes))
+            for gradient in slopes:
+                total.addcdiv_(gradient, mean_size(gradient))
+        else:
+            total = reduce(torch.add, slopes)
+            if count > 1:
+                total = total / count
         return total if self._rule.gradient_filter is None else self._rule.gradient_filter(total)
 
     def _apart(self, purpose: str) -> list[ItemStreams]:
@@ -168,6 +174,3 @@ class Gradients:
         if self._rule.dropout is None:
             return nullcontext()
         return self._rule.dropout.active(self._networks[place].model, self._thinned[place])
-
-    def _voice(self, gradient: Tensor) -> Tensor:
-        return unit_mean(gradient) if self._rule.ensemble == "normalised" else gradient

@@ -78,7 +78,8 @@ def test_printed_cells_stand_over_what_the_run_says(measured: Measured) -> None:
     ours = [dict(zip(keys, row.cells, strict=True)) for row in rows[1:]]
     variants = [key for key in measured.results.methods["key"] if str(key).startswith("opom")]
     assert len(ours) == len(variants) > 0
-    assert all(answer["Person-specific"] == "YES" and answer["API"] == "not measured" for answer in ours)
+    unasked = "not measured: no service was asked about it in this run"
+    assert all(answer["Person-specific"] == "YES" and answer["API"] == unasked for answer in ours)
     assert any(str(answer["Open-set"]).startswith("PSR ") for answer in ours)
 
 
@@ -93,7 +94,20 @@ def test_what_several_protocols_say_of_one_question_stands_in_one_cell(measured:
     [row] = [row for row in table.rows if row.label == "here: OPOM-ConvexHull"]
     assert (row.cells[places[LEAKAGE]], row.cells[places[OPEN_SET]]) == ("one; two", "three")
     others = [row.cells[places[LEAKAGE]] for row in table.rows if row.label.startswith("here: ")]
-    assert others.count("one; two") == 1 and "not measured" in others
+    assert others.count("one; two") == 1
+    assert "not measured: photos of it were neither enrolled nor trained on in this run" in others
+
+
+def test_what_acts_in_training_is_not_said_to_lack_a_judge_of_photos(measured: Measured) -> None:
+    [opom] = [line for line in measured.results.methods.to_dict("records") if line["key"] == "opom_convex_hull"]
+    em = {**opom, "key": "em", "name": "em", "goal": "poison training", "title": "EM"}
+    methods = pd.concat([measured.results.methods, pd.DataFrame([em])], ignore_index=True)
+    table = survey_tables(Measured(replace(measured.results, methods=methods)), [])[1]
+    places = {column.label: place for place, column in enumerate(table.columns)}
+    [row] = [row for row in table.rows if row.label.startswith("here") and row.section == "EM [11]"]
+    reason = "not measured: it is for recognisers in training, and these are finished"
+    assert row.cells[places[API]] == row.cells[places[OPEN_SET]] == reason
+    assert row.cells[places[LEAKAGE]] != reason
 
 
 def test_unprotected_photos_that_search_enrolled_ones_are_leakage_beside_the_clean_row(measured: Measured) -> None:

@@ -158,6 +158,16 @@ def test_filters_convolve(kernel: Kernel) -> None:
     assert torch.equal(GradientFilter(kernel, 1)(picture), picture)
 
 
+def test_a_filtered_photo_does_not_notice_the_others() -> None:
+    photos, smoothing = torch.randn(5, 3, 31, 20, generator=generator("filtered")), GradientFilter()
+    together = smoothing(photos)
+    assert all(torch.equal(smoothing(photos[:count]), together[:count]) for count in (1, 2, 4))
+    photos[2, 1, 30, 19] = torch.inf
+    broken = smoothing(photos)
+    assert torch.equal(broken[[0, 1, 3, 4]], together[[0, 1, 3, 4]])
+    assert torch.equal(broken[2, [0, 2]], together[2, [0, 2]]) and torch.equal(broken[2, :, :27], together[2, :, :27])
+
+
 def test_kernels_are_those_of_the_paper() -> None:
     density = torch.distributions.Normal(0, 1).log_prob(torch.linspace(-3, 3, 7)).exp()
     torch.testing.assert_close(kernel_weights("gaussian", 7), density / density.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,9 @@ def mean_photo(images: Tensor) -> Tensor:
     """In [0, 1], float32 ``[3, H, W]``, of uint8 photos; grey where there are none."""
     if not len(images):
         return torch.full(images.shape[1:], 0.5)
-    return (images.sum(dim=0, dtype=torch.int64).double() / (255 * len(images))).float()
+    # torch would first copy all photos into wide integers: thirty times as long for 2000, and eight times their memory.
+    total = images.cpu().numpy().sum(axis=0, dtype=np.uint32)  # enough for 16 million photos
+    return torch.from_numpy(total / (255 * len(images))).float()
 
 
 def sight_of(published: Tensor, originals: Tensor, strangers: Tensor, protector: Protector | None) -> Sight:
