@@ -104,6 +104,7 @@ def _built(what: str, source: Path, folder: Path) -> Path:
     return inside if what == "build_wheel" else next(inside.iterdir())
 
 
+@pytest.mark.slow
 def test_every_module_of_the_wheel_imports_without_the_packages_of_developers(wheel: Path) -> None:
     lock = (ROOT / "requirements-test.lock").read_text(encoding="utf-8")
     developers = {_plain(name) for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}

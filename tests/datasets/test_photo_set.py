@@ -193,7 +193,7 @@ def test_nobody_with_enough_photos(tmp_path: Path):
 
 def test_configuration_composes_and_reaches_the_constructor(tmp_path: Path):
     root = people(tmp_path / "faces", ann=4)
-    given = ["dataset=folder", f"dataset.root={root}", f"paths.results={tmp_path}"]
+    given = ["experiment=smoke", "dataset=folder", f"dataset.root={root}", f"paths.results={tmp_path}"]
     data = instantiate(compose_config([*given, "dataset.detector.min_score=0.5"]).dataset)
     assert isinstance(data, PhotoSet)
     data = instantiate(compose_config([*given, "dataset.aligned=true"]).dataset)

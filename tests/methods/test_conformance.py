@@ -29,8 +29,8 @@ METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")
 NEED_A_FILE = ("precomputed", "lowkey_lpips")
 """They have tests of their own."""
 TAKE_LONG = (
-    *("adv_makeup", "advcloak", "amt_gan", "avih", "deepprivacy", "dfpp", "dpg"),
-    *("invisible_face", "optics", "ric", "veil"),
+    *("adv_makeup", "advcloak", "amt_gan", "avih", "chhabra", "deepprivacy", "dfpp", "dpg"),
+    *("gender_an", "invisible_face", "lowkey_m", "optics", "ric", "veil"),
 )
 """They train, or search for long, whatever their settings; tests of their own look at them in short."""
 

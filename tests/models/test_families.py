@@ -40,7 +40,7 @@ GENERIC = ("checkpoint", "frbench", "mxnet", "onnx", "timm")
 
 @pytest.fixture(scope="module")
 def configs() -> dict[str, dict[str, Any]]:
-    found = compose_config([f"+model@found.{name}={name}" for name in PUBLISHED]).found
+    found = compose_config(["experiment=smoke", *(f"+model@found.{name}={name}" for name in PUBLISHED)]).found
     return OmegaConf.to_container(found, resolve=True)  # type: ignore[return-value]
 
 

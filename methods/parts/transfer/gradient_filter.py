@@ -68,4 +68,4 @@ def smooth(images: Tensor, weights: Tensor) -> Tensor:
         for place, share in enumerate(shares[1:], start=1):
             total.add_(sums[place * stride :][:count], alpha=share)
         sums = total
-    return sums.as_strided(images.shape, framed.stride()).contiguous()
+    return sums.as_strided(images.shape, framed.stride())

@@ -134,7 +134,7 @@ def test_celeba_layouts_pass_it_on(tmp_path: Path) -> None:
 
 
 def test_preset_asks_for_the_papers_sizes() -> None:
-    config = compose_config(["dataset=celeba_hq_impersonation"]).dataset.layout
+    config = compose_config(["experiment=smoke", "dataset=celeba_hq_impersonation"]).dataset.layout
     assert config._target_.endswith("CelebAHq")
     assert (config.impersonation.people, config.impersonation.groups, config.impersonation.target_photos) == (
         1000,

@@ -35,7 +35,7 @@ LAYOUTS = sorted(set(PLANTED) - {"celeba_hq_impersonation"})
 
 @cache
 def config_of(name: str) -> DictConfig:
-    return compose_config([f"dataset={name}"]).dataset
+    return compose_config(["experiment=smoke", f"dataset={name}"]).dataset
 
 
 def layout_of(name: str, root: Path) -> Layout:

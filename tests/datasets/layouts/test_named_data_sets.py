@@ -32,6 +32,7 @@ def data_set(name: str, root: Path) -> PhotoSet:
     PLANTED[name](root)
     chosen = SETTINGS.get(name, FEW)
     words = [
+        "experiment=smoke",
         f"dataset={name}",
         f"dataset.root={root}",
         "dataset.aligned=true",

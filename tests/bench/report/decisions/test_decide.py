@@ -122,6 +122,7 @@ def test_methods_with_overlapping_intervals_are_separated_and_equal_ones_share_a
     assert [one.neighbours for one in ranking.comparisons] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_the_library_over_all_pairs_of_a_ranking() -> None:
     found = results(methods({f"m{i}": 0.02 * i for i in range(6)}))
     assert len(found.pairs) == 15
