@@ -15,7 +15,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cloakbench.bench.config import compose as composing
-from cloakbench.bench.config.compose import compose_config, resolved
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config, resolved
 from cloakbench.bench.config.compositions import _compositions, keep_composition, kept_composition
 from cloakbench.bench.services.local.settings import LocalSettings
 from cloakbench.methods.base import TITLE
@@ -80,7 +80,7 @@ WITH_SURROGATES = {"veils": "veil_figure3", "veils_published": "veil_figure3"}
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in CHOSEN for name in names(group)])
 def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name: str) -> None:
-    ground = [] if group == "target_set" else ["experiment=smoke"]
+    ground = [] if group == "target_set" else [WITHOUT_EXPERIMENT]
     if name in WITH_SURROGATES:
         ground = [f"experiment={WITH_SURROGATES[name]}"]
     config = compose_config([*ground, CHOSEN[group].format(name)])
@@ -90,7 +90,7 @@ def test_every_config_composes_and_its_keys_reach_a_constructor(group: str, name
 @pytest.mark.parametrize("group", ADDED)
 def test_all_configs_of_a_group_compose_and_their_keys_reach_constructors(group: str) -> None:
     places = {name: ADDED[group].format(name) for name in names(group)}
-    config = compose_config(["experiment=smoke", *(f"+{group}@{place}={name}" for name, place in places.items())])
+    config = compose_config([WITHOUT_EXPERIMENT, *(f"+{group}@{place}={name}" for name, place in places.items())])
     for place in places.values():
         assert OmegaConf.select(config, place), place
     assert_keys_reach_constructors(config)

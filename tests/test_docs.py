@@ -116,6 +116,7 @@ def test_an_attacker_of_ones_own_is_asked(place: Path) -> None:
     assert (rates["status"] == "ok").any()
 
 
+@pytest.mark.slow
 def test_an_onlooker_of_ones_own_looks_at_what_is_published(place: Path) -> None:
     found = measured(place, "synthetic", "my_veils")
     rates = found[found["metric"] == "found_colours"].set_index(["method", "condition"])["value"]

@@ -49,6 +49,7 @@ def test_lists_are_written_as_the_generator_reads_them() -> None:
     assert place_of("README.md") == "index.md" and place_of("docs/tutorial.ipynb") == "tutorial.md"
 
 
+@pytest.mark.slow
 def test_every_method_has_a_page_that_says_what_a_reader_asks() -> None:
     pages = {page.place: page.content for page in method_pages()}
     assert set(pages) == {f"methods/{name}.md" for name in (*configs.names("method"), "index")}

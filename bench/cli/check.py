@@ -10,7 +10,13 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from cloakbench.bench.config.compose import compose_config, group_options, resolved, split_config_dirs
+from cloakbench.bench.config.compose import (
+    WITHOUT_EXPERIMENT,
+    compose_config,
+    group_options,
+    resolved,
+    split_config_dirs,
+)
 from cloakbench.bench.core.checks import CheckResult
 from cloakbench.bench.core.errors import ConfigError, reason_of
 from cloakbench.bench.core.screen import Screen, plain
@@ -36,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     if len(kinds) != 1:
         raise ConfigError(f"say what to check: {_USAGE}")
     if kinds == {"method"}:
-        config = compose_config(rest, config_dirs=config_dirs)
+        config = compose_config([WITHOUT_EXPERIMENT, *rest], config_dirs=config_dirs)
         name, results = config.method_key, _check_method(config)
     elif kinds == {"attribute_model"}:
         name, results = _check_attribute_model(words)
@@ -79,7 +85,7 @@ def _check_generator(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[
     from cloakbench.models.generator_conformance import check_generator
 
     torch.set_num_threads(1)
-    config = compose_config(words, config_dirs=config_dirs)
+    config = compose_config([WITHOUT_EXPERIMENT, *words], config_dirs=config_dirs)
     if config.generator is None:
         raise ConfigError("say which generator: cloakbench check generator=NAME (see cloakbench list generators)")
     check_values(config)
@@ -174,7 +180,7 @@ def _timed(console: Screen, group: str, name: str, suite: Callable[[], _SuiteRes
 def _method_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
     from cloakbench.bench.doctor.preflight import missing_of_method
 
-    config = compose_config([f"method={name}"], config_dirs=config_dirs)
+    config = compose_config([WITHOUT_EXPERIMENT, f"method={name}"], config_dirs=config_dirs)
     if missing := missing_of_method(config.method):
         return _SuiteResult(passed=True, detail="; ".join(map(str, missing)), skipped=True)
     return _summed(_check_method(config))
@@ -185,7 +191,7 @@ def _model_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | None:
     from cloakbench.bench.config.networks import build_recogniser, is_embedded
     from cloakbench.models.conformance import check_recogniser, smooth_images
 
-    config = compose_config([f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
+    config = compose_config([WITHOUT_EXPERIMENT, f"model@surrogate={name}"], config_dirs=config_dirs).surrogate
     if not is_embedded(config):
         return None
     return _summed(check_recogniser(build_recogniser(resolved(config), name), smooth_images("cpu")))
@@ -195,7 +201,7 @@ def _attribute_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult | No
     """The contract of an embedded attribute network; None for all others, whose weights are not here."""
     from cloakbench.bench.recognisers.attribute_session import is_embedded_attributes
 
-    config = compose_config([f"+attribute_model@one={name}"], config_dirs=config_dirs).one
+    config = compose_config([WITHOUT_EXPERIMENT, f"+attribute_model@one={name}"], config_dirs=config_dirs).one
     if not is_embedded_attributes(config):
         return None
     return _summed(_check_attribute_model([f"attribute_model={name}"])[1])
@@ -205,7 +211,7 @@ def _generator_suite(name: str, config_dirs: Sequence[str]) -> _SuiteResult:
     from cloakbench.bench.doctor.preflight import missing_of_generator
 
     words = [f"generator={name}"]
-    if missing := missing_of_generator(compose_config(words, config_dirs=config_dirs).generator):
+    if missing := missing_of_generator(compose_config([WITHOUT_EXPERIMENT, *words], config_dirs=config_dirs).generator):
         return _SuiteResult(passed=True, detail="; ".join(map(str, missing)), skipped=True)
     return _summed(_check_generator(words, config_dirs)[1])
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from cloakbench.bench.config.asked import asks_about_probes
-from cloakbench.bench.config.compose import compose_config, group_options, split_config_dirs
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config, group_options, split_config_dirs
 from cloakbench.bench.core.errors import ConfigError, cause_of
 from cloakbench.bench.core.screen import Screen, plain
 from cloakbench.bench.doctor.estimate import Estimator, disk_bytes, probe_photos, published_photos
@@ -164,7 +164,7 @@ def _print_machine(console: Screen) -> None:
     from cloakbench.models.download import offline_switch
 
     accelerator = describe("cuda" if torch.cuda.is_available() else "cpu")["accelerator"]
-    free_gib = free_bytes(compose_config([])) / 2**30
+    free_gib = free_bytes(compose_config([WITHOUT_EXPERIMENT])) / 2**30
     offline = f"; offline ({offline_switch()} is set)" if offline_switch() else ""
     console.print(
         f"Python {platform.python_version()}, torch {torch.__version__}, {available_cores()} cores, "
@@ -215,7 +215,7 @@ def _print_generators(console: Screen, config_dirs: Sequence[str]) -> None:
     """What generators lack, of which most are in no preset."""
     for name in group_options("generator", config_dirs):
         try:
-            config = compose_config([f"+generator@found={name}"], config_dirs=config_dirs).found
+            config = compose_config([WITHOUT_EXPERIMENT, f"+generator@found={name}"], config_dirs=config_dirs).found
             missing = missing_of_generator(config)
         except ConfigError as problem:
             missing = [Missing(str(problem), "")]

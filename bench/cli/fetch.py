@@ -16,7 +16,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cloakbench.bench.config.build import build
-from cloakbench.bench.config.compose import compose_config, missing_settings, resolved, split_config_dirs
+from cloakbench.bench.config.compose import (
+    WITHOUT_EXPERIMENT,
+    compose_config,
+    missing_settings,
+    resolved,
+    split_config_dirs,
+)
 from cloakbench.bench.core.screen import Screen
 from cloakbench.bench.protocols.quality.network_metric import NetworkMetric
 from cloakbench.datasets.archives import unfinished, unpack
@@ -46,10 +52,12 @@ def main(words: Sequence[str]) -> int:
     if kinds == ["model"]:
         # a model stands alone here, in the place of an experiment's one surrogate
         overrides = [_as_surrogate(word) for word in overrides]
-        return _fetch_model(compose_config(overrides, config_dirs=config_dirs).surrogate)
+        return _fetch_model(compose_config([WITHOUT_EXPERIMENT, *overrides], config_dirs=config_dirs).surrogate)
     if kinds == ["metric"]:
-        return _fetch_metric(compose_config(as_composed(overrides), config_dirs=config_dirs).metric)
-    return _fetch_dataset(compose_config(overrides, config_dirs=config_dirs).dataset)
+        return _fetch_metric(
+            compose_config([WITHOUT_EXPERIMENT, *as_composed(overrides)], config_dirs=config_dirs).metric
+        )
+    return _fetch_dataset(compose_config([WITHOUT_EXPERIMENT, *overrides], config_dirs=config_dirs).dataset)
 
 
 def as_composed(words: Sequence[str]) -> list[str]:

@@ -11,7 +11,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from cloakbench.bench.config.compose import compose_config, group_options, missing_settings, resolved, split_config_dirs
+from cloakbench.bench.config.compose import (
+    WITHOUT_EXPERIMENT,
+    compose_config,
+    group_options,
+    missing_settings,
+    resolved,
+    split_config_dirs,
+)
 from cloakbench.bench.config.flags import nearest
 from cloakbench.bench.config.plug_ins import project, shadowed, sources
 from cloakbench.bench.core.errors import ConfigError
@@ -99,7 +106,7 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
 
 def _composed(group: str, names: Sequence[str]) -> DictConfig:
     """The project's own configs of a group, composed together: one at a time they would take half a minute."""
-    return compose_config([f"+{group}@found.{name}={name}" for name in names]).found
+    return compose_config([WITHOUT_EXPERIMENT, *(f"+{group}@found.{name}={name}" for name in names)]).found
 
 
 def _own_methods(names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -142,7 +149,7 @@ def _config(configs: DictConfig, name: str, group: str, config_dirs: Sequence[st
     """One of the project's configs, or else somebody's own, which may not compose."""
     if name in configs:
         return configs[name]
-    return compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    return compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
 
 
 def _short_citation(paper: str) -> str:
@@ -211,7 +218,7 @@ def _generator_columns(name: str, group: str, config_dirs: Sequence[str]) -> dic
     from cloakbench.bench.config.networks import build_generator
     from cloakbench.bench.doctor.preflight import missing_of_generator
 
-    config = compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    config = compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
     stated = config.get("card") or {}
     told = {"how": stated.get("kind", ""), "training set": stated.get("training_set", "")}
     if missing := missing_of_generator(config):
@@ -228,7 +235,7 @@ def _service_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[
     from cloakbench.models.service_keys import ServiceKeys
     from cloakbench.models.services import OPERATIONS, Connection
 
-    config = compose_config([f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    config = compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
     missing = missing_settings(config)
     if missing == ["line.base_url"]:  # of one's own resource: what it offers does not depend on where it is
         config.line.base_url = "https://unset.invalid"

@@ -37,6 +37,10 @@ def hydra_ready() -> Iterator[None]:
         GlobalHydra.instance().hydra = others
 
 
+WITHOUT_EXPERIMENT = "~experiment"
+"""A word for commands about one part, where composing the default experiment would be most of the work."""
+
+
 def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take ``--config-dir DIR`` (also ``-cd``) out of a command line: the folders, and the rest.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from cloakbench.bench.config.compose import compose_config, group_options, resolved
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config, group_options, resolved
 from cloakbench.bench.config.given import is_given
 from cloakbench.bench.config.plug_ins import make_importable
 from cloakbench.bench.config.values import quoted
@@ -80,7 +80,7 @@ def compose_experiment(
     Raises:
         ConfigError: a name or setting that does not exist, or an object that cannot stand in an experiment.
     """
-    words = [f"experiment={experiment}" if experiment else "~experiment"]
+    words = [f"experiment={experiment}" if experiment else WITHOUT_EXPERIMENT]
     parts = {group: keyed(value, group) for group, value in lists.items() if value is not None}
     for group, entries in parts.items():
         for place, entry in enumerate(entries.values()):
@@ -91,7 +91,9 @@ def compose_experiment(
     words += [*_dataset_words(faces, config_dirs), *map(_word, settings, settings.values())]
     config = compose_config(words, config_dirs=config_dirs)
     with open_dict(config):
-        config.given = [name for name in config.given if name != "~experiment" and not name.startswith(f"{_HOLDER}.")]
+        config.given = [
+            name for name in config.given if name != WITHOUT_EXPERIMENT and not name.startswith(f"{_HOLDER}.")
+        ]
         _forget_replaced(config, parts)
         found = config.pop(_HOLDER, {})
         for group, entries in parts.items():
@@ -127,7 +129,7 @@ def compose_part(group: str, name: str, settings: Mapping[str, Any], config_dirs
     Raises:
         ConfigError: there is no config of that name; the message lists those there are.
     """
-    config = compose_config(["~experiment", f"+{group}@{_HOLDER}.part={name}"], config_dirs=config_dirs)
+    config = compose_config([WITHOUT_EXPERIMENT, f"+{group}@{_HOLDER}.part={name}"], config_dirs=config_dirs)
     return _merged(resolved(config[_HOLDER].part), plain_block(settings, group))
 
 

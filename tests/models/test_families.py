@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cloakbench.bench.config.compose import compose_config, group_options
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config, group_options
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.models.backbones.mobile_face import MobileFace
 
@@ -40,7 +40,7 @@ GENERIC = ("checkpoint", "frbench", "mxnet", "onnx", "timm")
 
 @pytest.fixture(scope="module")
 def configs() -> dict[str, dict[str, Any]]:
-    found = compose_config(["experiment=smoke", *(f"+model@found.{name}={name}" for name in PUBLISHED)]).found
+    found = compose_config([WITHOUT_EXPERIMENT, *(f"+model@found.{name}={name}" for name in PUBLISHED)]).found
     return OmegaConf.to_container(found, resolve=True)  # type: ignore[return-value]
 
 

@@ -18,7 +18,7 @@ from cloakbench.bench.config.build import build
 from cloakbench.bench.config.checks.annotations import check_part
 from cloakbench.bench.config.checks.schema import check_kinds
 from cloakbench.bench.config.checks.setting_checks import check_values
-from cloakbench.bench.config.compose import compose_config, missing_settings
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config, missing_settings
 from cloakbench.bench.config.networks import build_recogniser
 from cloakbench.bench.core.errors import ConfigError
 from cloakbench.bench.experiment.parts import build_parts
@@ -61,7 +61,7 @@ def together(group: str) -> DictConfig:
 def composed(group: str, name: str) -> DictConfig:
     """The experiment with one config of a group."""
     if group not in ALONE:
-        return compose_config(["experiment=smoke", GROUPS[group].format(name)])
+        return compose_config([WITHOUT_EXPERIMENT, GROUPS[group].format(name)])
     config = copy.deepcopy(together(group))
     with open_dict(config):
         OmegaConf.update(config, PLACES.get(group, group), config.pop("found")[name], merge=False)

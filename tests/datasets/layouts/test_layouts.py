@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config
 from cloakbench.datasets.layouts.casia_webface import CasiaWebFace
 from cloakbench.datasets.layouts.celeba import CelebA
 from cloakbench.datasets.layouts.celeba_hq import CelebAHq
@@ -35,7 +35,7 @@ LAYOUTS = sorted(set(PLANTED) - {"celeba_hq_impersonation"})
 
 @cache
 def config_of(name: str) -> DictConfig:
-    return compose_config(["experiment=smoke", f"dataset={name}"]).dataset
+    return compose_config([WITHOUT_EXPERIMENT, f"dataset={name}"]).dataset
 
 
 def layout_of(name: str, root: Path) -> Layout:

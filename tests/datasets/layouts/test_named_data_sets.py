@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.utils import instantiate
 
-from cloakbench.bench.config.compose import compose_config
+from cloakbench.bench.config.compose import WITHOUT_EXPERIMENT, compose_config
 from cloakbench.datasets.photo_set import PhotoSet
 
 from .planted import PLANTED
@@ -32,7 +32,7 @@ def data_set(name: str, root: Path) -> PhotoSet:
     PLANTED[name](root)
     chosen = SETTINGS.get(name, FEW)
     words = [
-        "experiment=smoke",
+        WITHOUT_EXPERIMENT,
         f"dataset={name}",
         f"dataset.root={root}",
         "dataset.aligned=true",

@@ -134,6 +134,7 @@ def test_a_training_stopped_anywhere_ends_with_the_bytes_of_an_unbroken_one(
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights_and_the_global_random_state_is_left_alone(
     tmp_path: Path, unbroken: bytes
 ) -> None:
