@@ -85,7 +85,7 @@ def _check_generator(words: Sequence[str], config_dirs: Sequence[str]) -> tuple[
     from cloakbench.models.generator_conformance import check_generator
 
     torch.set_num_threads(1)
-    config = compose_config([WITHOUT_EXPERIMENT, *words], config_dirs=config_dirs)
+    config = compose_config(words, config_dirs=config_dirs)  # with an experiment, whose settings are held against kinds
     if config.generator is None:
         raise ConfigError("say which generator: cloakbench check generator=NAME (see cloakbench list generators)")
     check_values(config)

@@ -104,9 +104,10 @@ def _table(title: str, rows: Mapping[str, dict[str, str]]) -> tuple[Table, list[
     return table, notes
 
 
-def _composed(group: str, names: Sequence[str]) -> DictConfig:
-    """The project's own configs of a group, composed together: one at a time they would take half a minute."""
-    return compose_config([WITHOUT_EXPERIMENT, *(f"+{group}@found.{name}={name}" for name in names)]).found
+def _composed(group: str, names: Sequence[str], config_dirs: Sequence[str] = ()) -> DictConfig:
+    """Configs of a group, composed together: the project's own would take half a minute one at a time."""
+    found = (f"+{group}@found.{name}={name}" for name in names)
+    return compose_config([WITHOUT_EXPERIMENT, *found], config_dirs=config_dirs).found
 
 
 def _own_methods(names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -149,7 +150,7 @@ def _config(configs: DictConfig, name: str, group: str, config_dirs: Sequence[st
     """One of the project's configs, or else somebody's own, which may not compose."""
     if name in configs:
         return configs[name]
-    return compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    return _composed(group, [name], config_dirs)[name]
 
 
 def _short_citation(paper: str) -> str:
@@ -218,7 +219,7 @@ def _generator_columns(name: str, group: str, config_dirs: Sequence[str]) -> dic
     from cloakbench.bench.config.networks import build_generator
     from cloakbench.bench.doctor.preflight import missing_of_generator
 
-    config = compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    config = _composed(group, [name], config_dirs)[name]
     stated = config.get("card") or {}
     told = {"how": stated.get("kind", ""), "training set": stated.get("training_set", "")}
     if missing := missing_of_generator(config):
@@ -235,7 +236,7 @@ def _service_columns(name: str, group: str, config_dirs: Sequence[str]) -> dict[
     from cloakbench.models.service_keys import ServiceKeys
     from cloakbench.models.services import OPERATIONS, Connection
 
-    config = compose_config([WITHOUT_EXPERIMENT, f"+{group}@found.{name}={name}"], config_dirs=config_dirs).found[name]
+    config = _composed(group, [name], config_dirs)[name]
     missing = missing_settings(config)
     if missing == ["line.base_url"]:  # of one's own resource: what it offers does not depend on where it is
         config.line.base_url = "https://unset.invalid"
